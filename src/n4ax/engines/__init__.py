@@ -1,0 +1,1 @@
+"""The machines that carry out the primitives of :mod:`n4ax.solver`."""

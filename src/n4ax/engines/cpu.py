@@ -1,0 +1,265 @@
+"""The CPU engine: the solver's primitives as threads over compiled kernels.
+
+A plain thread pool over kernels that release the GIL, so that the engine may be used from
+several threads at once and after a fork. Work is cut into the same chunks whatever the number of
+threads and summed per chunk, so the bits of the result do not depend on it.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.bspline import AxisBasis
+from n4ax.engines import kernels
+from n4ax.engines.rows import Rows, pack_rows
+from n4ax.problem import Problem
+from n4ax.settings import N4Settings
+
+Lattice = npt.NDArray[np.float32]
+
+
+class Threads:
+    """Runs kernels over ranges of chunks (or planes) on a fixed number of threads."""
+
+    def __init__(self, num_threads: int | None = None) -> None:
+        self.count = available_cpus() if num_threads is None else num_threads
+        self._pool = ThreadPoolExecutor(self.count - 1) if self.count > 1 else None
+
+    def run(self, parts: int, kernel: Callable[..., None], *arguments: Any) -> None:
+        """``kernel(first, stop, *arguments)`` until ``range(parts)`` is done.
+
+        Threads take the next piece when they are free, so an unequal machine stays busy.
+        """
+        if self._pool is None or parts < 2:
+            kernel(0, parts, *arguments)
+            return
+        pieces = min(parts, 4 * self.count)
+        bounds = [parts * k // pieces for k in range(pieces + 1)]
+        queue = iter(range(pieces))
+
+        def work() -> None:
+            for k in queue:
+                kernel(bounds[k], bounds[k + 1], *arguments)
+
+        helpers = [self._pool.submit(work) for _ in range(min(self.count, pieces) - 1)]
+        try:
+            work()
+        finally:
+            for helper in helpers:
+                helper.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def available_cpus() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class CpuEngine:
+    """The primitives of :mod:`n4ax.solver` for one problem.
+
+    Parameters
+    ----------
+    problem
+        What is estimated on.
+    settings
+        ``nbins``, ``tiny`` and ``spline_order`` are used.
+    threads
+        Who does the work.
+    """
+
+    def __init__(self, problem: Problem, settings: N4Settings, threads: Threads) -> None:
+        self._threads = threads
+        self._settings = settings
+        self._axes = problem.axes
+        self.rows: Rows = pack_rows(
+            np.asarray(problem.intensities, np.float32),
+            np.ascontiguousarray(problem.included),
+            None if problem.weights is None else np.ascontiguousarray(problem.weights),
+            settings.tiny,
+            threads.run,
+        )
+        self.voxels = int(self.rows.included[-1])
+        self._chunks = len(self.rows.chunk) - 1
+        # The float32 histogram before each chunk, as the last iteration left it.
+        self._running = np.zeros((self._chunks, settings.nbins), np.float32)
+        self._ratios: npt.NDArray[np.float32] | None = None
+
+    def set_mesh(self, control_points: tuple[int, ...]) -> None:
+        """Prepare the tables of a level, and its omega."""
+        order = self._settings.spline_order
+        bases = [
+            axis.sample_basis(points, order)
+            for axis, points in zip(self._axes, control_points, strict=True)
+        ]
+        self._tables = evaluation_tables(bases)
+        self._projection = projection_tables(bases, [basis.fit_weights for basis in bases])
+        slots = len(self.rows.slot_plane)
+        self._plane_sums = np.empty((slots, *control_points[-2:]))
+        squares = projection_tables(bases, [basis.squares for basis in bases])
+        self._threads.run(
+            self._chunks, kernels.weight_sums, self.rows, squares, self._plane_sums
+        )
+        self.omega = self._join(squares, control_points)
+
+    def statistics(
+        self, lattice: Lattice, before: Lattice
+    ) -> tuple[np.float32, np.float32, float]:
+        """Range of the corrected log intensities, and how much the field has changed.
+
+        Returns
+        -------
+        lowest, highest
+            As ITK's scan finds them, float32.
+        variation
+            Coefficient of variation of exp(change) over the included voxels, to first order
+            in the change: enough to tell whether the exact measure can matter.
+        """
+        flat, flat_before = _stacked(lattice), _stacked(before)
+        prefix = kernels.rising_prefix(self.rows, self._tables, flat)
+        result = np.empty((self._chunks, 4))
+        self._threads.run(
+            self._chunks, kernels.statistics,
+            self.rows, self._tables, flat, flat_before, prefix, result,
+        )  # fmt: skip
+        low, high = np.float32(result[:, 0].min()), np.float32(result[:, 1].max())
+        mean, mean_square = result[:, 2:].sum(axis=0) / self.voxels
+        return low, high, float(np.sqrt(max(mean_square - mean**2, 0.0)))
+
+    def ratios(self, lattice: Lattice, before: Lattice) -> npt.NDArray[np.float32]:
+        """exp(old field - new field) of the included voxels, in ITK's order. Reused memory."""
+        if self._ratios is None:
+            self._ratios = np.empty(self.voxels + 1, np.float32)
+        self._threads.run(
+            self._chunks, kernels.ratios,
+            self.rows, self._tables, _stacked(lattice), _stacked(before), self._ratios,
+        )  # fmt: skip
+        return self._ratios[:-1]
+
+    def histogram(
+        self, lattice: Lattice, lowest: np.float32, width: np.float32
+    ) -> npt.NDArray[np.float64]:
+        """Corrected log intensities per bin, shared linearly between the nearest centres."""
+        gained = np.empty_like(self._running, np.float64)
+        for _ in range(3):
+            self._threads.run(
+                self._chunks, kernels.histogram,
+                self.rows, self._tables, _stacked(lattice), lowest, width, self._running, gained,
+            )  # fmt: skip
+            expected, self._running = self._running, _before_each(gained)
+            if _misjudged(expected, self._running, gained) < 0.02:
+                break
+        return gained.sum(axis=0)
+
+    def residual_fit(
+        self,
+        lattice: Lattice,
+        lowest: np.float32,
+        width: np.float32,
+        expected: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float64]:
+        """Delta of the fit to measured less expected log intensities (E at the bin centres)."""
+        rise = np.append(np.diff(expected), np.zeros(2, np.float32))
+        self._threads.run(
+            self._chunks, kernels.residual_sums,
+            self.rows, self._tables, _stacked(lattice), lowest, width,
+            np.append(expected, expected[-1]), rise, self._projection, self._plane_sums,
+        )  # fmt: skip
+        return self._join(self._projection, lattice.shape)
+
+    def _join(
+        self, projection: kernels.Projection, shape: tuple[int, ...]
+    ) -> npt.NDArray[np.float64]:
+        lattice = np.zeros(shape)
+        self._threads.run(
+            shape[-2], kernels.join_planes,
+            self.rows.slot_plane, projection, self._plane_sums, _stacked(lattice),
+        )  # fmt: skip
+        return lattice
+
+
+def _before_each(gained: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Running counts before each chunk."""
+    return (np.cumsum(gained, axis=0) - gained).astype(np.float32)
+
+
+def _misjudged(
+    expected: npt.NDArray[np.float32],
+    found: npt.NDArray[np.float32],
+    gained: npt.NDArray[np.float64],
+) -> float:
+    """The part of all counts that was rounded to units of another binade than its own."""
+    wrong = np.frexp(expected)[1] != np.frexp(found)[1]
+    return float(gained[wrong].sum() / gained.sum())
+
+
+def evaluation_tables(bases: list[AxisBasis]) -> kernels.Evaluation:
+    """Tables of the kernels for evaluation on the grid that ``bases`` describe."""
+    *leading, y, x = bases
+    control, weight = _plane_terms(leading, [basis.weights for basis in leading])
+    return kernels.Evaluation(
+        control,
+        weight.astype(np.float32),
+        y.first,
+        np.ascontiguousarray(y.weights),
+        x.dense(x.weights).astype(np.float32),
+        _support(x),
+    )
+
+
+def projection_tables(
+    bases: list[AxisBasis], weights: list[npt.NDArray[np.float64]]
+) -> kernels.Projection:
+    """Tables to sum voxels into a lattice with the given weights per axis."""
+    *leading, y, x = bases
+    control, weight = _plane_terms(leading, weights[:-2])
+    return kernels.Projection(
+        control,
+        weight,
+        y.first,
+        weights[-2].astype(np.float32),
+        x.dense(weights[-1]).astype(np.float64),
+        _support(x),
+    )
+
+
+def _plane_terms(
+    leading: list[AxisBasis], weights: list[npt.NDArray[np.floating]]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Per plane of the grid, the lattice planes it feels and the products of their weights."""
+    control, product = np.zeros((1, 1), np.int64), np.ones((1, 1))
+    for basis, weight in zip(leading, weights, strict=True):
+        terms = basis.first[:, None] + np.arange(weight.shape[1])
+        control = control[:, None, :, None] * basis.control_points + terms[None, :, None, :]
+        product = product[:, None, :, None] * weight.astype(np.float64)[None, :, None, :]
+        planes = control.shape[0] * control.shape[1]
+        control, product = control.reshape(planes, -1), product.reshape(planes, -1)
+    return np.ascontiguousarray(control), np.ascontiguousarray(product)
+
+
+def _support(basis: AxisBasis) -> npt.NDArray[np.int64]:
+    """Where each control point's weight may be other than 0 along the axis."""
+    order = basis.weights.shape[1] - 1
+    points = np.arange(basis.control_points)
+    return np.stack(
+        [
+            np.searchsorted(basis.first, points - order, side="left"),
+            np.searchsorted(basis.first, points, side="right"),
+        ],
+        axis=1,
+    )
+
+
+def _stacked(lattice: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The lattice with its leading axes as one, without a copy."""
+    return lattice.reshape(-1, *lattice.shape[-2:])

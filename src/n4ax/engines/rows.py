@@ -1,0 +1,102 @@
+"""The layout that the CPU kernels walk: stretches of image rows, packed one after another.
+
+A stretch covers included voxels of one row and the short gaps between them; a gap voxel holds
+``OUTSIDE`` in place of its log intensity. So a fragmented mask still gives inner loops long
+enough for vector instructions, and a solid one has no gaps at all.
+
+The stretches are cut into chunks of about ``CHUNK_VOXELS``. The cut depends on the mask alone,
+never on the number of threads, and so do all sums.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.engines.kernels import lay_stretches, pack_chunks
+
+BRIDGED_GAP = 24
+"""Gaps of up to this many voxels are carried along rather than end a stretch."""
+
+CHUNK_VOXELS = 1 << 15
+
+
+class Rows(NamedTuple):
+    """Packed stretches of rows; see the module's text.
+
+    ``log`` and ``weights`` hold the packed voxels (``weights`` is empty where every voxel
+    counts fully). Stretch ``i`` is ``log[start[i]:start[i + 1]]``, from column ``x[i]`` of row
+    ``y[i]`` in plane ``plane[i]``, where a plane is one combination of indices of the leading
+    axes; ``included[i]`` voxels count before it. Chunk ``c`` is the stretches
+    ``chunk[c]:chunk[c + 1]``; its planes are numbered from ``slot[c]`` on, and ``slot_plane``
+    tells which plane a slot is.
+    """
+
+    log: npt.NDArray[np.float32]
+    weights: npt.NDArray[np.float32]
+    start: npt.NDArray[np.int64]
+    x: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    plane: npt.NDArray[np.int64]
+    included: npt.NDArray[np.int64]
+    chunk: npt.NDArray[np.int64]
+    slot: npt.NDArray[np.int64]
+    slot_plane: npt.NDArray[np.int64]
+
+
+def pack_rows(
+    intensities: npt.NDArray[np.float32],
+    included: npt.NDArray[np.bool_],
+    weights: npt.NDArray[np.float32] | None,
+    tiny: float | None,
+    in_parts: Callable[..., None],
+) -> Rows:
+    """Pack the included voxels of an image of any number of axes, the last one as rows.
+
+    Parameters
+    ----------
+    intensities
+        Raw intensities; their logarithm is taken here.
+    included
+        Which voxels count.
+    weights
+        Confidence per voxel, or ``None``.
+    tiny
+        Floor under the logarithm; ``None`` keeps an intensity that is not positive as it is.
+    in_parts
+        Runs a kernel over a number of chunks: :meth:`n4ax.engines.cpu.Threads.run`.
+    """
+    *leading, height, width = intensities.shape
+    planes = int(np.prod(leading, dtype=np.int64))
+    stack = (planes, height, width)
+    mask = included.reshape(stack)
+    none = np.empty(1, np.int64)
+    count = lay_stretches(mask, BRIDGED_GAP, none, none[1:], none[1:], none[1:], none)
+    x, y, plane = (np.empty(count, np.int64) for _ in range(3))
+    start, before = (np.empty(count + 1, np.int64) for _ in range(2))
+    lay_stretches(mask, BRIDGED_GAP, start, x, y, plane, before)
+    log = np.empty(start[-1], np.float32)
+    confidence = np.empty(0 if weights is None else len(log), np.float32)
+    chunk, slot, slot_plane = _cut(start, plane)
+    rows = Rows(log, confidence, start, x, y, plane, before, chunk, slot, slot_plane)
+    floor = np.float32(np.nan if tiny is None else tiny)
+    given = np.ones((1, 1, 1), np.float32) if weights is None else weights.reshape(stack)
+    in_parts(len(chunk) - 1, pack_chunks, intensities.reshape(stack), mask, given, floor, rows)
+    return rows
+
+
+def _cut(
+    start: npt.NDArray[np.int64], plane: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Chunks of stretches, between planes where planes are small, and their planes' slots."""
+    count = len(plane)
+    ideal = np.searchsorted(start, np.arange(CHUNK_VOXELS, start[-1], CHUNK_VOXELS))
+    next_plane = np.searchsorted(plane, plane[np.minimum(ideal, count - 1)], side="right")
+    near = start[next_plane] - start[ideal] <= CHUNK_VOXELS
+    cuts = np.unique(np.concatenate([[0], np.where(near, next_plane, ideal), [count]]))
+    new_slot = np.zeros(count, bool)
+    new_slot[cuts[:-1]] = True
+    new_slot[1:] |= plane[1:] != plane[:-1]
+    slot_of_stretch = np.cumsum(new_slot) - 1
+    return cuts, slot_of_stretch[cuts[:-1]], plane[new_slot]

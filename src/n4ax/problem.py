@@ -1,0 +1,248 @@
+"""From an image and its mask to what the solver iterates on.
+
+Decides which voxels count, which of them are sampled, and on which mesh the field lives. Inside
+the solver the last axis is the one that ITK would walk fastest; ``voxel_order="F"`` reverses the
+axes on the way in, and :class:`n4ax.field.BiasField` on the way out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.grid import Axis, padding_for_distance, sampled_axis
+from n4ax.otsu import otsu_mask
+from n4ax.settings import N4Settings, per_axis
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An image in the solver's axis order, and what is estimated on.
+
+    Attributes
+    ----------
+    image
+        The whole image, singleton axes dropped, as it came (any real dtype).
+    mask
+        Where the image counts as inside, at full resolution, bool.
+    intensities, included, weights
+        The sampled part: raw intensities, which of them count, and their confidence
+        (``None``: 1 everywhere).
+    axes
+        How each axis is padded and sampled.
+    control_points
+        Control points per axis at the first level.
+    """
+
+    image: Array
+    mask: npt.NDArray[np.bool_]
+    intensities: Array
+    included: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.float32] | None
+    axes: tuple[Axis, ...]
+    control_points: tuple[int, ...]
+
+
+def pose(
+    image: Array,
+    mask: Array | str | None,
+    weights: Array | None,
+    spacing: float | Sequence[float] | None,
+    settings: N4Settings,
+) -> Problem:
+    """Check the input and bring it into the solver's form.
+
+    Parameters
+    ----------
+    image
+        2, 3 or 4 axes after those of length 1 are dropped, any real dtype.
+    mask
+        Array of the image's shape, ``"otsu"`` (``None`` is the same) or ``"all"``.
+    weights
+        Confidence of each voxel, of the image's shape; not above 0 leaves the voxel out.
+    spacing
+        Voxel size in mm, for the spline distance (and exact ties of the shrinking).
+    settings
+        The parameters of N4.
+
+    Raises
+    ------
+    ValueError
+        Anything about the input that N4 cannot work with; the message names the argument.
+    """
+    given_shape = image.shape
+    _check_image(image)
+    volume = image.reshape([n for n in given_shape if n != 1])
+    inside = _inside(image, mask, settings).reshape(volume.shape)
+    confidence = _confidence(weights, given_shape)
+    if confidence is not None:
+        confidence = confidence.reshape(volume.shape)
+    steps = _spacing(spacing, given_shape, settings)
+
+    axes, points = _lay_mesh(volume.shape, steps, settings)
+    taken = tuple(axis.taken for axis in axes)
+    included = inside[taken]
+    if confidence is not None:
+        confidence = confidence[taken]
+        included = included & (confidence > 0)
+    included = _finite_only(volume[taken], included, settings)
+    _check_included(volume[taken], included, inside, settings)
+
+    def turned(array: Array) -> Array:
+        return array.T if settings.voxel_order == "F" else array
+
+    order = slice(None, None, -1 if settings.voxel_order == "F" else 1)
+    return Problem(
+        image=turned(volume),
+        mask=turned(inside),
+        intensities=turned(volume[taken]),
+        included=turned(included),
+        weights=None if confidence is None else turned(confidence),
+        axes=axes[order],
+        control_points=points[order],
+    )
+
+
+def _check_image(image: Array) -> None:
+    if image.dtype.kind not in "biuf":
+        raise ValueError(
+            f"image has dtype {image.dtype}; expected real numbers (for complex data pass its "
+            "magnitude)"
+        )
+    ndim = sum(n != 1 for n in image.shape)
+    if not 2 <= ndim <= 4 or image.size == 0:
+        raise ValueError(
+            f"image has shape {image.shape}, {ndim} axes longer than 1; expected 2, 3 or 4"
+        )
+
+
+def _inside(image: Array, mask: Array | str | None, settings: N4Settings) -> npt.NDArray[np.bool_]:
+    if mask is None or (isinstance(mask, str) and mask == "otsu"):
+        inside = otsu_mask(image).astype(bool)
+    elif isinstance(mask, str):
+        if mask != "all":
+            raise ValueError(f'mask is {mask!r}; expected an array, "otsu" or "all"')
+        return np.ones(image.shape, bool)
+    else:
+        if mask.shape != image.shape:
+            raise ValueError(f"mask has shape {mask.shape} and image has shape {image.shape}")
+        if mask.dtype.kind == "f" and np.isnan(mask).any():
+            raise ValueError("mask has NaN values; expected numbers, 0 where a voxel is outside")
+        label = settings.mask_label
+        inside = mask != 0 if label is None else mask == label
+        if not inside.any():
+            labels = ", ".join(f"{value:g}" for value in np.unique(mask)[:8])
+            wanted = "other than 0" if label is None else f"equal to mask_label={label}"
+            raise ValueError(f"mask has no voxel {wanted} (values found: {labels})")
+    return inside
+
+
+def _confidence(weights: Array | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32] | None:
+    if weights is None:
+        return None
+    if weights.shape != shape:
+        raise ValueError(f"weights have shape {weights.shape} and image has shape {shape}")
+    confidence = np.asarray(weights, np.float32)
+    if not np.isfinite(confidence).all():
+        raise ValueError("weights have NaN or infinite values; expected finite numbers")
+    if not (confidence > 0).any():
+        raise ValueError("weights have no positive voxel; only voxels above 0 take part")
+    return confidence
+
+
+def _spacing(
+    spacing: float | Sequence[float] | None, shape: tuple[int, ...], settings: N4Settings
+) -> tuple[float, ...]:
+    """Voxel size in mm of each axis that is longer than 1."""
+    ndim = sum(n != 1 for n in shape)
+    if spacing is None:
+        if settings.spline_distance is not None:
+            raise ValueError(
+                "spline_distance is in mm and needs the voxel size: pass spacing, such as "
+                f"spacing={(1.0,) * ndim}"
+            )
+        return (1.0,) * ndim
+    steps = np.atleast_1d(np.asarray(spacing, float))
+    if len(steps) == 1:
+        steps = np.repeat(steps, ndim)
+    elif len(steps) == len(shape):
+        steps = steps[[n != 1 for n in shape]]
+    if steps.shape != (ndim,) or not (np.isfinite(steps) & (steps > 0)).all():
+        raise ValueError(
+            f"spacing is {spacing}; expected one voxel size above 0, in mm, or one per axis "
+            f"of the shape {shape}"
+        )
+    return tuple(float(step) for step in steps)
+
+
+def _lay_mesh(
+    shape: tuple[int, ...], spacing: tuple[float, ...], settings: N4Settings
+) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
+    """The samples of every axis, and the control points of the first level."""
+    ndim, order = len(shape), settings.spline_order
+    shrink = per_axis("shrink_factor", settings.shrink_factor, ndim)
+    padding = [(0, 0)] * ndim
+    if settings.spline_distance is not None:
+        fitted = [
+            padding_for_distance(n, step, settings.spline_distance)
+            for n, step in zip(shape, spacing, strict=True)
+        ]
+        points = tuple(spans + order for spans, _, _ in fitted)
+        padding = [(lower, upper) for _, lower, upper in fitted]
+    elif settings.control_points is not None:
+        points = per_axis("control_points", settings.control_points, ndim)
+    else:
+        mesh = per_axis("mesh", 1 if settings.mesh is None else settings.mesh, ndim)
+        points = tuple(elements + order for elements in mesh)
+    axes = tuple(
+        sampled_axis(n, s, step, lower, upper)
+        for n, s, step, (lower, upper) in zip(shape, shrink, spacing, padding, strict=True)
+    )
+    for number, (axis, count) in enumerate(zip(axes, points, strict=True)):
+        if axis.samples < count:
+            shrunk = f" after shrinking by {axis.shrink}" if axis.shrink > 1 else ""
+            raise ValueError(
+                f"image has {axis.samples} voxels on axis {number}{shrunk}, fewer than its "
+                f"{count} control points: use a smaller shrink_factor, mesh or spline_order"
+            )
+    return axes, points
+
+
+def _finite_only(
+    intensities: Array, included: npt.NDArray[np.bool_], settings: N4Settings
+) -> npt.NDArray[np.bool_]:
+    if intensities.dtype.kind != "f":
+        return included
+    finite = np.isfinite(intensities)
+    bad = int(np.count_nonzero(included & ~finite))
+    if bad and settings.nonfinite == "error":
+        raise ValueError(
+            f"image has {bad} NaN or infinite voxels in the mask; leave them out of the mask, or "
+            'pass nonfinite="exclude"'
+        )
+    return included & finite if bad else included
+
+
+def _check_included(
+    intensities: Array,
+    included: npt.NDArray[np.bool_],
+    inside: npt.NDArray[np.bool_],
+    settings: N4Settings,
+) -> None:
+    count = int(np.count_nonzero(included))
+    if count == 0:
+        raise ValueError(
+            "no voxel is left to estimate the field on: the mask has "
+            f"{int(np.count_nonzero(inside))} voxels, none of them sampled with "
+            f"shrink_factor={settings.shrink_factor}, weighted above 0 and finite"
+        )
+    values = intensities[included]
+    if values.min() == values.max():
+        raise ValueError(
+            f"image is constant in the mask ({count} voxels of {values[0]:g}): there is no "
+            "histogram to sharpen"
+        )

@@ -1,0 +1,229 @@
+"""Every parameter of N4 in one frozen object, with its unit, its default and its check.
+
+The defaults are those of ``SimpleITK.N4BiasFieldCorrectionImageFilter``; the presets name
+the other parameter sets in common use.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Any, Literal, Self
+
+PerAxis = int | Sequence[int]
+"""One integer for every axis, or one per axis of the array, in the array's axis order."""
+
+Nonfinite = Literal["error", "exclude"]
+Outside = Literal["divide", "keep", "zero"]
+VoxelOrder = Literal["C", "F"]
+Convergence = Literal["itk", "exact"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class N4Settings:
+    """The parameters of N4 (Tustison et al. 2010), with SimpleITK's defaults.
+
+    Parameters
+    ----------
+    iters
+        Most iterations at each fitting level; its length is the number of levels. The
+        B-spline mesh doubles from one level to the next.
+    conv_threshold
+        A level ends once the convergence measure is not above this. 0 runs every iteration.
+    convergence
+        ``"itk"``: the measure as ITK computes it, in float32 running sums. ``"exact"``: the
+        coefficient of variation that ITK's formula stands for.
+    over_relax
+        Factor on every increment of the field; 1 is N4, above 1 takes longer steps.
+    nbins
+        Histogram bins of the sharpening.
+    fwhm
+        Full width at half maximum of the bias field's distribution, in log intensity.
+    wiener
+        Noise term of the Wiener deconvolution.
+    tiny
+        Intensities are raised to this floor before the logarithm. ``None`` does as ITK does:
+        an intensity that is not positive stays, unlogged, as it is.
+    spline_order
+        Order of the B-spline, 1 to 5.
+    control_points
+        Control points per axis at the first level (mesh + order).
+    mesh
+        Mesh elements per axis at the first level; the same thing said otherwise. The default
+        is a mesh of 1.
+    spline_distance
+        Length of a mesh element at the first level, in mm. The image is padded to a whole
+        number of elements, as ANTs does. Needs the image's ``spacing``.
+    shrink_factor
+        Take every n-th voxel for the estimation. The field is given at full resolution.
+    mask_label
+        Value of the mask that counts as inside. ``None``: every value but 0.
+    nonfinite
+        NaN and infinite voxels in the mask: ``"error"``, or ``"exclude"`` them.
+    outside
+        The corrected image outside the mask: ``"divide"`` by the field like the inside (ITK),
+        ``"keep"`` the input, or ``"zero"``.
+    voxel_order
+        The order in which ITK would walk the voxels: ``"C"``, last axis fastest (how
+        ``SimpleITK.GetImageFromArray`` reads an array) or ``"F"``, first axis fastest (NIfTI).
+        It decides the last digits and, through the stopping measure, where levels end.
+
+    Raises
+    ------
+    ValueError
+        A value is out of its range; the message names it.
+
+    References
+    ----------
+    N. J. Tustison et al., "N4ITK: Improved N3 Bias Correction", IEEE Transactions on Medical
+    Imaging 29(6), 2010, doi:10.1109/TMI.2010.2046908.
+    """
+
+    iters: tuple[int, ...] = (50, 50, 50, 50)
+    conv_threshold: float = 0.001
+    convergence: Convergence = "itk"
+    over_relax: float = 1.0
+    nbins: int = 200
+    fwhm: float = 0.15
+    wiener: float = 0.01
+    tiny: float | None = None
+    spline_order: int = 3
+    control_points: PerAxis | None = None
+    mesh: PerAxis | None = None
+    spline_distance: float | None = None
+    shrink_factor: PerAxis = 1
+    mask_label: int | None = None
+    nonfinite: Nonfinite = "error"
+    outside: Outside = "divide"
+    voxel_order: VoxelOrder = "C"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "iters", _whole_numbers("iters", self.iters, least=0))
+        if not self.iters:
+            raise ValueError("iters is empty: give the iterations of each level, such as (50, 50)")
+        if len(self.iters) > 10:
+            raise ValueError(
+                f"iters has {len(self.iters)} levels, each with twice the mesh of the one before; "
+                "at most 10 are possible. For more iterations of a level give a larger number, "
+                "such as (200, 200)"
+            )
+        for name in ("control_points", "mesh", "shrink_factor"):
+            value = getattr(self, name)
+            if value is not None:
+                whole = _whole_numbers(name, value, least=1)
+                object.__setattr__(self, name, whole[0] if _is_number(value) else whole)
+        _check_range("spline_order", self.spline_order, least=1, most=5)
+        _check_range("nbins", self.nbins, least=3, most=65536)
+        _check_range("conv_threshold", self.conv_threshold)
+        _check_range("wiener", self.wiener, least=0)
+        for name in ("over_relax", "fwhm", "tiny", "spline_distance"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value!r}; expected a number above 0")
+        _check_choice("convergence", self.convergence, ("itk", "exact"))
+        _check_choice("nonfinite", self.nonfinite, ("error", "exclude"))
+        _check_choice("outside", self.outside, ("divide", "keep", "zero"))
+        _check_choice("voxel_order", self.voxel_order, ("C", "F"))
+        self._check_one_mesh()
+
+    def _check_one_mesh(self) -> None:
+        names = ("control_points", "mesh", "spline_distance")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} say the same thing: give one of them")
+        points = self.control_points
+        if points is not None:
+            least = min(points) if isinstance(points, tuple) else int(points)  # type: ignore[arg-type]
+            if least <= self.spline_order:
+                raise ValueError(
+                    f"control_points is {points}; a spline of order {self.spline_order} needs at "
+                    f"least {self.spline_order + 1} on every axis"
+                )
+
+    @classmethod
+    def simpleitk(cls) -> Self:
+        """SimpleITK's defaults: 4 levels of 50, threshold 0.001, mesh 1, no shrinking."""
+        return cls()
+
+    @classmethod
+    def ants(cls) -> Self:
+        """The defaults of ANTs' program: shrink 4, 4 levels of 50, threshold 0, mesh 1.
+
+        ANTs takes the whole image where no mask is given: pass ``mask="all"``.
+        """
+        return cls(conv_threshold=0.0, shrink_factor=4)
+
+    @classmethod
+    def antspy(cls) -> Self:
+        """ANTsPy's defaults: as ANTs, with threshold 1e-7."""
+        return cls(conv_threshold=1e-7, shrink_factor=4)
+
+    @classmethod
+    def fast(cls) -> Self:
+        """Forty over-relaxed iterations, the default schedule of n4ax 0.1."""
+        return cls(iters=(8, 12, 12, 8), over_relax=1.8, conv_threshold=0.0)
+
+    def keywords(self) -> dict[str, Any]:
+        """The settings as keyword arguments for :func:`n4ax.n4` and :func:`n4ax.fit`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def per_axis(name: str, value: PerAxis, ndim: int) -> tuple[int, ...]:
+    """``value`` once per axis.
+
+    Raises
+    ------
+    ValueError
+        A sequence of another length than ``ndim``.
+    """
+    if isinstance(value, int):
+        return (value,) * ndim
+    if len(value) != ndim:
+        raise ValueError(
+            f"{name} has {len(value)} values, {tuple(value)}; the image has {ndim} axes "
+            "(axes of length 1 left out): give one value, or one per axis"
+        )
+    return tuple(value)
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, bool) and hasattr(value, "__float__") and not hasattr(value, "__len__")
+
+
+def _whole_numbers(name: str, value: Any, *, least: int) -> tuple[int, ...]:
+    items = [value] if _is_number(value) else value
+    try:
+        whole = tuple(int(item) for item in items)
+        if any(number != float(item) for number, item in zip(whole, items, strict=True)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name} is {value!r}; expected whole numbers") from None
+    if any(number < least for number in whole):
+        raise ValueError(f"{name} is {value!r}; expected whole numbers of at least {least}")
+    return whole
+
+
+def _check_range(
+    name: str, value: float, *, least: float | None = None, most: float | None = None
+) -> None:
+    whole = name in ("spline_order", "nbins")
+    good = _is_number(value) and isfinite(value) and (not whole or int(value) == value)
+    if good and least is not None:
+        good = value >= least
+    if good and most is not None:
+        good = value <= most
+    if not good:
+        kind = "a whole number" if whole else "a number"
+        bounds = " ".join(
+            part
+            for part in (
+                "" if least is None else f"of at least {least}",
+                "" if most is None else f"and at most {most}",
+            )
+            if part
+        )
+        raise ValueError(f"{name} is {value!r}; expected {kind} {bounds}".rstrip())
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
