@@ -188,6 +188,37 @@ class CpuEngine:
         return lattice
 
 
+def evaluate(
+    lattice: Lattice, bases: list[AxisBasis], threads: Threads
+) -> npt.NDArray[np.float32]:
+    """The lattice's spline on the grid that ``bases`` describe, float32."""
+    shape = tuple(len(basis.first) for basis in bases)
+    log_field = np.empty(shape, np.float32)
+    stack = log_field.reshape(-1, *shape[-2:])
+    threads.run(
+        len(stack), kernels.evaluate_planes, _stacked(lattice), evaluation_tables(bases), stack
+    )
+    return log_field
+
+
+def divide(
+    image: npt.NDArray[Any], lattice: Lattice, bases: list[AxisBasis], threads: Threads
+) -> npt.NDArray[Any]:
+    """``image / exp(spline)``: the exponential in float32, the quotient in the image's type.
+
+    Returns float64 for a float64 image and float32 otherwise, as a C-ordered array.
+    """
+    wide = image.dtype == np.float64
+    given = np.ascontiguousarray(image, np.float64 if wide else np.float32)
+    corrected = np.empty_like(given)
+    shape = (-1, *given.shape[-2:])
+    threads.run(
+        int(np.prod(given.shape[:-2])), kernels.divide_planes,
+        _stacked(lattice), evaluation_tables(bases), given.reshape(shape), corrected.reshape(shape),
+    )  # fmt: skip
+    return corrected
+
+
 def _before_each(gained: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Running counts before each chunk."""
     return (np.cumsum(gained, axis=0) - gained).astype(np.float32)

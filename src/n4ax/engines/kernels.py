@@ -382,11 +382,10 @@ def histogram(first, stop, rows, tables, lattice, lowest, width, running, gained
     table = np.empty(lattice.shape[1] * columns, np.float32)
     field = np.empty(columns, np.float32)
     lower = np.empty(columns, np.int32)
-    cells = np.zeros(4 * (nbins + 2), np.float32)
+    cells = np.zeros(nbins + 2, np.float32)
     for c in range(first, stop):
         for b in range(nbins):
-            for lane in range(4):
-                cells[4 * b + lane] = running[c, b]
+            cells[b] = running[c, b]
         plane = -1
         for i in range(rows.chunk[c], rows.chunk[c + 1]):
             if rows.plane[i] != plane:
@@ -402,17 +401,13 @@ def histogram(first, stop, rows, tables, lattice, lowest, width, running, gained
                 k = int32(field[j])
                 lower[j] = k
                 field[j] -= float32(k)
-            # Four interleaved histograms: neighbours in one bin do not wait for each other.
             for j in range(n):
-                cell = (uint64(lower[j]) << uint64(2)) | (j & uint64(3))
+                cell = uint64(lower[j])
                 part = field[j]
                 cells[cell] += float32(1) - part
-                cells[cell + uint64(4)] += part
+                cells[cell + uint64(1)] += part
         for b in range(nbins):
-            total = 0.0
-            for lane in range(4):
-                total += float64(cells[4 * b + lane]) - float64(running[c, b])
-            gained[c, b] = total
+            gained[c, b] = float64(cells[b]) - float64(running[c, b])
 
 
 @_compiled()

@@ -1,0 +1,35 @@
+"""N4 bias field correction with ITK's numbers, hundreds of times faster."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from n4ax.correction import N4Result, fit, n4
+    from n4ax.field import BiasField
+    from n4ax.otsu import otsu_mask
+    from n4ax.settings import N4Settings
+
+__version__ = "0.2.0"
+__all__ = ["BiasField", "N4Result", "N4Settings", "fit", "n4", "otsu_mask"]
+
+_HOMES = {
+    "BiasField": "n4ax.field",
+    "N4Result": "n4ax.correction",
+    "N4Settings": "n4ax.settings",
+    "fit": "n4ax.correction",
+    "n4": "n4ax.correction",
+    "otsu_mask": "n4ax.otsu",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: importing n4ax itself loads nothing heavy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'n4ax' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,255 @@
+"""The bias field as a spline: evaluate it on any grid, apply it to any image, keep it in a file."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.atomic import replaced
+from n4ax.bspline import AxisBasis
+from n4ax.grid import Axis
+from n4ax.settings import Outside, VoxelOrder
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class BiasField:
+    """The log bias field of an image, as control points of a B-spline.
+
+    Attributes
+    ----------
+    control_points
+        The lattice, float32, axes in the order of the image's (those of length 1 left out).
+    order
+        Order of the spline.
+    shape
+        Shape of the image that it was estimated on, axes of length 1 included.
+    axes
+        How each axis longer than 1 was padded and sampled.
+    voxel_order
+        The order of the voxels that it was estimated in; evaluation sums in the same.
+    affine
+        Voxel indices to mm of that image, shape (4, 4), or ``None`` where it is not known.
+    """
+
+    control_points: npt.NDArray[np.float32]
+    order: int
+    shape: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    voxel_order: VoxelOrder = "C"
+    affine: npt.NDArray[np.float64] | None = None
+
+    def evaluate(
+        self, shape: tuple[int, ...] | None = None, *, num_threads: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The log field on a grid that covers the image from its first to its last voxel.
+
+        This is ITK's index stretch: the first and last voxel of whatever grid is asked for lie
+        at the ends of the fitted domain. After shrinking the domain really ends at the last
+        sampled voxel, so the field is displaced by up to half the shrink factor of voxels at
+        the edges. ITK, ANTs and SimpleITK all do so; :meth:`evaluate_at` does not.
+
+        Parameters
+        ----------
+        shape
+            Shape of the grid; ``None`` for that of the image.
+        num_threads
+            Threads to use; ``None`` for all processors.
+
+        Returns
+        -------
+        ndarray, float32, log intensity
+        """
+        from n4ax.engines.cpu import Threads, evaluate
+
+        wanted = self.shape if shape is None else tuple(shape)
+        lattice, bases = self._turned(self._grid(wanted))
+        with Threads(num_threads) as threads:
+            log_field = evaluate(lattice, bases, threads)
+        return self._turn(log_field).reshape(wanted)
+
+    def evaluate_at(
+        self, shape: tuple[int, ...], affine: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The log field where the voxels of another grid lie in space.
+
+        Follows the positions at which the image was really sampled, instead of ITK's stretch.
+        Outside the fitted domain the field goes on with its value at the edge.
+
+        Parameters
+        ----------
+        shape
+            Shape of the grid, with as many axes longer than 1 as the field.
+        affine
+            Voxel indices to mm of the grid, shape (4, 4); ``None`` for the image's own grid.
+
+        Returns
+        -------
+        ndarray, float32, log intensity
+
+        Raises
+        ------
+        ValueError
+            ``affine`` is given and the field has none.
+        """
+        from scipy.ndimage import map_coordinates
+
+        kept = [axis for axis, n in enumerate(self.shape) if n != 1]
+        grid = np.indices(shape, dtype=np.float64).reshape(len(shape), -1)
+        if affine is not None:
+            grid = self._own_voxels(grid, np.asarray(affine, np.float64))
+        elif len(shape) != len(self.shape):
+            raise ValueError(f"shape is {shape}; the field's image has {len(self.shape)} axes")
+        coordinates = [
+            axis.fitted_coordinate(grid[number], count - self.order) + (self.order - 1) / 2.0
+            for axis, number, count in zip(
+                self.axes, kept, self.control_points.shape, strict=True
+            )
+        ]
+        # The lattice gets a border: at the very end of the domain the point beyond it weighs 0.
+        lattice = np.pad(self.control_points.astype(np.float64), self.order, mode="edge")
+        at = np.stack(coordinates) + self.order
+        values = map_coordinates(lattice, at, order=self.order, prefilter=False)
+        return values.reshape(shape).astype(np.float32)
+
+    def apply(
+        self,
+        image: npt.ArrayLike,
+        mask: npt.ArrayLike | None = None,
+        *,
+        outside: Outside = "divide",
+        num_threads: int | None = None,
+    ) -> npt.NDArray[Any]:
+        """``image / exp(field)``, by ITK's index stretch where the shapes differ.
+
+        Parameters
+        ----------
+        image
+            Any real dtype.
+        mask
+            Inside where not 0; needed unless ``outside`` is ``"divide"``.
+        outside
+            Outside the mask: ``"divide"`` like the inside, ``"keep"`` the image, or ``"zero"``.
+        num_threads
+            Threads to use; ``None`` for all processors.
+
+        Returns
+        -------
+        ndarray of the image's shape, float64 for a float64 image and float32 otherwise
+
+        Raises
+        ------
+        ValueError
+            ``outside`` needs a mask and none is given, or shapes do not fit.
+        """
+        from n4ax.engines.cpu import Threads, divide
+
+        volume = np.asarray(image)
+        grid = self._grid(volume.shape)
+        lattice, bases = self._turned(grid)
+        with Threads(num_threads) as threads:
+            corrected = divide(self._turn(volume.reshape(grid)), lattice, bases, threads)
+        corrected = self._turn(corrected).reshape(volume.shape)
+        if outside != "divide":
+            if mask is None:
+                raise ValueError(f'outside is {outside!r} and no mask is given: pass mask')
+            inside = np.asarray(mask) != 0
+            if inside.shape != volume.shape:
+                raise ValueError(
+                    f"mask has shape {inside.shape} and image has shape {volume.shape}"
+                )
+            np.copyto(corrected, volume if outside == "keep" else 0, where=~inside)
+        return corrected
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the field to a NumPy ``.npz`` file, whole or not at all."""
+        layout = [
+            (a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in self.axes
+        ]
+        content = io.BytesIO()
+        np.savez_compressed(
+            content,
+            n4ax_bias_field=_FORMAT,
+            control_points=self.control_points,
+            order=self.order,
+            shape=np.array(self.shape),
+            axes=np.array(layout),
+            voxel_order=self.voxel_order,
+            affine=np.empty(0) if self.affine is None else self.affine,
+        )
+        with replaced(Path(path)) as temporary:
+            temporary.write_bytes(content.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> BiasField:
+        """Read a field that :meth:`save` wrote.
+
+        Raises
+        ------
+        ValueError
+            The file holds something else.
+        """
+        try:
+            with np.load(path) as data:
+                if int(data["n4ax_bias_field"]) != _FORMAT:
+                    raise ValueError("a later format")
+                return cls(
+                    control_points=data["control_points"],
+                    order=int(data["order"]),
+                    shape=tuple(int(n) for n in data["shape"]),
+                    axes=tuple(Axis(*(int(n) for n in row)) for row in data["axes"]),
+                    voxel_order="F" if str(data["voxel_order"]) == "F" else "C",
+                    affine=data["affine"] if data["affine"].size else None,
+                )
+        except (ValueError, KeyError, EOFError, TypeError) as error:
+            raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
+
+    def _grid(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The axes of ``shape`` that the field has: those longer than 1 in its own image."""
+        kept = tuple(n for n in shape if n != 1)
+        if len(shape) == len(self.shape):
+            kept = tuple(n for n, own in zip(shape, self.shape, strict=True) if own != 1)
+        if len(kept) != len(self.axes) or int(np.prod(kept)) != int(np.prod(shape)):
+            raise ValueError(
+                f"shape {shape} does not fit a field of {len(self.axes)} axes, estimated on an "
+                f"image of shape {self.shape}"
+            )
+        return kept
+
+    def _turn(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Between the image's axis order and the one in which the last axis is ITK's x."""
+        return array.T if self.voxel_order == "F" else array
+
+    def _turned(
+        self, grid: tuple[int, ...]
+    ) -> tuple[npt.NDArray[np.float32], list[AxisBasis]]:
+        """Lattice and bases on ``grid`` with ITK's x as the last axis: sums go in one order."""
+        bases = [
+            axis.stretched_basis(n, count, self.order)
+            for axis, n, count in zip(self.axes, grid, self.control_points.shape, strict=True)
+        ]
+        lattice = np.ascontiguousarray(self._turn(self.control_points))
+        return lattice, bases[::-1] if self.voxel_order == "F" else bases
+
+    def _own_voxels(
+        self, grid: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Voxel indices of a grid with ``affine`` as indices of the field's own image."""
+        if self.affine is None:
+            raise ValueError(
+                "affine is given, and the field does not know where its own image lay: estimate "
+                "it with n4ax.fit(..., affine=...)"
+            )
+        if affine.shape != (4, 4) or len(grid) > 3:
+            raise ValueError(f"affine has shape {affine.shape}; expected (4, 4), for 2 or 3 axes")
+        between = np.linalg.solve(self.affine, affine)
+        points = np.zeros((3, grid.shape[1]))
+        points[: len(grid)] = grid
+        return between[:3, :3] @ points + between[:3, 3:]
