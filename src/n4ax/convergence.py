@@ -23,14 +23,14 @@ _BLOCK = 256
 
 
 def may_decide(variation: float, threshold: float, voxels: int) -> bool:
-    """Whether the exact measure could be at or below the threshold, given the true variation.
+    """Whether ITK's value could be at or below the threshold, given about the true variation.
 
     Rounding of the running sums can take up to ``voxels / 2**24`` of ITK's value; beyond that
-    ITK's value was never seen more than 2 % under the true one. A factor of 1.25 is kept.
+    ITK's value was never seen more than 3 % under the true one. A factor of 1.5 is kept.
     """
     if not variation > 1e-6:
         return threshold >= 0
-    return variation < threshold * (1.25 + voxels / 2**23)
+    return variation < threshold * (1.5 + voxels / 2**23)
 
 
 def exact_variation(ratios: npt.NDArray[np.float32]) -> float:
@@ -72,7 +72,7 @@ def _float32_recurrence(p):
         size = min(_BLOCK, n - at)
         first = float64(count) + 1.0
         whole = float64(count) + size <= 16777216.0
-        if whole and at > 0 and _keeps_mean(p, at, size, mu, first):
+        if whole and at >= 65536 and _keeps_mean(p, at, size, mu, first):
             unit = _ulp(sigma)
             added = _units_added(p, at, size, mu, first, unit)
             if float64(sigma) + added * unit < _binade_end(sigma):
@@ -108,16 +108,20 @@ def _keeps_mean(p, at, size, mu, first):
     return float64(largest) / first < 0.99 * half_gap
 
 
-@_compiled("reassoc", "nsz")
+@_compiled("reassoc", "nsz", "contract")
 def _units_added(p, at, size, mu, first, unit):
-    """What the block adds to sigma, in ulps of sigma, each addend rounded to nearest even."""
+    """What the block adds to sigma, in ulps of sigma, each addend rounded to nearest even.
+
+    (n - 1) / n runs over the block as a quadratic, right to 1e-11 (``first`` is 2**16 or more).
+    """
     added = 0.0
     start = uint64(at)
+    a = 1.0 / first
     for i in range(uint64(size)):
         gap = p[start + i] - mu
-        n = first + float64(i)
-        addend = float64(gap * gap) * (n - 1.0) / n / unit
-        added += np.rint(addend)
+        t = float64(i) * a
+        share = (1.0 - a * (1.0 - t * (1.0 - t))) / unit
+        added += np.rint(float64(gap * gap) * share)
     return added
 
 

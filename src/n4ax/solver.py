@@ -40,9 +40,7 @@ class Engine(Protocol):
 
     def set_mesh(self, control_points: tuple[int, ...]) -> None: ...
 
-    def statistics(
-        self, lattice: Lattice, before: Lattice
-    ) -> tuple[np.float32, np.float32, float]: ...
+    def extremes(self, lattice: Lattice) -> tuple[np.float32, np.float32]: ...
 
     def histogram(
         self, lattice: Lattice, lowest: np.float32, width: np.float32
@@ -55,6 +53,8 @@ class Engine(Protocol):
         width: np.float32,
         expected: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float64]: ...
+
+    def variation(self, lattice: Lattice, before: Lattice) -> float: ...
 
     def ratios(self, lattice: Lattice, before: Lattice) -> npt.NDArray[np.float32]: ...
 
@@ -99,15 +99,15 @@ def solve(
         if level > 0:
             lattice = refine(lattice, settings.spline_order)
         engine.set_mesh(lattice.shape)
-        lowest, highest, _ = engine.statistics(lattice, lattice)
         measures: list[float] = []
         measure = np.inf
         while len(measures) < limit and measure > settings.conv_threshold:
             before = lattice
-            lattice = before + _increment(engine, before, lowest, highest, settings)
-            lowest, highest, variation = engine.statistics(lattice, before)
+            lattice = before + _increment(engine, before, settings)
             measure = np.inf
-            if listening or may_decide(variation, settings.conv_threshold, engine.voxels):
+            if listening or may_decide(
+                engine.variation(lattice, before), settings.conv_threshold, engine.voxels
+            ):
                 ratios = engine.ratios(lattice, before)
                 exact = settings.convergence == "exact"
                 measure = exact_variation(ratios) if exact else itk_variation(ratios)
@@ -122,14 +122,9 @@ def solve(
     return solution
 
 
-def _increment(
-    engine: Engine,
-    lattice: Lattice,
-    lowest: np.float32,
-    highest: np.float32,
-    settings: N4Settings,
-) -> Lattice:
+def _increment(engine: Engine, lattice: Lattice, settings: N4Settings) -> Lattice:
     """What one iteration adds to the control points."""
+    lowest, highest = engine.extremes(lattice)
     width = bin_width(lowest, highest, settings.nbins)
     if not width > 0:
         return np.zeros_like(lattice)  # one intensity is left: sharpening changes nothing

@@ -8,7 +8,7 @@ threads and summed per chunk, so the bits of the result do not depend on it.
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from n4ax.engines import kernels
 from n4ax.engines.rows import Rows, pack_rows
 from n4ax.problem import Problem
 from n4ax.settings import N4Settings
+
+SAMPLED_STRETCHES = 4096
+"""Stretches of rows on which the change of the field is judged."""
 
 Lattice = npt.NDArray[np.float32]
 
@@ -65,6 +68,15 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class _Seen(NamedTuple):
+    """When all stretches were last looked at for the extremes, and what was found."""
+
+    lattice: Lattice
+    prefix: int
+    low: float
+    high: float
+
+
 class CpuEngine:
     """The primitives of :mod:`n4ax.solver` for one problem.
 
@@ -93,11 +105,14 @@ class CpuEngine:
         self._chunks = len(self.rows.chunk) - 1
         # The float32 histogram before each chunk, as the last iteration left it.
         self._running = np.zeros((self._chunks, settings.nbins), np.float32)
+        self._bounds = np.empty((len(self.rows.x), 2), np.float32)
+        self._seen: _Seen | None = None
         self._ratios: npt.NDArray[np.float32] | None = None
 
     def set_mesh(self, control_points: tuple[int, ...]) -> None:
         """Prepare the tables of a level, and its omega."""
         order = self._settings.spline_order
+        self._seen = None
         bases = [
             axis.sample_basis(points, order)
             for axis, points in zip(self._axes, control_points, strict=True)
@@ -112,29 +127,44 @@ class CpuEngine:
         )
         self.omega = self._join(squares, control_points)
 
-    def statistics(
-        self, lattice: Lattice, before: Lattice
-    ) -> tuple[np.float32, np.float32, float]:
-        """Range of the corrected log intensities, and how much the field has changed.
+    def extremes(self, lattice: Lattice) -> tuple[np.float32, np.float32]:
+        """Range of the corrected log intensities, as ITK's scan finds it.
 
-        Returns
-        -------
-        lowest, highest
-            As ITK's scan finds them, float32.
-        variation
-            Coefficient of variation of exp(change) over the included voxels, to first order
-            in the change: enough to tell whether the exact measure can matter.
+        The spline changes nowhere by more than its control points do. So a stretch of voxels
+        that was further from the extremes than twice that, since all were last looked at, need
+        not be looked at again.
         """
-        flat, flat_before = _stacked(lattice), _stacked(before)
+        flat = _stacked(lattice)
         prefix = kernels.rising_prefix(self.rows, self._tables, flat)
-        result = np.empty((self._chunks, 4))
+        seen = self._seen
+        keep = True
+        if seen is not None and seen.prefix == prefix:
+            drift = float(np.abs(lattice - seen.lattice).max()) * (1 + 1e-6) + 1e-5
+            reach = np.array([seen.low + 2 * drift, seen.high - 2 * drift])
+            near = (self._bounds[:, 0] <= reach[0]) | (self._bounds[:, 1] >= reach[1])
+            keep = np.count_nonzero(near) > len(near) // 4
+        if keep:
+            reach = np.array([np.inf, -np.inf])
+        result = np.empty((self._chunks, 2), np.float32)
         self._threads.run(
-            self._chunks, kernels.statistics,
-            self.rows, self._tables, flat, flat_before, prefix, result,
+            self._chunks, kernels.extremes,
+            self.rows, self._tables, flat, prefix, reach, keep, self._bounds, result,
         )  # fmt: skip
-        low, high = np.float32(result[:, 0].min()), np.float32(result[:, 1].max())
-        mean, mean_square = result[:, 2:].sum(axis=0) / self.voxels
-        return low, high, float(np.sqrt(max(mean_square - mean**2, 0.0)))
+        low, high = result[:, 0].min(), result[:, 1].max()
+        if keep:
+            self._seen = _Seen(lattice, prefix, float(low), float(high))
+        return low, high
+
+    def variation(self, lattice: Lattice, before: Lattice) -> float:
+        """About the coefficient of variation of exp(change of the field), from some rows."""
+        result = np.empty((self._chunks, 3))
+        self._threads.run(
+            self._chunks, kernels.change_sums,
+            self.rows, self._tables, _stacked(before - lattice),
+            max(1, len(self.rows.x) // SAMPLED_STRETCHES), result,
+        )  # fmt: skip
+        count, total, squares = result.sum(axis=0)
+        return float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
 
     def ratios(self, lattice: Lattice, before: Lattice) -> npt.NDArray[np.float32]:
         """exp(old field - new field) of the included voxels, in ITK's order. Reused memory."""
@@ -157,7 +187,7 @@ class CpuEngine:
                 self.rows, self._tables, _stacked(lattice), lowest, width, self._running, gained,
             )  # fmt: skip
             expected, self._running = self._running, _before_each(gained)
-            if _misjudged(expected, self._running, gained) < 0.02:
+            if _misjudged(expected, self._running, gained) < 0.05:
                 break
         return gained.sum(axis=0)
 

@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, int32, uint64
 
+LANES = 16
+"""Packed stretches are padded to a multiple of this, so vector loops have no remainder."""
+
 OUTSIDE = 3e38
 """Stands for the log intensity of a voxel that does not count."""
 
@@ -59,7 +62,7 @@ def _compiled(*fastmath: str) -> Any:
 
 
 @_compiled()
-def lay_stretches(mask, bridged, start, x_first, y_row, plane, included):
+def lay_stretches(mask, bridged, start, length, x_first, y_row, plane, included):
     """Where the stretches lie, gaps of up to ``bridged`` voxels carried along.
 
     Writes as many as the arrays have room for (``start`` and ``included`` one more), and
@@ -67,20 +70,23 @@ def lay_stretches(mask, bridged, start, x_first, y_row, plane, included):
     """
     planes, height, width = mask.shape
     room = len(x_first)
-    at, packed, counted = -1, 0, 0
+    at, packed, counted, first = -1, 0, 0, 0
     for p in range(planes):
         for y in range(height):
             last = -width - bridged - 1
             for x in range(width):
                 if mask[p, y, x]:
-                    gap = x - last - 1
-                    if gap > bridged:
+                    if x - last - 1 > bridged:
                         at += 1
+                        first = x
                         if at < room:
                             start[at], included[at] = packed, counted
                             x_first[at], y_row[at], plane[at] = x, y, p
-                        gap = 0
-                    packed += gap + 1
+                        packed += LANES
+                    elif (x - first) // LANES > (last - first) // LANES:
+                        packed += ((x - first) // LANES - (last - first) // LANES) * LANES
+                    if at < room:
+                        length[at] = x - first + 1
                     counted += 1
                     last = x
     if at + 1 == room:
@@ -94,10 +100,11 @@ def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
 
     ``floor`` NaN: an intensity that is not positive stays as it is (ITK).
     """
-    for i in range(rows.chunk[first], rows.chunk[stop]):
-        p, y, x, base = rows.plane[i], rows.y[i], rows.x[i], rows.start[i]
-        for j in range(rows.start[i + 1] - base):
-            inside = mask[p, y, x + j]
+    log, weights, start, length, xs, ys, planes, _, chunk, _, _ = rows
+    for i in range(chunk[first], chunk[stop]):
+        p, y, x, base = planes[i], ys[i], xs[i], start[i]
+        for j in range(start[i + 1] - base):
+            inside = j < length[i] and mask[p, y, x + j]
             value = float32(OUTSIDE)
             if inside:
                 value = float32(intensities[p, y, x + j])
@@ -105,50 +112,44 @@ def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
                     value = floor
                 if value > float32(0):
                     value = float32(np.log(float64(value)))
-            rows.log[base + j] = value
-            if len(rows.weights) > 0:
-                rows.weights[base + j] = confidence[p, y, x + j] if inside else float32(0)
+            log[base + j] = value
+            if len(weights) > 0:
+                weights[base + j] = confidence[p, y, x + j] if inside else float32(0)
 
 
 # ---- evaluation ------------------------------------------------------------------------------
 
 
 @_compiled("contract")
-def _plane_field(lattice, tables, plane, table):
+def _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table):
     """The lattice collapsed onto one plane and expanded along its rows.
 
-    ``table`` (control rows * width) then needs ``order + 1`` of its rows per image row. The
-    order of collapsing (leading axes, x, y) is not ITK's (z, y, x); sums are float32 in both.
+    ``table`` (control rows * (width + LANES)) then needs ``order + 1`` of its rows per image
+    row. The order of collapsing (leading axes, x, y) is not ITK's (z, y, x); both sum float32.
     """
-    rows, columns, width = lattice.shape[1], lattice.shape[2], tables.x_weight.shape[1]
-    terms = tables.plane_control.shape[1]
-    for cy in range(rows):
-        base = uint64(cy * width)
-        for x in range(uint64(width)):
+    stride = x_weight.shape[1] + LANES
+    for cy in range(lattice.shape[1]):
+        base = uint64(cy * stride)
+        for x in range(uint64(stride)):
             table[base + x] = float32(0)
-        for cx in range(columns):
+        for cx in range(lattice.shape[2]):
             value = float32(0)
-            for k in range(terms):
-                value += (
-                    tables.plane_weight[plane, k] * lattice[tables.plane_control[plane, k], cy, cx]
-                )
-            low, high = uint64(tables.x_range[cx, 0]), uint64(tables.x_range[cx, 1])
-            for x in range(low, high):
-                table[base + x] += value * tables.x_weight[uint64(cx), x]
+            for k in range(plane_control.shape[1]):
+                value += plane_weight[plane, k] * lattice[plane_control[plane, k], cy, cx]
+            for x in range(uint64(x_range[cx, 0]), uint64(x_range[cx, 1])):
+                table[base + x] += value * x_weight[uint64(cx), x]
 
 
 @_compiled("contract")
-def _row_field(table, tables, y, x0, n, field):
+def _row_field(table, stride, y_first, y_weight, y, x0, n, field):
     """The field on ``n`` voxels of row ``y`` from column ``x0``, into ``field``."""
-    width = uint64(tables.x_weight.shape[1])
-    order = tables.y_weight.shape[1] - 1
-    r0 = uint64(tables.y_first[y]) * width + uint64(x0)
+    order = y_weight.shape[1] - 1
+    r0 = uint64(y_first[y]) * stride + uint64(x0)
     if order == 3:
-        r1 = r0 + width
-        r2 = r1 + width
-        r3 = r2 + width
-        w0, w1 = tables.y_weight[y, 0], tables.y_weight[y, 1]
-        w2, w3 = tables.y_weight[y, 2], tables.y_weight[y, 3]
+        r1 = r0 + stride
+        r2 = r1 + stride
+        r3 = r2 + stride
+        w0, w1, w2, w3 = y_weight[y, 0], y_weight[y, 1], y_weight[y, 2], y_weight[y, 3]
         for j in range(n):
             field[j] = (
                 w0 * table[r0 + j] + w1 * table[r1 + j] + w2 * table[r2 + j] + w3 * table[r3 + j]
@@ -157,28 +158,42 @@ def _row_field(table, tables, y, x0, n, field):
         for j in range(n):
             field[j] = float32(0)
         for k in range(order + 1):
-            w = tables.y_weight[y, k]
+            w = y_weight[y, k]
             for j in range(n):
                 field[j] += w * table[r0 + j]
-            r0 += width
+            r0 += stride
+
+
+@_compiled("contract", "nnan", "nsz", "reassoc")
+def _norm(values, n):
+    """A bound on the magnitude of ``values[:n]``: their Euclidean norm."""
+    total = float32(0)
+    for j in range(n):
+        total += values[j] * values[j]
+    return np.sqrt(total)
 
 
 @_compiled("contract")
 def _exponential(values, n, out):
-    """exp of ``values[:n]``, rounded once from double: Taylor on a halved argument, squared."""
-    largest = float32(0)
-    for j in range(n):
-        largest = max(largest, abs(values[j]))
+    """exp of ``values[:n]`` in double: a Taylor series, of a halved argument where it is large."""
+    bound = _norm(values, n)
+    if bound < float32(0.03):
+        for j in range(n):
+            v = float64(values[j])
+            e = v * (1.0 / 120.0) + 1.0 / 24.0
+            e = e * v + 1.0 / 6.0
+            e = e * v + 0.5
+            e = e * v + 1.0
+            out[j] = e * v + 1.0
+        return
     halvings = 0
-    while largest > float32(0.5):
-        largest *= float32(0.5)
+    while bound > float32(0.5):
+        bound *= float32(0.5)
         halvings += 1
     scale = 0.5**halvings
     for j in range(n):
         v = float64(values[j]) * scale
-        e = 1.0 / 39916800.0
-        e = e * v + 1.0 / 3628800.0
-        e = e * v + 1.0 / 362880.0
+        e = v * (1.0 / 3628800.0) + 1.0 / 362880.0
         e = e * v + 1.0 / 40320.0
         e = e * v + 1.0 / 5040.0
         e = e * v + 1.0 / 720.0
@@ -196,13 +211,15 @@ def _exponential(values, n, out):
 @_compiled()
 def evaluate_planes(first, stop, lattice, tables, log_field):
     """The log field on whole planes ``first:stop`` of ``log_field`` (planes, height, width)."""
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
     height, width = log_field.shape[1], log_field.shape[2]
-    table = np.empty(lattice.shape[1] * width, np.float32)
+    stride = uint64(width + LANES)
+    table = np.empty(lattice.shape[1] * (width + LANES), np.float32)
     row = np.empty(width, np.float32)
     for p in range(first, stop):
-        _plane_field(lattice, tables, p, table)
+        _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, p, table)
         for y in range(height):
-            _row_field(table, tables, y, 0, uint64(width), row)
+            _row_field(table, stride, y_first, y_weight, y, 0, uint64(width), row)
             for x in range(width):
                 log_field[p, y, x] = row[x]
 
@@ -210,14 +227,16 @@ def evaluate_planes(first, stop, lattice, tables, log_field):
 @_compiled()
 def divide_planes(first, stop, lattice, tables, image, corrected):
     """``corrected = image / exp(field)`` on planes ``first:stop``, the quotient in ITK's types."""
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
     height, width = image.shape[1], image.shape[2]
-    table = np.empty(lattice.shape[1] * width, np.float32)
+    stride = uint64(width + LANES)
+    table = np.empty(lattice.shape[1] * (width + LANES), np.float32)
     row = np.empty(width, np.float32)
     factor = np.empty(width, np.float64)
     for p in range(first, stop):
-        _plane_field(lattice, tables, p, table)
+        _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, p, table)
         for y in range(height):
-            _row_field(table, tables, y, 0, uint64(width), row)
+            _row_field(table, stride, y_first, y_weight, y, 0, uint64(width), row)
             _exponential(row, uint64(width), factor)
             for x in range(width):
                 corrected[p, y, x] = image[p, y, x] / float32(factor[x])
@@ -233,22 +252,24 @@ def rising_prefix(rows, tables, lattice):
     ITK's scan tests for a new minimum only where there is no new maximum, so these voxels never
     set the minimum (the first voxel always is one).
     """
-    width = tables.x_weight.shape[1]
-    table = np.empty(lattice.shape[1] * width, np.float32)
-    field = np.empty(width, np.float32)
+    log, _, start, _, xs, ys, planes, _, _, _, _ = rows
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    stride = uint64(x_weight.shape[1] + LANES)
+    table = np.empty(lattice.shape[1] * stride, np.float32)
+    field = np.empty(stride, np.float32)
     length = 0
     highest = float32(-np.inf)
     plane = -1
-    for i in range(len(rows.x)):
-        if rows.plane[i] != plane:
-            plane = rows.plane[i]
-            _plane_field(lattice, tables, plane, table)
-        base = rows.start[i]
-        n = rows.start[i + 1] - base
-        _row_field(table, tables, rows.y[i], rows.x[i], uint64(n), field)
+    for i in range(len(xs)):
+        if planes[i] != plane:
+            plane = planes[i]
+            _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
+        base = start[i]
+        n = start[i + 1] - base
+        _row_field(table, stride, y_first, y_weight, ys[i], xs[i], uint64(n), field)
         for j in range(n):
-            if rows.log[base + j] < float32(IS_OUTSIDE):
-                u = rows.log[base + j] - field[j]
+            if log[base + j] < float32(IS_OUTSIDE):
+                u = log[base + j] - field[j]
                 if not u > highest:
                     return length
                 highest = u
@@ -256,265 +277,286 @@ def rising_prefix(rows, tables, lattice):
     return length
 
 
-@_compiled("nnan", "nsz", "reassoc", "contract")
-def _row_statistics(u, change, n, result):
-    """Least and greatest of ``u[:n]``, sum and sum of squares of ``change[:n]``, inside only."""
-    low, high = float32(IS_OUTSIDE), float32(-IS_OUTSIDE)
-    total, squares = float32(0), float32(0)
-    for j in range(n):
-        value = u[j]
-        inside = value < float32(IS_OUTSIDE)
-        low = value if value < low else low
-        upper = value if inside else float32(-IS_OUTSIDE)
-        high = upper if upper > high else high
-        d = change[j] if inside else float32(0)
-        total += d
-        squares += d * d
-    result[0], result[1] = low, high
-    result[2], result[3] = total, squares
+@_compiled()
+def _ordered_bits(bits):
+    """Bits of a float32 (as int32) to an integer of the same order, and back."""
+    return bits ^ ((bits >> int32(31)) & int32(0x7FFFFFFF))
 
 
 @_compiled()
-def statistics(first, stop, rows, tables, lattice, before, prefix, result):
-    """Per chunk: range of the corrected log intensities, sums of the field's change.
+def extremes(first, stop, rows, tables, lattice, prefix, reach, keep, bounds, result):
+    """Least and greatest corrected log intensity per chunk, into ``result`` (chunks, 2).
 
-    ``result`` (chunks, 4): minimum (but for the first ``prefix`` voxels), maximum, sum and sum
-    of squares of the field of ``before`` less that of ``lattice``.
+    The first ``prefix`` voxels of the image do not count for the least. ``bounds`` (stretches,
+    2) are the extremes of each stretch at some earlier time; a stretch whose own lie within
+    ``reach`` is left out. ``keep`` sets them anew. Compares bits as integers, which vectorises
+    where comparing floats does not.
     """
-    width = tables.x_weight.shape[1]
-    table = np.empty(lattice.shape[1] * width, np.float32)
-    table_before = np.empty(lattice.shape[1] * width, np.float32)
-    field = np.empty(width, np.float32)
-    change = np.empty(width, np.float32)
-    row = np.empty(4, np.float32)
+    log, _, start, length, xs, ys, planes, included, chunk, _, _ = rows
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    stride = uint64(x_weight.shape[1] + LANES)
+    table = np.empty(lattice.shape[1] * stride, np.float32)
+    field = np.empty(stride, np.float32)
+    bits = field.view(np.int32)
+    ends = np.array([IS_OUTSIDE, -IS_OUTSIDE], np.float32)
+    end_bits = ends.view(np.int32)
+    above, below = _ordered_bits(end_bits[0]), _ordered_bits(end_bits[1])
     for c in range(first, stop):
-        low, high = float32(IS_OUTSIDE), float32(-IS_OUTSIDE)
-        total, squares = 0.0, 0.0
+        result[c, 0], result[c, 1] = IS_OUTSIDE, -IS_OUTSIDE
         plane = -1
-        for i in range(rows.chunk[c], rows.chunk[c + 1]):
-            if rows.plane[i] != plane:
-                plane = rows.plane[i]
-                _plane_field(lattice, tables, plane, table)
-                _plane_field(before, tables, plane, table_before)
-            base = uint64(rows.start[i])
-            n = uint64(rows.start[i + 1]) - base
-            _row_field(table, tables, rows.y[i], rows.x[i], n, field)
-            _row_field(table_before, tables, rows.y[i], rows.x[i], n, change)
+        for i in range(chunk[c], chunk[c + 1]):
+            if bounds[i, 0] > reach[0] and bounds[i, 1] < reach[1]:
+                continue
+            if planes[i] != plane:
+                plane = planes[i]
+                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
+            base = uint64(start[i])
+            n = uint64(start[i + 1]) - base
+            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
             for j in range(n):
-                change[j] -= field[j]
+                field[j] = log[base + j] - field[j]
+            low, high = above, below
             for j in range(n):
-                field[j] = rows.log[base + j] - field[j]
-            _row_statistics(field, change, n, row)
-            if rows.included[i] < prefix:
-                row[0] = IS_OUTSIDE
-                seen = rows.included[i]
-                for j in range(n):
+                value = _ordered_bits(bits[j])
+                inside = value if value < above else below
+                low = min(low, value)
+                high = max(high, inside)
+            end_bits[0], end_bits[1] = _ordered_bits(low), _ordered_bits(high)
+            if included[i] < prefix:
+                ends[0] = IS_OUTSIDE
+                seen = included[i]
+                for j in range(uint64(length[i])):
                     if field[j] < float32(IS_OUTSIDE):
                         if seen >= prefix:
-                            row[0] = min(row[0], field[j])
+                            ends[0] = min(ends[0], field[j])
                         seen += 1
-            low, high = min(low, row[0]), max(high, row[1])
-            total += row[2]
-            squares += row[3]
-        result[c, 0], result[c, 1] = low, high
-        result[c, 2], result[c, 3] = total, squares
+            if keep:
+                bounds[i, 0], bounds[i, 1] = ends[0], ends[1]
+            result[c, 0] = min(result[c, 0], ends[0])
+            result[c, 1] = max(result[c, 1], ends[1])
+
+
+@_compiled()
+def change_sums(first, stop, rows, tables, change, every, result):
+    """Sums of a change of the field on every ``every``-th stretch, into ``result`` (chunks, 3).
+
+    The number of voxels, the sum and the sum of squares, gaps of the mask included: enough to
+    judge the spread. ``change`` is the difference of two lattices.
+    """
+    _, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    stride = uint64(x_weight.shape[1] + LANES)
+    table = np.empty(change.shape[1] * stride, np.float32)
+    field = np.empty(stride, np.float32)
+    for c in range(first, stop):
+        count, total, squares = 0, 0.0, 0.0
+        plane = -1
+        for i in range(chunk[c], chunk[c + 1]):
+            if i % every != 0:
+                continue
+            if planes[i] != plane:
+                plane = planes[i]
+                _plane_field(change, plane_control, plane_weight, x_weight, x_range, plane, table)
+            n = uint64(length[i])
+            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
+            for j in range(n):
+                total += float64(field[j])
+                squares += float64(field[j]) * float64(field[j])
+            count += length[i]
+        result[c, 0], result[c, 1], result[c, 2] = count, total, squares
 
 
 @_compiled()
 def ratios(first, stop, rows, tables, lattice, before, out):
-    """exp(field of ``before`` - field of ``lattice``) of the included voxels, in image order.
-
-    ``out`` has one place more than there are voxels.
-    """
-    width = tables.x_weight.shape[1]
-    table = np.empty(lattice.shape[1] * width, np.float32)
-    table_before = np.empty(lattice.shape[1] * width, np.float32)
-    field = np.empty(width, np.float32)
-    change = np.empty(width, np.float32)
-    ratio = np.empty(width, np.float64)
+    """exp(field of ``before`` - field of ``lattice``) of the included voxels, in image order."""
+    log, _, start, length, xs, ys, planes, included, chunk, _, _ = rows
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    stride = uint64(x_weight.shape[1] + LANES)
+    table = np.empty(lattice.shape[1] * stride, np.float32)
+    table_before = np.empty(lattice.shape[1] * stride, np.float32)
+    field = np.empty(stride, np.float32)
+    change = np.empty(stride, np.float32)
+    ratio = np.empty(stride, np.float64)
     for c in range(first, stop):
         plane = -1
-        for i in range(rows.chunk[c], rows.chunk[c + 1]):
-            if rows.plane[i] != plane:
-                plane = rows.plane[i]
-                _plane_field(lattice, tables, plane, table)
-                _plane_field(before, tables, plane, table_before)
-            base = uint64(rows.start[i])
-            n = uint64(rows.start[i + 1]) - base
-            _row_field(table, tables, rows.y[i], rows.x[i], n, field)
-            _row_field(table_before, tables, rows.y[i], rows.x[i], n, change)
+        for i in range(chunk[c], chunk[c + 1]):
+            if planes[i] != plane:
+                plane = planes[i]
+                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
+                _plane_field(
+                    before, plane_control, plane_weight, x_weight, x_range, plane, table_before
+                )
+            base = uint64(start[i])
+            n = uint64(start[i + 1]) - base
+            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
+            _row_field(table_before, stride, y_first, y_weight, ys[i], xs[i], n, change)
             for j in range(n):
                 change[j] -= field[j]
             _exponential(change, n, ratio)
-            at = uint64(rows.included[i])
-            end = uint64(rows.included[i + 1])
-            for j in range(n):
-                if at < end:
-                    out[at] = float32(ratio[j])
-                at += uint64(rows.log[base + j] < float32(IS_OUTSIDE))
+            # A stretch ends on an included voxel, so what a gap leaves is overwritten.
+            at = uint64(included[i])
+            for j in range(uint64(length[i])):
+                out[at] = float32(ratio[j])
+                at += uint64(log[base + j] < float32(IS_OUTSIDE))
 
 
 # ---- histogram, map and fit ------------------------------------------------------------------
 
 
 @_compiled()
-def _histogram_position(u, n, lowest, width, nbins):
-    """Corrected log intensities to positions in bins, in place.
-
-    What ITK drops from the histogram and maps to the last bin goes to position ``nbins``.
-    """
-    top, dropped = float32(nbins - 1), float32(nbins)
-    for j in range(n):
-        c = (u[j] - lowest) / width
-        u[j] = c if (c >= float32(0) and c <= top) else dropped
-
-
-@_compiled()
-def histogram(first, stop, rows, tables, lattice, lowest, width, running, gained):
+def histogram(first, stop, rows, tables, lattice, lowest, bin_width, running, gained):
     """Voxels per bin, each shared between the two nearest centres, rounded as ITK rounds them.
+
+    What ITK drops from the histogram, and maps to the last bin, goes to position ``nbins``.
 
     ITK adds every voxel to one float32 histogram. What an addition loses depends on the binade
     of the count so far, so each chunk starts from ``running`` (chunks, nbins), the counts that
     are expected before it, and gives what it adds to them, ``gained`` (chunks, nbins).
     """
-    columns = tables.x_weight.shape[1]
+    log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    stride = uint64(x_weight.shape[1] + LANES)
     nbins = running.shape[1]
-    table = np.empty(lattice.shape[1] * columns, np.float32)
-    field = np.empty(columns, np.float32)
-    lower = np.empty(columns, np.int32)
-    cells = np.zeros(nbins + 2, np.float32)
+    table = np.empty(lattice.shape[1] * stride, np.float32)
+    field = np.empty(stride, np.float32)
+    cell = np.empty(stride, np.int32)
+    part = np.empty(stride, np.float32)
+    top, dropped = float32(nbins - 1), float32(nbins)
+    cells = np.zeros(4 * (nbins + 2), np.float32)
     for c in range(first, stop):
         for b in range(nbins):
-            cells[b] = running[c, b]
+            for lane in range(4):
+                cells[4 * b + lane] = running[c, b]
         plane = -1
-        for i in range(rows.chunk[c], rows.chunk[c + 1]):
-            if rows.plane[i] != plane:
-                plane = rows.plane[i]
-                _plane_field(lattice, tables, plane, table)
-            base = uint64(rows.start[i])
-            n = uint64(rows.start[i + 1]) - base
-            _row_field(table, tables, rows.y[i], rows.x[i], n, field)
+        for i in range(chunk[c], chunk[c + 1]):
+            if planes[i] != plane:
+                plane = planes[i]
+                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
+            base = uint64(start[i])
+            n = uint64(start[i + 1]) - base
+            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
             for j in range(n):
-                field[j] = rows.log[base + j] - field[j]
-            _histogram_position(field, n, lowest, width, nbins)
-            for j in range(n):
-                k = int32(field[j])
-                lower[j] = k
-                field[j] -= float32(k)
-            for j in range(n):
-                cell = uint64(lower[j])
-                part = field[j]
-                cells[cell] += float32(1) - part
-                cells[cell + uint64(1)] += part
+                q = (log[base + j] - field[j] - lowest) / bin_width
+                q = q if (q >= float32(0) and q <= top) else dropped
+                k = int32(q)
+                # Four interleaved histograms: neighbours in one bin do not wait for each other.
+                cell[j] = k * int32(4) + int32(j & uint64(3))
+                part[j] = q - float32(k)
+            for j in range(uint64(length[i])):
+                at = uint64(np.uint32(cell[j]))
+                cells[at] += float32(1) - part[j]
+                cells[at + uint64(4)] += part[j]
         for b in range(nbins):
-            gained[c, b] = float64(cells[b]) - float64(running[c, b])
-
-
-@_compiled()
-def _residual(u, position, n, expected, rise):
-    """Measured less expected log intensity into ``u``, 0 where the voxel does not count."""
-    for j in range(n):
-        c = position[j]
-        k = int32(c)
-        position[j] = expected[uint64(k)] + rise[uint64(k)] * (c - float32(k))
-    for j in range(n):
-        u[j] = u[j] - position[j] if u[j] < float32(IS_OUTSIDE) else float32(0)
+            total = 0.0
+            for lane in range(4):
+                total += float64(cells[4 * b + lane]) - float64(running[c, b])
+            gained[c, b] = total
 
 
 @_compiled("contract")
-def _add_row(sums, tables, y, x0, n, values):
-    """Add a row of values to the sums per control row (control rows * width), float32."""
-    width = uint64(tables.x_weight.shape[1])
-    r = uint64(tables.y_first[y]) * width + uint64(x0)
-    for k in range(tables.y_weight.shape[1]):
-        w = tables.y_weight[y, k]
+def _add_row(sums, stride, y_first, y_weight, y, x0, n, values):
+    """Add a row of values to the sums per control row (control rows * stride), float32."""
+    r = uint64(y_first[y]) * stride + uint64(x0)
+    for k in range(y_weight.shape[1]):
+        w = y_weight[y, k]
         for j in range(n):
             sums[r + j] += w * values[j]
-        r += width
+        r += stride
 
 
 @_compiled("reassoc", "contract", "nsz")
-def _flush_plane(sums, tables, plane_sums):
-    """Contract a plane's sums along x into ``plane_sums`` (control rows, columns), in double."""
-    width = tables.x_weight.shape[1]
-    rows, columns = plane_sums.shape
-    for cy in range(rows):
-        base = uint64(cy * width)
-        for cx in range(columns):
-            low, high = uint64(tables.x_range[cx, 0]), uint64(tables.x_range[cx, 1])
+def _flush_plane(sums, stride, x_weight, x_range, result, slot):
+    """Contract a plane's sums along x, in double, into ``result[slot]``, and clear them."""
+    for cy in range(result.shape[1]):
+        base = uint64(cy) * stride
+        for cx in range(result.shape[2]):
             total = 0.0
-            for x in range(low, high):
-                total += float64(sums[base + x]) * tables.x_weight[uint64(cx), x]
-            plane_sums[cy, cx] = total
-        for x in range(uint64(width)):
+            for x in range(uint64(x_range[cx, 0]), uint64(x_range[cx, 1])):
+                total += float64(sums[base + x]) * x_weight[uint64(cx), x]
+            result[slot, cy, cx] = total
+        for x in range(stride):
             sums[base + x] = float32(0)
 
 
 @_compiled()
 def residual_sums(
-    first, stop, rows, tables, lattice, lowest, width, expected, rise, projection, result
+    first, stop, rows, tables, lattice, lowest, bin_width, expected, rise, projection, result
 ):
     """Map the corrected log intensities, and sum the residuals per plane (the fit's delta).
 
     ``expected`` and ``rise`` (nbins + 1): E at the bin centres and its rise to the next; the
     last place is for dropped positions. ``result`` (slots, control rows, control columns).
     """
-    columns = tables.x_weight.shape[1]
-    table = np.empty(lattice.shape[1] * columns, np.float32)
-    field = np.empty(columns, np.float32)
-    position = np.empty(columns, np.float32)
-    sums = np.zeros(lattice.shape[1] * columns, np.float32)
-    nbins = len(expected) - 1
+    log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
+    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    _, _, _, y_fit, x_fit, _ = projection
+    stride = uint64(x_weight.shape[1] + LANES)
+    table = np.empty(lattice.shape[1] * stride, np.float32)
+    field = np.empty(stride, np.float32)
+    part = np.empty(stride, np.float32)
+    lower = np.empty(stride, np.int32)
+    sums = np.zeros(lattice.shape[1] * stride, np.float32)
+    top, dropped = float32(len(expected) - 2), float32(len(expected) - 1)
     for c in range(first, stop):
-        slot = rows.slot[c]
-        plane = rows.plane[rows.chunk[c]]
-        _plane_field(lattice, tables, plane, table)
-        for i in range(rows.chunk[c], rows.chunk[c + 1]):
-            if rows.plane[i] != plane:
-                _flush_plane(sums, projection, result[slot])
+        slot = slots[c]
+        plane = planes[chunk[c]]
+        _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
+        for i in range(chunk[c], chunk[c + 1]):
+            if planes[i] != plane:
+                _flush_plane(sums, stride, x_fit, x_range, result, slot)
                 slot += 1
-                plane = rows.plane[i]
-                _plane_field(lattice, tables, plane, table)
-            base = uint64(rows.start[i])
-            n = uint64(rows.start[i + 1]) - base
-            _row_field(table, tables, rows.y[i], rows.x[i], n, field)
+                plane = planes[i]
+                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
+            base = uint64(start[i])
+            n = uint64(start[i + 1]) - base
+            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
             for j in range(n):
-                u = rows.log[base + j] - field[j]
+                u = log[base + j] - field[j]
+                q = (u - lowest) / bin_width
+                q = q if (q >= float32(0) and q <= top) else dropped
+                k = int32(q)
                 field[j] = u
-                position[j] = u
-            _histogram_position(position, n, lowest, width, nbins)
-            _residual(field, position, n, expected, rise)
-            if len(rows.weights) > 0:
+                lower[j] = k
+                part[j] = q - float32(k)
+            for j in range(n):
+                k = uint64(np.uint32(lower[j]))
+                part[j] = expected[k] + rise[k] * part[j]
+            for j in range(n):
+                u = field[j]
+                field[j] = u - part[j] if u < float32(IS_OUTSIDE) else float32(0)
+            if len(weights) > 0:
                 for j in range(n):
-                    field[j] *= rows.weights[base + j]
-            _add_row(sums, projection, rows.y[i], rows.x[i], n, field)
-        _flush_plane(sums, projection, result[slot])
+                    field[j] *= weights[base + j]
+            _add_row(sums, stride, y_first, y_fit, ys[i], xs[i], n, field)
+        _flush_plane(sums, stride, x_fit, x_range, result, slot)
 
 
 @_compiled()
 def weight_sums(first, stop, rows, projection, result):
     """Sum the confidences per plane (the fit's omega); ``result`` as in residual_sums."""
-    columns = projection.x_weight.shape[1]
-    values = np.empty(columns, np.float32)
-    sums = np.zeros(result.shape[1] * columns, np.float32)
+    log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
+    _, _, y_first, y_weight, x_weight, x_range = projection
+    stride = uint64(x_weight.shape[1] + LANES)
+    values = np.empty(stride, np.float32)
+    sums = np.zeros(result.shape[1] * stride, np.float32)
     for c in range(first, stop):
-        slot = rows.slot[c]
-        plane = rows.plane[rows.chunk[c]]
-        for i in range(rows.chunk[c], rows.chunk[c + 1]):
-            if rows.plane[i] != plane:
-                _flush_plane(sums, projection, result[slot])
+        slot = slots[c]
+        plane = planes[chunk[c]]
+        for i in range(chunk[c], chunk[c + 1]):
+            if planes[i] != plane:
+                _flush_plane(sums, stride, x_weight, x_range, result, slot)
                 slot += 1
-                plane = rows.plane[i]
-            base = uint64(rows.start[i])
-            n = uint64(rows.start[i + 1]) - base
+                plane = planes[i]
+            base = uint64(start[i])
+            n = uint64(start[i + 1]) - base
             for j in range(n):
-                inside = rows.log[base + j] < float32(IS_OUTSIDE)
+                inside = log[base + j] < float32(IS_OUTSIDE)
                 values[j] = float32(1) if inside else float32(0)
-            if len(rows.weights) > 0:
+            if len(weights) > 0:
                 for j in range(n):
-                    values[j] *= rows.weights[base + j]
-            _add_row(sums, projection, rows.y[i], rows.x[i], n, values)
-        _flush_plane(sums, projection, result[slot])
+                    values[j] *= weights[base + j]
+            _add_row(sums, stride, y_first, y_weight, ys[i], xs[i], n, values)
+        _flush_plane(sums, stride, x_weight, x_range, result, slot)
 
 
 @_compiled("contract")
@@ -523,13 +565,11 @@ def join_planes(first, stop, slot_plane, projection, plane_sums, lattice):
 
     ``plane_sums`` (slots, control rows, columns); ``lattice`` (control planes, rows, columns).
     """
-    terms = projection.plane_control.shape[1]
-    columns = lattice.shape[2]
+    plane_control, plane_weight, _, _, _, _ = projection
     for s in range(len(slot_plane)):
         plane = slot_plane[s]
-        for k in range(terms):
-            control = projection.plane_control[plane, k]
-            weight = projection.plane_weight[plane, k]
+        for k in range(plane_control.shape[1]):
+            control, weight = plane_control[plane, k], plane_weight[plane, k]
             for cy in range(first, stop):
-                for cx in range(columns):
+                for cx in range(lattice.shape[2]):
                     lattice[control, cy, cx] += weight * plane_sums[s, cy, cx]

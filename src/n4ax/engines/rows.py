@@ -26,8 +26,8 @@ class Rows(NamedTuple):
     """Packed stretches of rows; see the module's text.
 
     ``log`` and ``weights`` hold the packed voxels (``weights`` is empty where every voxel
-    counts fully). Stretch ``i`` is ``log[start[i]:start[i + 1]]``, from column ``x[i]`` of row
-    ``y[i]`` in plane ``plane[i]``, where a plane is one combination of indices of the leading
+    counts fully). Stretch ``i`` is ``log[start[i]:]``, ``length[i]`` voxels from column ``x[i]``,
+    padded to the next stretch with ``OUTSIDE``. It lies in row ``y[i]`` of plane ``plane[i]``, where a plane is one combination of indices of the leading
     axes; ``included[i]`` voxels count before it. Chunk ``c`` is the stretches
     ``chunk[c]:chunk[c + 1]``; its planes are numbered from ``slot[c]`` on, and ``slot_plane``
     tells which plane a slot is.
@@ -36,6 +36,7 @@ class Rows(NamedTuple):
     log: npt.NDArray[np.float32]
     weights: npt.NDArray[np.float32]
     start: npt.NDArray[np.int64]
+    length: npt.NDArray[np.int64]
     x: npt.NDArray[np.int64]
     y: npt.NDArray[np.int64]
     plane: npt.NDArray[np.int64]
@@ -72,14 +73,14 @@ def pack_rows(
     stack = (planes, height, width)
     mask = included.reshape(stack)
     none = np.empty(1, np.int64)
-    count = lay_stretches(mask, BRIDGED_GAP, none, none[1:], none[1:], none[1:], none)
-    x, y, plane = (np.empty(count, np.int64) for _ in range(3))
+    count = lay_stretches(mask, BRIDGED_GAP, none, *[none[1:]] * 4, none)
+    length, x, y, plane = (np.empty(count, np.int64) for _ in range(4))
     start, before = (np.empty(count + 1, np.int64) for _ in range(2))
-    lay_stretches(mask, BRIDGED_GAP, start, x, y, plane, before)
+    lay_stretches(mask, BRIDGED_GAP, start, length, x, y, plane, before)
     log = np.empty(start[-1], np.float32)
     confidence = np.empty(0 if weights is None else len(log), np.float32)
     chunk, slot, slot_plane = _cut(start, plane)
-    rows = Rows(log, confidence, start, x, y, plane, before, chunk, slot, slot_plane)
+    rows = Rows(log, confidence, start, length, x, y, plane, before, chunk, slot, slot_plane)
     floor = np.float32(np.nan if tiny is None else tiny)
     given = np.ones((1, 1, 1), np.float32) if weights is None else weights.reshape(stack)
     in_parts(len(chunk) - 1, pack_chunks, intensities.reshape(stack), mask, given, floor, rows)
