@@ -20,6 +20,8 @@ import numpy.typing as npt
 from numba import float32, float64, int64, uint64
 
 _BLOCK = 256
+_SETTLED = 1 << 14
+"""Voxels that are always taken one by one; after them 1/n is smooth enough over a block."""
 
 
 def may_decide(variation: float, threshold: float, voxels: int) -> bool:
@@ -72,7 +74,7 @@ def _float32_recurrence(p):
         size = min(_BLOCK, n - at)
         first = float64(count) + 1.0
         whole = float64(count) + size <= 16777216.0
-        if whole and at >= 65536 and _keeps_mean(p, at, size, mu, first):
+        if whole and at >= _SETTLED and _keeps_mean(p, at, size, mu, first):
             unit = _ulp(sigma)
             added = _units_added(p, at, size, mu, first, unit)
             if float64(sigma) + added * unit < _binade_end(sigma):
@@ -112,7 +114,7 @@ def _keeps_mean(p, at, size, mu, first):
 def _units_added(p, at, size, mu, first, unit):
     """What the block adds to sigma, in ulps of sigma, each addend rounded to nearest even.
 
-    (n - 1) / n runs over the block as a quadratic, right to 1e-11 (``first`` is 2**16 or more).
+    (n - 1) / n runs over the block as a quadratic, right to 1e-9 (``first`` is over 2**14).
     """
     added = 0.0
     start = uint64(at)

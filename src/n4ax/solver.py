@@ -14,8 +14,9 @@ lattice or the histogram is here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from dataclasses import field as default
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,34 +30,41 @@ Lattice = npt.NDArray[np.float32]
 Watch = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
 
+F = TypeVar("F")
+
 Stop = Literal["converged", "iteration limit"]
 
 
-class Engine(Protocol):
-    """What the solver asks of a machine; see :class:`n4ax.engines.cpu.CpuEngine`."""
+class Engine(Protocol[F]):
+    """What the solver asks of a machine; see :class:`n4ax.engines.cpu.CpuEngine`.
+
+    ``F`` is its own form of a lattice that is ready to be evaluated.
+    """
 
     voxels: int
     omega: npt.NDArray[np.float64]
 
     def set_mesh(self, control_points: tuple[int, ...]) -> None: ...
 
-    def extremes(self, lattice: Lattice) -> tuple[np.float32, np.float32]: ...
+    def expand(self, lattice: Lattice) -> F: ...
+
+    def extremes(self, field: F) -> tuple[np.float32, np.float32]: ...
 
     def histogram(
-        self, lattice: Lattice, lowest: np.float32, width: np.float32
+        self, field: F, lowest: np.float32, width: np.float32
     ) -> npt.NDArray[np.float64]: ...
 
     def residual_fit(
         self,
-        lattice: Lattice,
+        field: F,
         lowest: np.float32,
         width: np.float32,
         expected: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float64]: ...
 
-    def variation(self, lattice: Lattice, before: Lattice) -> float: ...
+    def variation(self, field: F, before: F) -> float: ...
 
-    def ratios(self, lattice: Lattice, before: Lattice) -> npt.NDArray[np.float32]: ...
+    def ratios(self, field: F, before: F) -> npt.NDArray[np.float32]: ...
 
 
 @dataclass
@@ -64,13 +72,13 @@ class Solution:
     """The lattice of the log bias field, and how each level went."""
 
     lattice: Lattice
-    iterations: list[int] = field(default_factory=list)
-    convergence: list[list[float]] = field(default_factory=list)
-    stopped: list[Stop] = field(default_factory=list)
+    iterations: list[int] = default(default_factory=list)
+    convergence: list[list[float]] = default(default_factory=list)
+    stopped: list[Stop] = default(default_factory=list)
 
 
 def solve(
-    engine: Engine,
+    engine: Engine[F],
     control_points: tuple[int, ...],
     settings: N4Settings,
     watch: Watch | None = None,
@@ -99,16 +107,18 @@ def solve(
         if level > 0:
             lattice = refine(lattice, settings.spline_order)
         engine.set_mesh(lattice.shape)
+        field = engine.expand(lattice)
         measures: list[float] = []
         measure = np.inf
         while len(measures) < limit and measure > settings.conv_threshold:
-            before = lattice
-            lattice = before + _increment(engine, before, settings)
+            before = field
+            lattice = lattice + _increment(engine, field, settings)
+            field = engine.expand(lattice)
             measure = np.inf
             if listening or may_decide(
-                engine.variation(lattice, before), settings.conv_threshold, engine.voxels
+                engine.variation(field, before), settings.conv_threshold, engine.voxels
             ):
-                ratios = engine.ratios(lattice, before)
+                ratios = engine.ratios(field, before)
                 exact = settings.convergence == "exact"
                 measure = exact_variation(ratios) if exact else itk_variation(ratios)
             measures.append(measure if measure < np.inf else np.nan)
@@ -122,13 +132,13 @@ def solve(
     return solution
 
 
-def _increment(engine: Engine, lattice: Lattice, settings: N4Settings) -> Lattice:
+def _increment(engine: Engine[F], field: F, settings: N4Settings) -> Lattice:
     """What one iteration adds to the control points."""
-    lowest, highest = engine.extremes(lattice)
+    lowest, highest = engine.extremes(field)
     width = bin_width(lowest, highest, settings.nbins)
-    if not width > 0:
-        return np.zeros_like(lattice)  # one intensity is left: sharpening changes nothing
-    histogram = engine.histogram(lattice, lowest, width)
+    if not width > 0:  # one intensity is left: sharpening changes nothing
+        return np.zeros(engine.omega.shape, np.float32)
+    histogram = engine.histogram(field, lowest, width)
     expected = sharpened_intensities(histogram, lowest, width, settings)
-    delta = engine.residual_fit(lattice, lowest, width, expected)
+    delta = engine.residual_fit(field, lowest, width, expected)
     return np.float32(settings.over_relax) * fit_quotient(delta, engine.omega)

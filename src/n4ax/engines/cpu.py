@@ -6,7 +6,7 @@ threads and summed per chunk, so the bits of the result do not depend on it.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Self
 
@@ -19,7 +19,7 @@ from n4ax.engines.rows import Rows, pack_rows
 from n4ax.problem import Problem
 from n4ax.settings import N4Settings
 
-SAMPLED_STRETCHES = 4096
+SAMPLED_STRETCHES = 2048
 """Stretches of rows on which the change of the field is judged."""
 
 Lattice = npt.NDArray[np.float32]
@@ -68,11 +68,17 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class Field(NamedTuple):
+    """A lattice, and what the kernels evaluate it from."""
+
+    lattice: Lattice
+    sheets: kernels.Sheets
+
+
 class _Seen(NamedTuple):
     """When all stretches were last looked at for the extremes, and what was found."""
 
     lattice: Lattice
-    prefix: int
     low: float
     high: float
 
@@ -117,74 +123,82 @@ class CpuEngine:
             axis.sample_basis(points, order)
             for axis, points in zip(self._axes, control_points, strict=True)
         ]
-        self._tables = evaluation_tables(bases)
-        self._projection = projection_tables(bases, [basis.fit_weights for basis in bases])
+        self._basis = stack_basis(bases, [basis.weights for basis in bases])
+        self._projection = stack_basis(bases, [basis.fit_weights for basis in bases])
+        self._values = [sheet_values(self._basis, control_points) for _ in range(2)]
         slots = len(self.rows.slot_plane)
         self._plane_sums = np.empty((slots, *control_points[-2:]))
-        squares = projection_tables(bases, [basis.squares for basis in bases])
+        squares = stack_basis(bases, [basis.squares for basis in bases])
         self._threads.run(
             self._chunks, kernels.weight_sums, self.rows, squares, self._plane_sums
         )
         self.omega = self._join(squares, control_points)
 
-    def extremes(self, lattice: Lattice) -> tuple[np.float32, np.float32]:
+    def expand(self, lattice: Lattice) -> Field:
+        """The field of a lattice, ready to be evaluated row by row; the last two stay valid."""
+        self._values.reverse()
+        return _expand(lattice, self._basis, self._values[0], self._threads)
+
+    def extremes(self, field: Field) -> tuple[np.float32, np.float32]:
         """Range of the corrected log intensities, as ITK's scan finds it.
 
         The spline changes nowhere by more than its control points do. So a stretch of voxels
         that was further from the extremes than twice that, since all were last looked at, need
         not be looked at again.
         """
-        flat = _stacked(lattice)
-        prefix = kernels.rising_prefix(self.rows, self._tables, flat)
         seen = self._seen
-        keep = True
-        if seen is not None and seen.prefix == prefix:
-            drift = float(np.abs(lattice - seen.lattice).max()) * (1 + 1e-6) + 1e-5
-            reach = np.array([seen.low + 2 * drift, seen.high - 2 * drift])
-            near = (self._bounds[:, 0] <= reach[0]) | (self._bounds[:, 1] >= reach[1])
-            keep = np.count_nonzero(near) > len(near) // 4
-        if keep:
-            reach = np.array([np.inf, -np.inf])
+        if seen is not None:
+            drift = float(np.abs(field.lattice - seen.lattice).max()) * (1 + 1e-6) + 1e-5
+            low, high = seen.low + 2 * drift, seen.high - 2 * drift
+            near = (self._bounds[:, 0] <= low) | (self._bounds[:, 1] >= high)
+            if np.count_nonzero(near) <= len(near) // 4:
+                found = self._scan(field, (low, high), keep=False)
+                if found[0] <= seen.low + drift:  # else the voxels that set it do no longer
+                    return found
+        found = self._scan(field, (np.inf, -np.inf), keep=True)
+        self._seen = _Seen(field.lattice, float(found[0]), float(found[1]))
+        return found
+
+    def _scan(
+        self, field: Field, reach: tuple[float, float], keep: bool
+    ) -> tuple[np.float32, np.float32]:
         result = np.empty((self._chunks, 2), np.float32)
         self._threads.run(
             self._chunks, kernels.extremes,
-            self.rows, self._tables, flat, prefix, reach, keep, self._bounds, result,
+            self.rows, field.sheets, reach, keep, self._bounds, result,
         )  # fmt: skip
-        low, high = result[:, 0].min(), result[:, 1].max()
-        if keep:
-            self._seen = _Seen(lattice, prefix, float(low), float(high))
-        return low, high
+        return result[:, 0].min(), result[:, 1].max()
 
-    def variation(self, lattice: Lattice, before: Lattice) -> float:
+    def variation(self, field: Field, before: Field) -> float:
         """About the coefficient of variation of exp(change of the field), from some rows."""
         result = np.empty((self._chunks, 3))
+        every = max(1, len(self.rows.x) // SAMPLED_STRETCHES)
         self._threads.run(
             self._chunks, kernels.change_sums,
-            self.rows, self._tables, _stacked(before - lattice),
-            max(1, len(self.rows.x) // SAMPLED_STRETCHES), result,
+            self.rows, field.sheets, before.sheets.values, every, result,
         )  # fmt: skip
         count, total, squares = result.sum(axis=0)
         return float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
 
-    def ratios(self, lattice: Lattice, before: Lattice) -> npt.NDArray[np.float32]:
+    def ratios(self, field: Field, before: Field) -> npt.NDArray[np.float32]:
         """exp(old field - new field) of the included voxels, in ITK's order. Reused memory."""
         if self._ratios is None:
-            self._ratios = np.empty(self.voxels + 1, np.float32)
+            self._ratios = np.empty(self.voxels, np.float32)
         self._threads.run(
             self._chunks, kernels.ratios,
-            self.rows, self._tables, _stacked(lattice), _stacked(before), self._ratios,
+            self.rows, field.sheets, before.sheets.values, self._ratios,
         )  # fmt: skip
-        return self._ratios[:-1]
+        return self._ratios
 
     def histogram(
-        self, lattice: Lattice, lowest: np.float32, width: np.float32
+        self, field: Field, lowest: np.float32, width: np.float32
     ) -> npt.NDArray[np.float64]:
         """Corrected log intensities per bin, shared linearly between the nearest centres."""
         gained = np.empty_like(self._running, np.float64)
         for _ in range(3):
             self._threads.run(
                 self._chunks, kernels.histogram,
-                self.rows, self._tables, _stacked(lattice), lowest, width, self._running, gained,
+                self.rows, field.sheets, lowest, width, self._running, gained,
             )  # fmt: skip
             expected, self._running = self._running, _before_each(gained)
             if _misjudged(expected, self._running, gained) < 0.05:
@@ -193,7 +207,7 @@ class CpuEngine:
 
     def residual_fit(
         self,
-        lattice: Lattice,
+        field: Field,
         lowest: np.float32,
         width: np.float32,
         expected: npt.NDArray[np.float32],
@@ -202,14 +216,12 @@ class CpuEngine:
         rise = np.append(np.diff(expected), np.zeros(2, np.float32))
         self._threads.run(
             self._chunks, kernels.residual_sums,
-            self.rows, self._tables, _stacked(lattice), lowest, width,
-            np.append(expected, expected[-1]), rise, self._projection, self._plane_sums,
+            self.rows, field.sheets, lowest, width, np.append(expected, expected[-1]), rise,
+            self._projection, self._plane_sums,
         )  # fmt: skip
-        return self._join(self._projection, lattice.shape)
+        return self._join(self._projection, field.lattice.shape)
 
-    def _join(
-        self, projection: kernels.Projection, shape: tuple[int, ...]
-    ) -> npt.NDArray[np.float64]:
+    def _join(self, projection: kernels.Basis, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         lattice = np.zeros(shape)
         self._threads.run(
             shape[-2], kernels.join_planes,
@@ -225,9 +237,8 @@ def evaluate(
     shape = tuple(len(basis.first) for basis in bases)
     log_field = np.empty(shape, np.float32)
     stack = log_field.reshape(-1, *shape[-2:])
-    threads.run(
-        len(stack), kernels.evaluate_planes, _stacked(lattice), evaluation_tables(bases), stack
-    )
+    field = _whole_field(lattice, bases, threads)
+    threads.run(len(stack), kernels.evaluate_planes, field.sheets, stack)
     return log_field
 
 
@@ -241,12 +252,34 @@ def divide(
     wide = image.dtype == np.float64
     given = np.ascontiguousarray(image, np.float64 if wide else np.float32)
     corrected = np.empty_like(given)
-    shape = (-1, *given.shape[-2:])
-    threads.run(
-        int(np.prod(given.shape[:-2])), kernels.divide_planes,
-        _stacked(lattice), evaluation_tables(bases), given.reshape(shape), corrected.reshape(shape),
-    )  # fmt: skip
+    stack, result = (array.reshape(-1, *given.shape[-2:]) for array in (given, corrected))
+    field = _whole_field(lattice, bases, threads)
+    threads.run(len(stack), kernels.divide_planes, field.sheets, stack, result)
     return corrected
+
+
+def _whole_field(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> Field:
+    basis = stack_basis(bases, [axis.weights for axis in bases])
+    return _expand(lattice, basis, sheet_values(basis, lattice.shape), threads)
+
+
+def _expand(
+    lattice: Lattice, basis: kernels.Basis, values: npt.NDArray[np.float32], threads: Threads
+) -> Field:
+    stride = basis.x_weight.shape[1] + kernels.LANES
+    threads.run(
+        len(basis.plane_control), kernels.expand, _stacked(lattice), basis, stride, values
+    )
+    sheets = kernels.Sheets(values, lattice.shape[-2], stride, basis.y_first, basis.y_weight)
+    return Field(lattice, sheets)
+
+
+def sheet_values(
+    basis: kernels.Basis, control_points: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    """Room for the sheets of a lattice of that many control points."""
+    stride = basis.x_weight.shape[1] + kernels.LANES
+    return np.empty(len(basis.plane_control) * control_points[-2] * stride, np.float32)
 
 
 def _before_each(gained: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
@@ -264,38 +297,27 @@ def _misjudged(
     return float(gained[wrong].sum() / gained.sum())
 
 
-def evaluation_tables(bases: list[AxisBasis]) -> kernels.Evaluation:
-    """Tables of the kernels for evaluation on the grid that ``bases`` describe."""
-    *leading, y, x = bases
-    control, weight = _plane_terms(leading, [basis.weights for basis in leading])
-    return kernels.Evaluation(
-        control,
-        weight.astype(np.float32),
-        y.first,
-        np.ascontiguousarray(y.weights),
-        x.dense(x.weights).astype(np.float32),
-        _support(x),
-    )
+def stack_basis(
+    bases: list[AxisBasis], weights: Sequence[npt.NDArray[np.floating]]
+) -> kernels.Basis:
+    """``weights`` per axis (n, order + 1) in the form that the kernels take.
 
-
-def projection_tables(
-    bases: list[AxisBasis], weights: list[npt.NDArray[np.float64]]
-) -> kernels.Projection:
-    """Tables to sum voxels into a lattice with the given weights per axis."""
+    All leading axes are one axis of planes.
+    """
     *leading, y, x = bases
-    control, weight = _plane_terms(leading, weights[:-2])
-    return kernels.Projection(
+    control, product = _plane_terms(leading, weights[:-2])
+    return kernels.Basis(
         control,
-        weight,
+        product,
         y.first,
-        weights[-2].astype(np.float32),
-        x.dense(weights[-1]).astype(np.float64),
+        np.ascontiguousarray(weights[-2], np.float32),
+        np.ascontiguousarray(x.dense(weights[-1]), np.float64),
         _support(x),
     )
 
 
 def _plane_terms(
-    leading: list[AxisBasis], weights: list[npt.NDArray[np.floating]]
+    leading: list[AxisBasis], weights: Sequence[npt.NDArray[np.floating]]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Per plane of the grid, the lattice planes it feels and the products of their weights."""
     control, product = np.zeros((1, 1), np.int64), np.ones((1, 1))

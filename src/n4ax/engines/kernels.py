@@ -23,25 +23,14 @@ IS_OUTSIDE = 1e30
 """What is above this, even after a field is subtracted, stands for such a voxel."""
 
 
-class Evaluation(NamedTuple):
-    """Tables to evaluate a lattice on a stack of planes of rows.
+class Basis(NamedTuple):
+    """A B-spline basis on a stack of planes of rows, or any weights of the same support.
 
     ``plane_control`` and ``plane_weight`` (planes, terms): which planes of the lattice a plane
     of the image feels, and how much (the product over the leading axes). ``y_first`` (height,)
     and ``y_weight`` (height, order + 1) likewise for the rows. ``x_weight`` (control points,
-    width) is the basis along a row, ``x_range`` (control points, 2) where it is not zero.
+    width) is the weight along a row, ``x_range`` (control points, 2) where it is not zero.
     """
-
-    plane_control: npt.NDArray[np.int64]
-    plane_weight: npt.NDArray[np.float32]
-    y_first: npt.NDArray[np.int64]
-    y_weight: npt.NDArray[np.float32]
-    x_weight: npt.NDArray[np.float32]
-    x_range: npt.NDArray[np.int64]
-
-
-class Projection(NamedTuple):
-    """Tables to sum voxels into a lattice: as :class:`Evaluation`, with the fit's weights."""
 
     plane_control: npt.NDArray[np.int64]
     plane_weight: npt.NDArray[np.float64]
@@ -49,6 +38,20 @@ class Projection(NamedTuple):
     y_weight: npt.NDArray[np.float32]
     x_weight: npt.NDArray[np.float64]
     x_range: npt.NDArray[np.int64]
+
+
+class Sheets(NamedTuple):
+    """A lattice expanded along the rows, per plane: ``values[plane, control row]`` is a row.
+
+    ``order + 1`` of them, weighted with ``y_weight``, make a row of the field. ``values`` is
+    flat; each row has ``stride`` places, ``LANES`` more than the image is wide.
+    """
+
+    values: npt.NDArray[np.float32]
+    control_rows: int
+    stride: int
+    y_first: npt.NDArray[np.int64]
+    y_weight: npt.NDArray[np.float32]
 
 
 def _compiled(*fastmath: str) -> Any:
@@ -121,38 +124,40 @@ def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
 
 
 @_compiled("contract")
-def _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table):
-    """The lattice collapsed onto one plane and expanded along its rows.
+def expand(first, stop, lattice, basis, stride, values):
+    """The lattice collapsed onto planes ``first:stop`` and expanded along their rows.
 
-    ``table`` (control rows * (width + LANES)) then needs ``order + 1`` of its rows per image
-    row. The order of collapsing (leading axes, x, y) is not ITK's (z, y, x); both sum float32.
+    Fills ``values`` of :class:`Sheets`. The order of collapsing (leading axes, x, y) is not
+    ITK's (z, y, x); both sum in float32.
     """
-    stride = x_weight.shape[1] + LANES
-    for cy in range(lattice.shape[1]):
-        base = uint64(cy * stride)
-        for x in range(uint64(stride)):
-            table[base + x] = float32(0)
-        for cx in range(lattice.shape[2]):
-            value = float32(0)
-            for k in range(plane_control.shape[1]):
-                value += plane_weight[plane, k] * lattice[plane_control[plane, k], cy, cx]
-            for x in range(uint64(x_range[cx, 0]), uint64(x_range[cx, 1])):
-                table[base + x] += value * x_weight[uint64(cx), x]
+    plane_control, plane_weight, _, _, x_weight, x_range = basis
+    for plane in range(first, stop):
+        for cy in range(lattice.shape[1]):
+            base = uint64((plane * lattice.shape[1] + cy) * stride)
+            for x in range(uint64(stride)):
+                values[base + x] = float32(0)
+            for cx in range(lattice.shape[2]):
+                value = float32(0)
+                for k in range(plane_control.shape[1]):
+                    weight = float32(plane_weight[plane, k])
+                    value += weight * lattice[plane_control[plane, k], cy, cx]
+                for x in range(uint64(x_range[cx, 0]), uint64(x_range[cx, 1])):
+                    values[base + x] += value * float32(x_weight[uint64(cx), x])
 
 
 @_compiled("contract")
-def _row_field(table, stride, y_first, y_weight, y, x0, n, field):
-    """The field on ``n`` voxels of row ``y`` from column ``x0``, into ``field``."""
+def _row_field(values, control_rows, stride, y_first, y_weight, plane, y, x0, n, field):
+    """The field on ``n`` voxels of row ``y`` of a plane from column ``x0``, into ``field``."""
     order = y_weight.shape[1] - 1
-    r0 = uint64(y_first[y]) * stride + uint64(x0)
+    r0 = uint64((plane * control_rows + y_first[y]) * stride + x0)
     if order == 3:
-        r1 = r0 + stride
-        r2 = r1 + stride
-        r3 = r2 + stride
+        r1 = r0 + uint64(stride)
+        r2 = r1 + uint64(stride)
+        r3 = r2 + uint64(stride)
         w0, w1, w2, w3 = y_weight[y, 0], y_weight[y, 1], y_weight[y, 2], y_weight[y, 3]
         for j in range(n):
             field[j] = (
-                w0 * table[r0 + j] + w1 * table[r1 + j] + w2 * table[r2 + j] + w3 * table[r3 + j]
+                w0 * values[r0 + j] + w1 * values[r1 + j] + w2 * values[r2 + j] + w3 * values[r3 + j]
             )
     else:
         for j in range(n):
@@ -160,8 +165,8 @@ def _row_field(table, stride, y_first, y_weight, y, x0, n, field):
         for k in range(order + 1):
             w = y_weight[y, k]
             for j in range(n):
-                field[j] += w * table[r0 + j]
-            r0 += stride
+                field[j] += w * values[r0 + j]
+            r0 += uint64(stride)
 
 
 @_compiled("contract", "nnan", "nsz", "reassoc")
@@ -177,15 +182,6 @@ def _norm(values, n):
 def _exponential(values, n, out):
     """exp of ``values[:n]`` in double: a Taylor series, of a halved argument where it is large."""
     bound = _norm(values, n)
-    if bound < float32(0.03):
-        for j in range(n):
-            v = float64(values[j])
-            e = v * (1.0 / 120.0) + 1.0 / 24.0
-            e = e * v + 1.0 / 6.0
-            e = e * v + 0.5
-            e = e * v + 1.0
-            out[j] = e * v + 1.0
-        return
     halvings = 0
     while bound > float32(0.5):
         bound *= float32(0.5)
@@ -209,72 +205,36 @@ def _exponential(values, n, out):
 
 
 @_compiled()
-def evaluate_planes(first, stop, lattice, tables, log_field):
+def evaluate_planes(first, stop, sheets, log_field):
     """The log field on whole planes ``first:stop`` of ``log_field`` (planes, height, width)."""
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    values, control_rows, stride, y_first, y_weight = sheets
     height, width = log_field.shape[1], log_field.shape[2]
-    stride = uint64(width + LANES)
-    table = np.empty(lattice.shape[1] * (width + LANES), np.float32)
     row = np.empty(width, np.float32)
+    n = uint64(width)
     for p in range(first, stop):
-        _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, p, table)
         for y in range(height):
-            _row_field(table, stride, y_first, y_weight, y, 0, uint64(width), row)
+            _row_field(values, control_rows, stride, y_first, y_weight, p, y, 0, n, row)
             for x in range(width):
                 log_field[p, y, x] = row[x]
 
 
 @_compiled()
-def divide_planes(first, stop, lattice, tables, image, corrected):
+def divide_planes(first, stop, sheets, image, corrected):
     """``corrected = image / exp(field)`` on planes ``first:stop``, the quotient in ITK's types."""
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
+    values, control_rows, stride, y_first, y_weight = sheets
     height, width = image.shape[1], image.shape[2]
-    stride = uint64(width + LANES)
-    table = np.empty(lattice.shape[1] * (width + LANES), np.float32)
     row = np.empty(width, np.float32)
     factor = np.empty(width, np.float64)
+    n = uint64(width)
     for p in range(first, stop):
-        _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, p, table)
         for y in range(height):
-            _row_field(table, stride, y_first, y_weight, y, 0, uint64(width), row)
-            _exponential(row, uint64(width), factor)
+            _row_field(values, control_rows, stride, y_first, y_weight, p, y, 0, n, row)
+            _exponential(row, n, factor)
             for x in range(width):
                 corrected[p, y, x] = image[p, y, x] / float32(factor[x])
 
 
 # ---- statistics ------------------------------------------------------------------------------
-
-
-@_compiled()
-def rising_prefix(rows, tables, lattice):
-    """Length of the strictly rising run of corrected log intensities that the image begins with.
-
-    ITK's scan tests for a new minimum only where there is no new maximum, so these voxels never
-    set the minimum (the first voxel always is one).
-    """
-    log, _, start, _, xs, ys, planes, _, _, _, _ = rows
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
-    stride = uint64(x_weight.shape[1] + LANES)
-    table = np.empty(lattice.shape[1] * stride, np.float32)
-    field = np.empty(stride, np.float32)
-    length = 0
-    highest = float32(-np.inf)
-    plane = -1
-    for i in range(len(xs)):
-        if planes[i] != plane:
-            plane = planes[i]
-            _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
-        base = start[i]
-        n = start[i + 1] - base
-        _row_field(table, stride, y_first, y_weight, ys[i], xs[i], uint64(n), field)
-        for j in range(n):
-            if log[base + j] < float32(IS_OUTSIDE):
-                u = log[base + j] - field[j]
-                if not u > highest:
-                    return length
-                highest = u
-                length += 1
-    return length
 
 
 @_compiled()
@@ -284,37 +244,40 @@ def _ordered_bits(bits):
 
 
 @_compiled()
-def extremes(first, stop, rows, tables, lattice, prefix, reach, keep, bounds, result):
+def extremes(first, stop, rows, sheets, reach, keep, bounds, result):
     """Least and greatest corrected log intensity per chunk, into ``result`` (chunks, 2).
 
-    The first ``prefix`` voxels of the image do not count for the least. ``bounds`` (stretches,
-    2) are the extremes of each stretch at some earlier time; a stretch whose own lie within
-    ``reach`` is left out. ``keep`` sets them anew. Compares bits as integers, which vectorises
-    where comparing floats does not.
+    ``bounds`` (stretches, 2) are the extremes of each stretch at some earlier time; a stretch
+    whose own lie within ``reach`` is left out. ``keep`` sets them anew.
+
+    ITK's scan tests for a new minimum only where there is no new maximum. So the strictly
+    rising run of voxels that an image begins with never sets the minimum. It is followed to the
+    end of the first chunk here; nothing rises for longer but an image made to.
+
+    Compares bits as integers, which vectorises where comparing floats does not.
     """
-    log, _, start, length, xs, ys, planes, included, chunk, _, _ = rows
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
-    stride = uint64(x_weight.shape[1] + LANES)
-    table = np.empty(lattice.shape[1] * stride, np.float32)
+    log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
+    values, control_rows, stride, y_first, y_weight = sheets
     field = np.empty(stride, np.float32)
     bits = field.view(np.int32)
-    ends = np.array([IS_OUTSIDE, -IS_OUTSIDE], np.float32)
+    ends = np.array([OUTSIDE, -OUTSIDE], np.float32)
     end_bits = ends.view(np.int32)
     above, below = _ordered_bits(end_bits[0]), _ordered_bits(end_bits[1])
     for c in range(first, stop):
-        result[c, 0], result[c, 1] = IS_OUTSIDE, -IS_OUTSIDE
-        plane = -1
+        rising = c == 0
+        highest = float32(-np.inf)
+        result[c, 0], result[c, 1] = OUTSIDE, -OUTSIDE
         for i in range(chunk[c], chunk[c + 1]):
-            if bounds[i, 0] > reach[0] and bounds[i, 1] < reach[1]:
+            if bounds[i, 0] > reach[0] and bounds[i, 1] < reach[1] and not rising:
                 continue
-            if planes[i] != plane:
-                plane = planes[i]
-                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
+            _row_field(
+                values, control_rows, stride, y_first, y_weight, planes[i], ys[i], xs[i], n, field
+            )
             for j in range(n):
-                field[j] = log[base + j] - field[j]
+                u = log[base + j] - field[j]
+                field[j] = u if u < float32(IS_OUTSIDE) else float32(OUTSIDE)
             low, high = above, below
             for j in range(n):
                 value = _ordered_bits(bits[j])
@@ -322,74 +285,63 @@ def extremes(first, stop, rows, tables, lattice, prefix, reach, keep, bounds, re
                 low = min(low, value)
                 high = max(high, inside)
             end_bits[0], end_bits[1] = _ordered_bits(low), _ordered_bits(high)
-            if included[i] < prefix:
-                ends[0] = IS_OUTSIDE
-                seen = included[i]
-                for j in range(uint64(length[i])):
-                    if field[j] < float32(IS_OUTSIDE):
-                        if seen >= prefix:
-                            ends[0] = min(ends[0], field[j])
-                        seen += 1
             if keep:
                 bounds[i, 0], bounds[i, 1] = ends[0], ends[1]
+            if rising:
+                ends[0] = OUTSIDE
+                for j in range(uint64(length[i])):
+                    if field[j] < float32(IS_OUTSIDE):
+                        rising = rising and field[j] > highest
+                        highest = field[j]
+                        if not rising:
+                            ends[0] = min(ends[0], field[j])
             result[c, 0] = min(result[c, 0], ends[0])
             result[c, 1] = max(result[c, 1], ends[1])
 
 
-@_compiled()
-def change_sums(first, stop, rows, tables, change, every, result):
-    """Sums of a change of the field on every ``every``-th stretch, into ``result`` (chunks, 3).
+@_compiled("reassoc", "contract", "nsz")
+def change_sums(first, stop, rows, sheets, before, every, result):
+    """Sums of the change of the field on every ``every``-th stretch, per chunk.
 
-    The number of voxels, the sum and the sum of squares, gaps of the mask included: enough to
-    judge the spread. ``change`` is the difference of two lattices.
+    ``result`` (chunks, 3): number of voxels, sum and sum of squares, gaps of the mask included:
+    enough to judge the spread. ``before`` holds the values of the sheets before.
     """
-    _, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
-    stride = uint64(x_weight.shape[1] + LANES)
-    table = np.empty(change.shape[1] * stride, np.float32)
+    _, _, _, length, xs, ys, planes, _, chunk, _, _ = rows
+    values, control_rows, stride, y_first, y_weight = sheets
     field = np.empty(stride, np.float32)
+    change = np.empty(stride, np.float32)
     for c in range(first, stop):
         count, total, squares = 0, 0.0, 0.0
-        plane = -1
         for i in range(chunk[c], chunk[c + 1]):
             if i % every != 0:
                 continue
-            if planes[i] != plane:
-                plane = planes[i]
-                _plane_field(change, plane_control, plane_weight, x_weight, x_range, plane, table)
             n = uint64(length[i])
-            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
+            p, y, x = planes[i], ys[i], xs[i]
+            _row_field(values, control_rows, stride, y_first, y_weight, p, y, x, n, field)
+            _row_field(before, control_rows, stride, y_first, y_weight, p, y, x, n, change)
             for j in range(n):
-                total += float64(field[j])
-                squares += float64(field[j]) * float64(field[j])
+                d = float64(change[j] - field[j])
+                total += d
+                squares += d * d
             count += length[i]
         result[c, 0], result[c, 1], result[c, 2] = count, total, squares
 
 
 @_compiled()
-def ratios(first, stop, rows, tables, lattice, before, out):
-    """exp(field of ``before`` - field of ``lattice``) of the included voxels, in image order."""
+def ratios(first, stop, rows, sheets, before, out):
+    """exp(old field - new field) of the included voxels, in image order; ``before`` as above."""
     log, _, start, length, xs, ys, planes, included, chunk, _, _ = rows
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
-    stride = uint64(x_weight.shape[1] + LANES)
-    table = np.empty(lattice.shape[1] * stride, np.float32)
-    table_before = np.empty(lattice.shape[1] * stride, np.float32)
+    values, control_rows, stride, y_first, y_weight = sheets
     field = np.empty(stride, np.float32)
     change = np.empty(stride, np.float32)
     ratio = np.empty(stride, np.float64)
     for c in range(first, stop):
-        plane = -1
         for i in range(chunk[c], chunk[c + 1]):
-            if planes[i] != plane:
-                plane = planes[i]
-                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
-                _plane_field(
-                    before, plane_control, plane_weight, x_weight, x_range, plane, table_before
-                )
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
-            _row_field(table_before, stride, y_first, y_weight, ys[i], xs[i], n, change)
+            p, y, x = planes[i], ys[i], xs[i]
+            _row_field(values, control_rows, stride, y_first, y_weight, p, y, x, n, field)
+            _row_field(before, control_rows, stride, y_first, y_weight, p, y, x, n, change)
             for j in range(n):
                 change[j] -= field[j]
             _exponential(change, n, ratio)
@@ -404,7 +356,7 @@ def ratios(first, stop, rows, tables, lattice, before, out):
 
 
 @_compiled()
-def histogram(first, stop, rows, tables, lattice, lowest, bin_width, running, gained):
+def histogram(first, stop, rows, sheets, lowest, bin_width, running, gained):
     """Voxels per bin, each shared between the two nearest centres, rounded as ITK rounds them.
 
     What ITK drops from the histogram, and maps to the last bin, goes to position ``nbins``.
@@ -414,10 +366,8 @@ def histogram(first, stop, rows, tables, lattice, lowest, bin_width, running, ga
     are expected before it, and gives what it adds to them, ``gained`` (chunks, nbins).
     """
     log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
-    stride = uint64(x_weight.shape[1] + LANES)
+    values, control_rows, stride, y_first, y_weight = sheets
     nbins = running.shape[1]
-    table = np.empty(lattice.shape[1] * stride, np.float32)
     field = np.empty(stride, np.float32)
     cell = np.empty(stride, np.int32)
     part = np.empty(stride, np.float32)
@@ -427,14 +377,12 @@ def histogram(first, stop, rows, tables, lattice, lowest, bin_width, running, ga
         for b in range(nbins):
             for lane in range(4):
                 cells[4 * b + lane] = running[c, b]
-        plane = -1
         for i in range(chunk[c], chunk[c + 1]):
-            if planes[i] != plane:
-                plane = planes[i]
-                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
+            _row_field(
+                values, control_rows, stride, y_first, y_weight, planes[i], ys[i], xs[i], n, field
+            )
             for j in range(n):
                 q = (log[base + j] - field[j] - lowest) / bin_width
                 q = q if (q >= float32(0) and q <= top) else dropped
@@ -456,31 +404,31 @@ def histogram(first, stop, rows, tables, lattice, lowest, bin_width, running, ga
 @_compiled("contract")
 def _add_row(sums, stride, y_first, y_weight, y, x0, n, values):
     """Add a row of values to the sums per control row (control rows * stride), float32."""
-    r = uint64(y_first[y]) * stride + uint64(x0)
+    r = uint64(y_first[y] * stride + x0)
     for k in range(y_weight.shape[1]):
         w = y_weight[y, k]
         for j in range(n):
             sums[r + j] += w * values[j]
-        r += stride
+        r += uint64(stride)
 
 
 @_compiled("reassoc", "contract", "nsz")
 def _flush_plane(sums, stride, x_weight, x_range, result, slot):
     """Contract a plane's sums along x, in double, into ``result[slot]``, and clear them."""
     for cy in range(result.shape[1]):
-        base = uint64(cy) * stride
+        base = uint64(cy * stride)
         for cx in range(result.shape[2]):
             total = 0.0
             for x in range(uint64(x_range[cx, 0]), uint64(x_range[cx, 1])):
                 total += float64(sums[base + x]) * x_weight[uint64(cx), x]
             result[slot, cy, cx] = total
-        for x in range(stride):
+        for x in range(uint64(stride)):
             sums[base + x] = float32(0)
 
 
 @_compiled()
 def residual_sums(
-    first, stop, rows, tables, lattice, lowest, bin_width, expected, rise, projection, result
+    first, stop, rows, sheets, lowest, bin_width, expected, rise, projection, result
 ):
     """Map the corrected log intensities, and sum the residuals per plane (the fit's delta).
 
@@ -488,28 +436,26 @@ def residual_sums(
     last place is for dropped positions. ``result`` (slots, control rows, control columns).
     """
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
-    plane_control, plane_weight, y_first, y_weight, x_weight, x_range = tables
-    _, _, _, y_fit, x_fit, _ = projection
-    stride = uint64(x_weight.shape[1] + LANES)
-    table = np.empty(lattice.shape[1] * stride, np.float32)
+    values, control_rows, stride, y_first, y_weight = sheets
+    _, _, _, y_fit, x_fit, x_range = projection
     field = np.empty(stride, np.float32)
     part = np.empty(stride, np.float32)
     lower = np.empty(stride, np.int32)
-    sums = np.zeros(lattice.shape[1] * stride, np.float32)
+    sums = np.zeros(control_rows * stride, np.float32)
     top, dropped = float32(len(expected) - 2), float32(len(expected) - 1)
     for c in range(first, stop):
         slot = slots[c]
         plane = planes[chunk[c]]
-        _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
         for i in range(chunk[c], chunk[c + 1]):
             if planes[i] != plane:
                 _flush_plane(sums, stride, x_fit, x_range, result, slot)
                 slot += 1
                 plane = planes[i]
-                _plane_field(lattice, plane_control, plane_weight, x_weight, x_range, plane, table)
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            _row_field(table, stride, y_first, y_weight, ys[i], xs[i], n, field)
+            _row_field(
+                values, control_rows, stride, y_first, y_weight, planes[i], ys[i], xs[i], n, field
+            )
             for j in range(n):
                 u = log[base + j] - field[j]
                 q = (u - lowest) / bin_width
@@ -536,7 +482,7 @@ def weight_sums(first, stop, rows, projection, result):
     """Sum the confidences per plane (the fit's omega); ``result`` as in residual_sums."""
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
     _, _, y_first, y_weight, x_weight, x_range = projection
-    stride = uint64(x_weight.shape[1] + LANES)
+    stride = x_weight.shape[1] + LANES
     values = np.empty(stride, np.float32)
     sums = np.zeros(result.shape[1] * stride, np.float32)
     for c in range(first, stop):
