@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,18 @@ def replaced(target: Path) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(target: Path) -> None:
+    """Raise ``OSError`` if a file could not be put in the folder of ``target``."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; expected a file name", str(target))
+    try:
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        error.filename = str(target.parent)
+        raise
 
 
 def _as_a_new_file(temporary: Path, target: Path) -> None:

@@ -1,6 +1,5 @@
 """The Python front door: :func:`n4` for a corrected array, :func:`fit` for everything."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -199,16 +198,20 @@ def n4(
         outside=outside,
         voxel_order=voxel_order,
     )
-    _check_engine(engine)
-    array = np.asarray(image)
-    problem, solution = _solve(
-        array, mask, weights, spacing, settings, num_threads, progress, trace=False
+    result = fit_with(
+        settings,
+        image,
+        mask,
+        weights=weights,
+        spacing=spacing,
+        engine=engine,
+        num_threads=num_threads,
+        progress=progress,
+        trace=False,
     )
-    field = _field(array.shape, None, problem, solution, settings)
-    corrected = _like(image, _apply(array, field, problem, settings, num_threads))
     if not return_bias:
-        return corrected
-    return corrected, _like(image, field.evaluate(num_threads=num_threads))
+        return result.corrected
+    return result.corrected, _like(image, result.field.evaluate(num_threads=num_threads))
 
 
 def fit(
@@ -329,44 +332,74 @@ def fit(
         outside=outside,
         voxel_order=voxel_order,
     )
-    _check_engine(engine)
-    array = np.asarray(image)
-    problem, solution = _solve(
-        array, mask, weights, spacing, settings, num_threads, progress, trace=True
-    )
-    field = _field(array.shape, affine, problem, solution, settings)
-    return N4Result(
-        corrected=_like(image, _apply(array, field, problem, settings, num_threads)),
-        field=field,
-        iterations=solution.iterations,
-        convergence=solution.convergence,
-        stopped=solution.stopped,
-        settings=settings,
+    return fit_with(
+        settings,
+        image,
+        mask,
+        weights=weights,
+        spacing=spacing,
+        affine=affine,
+        engine=engine,
+        num_threads=num_threads,
+        progress=progress,
     )
 
 
-def _solve(
-    image: npt.NDArray[Any],
-    mask: npt.ArrayLike | str | None,
-    weights: npt.ArrayLike | None,
-    spacing: float | Sequence[float] | None,
+def fit_with(
     settings: N4Settings,
-    num_threads: int | None,
-    progress: Progress | None,
-    trace: bool,
-) -> tuple[Problem, Solution]:
+    image: npt.ArrayLike,
+    mask: npt.ArrayLike | Literal["otsu", "all"] | None = None,
+    *,
+    weights: npt.ArrayLike | None = None,
+    spacing: float | Sequence[float] | None = None,
+    affine: npt.ArrayLike | None = None,
+    engine: Literal["cpu", "xla"] | None = None,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+    trace: bool = True,
+) -> N4Result:
+    """As :func:`fit`, with all parameters of N4 in one object.
+
+    Parameters
+    ----------
+    settings : N4Settings
+        The parameters.
+    trace : bool
+        Compute the convergence measure of every iteration. Without it (and without
+        ``progress``) it is computed only where it can end a level, and NaN elsewhere.
+
+    The other parameters, the result and the errors are those of :func:`fit`.
+    """
+    if engine not in (None, "cpu", "xla"):
+        raise ValueError(f'engine is {engine!r}; expected None, "cpu" or "xla"')
+    if engine == "xla":
+        raise ValueError('engine="xla" is not in this version of n4ax: use "cpu" or None')
     if num_threads is not None and (num_threads != int(num_threads) or num_threads < 1):
         raise ValueError(f"num_threads is {num_threads!r}; expected a whole number of at least 1")
+    array = np.asarray(image)
     problem = pose(
-        image,
+        array,
         mask if mask is None or isinstance(mask, str) else np.asarray(mask),
         None if weights is None else np.asarray(weights),
         spacing,
         settings,
     )
     with Threads(num_threads) as threads:
-        engine = CpuEngine(problem, settings, threads)
-        return problem, solve(engine, problem.control_points, settings, progress, trace)
+        machine = CpuEngine(problem, settings, threads)
+        solution = solve(machine, problem.control_points, settings, progress, trace)
+    field = _field(array.shape, affine, problem, solution, settings)
+    inside = problem.mask.T if settings.voxel_order == "F" else problem.mask
+    corrected = field.apply(
+        array, inside.reshape(array.shape), outside=settings.outside, num_threads=num_threads
+    )
+    return N4Result(
+        corrected=_like(image, corrected),
+        field=field,
+        iterations=solution.iterations,
+        convergence=solution.convergence,
+        stopped=solution.stopped,
+        settings=settings,
+    )
 
 
 def _field(
@@ -387,26 +420,6 @@ def _field(
         voxel_order=settings.voxel_order,
         affine=None if affine is None else np.asarray(affine, np.float64),
     )
-
-
-def _apply(
-    image: npt.NDArray[Any],
-    field: BiasField,
-    problem: Problem,
-    settings: N4Settings,
-    num_threads: int | None,
-) -> npt.NDArray[Any]:
-    mask = problem.mask.T if settings.voxel_order == "F" else problem.mask
-    return field.apply(
-        image, mask.reshape(image.shape), outside=settings.outside, num_threads=num_threads
-    )
-
-
-def _check_engine(engine: str | None) -> None:
-    if engine not in (None, "cpu", "xla"):
-        raise ValueError(f'engine is {engine!r}; expected None, "cpu" or "xla"')
-    if engine == "xla":
-        raise ValueError('engine="xla" is not in this version of n4ax: use "cpu" or None')
 
 
 def _like(given: Any, result: npt.NDArray[Any]) -> Any:

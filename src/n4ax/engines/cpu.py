@@ -5,9 +5,11 @@ several threads at once and after a fork. Work is cut into the same chunks whate
 threads and summed per chunk, so the bits of the result do not depend on it.
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -18,6 +20,8 @@ from n4ax.engines import kernels
 from n4ax.engines.rows import Rows, pack_rows
 from n4ax.problem import Problem
 from n4ax.settings import N4Settings
+
+_LOGGER = logging.getLogger("n4ax")
 
 SAMPLED_STRETCHES = 2048
 """Stretches of rows on which the change of the field is judged."""
@@ -97,6 +101,7 @@ class CpuEngine:
     """
 
     def __init__(self, problem: Problem, settings: N4Settings, threads: Threads) -> None:
+        _say_if_compiling()
         self._threads = threads
         self._settings = settings
         self._axes = problem.axes
@@ -280,6 +285,17 @@ def sheet_values(
     """Room for the sheets of a lattice of that many control points."""
     stride = basis.x_weight.shape[1] + kernels.LANES
     return np.empty(len(basis.plane_control) * control_points[-2] * stride, np.float32)
+
+
+def _say_if_compiling() -> None:
+    """One line before the kernels are compiled: once on a machine, some ten seconds."""
+    kernel = kernels.residual_sums
+    if kernel.signatures:
+        return
+    source = Path(kernels.__file__)
+    cached = Path(kernel.stats.cache_path).glob("kernels.residual_sums-*.nbi")
+    if not any(file.stat().st_mtime > source.stat().st_mtime for file in cached):
+        _LOGGER.warning("n4ax: compiling its kernels, once on this machine (about 10 s)")
 
 
 def _before_each(gained: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
