@@ -76,9 +76,7 @@ def _numbers(_context: click.Context, option: click.Parameter, text: str | None)
     try:
         values = tuple(int(part) for part in text.lower().split("x"))
     except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not of the form 4 or 4x4x3", param=option
-        ) from None
+        raise click.BadParameter(f"{text!r} is not of the form 4 or 4x4x3", param=option) from None
     return values[0] if len(values) == 1 else values
 
 
@@ -109,19 +107,29 @@ _SETTINGS = _options(
         help="Most iterations at each level, such as 50x50x50x50.",
     ),
     click.option(
-        "--threshold", "conv_threshold", type=float, metavar="T",
+        "--threshold",
+        "conv_threshold",
+        type=float,
+        metavar="T",
         help="End a level once the convergence measure is not above this.",
     ),  # fmt: skip
     click.option(
-        "--shrink", "shrink_factor", callback=_numbers, metavar="N",
+        "--shrink",
+        "shrink_factor",
+        callback=_numbers,
+        metavar="N",
         help="Estimate on every N-th voxel (or AxBxC, per axis).",
     ),  # fmt: skip
     click.option(
-        "--spline-distance", type=float, metavar="MM",
+        "--spline-distance",
+        type=float,
+        metavar="MM",
         help="Length of a mesh element at the first level, in mm.",
     ),  # fmt: skip
     click.option(
-        "--mesh", callback=_numbers, metavar="AxBxC",
+        "--mesh",
+        callback=_numbers,
+        metavar="AxBxC",
         help="Mesh elements per axis at the first level instead.",
     ),  # fmt: skip
     click.option("--spline-order", type=int, metavar="N", help="Order of the B-spline, 1 to 5."),
@@ -387,8 +395,7 @@ def _summary(
     low, high = np.exp(result.log_bias.min()), np.exp(result.log_bias.max())
     size = " x ".join(str(n) for n in scan.shape)
     levels = ", ".join(
-        f"{count} ({why})"
-        for count, why in zip(result.iterations, result.stopped, strict=True)
+        f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
     )
     print(
         f"{image}: {size} voxels, mask {mask}. Iterations per level: {levels}. "

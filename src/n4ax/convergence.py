@@ -87,9 +87,7 @@ def _float32_recurrence(p):
             if count > float32(1):
                 gap = float32(p[i] - mu)
                 square = float64(float32(gap * gap))
-                sigma = float32(
-                    float64(sigma) + square * (float64(count) - 1.0) / float64(count)
-                )
+                sigma = float32(float64(sigma) + square * (float64(count) - 1.0) / float64(count))
             mu = float32(
                 float64(mu) * (1.0 - 1.0 / float64(count)) + float64(float32(p[i] / count))
             )

@@ -109,9 +109,7 @@ class BiasField:
             raise ValueError(f"shape is {shape}; the field's image has {len(self.shape)} axes")
         coordinates = [
             axis.fitted_coordinate(grid[number], count - self.order) + (self.order - 1) / 2.0
-            for axis, number, count in zip(
-                self.axes, kept, self.control_points.shape, strict=True
-            )
+            for axis, number, count in zip(self.axes, kept, self.control_points.shape, strict=True)
         ]
         # The lattice gets a border: at the very end of the domain the point beyond it weighs 0.
         lattice = np.pad(self.control_points.astype(np.float64), self.order, mode="edge")
@@ -159,7 +157,7 @@ class BiasField:
         corrected = self._turn(corrected).reshape(volume.shape)
         if outside != "divide":
             if mask is None:
-                raise ValueError(f'outside is {outside!r} and no mask is given: pass mask')
+                raise ValueError(f"outside is {outside!r} and no mask is given: pass mask")
             inside = np.asarray(mask) != 0
             if inside.shape != volume.shape:
                 raise ValueError(
@@ -170,9 +168,7 @@ class BiasField:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the field to a NumPy ``.npz`` file, whole or not at all."""
-        layout = [
-            (a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in self.axes
-        ]
+        layout = [(a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in self.axes]
         content = io.BytesIO()
         np.savez_compressed(
             content,
@@ -227,9 +223,7 @@ class BiasField:
         """Between the image's axis order and the one in which the last axis is ITK's x."""
         return array.T if self.voxel_order == "F" else array
 
-    def _turned(
-        self, grid: tuple[int, ...]
-    ) -> tuple[npt.NDArray[np.float32], list[AxisBasis]]:
+    def _turned(self, grid: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], list[AxisBasis]]:
         """Lattice and bases on ``grid`` with ITK's x as the last axis: sums go in one order."""
         bases = [
             axis.stretched_basis(n, count, self.order)

@@ -1,11 +1,13 @@
 """One picture that shows what a correction did: before, field and after in three planes."""
 
+from math import exp
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from n4ax.atomic import replaced
@@ -38,49 +40,64 @@ def save_figure(
     title
         A line above the picture.
     """
-    volumes = [_upright(volume, affine) for volume in (before, np.exp(log_bias), after)]
-    inside, sizes = _upright(mask.astype(np.float32), affine)[0] > 0.5, volumes[0][1]
-    before, field, after = (volume for volume, _ in volumes)
-    planes = _planes(inside)
-    # Grey levels of both images run from 0 to the same part of their own bright voxels.
-    tops = [float(np.percentile(volume[inside], 99.5)) for volume in (before, after)]
-    swing = max(float(np.abs(np.log(field[inside])).max()), 0.01)
+    upright = [_upright(volume, affine) for volume in (before, np.exp(log_bias), after)]
+    inside, sizes = _upright(mask.astype(np.float32), affine)[0] > 0.5, upright[0][1]
+    before, field, after = (volume for volume, _ in upright)
+    # Each image's grey levels run from 0 to its own bright voxels; the field is shown around
+    # its mean in the mask, since N4 leaves its level open.
+    field = field / np.exp(np.log(field[inside]).mean())
+    swing = max(float(np.percentile(np.abs(np.log(field[inside])), 99)), 0.02)
+    panels = (
+        (before, "before", {"cmap": "gray", "vmin": 0, "vmax": _bright(before, inside)}),
+        (field, "bias field", {"cmap": "RdBu_r", "norm": LogNorm(exp(-swing), exp(swing))}),
+        (after, "after", {"cmap": "gray", "vmin": 0, "vmax": _bright(after, inside)}),
+    )
+    planes = [_plane(inside, axis) for axis in (2, 1, 0) if _is_plane(inside.shape, axis)]
+    heights = [_height_to_width(inside.shape, sizes, axis) for axis, _ in planes]
 
-    figure = Figure(figsize=(9.6, 3.25 * len(planes) + 0.5), facecolor=_BACKGROUND, dpi=130)
-    grid = figure.subplots(len(planes), 3, squeeze=False)
-    bar_source = None
+    width = 3.2
+    figure = Figure(
+        figsize=(3 * width + 0.9, width * sum(heights) + 0.75), facecolor=_BACKGROUND, dpi=120
+    )
+    grid = figure.subplots(
+        len(planes),
+        3,
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights, "wspace": 0.02, "hspace": 0.02},
+    )
+    figure.subplots_adjust(
+        left=0.01, right=0.92, bottom=0.01, top=1 - 0.65 / (width * sum(heights) + 0.75)
+    )
+    shown = {}
     for row, (axis, index) in zip(grid, planes, strict=True):
-        shape = [size for number, size in enumerate(sizes) if number != axis]
-        for panel, volume, top in zip(row[::2], (before, after), tops, strict=True):
-            image = _slice(volume, axis, index)
-            panel.imshow(image, cmap="gray", vmin=0, vmax=top, aspect=shape[1] / shape[0])
-        image = _slice(field, axis, index)
-        bar_source = row[1].imshow(
-            image,
-            cmap="RdBu_r",
-            vmin=np.exp(-swing),
-            vmax=np.exp(swing),
-            norm=None,
-            aspect=shape[1] / shape[0],
-        )
-        row[1].contour(
-            _slice(inside.astype(np.float32), axis, index),
-            levels=[0.5],
-            colors="#00000066",
-            linewidths=0.5,
-        )
-    for panel, name in zip(grid[0], ("before", "bias field", "after"), strict=True):
-        panel.set_title(name, color=_TEXT, fontsize=13, pad=8)
-    for panel in grid.ravel():
-        panel.set_axis_off()
-    figure.suptitle(title, color=_TEXT, fontsize=10, y=0.99)
-    figure.subplots_adjust(left=0.01, right=0.92, top=0.9, bottom=0.02, wspace=0.03, hspace=0.05)
-    bar = figure.colorbar(bar_source, ax=grid, fraction=0.025, pad=0.02)
-    bar.ax.tick_params(colors=_TEXT, labelsize=8)
-    bar.set_label("field (1: unchanged)", color=_TEXT, fontsize=9)
-    bar.outline.set_edgecolor(_TEXT)
+        pixel = [size for number, size in enumerate(sizes) if number != axis]
+        for panel, (volume, name, look) in zip(row, panels, strict=True):
+            plane = np.flipud(np.take(volume, index, axis=axis).T)
+            shown[name] = panel.imshow(
+                plane, aspect=pixel[1] / pixel[0], interpolation="bilinear", **look
+            )
+            panel.set_axis_off()
+            panel.set_anchor("C")
+    for panel, (_, name, _) in zip(grid[0], panels, strict=True):
+        panel.set_title(name, color=_TEXT, fontsize=13, pad=6)
+    figure.suptitle(title, color=_TEXT, fontsize=9, y=0.995, va="top")
+    _colour_bar(figure, shown["bias field"], swing)
     with replaced(path) as temporary:
         figure.savefig(temporary, format="png", facecolor=_BACKGROUND)
+
+
+def _bright(volume: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> float:
+    return float(np.percentile(volume[inside], 99.5))
+
+
+def _colour_bar(figure: Figure, field: Any, swing: float) -> None:
+    bar = figure.colorbar(field, cax=figure.add_axes((0.935, 0.2, 0.014, 0.6)))
+    ticks = np.exp(np.linspace(-swing, swing, 5))
+    bar.set_ticks(ticks, labels=[f"{tick:.2f}" for tick in ticks], minor=False)
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(colors=_TEXT, labelsize=8)
+    bar.set_label("field, relative to its mean in the mask", color=_TEXT, fontsize=8)
+    bar.outline.set_edgecolor(_TEXT)
 
 
 def _upright(
@@ -95,19 +112,17 @@ def _upright(
     return np.asarray(turned.dataobj), tuple(float(z) for z in turned.header.get_zooms())
 
 
-def _planes(inside: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Axis and index of the planes to show: through the mask's middle, where there are several."""
-    planes = []
-    for axis in (2, 1, 0):
-        others = [inside.shape[number] for number in range(3) if number != axis]
-        if min(others) < 2:
-            continue
-        weights = inside.sum(axis=tuple(number for number in range(3) if number != axis))
-        middle = np.searchsorted(np.cumsum(weights), weights.sum() / 2)
-        planes.append((axis, int(middle)))
-    return planes
+def _is_plane(shape: tuple[int, ...], axis: int) -> bool:
+    """Whether there is a picture across ``axis``: neither of the others has length 1."""
+    return min(n for number, n in enumerate(shape) if number != axis) > 1
 
 
-def _slice(volume: npt.NDArray[Any], axis: int, index: int) -> npt.NDArray[Any]:
-    """A plane with its second remaining axis upwards."""
-    return np.flipud(np.take(volume, index, axis=axis).T)
+def _plane(inside: npt.NDArray[np.bool_], axis: int) -> tuple[int, int]:
+    """Axis and index of the plane through the middle of the mask."""
+    weights = inside.sum(axis=tuple(number for number in range(3) if number != axis))
+    return axis, int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))
+
+
+def _height_to_width(shape: tuple[int, ...], sizes: tuple[float, ...], axis: int) -> float:
+    across, up = (shape[number] * sizes[number] for number in range(3) if number != axis)
+    return up / across

@@ -57,7 +57,9 @@ def read_voxels(image: Nifti1Image, path: Path) -> npt.NDArray[np.float32]:
     """
     kind = image.get_data_dtype().kind
     if kind not in "biuf":
-        raise ValueError(f"{path} has voxels of type {image.get_data_dtype()}; expected real numbers")
+        raise ValueError(
+            f"{path} has voxels of type {image.get_data_dtype()}; expected real numbers"
+        )
     try:
         return np.asarray(image.dataobj, dtype=np.float32)
     except (OSError, ValueError, EOFError) as error:
@@ -93,9 +95,7 @@ def with_voxels(
     return type(image)(voxels.astype(kind, copy=False), image.affine, header)
 
 
-def _same_integers(
-    image: Nifti1Image, header: Any, voxels: npt.NDArray[Any]
-) -> Nifti1Image:
+def _same_integers(image: Nifti1Image, header: Any, voxels: npt.NDArray[Any]) -> Nifti1Image:
     kind = image.get_data_dtype()
     # The header that nibabel hands out has lost its scaling; the data object has it.
     slope = float(getattr(image.dataobj, "slope", 1.0))

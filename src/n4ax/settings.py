@@ -186,7 +186,11 @@ def per_axis(name: str, value: PerAxis, ndim: int) -> tuple[int, ...]:
 
 
 def _is_number(value: object) -> bool:
-    return not isinstance(value, bool) and hasattr(value, "__float__") and not hasattr(value, "__len__")
+    return (
+        not isinstance(value, bool)
+        and hasattr(value, "__float__")
+        and not hasattr(value, "__len__")
+    )
 
 
 def _whole_numbers(name: str, value: Any, *, least: int) -> tuple[int, ...]:

@@ -134,9 +134,7 @@ class CpuEngine:
         slots = len(self.rows.slot_plane)
         self._plane_sums = np.empty((slots, *control_points[-2:]))
         squares = stack_basis(bases, [basis.squares for basis in bases])
-        self._threads.run(
-            self._chunks, kernels.weight_sums, self.rows, squares, self._plane_sums
-        )
+        self._threads.run(self._chunks, kernels.weight_sums, self.rows, squares, self._plane_sums)
         self.omega = self._join(squares, control_points)
 
     def expand(self, lattice: Lattice) -> Field:
@@ -235,9 +233,7 @@ class CpuEngine:
         return lattice
 
 
-def evaluate(
-    lattice: Lattice, bases: list[AxisBasis], threads: Threads
-) -> npt.NDArray[np.float32]:
+def evaluate(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> npt.NDArray[np.float32]:
     """The lattice's spline on the grid that ``bases`` describe, float32."""
     shape = tuple(len(basis.first) for basis in bases)
     log_field = np.empty(shape, np.float32)
@@ -272,16 +268,12 @@ def _expand(
     lattice: Lattice, basis: kernels.Basis, values: npt.NDArray[np.float32], threads: Threads
 ) -> Field:
     stride = basis.x_weight.shape[1] + kernels.LANES
-    threads.run(
-        len(basis.plane_control), kernels.expand, _stacked(lattice), basis, stride, values
-    )
+    threads.run(len(basis.plane_control), kernels.expand, _stacked(lattice), basis, stride, values)
     sheets = kernels.Sheets(values, lattice.shape[-2], stride, basis.y_first, basis.y_weight)
     return Field(lattice, sheets)
 
 
-def sheet_values(
-    basis: kernels.Basis, control_points: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
+def sheet_values(basis: kernels.Basis, control_points: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Room for the sheets of a lattice of that many control points."""
     stride = basis.x_weight.shape[1] + kernels.LANES
     return np.empty(len(basis.plane_control) * control_points[-2] * stride, np.float32)

@@ -157,7 +157,10 @@ def _row_field(values, control_rows, stride, y_first, y_weight, plane, y, x0, n,
         w0, w1, w2, w3 = y_weight[y, 0], y_weight[y, 1], y_weight[y, 2], y_weight[y, 3]
         for j in range(n):
             field[j] = (
-                w0 * values[r0 + j] + w1 * values[r1 + j] + w2 * values[r2 + j] + w3 * values[r3 + j]
+                w0 * values[r0 + j]
+                + w1 * values[r1 + j]
+                + w2 * values[r2 + j]
+                + w3 * values[r3 + j]
             )
     else:
         for j in range(n):
@@ -427,9 +430,7 @@ def _flush_plane(sums, stride, x_weight, x_range, result, slot):
 
 
 @_compiled()
-def residual_sums(
-    first, stop, rows, sheets, lowest, bin_width, expected, rise, projection, result
-):
+def residual_sums(first, stop, rows, sheets, lowest, bin_width, expected, rise, projection, result):
     """Map the corrected log intensities, and sum the residuals per plane (the fit's delta).
 
     ``expected`` and ``rise`` (nbins + 1): E at the bin centres and its rise to the next; the
