@@ -13,35 +13,57 @@ def replaced(target: Path) -> Iterator[Path]:
     """A temporary file beside ``target`` that takes its place when the block ends well.
 
     On any error, an interrupt included, the temporary file is removed and ``target`` is as it
-    was. The name keeps the suffixes of ``target``, for writers that go by them.
+    was. The name keeps the suffixes of ``target``, for writers that go by them. Where ``target``
+    is a symbolic link, the file that it leads to is replaced.
 
     Raises
     ------
     OSError
-        The folder does not exist, or cannot be written to; nothing is left behind.
+        The folder does not exist, cannot be written to, or the disk is full; it names
+        ``target``, and nothing is left behind.
     """
-    suffix = "".join(target.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=".n4ax-", suffix=suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    place = _real(target)
+    suffix = "".join(place.suffixes[-2:])
+    temporary: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(prefix=".n4ax-", suffix=suffix, dir=place.parent)
+        temporary = Path(name)
+        os.close(handle)
         yield temporary
-        _as_a_new_file(temporary, target)
-        os.replace(temporary, target)
+        _as_a_new_file(temporary, place)
+        os.replace(temporary, place)
+    except OSError as error:
+        error.filename, error.filename2 = str(target), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def check_writable(target: Path) -> None:
-    """Raise ``OSError`` if a file could not be put in the folder of ``target``."""
-    if target.is_dir():
+    """Raise ``OSError`` if a file could not be put at ``target``.
+
+    Raises
+    ------
+    OSError
+        There is a folder or a device of that name, or its folder cannot be written to.
+    """
+    place = _real(target)
+    if place.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; expected a file name", str(target))
+    if place.exists() and not place.is_file():
+        raise OSError(errno.EINVAL, "is not a regular file", str(target))
     try:
-        with tempfile.TemporaryFile(dir=target.parent):
+        with tempfile.TemporaryFile(dir=place.parent):
             pass
     except OSError as error:
-        error.filename = str(target.parent)
+        error.filename = str(place.parent)
         raise
+
+
+def _real(target: Path) -> Path:
+    """The path with symbolic links followed, as far as there are any."""
+    return Path(os.path.realpath(target))
 
 
 def _as_a_new_file(temporary: Path, target: Path) -> None:

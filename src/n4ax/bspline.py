@@ -144,8 +144,8 @@ def along_axis(
 def fit_quotient(
     delta: npt.NDArray[np.float64], omega: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float32]:
-    """phi = delta / omega in float32, and 0 where no voxel is felt or the quotient is none."""
-    delta32, omega32 = delta.astype(np.float32), omega.astype(np.float32)
+    """``delta / omega`` in float32, and 0 where no voxel is felt or the quotient is none."""
+    omega32 = omega.astype(np.float32)
     with np.errstate(all="ignore"):
-        phi = delta32 / omega32
+        phi = delta.astype(np.float32) / omega32
     return np.where((omega32 > EMPTY_OMEGA) & np.isfinite(phi), phi, np.float32(0))

@@ -120,7 +120,7 @@ def n4(
         The one mask value that counts as inside.
     control_points, mesh : int or one per axis, optional
         B-spline control points, or mesh elements (control points less the order), at the first
-        level. The default is a mesh of 1.
+        level. The default is 4 control points (order + 1 where that is more), as in SimpleITK.
     spline_order : int
         1 to 5.
     spline_distance : float, optional
@@ -277,7 +277,7 @@ def fit(
         The one mask value that counts as inside.
     control_points, mesh : int or one per axis, optional
         B-spline control points, or mesh elements (control points less the order), at the first
-        level. The default is a mesh of 1.
+        level. The default is 4 control points (order + 1 where that is more), as in SimpleITK.
     spline_order : int
         1 to 5.
     spline_distance : float, optional

@@ -145,11 +145,15 @@ class BiasField:
         Raises
         ------
         ValueError
-            ``outside`` needs a mask and none is given, or shapes do not fit.
+            ``outside`` needs a mask and none is given, shapes do not fit, or the image is complex.
         """
         from n4ax.engines.cpu import Threads, divide
 
         volume = np.asarray(image)
+        if volume.dtype.kind not in "biuf":
+            raise ValueError(f"image has dtype {volume.dtype}; expected real numbers")
+        if outside not in ("divide", "keep", "zero"):
+            raise ValueError(f"outside is {outside!r}; expected 'divide', 'keep' or 'zero'")
         grid = self._grid(volume.shape)
         lattice, bases = self._turned(grid)
         with Threads(num_threads) as threads:
@@ -192,8 +196,9 @@ class BiasField:
         ValueError
             The file holds something else.
         """
+        content = io.BytesIO(Path(path).read_bytes())
         try:
-            with np.load(path) as data:
+            with np.load(content) as data:
                 if int(data["n4ax_bias_field"]) != _FORMAT:
                     raise ValueError("a later format")
                 return cls(
@@ -204,7 +209,7 @@ class BiasField:
                     voxel_order="F" if str(data["voxel_order"]) == "F" else "C",
                     affine=data["affine"] if data["affine"].size else None,
                 )
-        except (ValueError, KeyError, EOFError, TypeError) as error:
+        except Exception as error:  # a damaged file can fail in many ways
             raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
 
     def _grid(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -40,6 +40,7 @@ class Axis:
 
     @property
     def padded(self) -> int:
+        """Voxels of the axis with its padding."""
         return self.lower + self.count + self.upper
 
     @property

@@ -12,16 +12,31 @@ import numpy as np
 import numpy.typing as npt
 from isal import igzip, isal_zlib
 from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Image
+from nibabel.nifti1 import Nifti1Image, Nifti1Pair
+from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from n4ax.atomic import replaced
 
-SUFFIXES = (".nii", ".nii.gz")
 _GZIP_LEVEL = 1  # ISA-L's levels are 0 to 3; the voxels of a corrected image gain little beyond
+_NIFTI2_STARTS = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
+_MM_PER_UNIT = {1: 1e3, 3: 1e-3}  # NIfTI's codes for metre and micrometre
+_AFFINE_TOLERANCE = 1e-3
+
+_ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    _ISAL_ERROR,
+)
 
 
-def read_image(path: Path) -> Nifti1Image:
+def read_image(path: Path) -> Nifti1Pair:
     """A NIfTI image (``.nii``, ``.nii.gz`` or ``.hdr``/``.img``), voxels not yet scaled.
 
     Raises
@@ -30,24 +45,19 @@ def read_image(path: Path) -> Nifti1Image:
         The file is missing, cannot be read, or is not NIfTI; the message says which.
     """
     try:
-        if path.suffix == ".gz":
+        if path.name.endswith(".nii.gz"):
             packed = igzip.decompress(path.read_bytes())
-            kind = nib.Nifti2Image if packed[:4] in _NIFTI2_STARTS else Nifti1Image
+            kind = Nifti2Image if packed[:4] in _NIFTI2_STARTS else Nifti1Image
             return kind.from_bytes(packed)
         image = nib.load(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (OSError, EOFError, ImageFileError, HeaderDataError, isal_zlib.error) as error:
-        raise ValueError(f"{path} cannot be read as NIfTI: {_one_line(error)}") from None
-    if not isinstance(image, nib.Nifti1Pair):
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as NIfTI: {_reason(error)}") from None
+    if not isinstance(image, Nifti1Pair):
         raise ValueError(f"{path} is not NIfTI but {type(image).__name__}: convert it first")
     return image
 
 
-_NIFTI2_STARTS = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
-
-
-def read_voxels(image: Nifti1Image, path: Path) -> npt.NDArray[np.float32]:
+def read_voxels(image: Nifti1Pair, path: Path) -> npt.NDArray[np.float32]:
     """The voxels of an image as float32, with the header's slope and intercept.
 
     Raises
@@ -55,24 +65,36 @@ def read_voxels(image: Nifti1Image, path: Path) -> npt.NDArray[np.float32]:
     ValueError
         The file ends early, or its voxels are not real numbers.
     """
-    kind = image.get_data_dtype().kind
-    if kind not in "biuf":
-        raise ValueError(
-            f"{path} has voxels of type {image.get_data_dtype()}; expected real numbers"
-        )
+    kind = np.dtype(image.get_data_dtype())
+    if kind.kind not in "biuf":
+        raise ValueError(f"{path} has voxels of type {kind}; expected real numbers")
     try:
-        return np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read: {_one_line(error)}") from None
+        # Beyond the range of float32 lies infinity, which is reported as such later.
+        with np.errstate(over="ignore"):
+            return np.asarray(image.dataobj, dtype=np.float32)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read: {_reason(error)}") from None
 
 
-def voxel_sizes(image: Nifti1Image) -> tuple[float, ...]:
-    """Voxel size along each axis, in the header's units (mm)."""
-    return tuple(float(size) for size in image.header.get_zooms()[: image.ndim])
+def affine_of(image: Nifti1Pair) -> npt.NDArray[np.float64]:
+    """Voxel indices to mm, shape (4, 4)."""
+    return np.asarray(image.affine, np.float64)
+
+
+def voxel_sizes(image: Nifti1Pair) -> tuple[float, ...]:
+    """Voxel size along each axis; of the first three in mm, whatever the header's units.
+
+    As in ITK, a size that the header leaves open (0, or not a number) is 1.
+    """
+    sizes = np.asarray(image.header.get_zooms(), np.float64)
+    sizes[~(np.isfinite(sizes) & (sizes > 0))] = 1.0
+    # The unit of length is in the lowest three bits; nibabel's names fail for unknown codes.
+    sizes[:3] *= _MM_PER_UNIT.get(int(image.header["xyzt_units"]) % 8, 1.0)
+    return tuple(float(size) for size in sizes)
 
 
 def with_voxels(
-    image: Nifti1Image, voxels: npt.NDArray[Any], dtype: Literal["float32", "same"] = "float32"
+    image: Nifti1Pair, voxels: npt.NDArray[Any], dtype: Literal["float32", "same"] = "float32"
 ) -> Nifti1Image:
     """An image with other voxels and the same header: affine, codes, units and extensions.
 
@@ -86,26 +108,27 @@ def with_voxels(
         ``"float32"``, unscaled, or ``"same"``: the image's type and scaling, integers rounded
         and clipped to their range.
     """
+    kind = np.dtype(image.get_data_dtype() if dtype == "same" else np.float32)
+    slope, inter = 1.0, 0.0
+    if kind.kind in "iu":
+        # The header that nibabel hands out has lost its scaling; the data object has it.
+        slope = float(getattr(image.dataobj, "slope", 1.0))
+        inter = float(getattr(image.dataobj, "inter", 0.0))
+        voxels = _rounded((voxels.astype(np.float64) - inter) / slope, kind)
     header = image.header.copy()
-    if dtype == "same" and image.get_data_dtype().kind in "iu":
-        return _same_integers(image, header, voxels)
-    kind = image.get_data_dtype() if dtype == "same" else np.dtype(np.float32)
     header.set_data_dtype(kind)
-    header.set_slope_inter(1, 0)
-    return type(image)(voxels.astype(kind, copy=False), image.affine, header)
-
-
-def _same_integers(image: Nifti1Image, header: Any, voxels: npt.NDArray[Any]) -> Nifti1Image:
-    kind = image.get_data_dtype()
-    # The header that nibabel hands out has lost its scaling; the data object has it.
-    slope = float(getattr(image.dataobj, "slope", 1.0))
-    inter = float(getattr(image.dataobj, "inter", 0.0))
-    info = np.iinfo(kind)
-    stored = np.rint((voxels.astype(np.float64) - inter) / slope)
-    stored = np.clip(stored, info.min, info.max).astype(kind)
-    result = type(image)(stored, image.affine, header)
+    single = Nifti2Image if isinstance(image, Nifti2Image | Nifti2Pair) else Nifti1Image
+    result = single(voxels.astype(kind, copy=False), image.affine, header)
     result.header.set_slope_inter(slope, inter)
     return result
+
+
+def _rounded(values: npt.NDArray[np.float64], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    limits = np.iinfo(kind)
+    most = float(limits.max)
+    if most > limits.max:  # 64 bits: the double nearest to the largest integer is above it
+        most = float(np.nextafter(most, 0))
+    return np.clip(np.rint(values), limits.min, most).astype(kind)
 
 
 def write_image(image: Nifti1Image, path: Path) -> None:
@@ -123,28 +146,44 @@ def write_image(image: Nifti1Image, path: Path) -> None:
         temporary.write_bytes(content)
 
 
-def check_output_name(path: Path) -> None:
-    """Raise ``ValueError`` unless the name ends as a NIfTI file's does."""
-    if not path.name.endswith(SUFFIXES):
-        raise ValueError(f"{path}: expected a name ending in .nii or .nii.gz")
+def voxels_on_grid(
+    path: Path, image: Nifti1Pair, image_path: Path
+) -> npt.NDArray[np.float32]:
+    """The voxels of the file ``path``, which must lie on the grid of ``image``.
 
+    Axes of length 1 at the end of either shape do not count.
 
-def same_grid(image: Nifti1Image, other: Nifti1Image, names: tuple[Path, Path]) -> None:
-    """Raise ``ValueError`` unless two images have one shape, and affines within 1e-3."""
-    if image.shape != other.shape:
+    Raises
+    ------
+    ValueError
+        It cannot be read, or its shape, or its affine by more than 1e-3, is another; the message
+        names both files.
+    """
+    other = read_image(path)
+    if _without_last_ones(other.shape) != _without_last_ones(image.shape):
         raise ValueError(
-            f"{names[1]} has shape {other.shape} and {names[0]} has shape {image.shape}: "
+            f"{path} has shape {other.shape} and {image_path} has shape {image.shape}: "
             "resample one onto the other first"
         )
-    gap = np.abs(image.affine - other.affine)
-    if gap.max() > 1e-3:
+    theirs, ours = affine_of(other), affine_of(image)
+    gap = np.abs(theirs - ours)
+    if not gap.max() <= _AFFINE_TOLERANCE:
         row, column = np.unravel_index(gap.argmax(), gap.shape)
         raise ValueError(
-            f"{names[1]} and {names[0]} have different affines: {other.affine[row, column]:.6g} "
-            f"and {image.affine[row, column]:.6g} in row {row}, column {column}. Resample one "
-            "onto the other, or, if only its header is wrong, copy the header"
+            f"{path} and {image_path} have different affines: {theirs[row, column]:.6g} and "
+            f"{ours[row, column]:.6g} in row {row}, column {column}. Resample one onto the "
+            "other, or, if only its header is wrong, copy the header"
         )
+    return read_voxels(other, path).reshape(image.shape)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _without_last_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line; of one from the system without its number."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()) or type(error).__name__

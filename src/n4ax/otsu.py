@@ -31,11 +31,11 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> npt.NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        No finite value, or fewer than 2 bins.
+        No finite value, not real numbers, or fewer than 2 bins.
     """
     values = np.asarray(volume)
-    if nbins < 2:
-        raise ValueError(f"nbins is {nbins}; expected at least 2")
+    if not nbins >= 2 or nbins != int(nbins):
+        raise ValueError(f"nbins is {nbins}; expected a whole number of at least 2")
     threshold = otsu_threshold(values, nbins)
     if values.dtype.kind in "iu":
         threshold = float(int(threshold))  # ITK casts the threshold to the image's type
@@ -69,6 +69,8 @@ def otsu_threshold(values: npt.NDArray[Any], nbins: int = 200) -> float:
 def _value_range(values: npt.NDArray[Any], nbins: int) -> tuple[float, float]:
     if values.dtype.kind not in "biuf":
         raise ValueError(f"volume has dtype {values.dtype}; expected real numbers")
+    if values.size == 0:
+        raise ValueError(f"volume has shape {values.shape}; expected at least one voxel")
     if values.dtype in (np.int8, np.uint8):
         info = np.iinfo(values.dtype)
         return info.min - 0.5, info.max + 0.5

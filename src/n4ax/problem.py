@@ -16,6 +16,9 @@ from n4ax.grid import Axis, padding_for_distance, sampled_axis
 from n4ax.otsu import otsu_mask
 from n4ax.settings import N4Settings, per_axis
 
+DEFAULT_CONTROL_POINTS = 4
+"""SimpleITK's, whatever the order of the spline."""
+
 Array = npt.NDArray[Any]
 
 
@@ -107,12 +110,16 @@ def pose(
     )
 
 
-def _check_image(image: Array) -> None:
-    if image.dtype.kind not in "biuf":
+def _check_real(name: str, array: Array) -> None:
+    if array.dtype.kind not in "biuf":
         raise ValueError(
-            f"image has dtype {image.dtype}; expected real numbers (for complex data pass its "
+            f"{name} has dtype {array.dtype}; expected real numbers (for complex data pass the "
             "magnitude)"
         )
+
+
+def _check_image(image: Array) -> None:
+    _check_real("image", image)
     ndim = sum(n != 1 for n in image.shape)
     if not 2 <= ndim <= 4 or image.size == 0:
         raise ValueError(
@@ -123,6 +130,8 @@ def _check_image(image: Array) -> None:
 def _inside(image: Array, mask: Array | str | None, settings: N4Settings) -> npt.NDArray[np.bool_]:
     if mask is None or (isinstance(mask, str) and mask == "otsu"):
         inside = otsu_mask(image).astype(bool)
+        if not inside.any():
+            raise ValueError("image has no voxel above its Otsu threshold: pass a mask")
     elif isinstance(mask, str):
         if mask != "all":
             raise ValueError(f'mask is {mask!r}; expected an array, "otsu" or "all"')
@@ -130,6 +139,7 @@ def _inside(image: Array, mask: Array | str | None, settings: N4Settings) -> npt
     else:
         if mask.shape != image.shape:
             raise ValueError(f"mask has shape {mask.shape} and image has shape {image.shape}")
+        _check_real("mask", mask)
         if mask.dtype.kind == "f" and np.isnan(mask).any():
             raise ValueError("mask has NaN values; expected numbers, 0 where a voxel is outside")
         label = settings.mask_label
@@ -146,6 +156,7 @@ def _confidence(weights: Array | None, shape: tuple[int, ...]) -> npt.NDArray[np
         return None
     if weights.shape != shape:
         raise ValueError(f"weights have shape {weights.shape} and image has shape {shape}")
+    _check_real("weights", weights)
     confidence = np.asarray(weights, np.float32)
     if not np.isfinite(confidence).all():
         raise ValueError("weights have NaN or infinite values; expected finite numbers")
@@ -195,9 +206,10 @@ def _lay_mesh(
         padding = [(lower, upper) for _, lower, upper in fitted]
     elif settings.control_points is not None:
         points = per_axis("control_points", settings.control_points, ndim)
+    elif settings.mesh is not None:
+        points = tuple(elements + order for elements in per_axis("mesh", settings.mesh, ndim))
     else:
-        mesh = per_axis("mesh", 1 if settings.mesh is None else settings.mesh, ndim)
-        points = tuple(elements + order for elements in mesh)
+        points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * ndim
     axes = tuple(
         sampled_axis(n, s, step, lower, upper)
         for n, s, step, (lower, upper) in zip(shape, shrink, spacing, padding, strict=True)

@@ -17,6 +17,8 @@ Outside = Literal["divide", "keep", "zero"]
 VoxelOrder = Literal["C", "F"]
 Convergence = Literal["itk", "exact"]
 
+_WHOLE = ("spline_order", "nbins", "mask_label")
+
 
 @dataclass(frozen=True, kw_only=True)
 class N4Settings:
@@ -49,7 +51,7 @@ class N4Settings:
         Control points per axis at the first level (mesh + order).
     mesh
         Mesh elements per axis at the first level; the same thing said otherwise. The default
-        is a mesh of 1.
+        is SimpleITK's 4 control points (order + 1 where that is more), ANTs' a mesh of 1.
     spline_distance
         Length of a mesh element at the first level, in mm. The image is padded to a whole
         number of elements, as ANTs does. Needs the image's ``spacing``.
@@ -113,6 +115,11 @@ class N4Settings:
                 object.__setattr__(self, name, whole[0] if _is_number(value) else whole)
         _check_range("spline_order", self.spline_order, least=1, most=5)
         _check_range("nbins", self.nbins, least=3, most=65536)
+        if self.mask_label is not None:
+            _check_range("mask_label", self.mask_label)
+        for name in _WHOLE:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, int(getattr(self, name)))
         _check_range("conv_threshold", self.conv_threshold)
         _check_range("wiener", self.wiener, least=0)
         for name in ("over_relax", "fwhm", "tiny", "spline_distance"):
@@ -132,7 +139,7 @@ class N4Settings:
             raise ValueError(f"{' and '.join(given)} say the same thing: give one of them")
         points = self.control_points
         if points is not None:
-            least = min(points) if isinstance(points, tuple) else int(points)  # type: ignore[arg-type]
+            least = min(points, default=0) if isinstance(points, tuple) else int(points)  # type: ignore[arg-type]
             if least <= self.spline_order:
                 raise ValueError(
                     f"control_points is {points}; a spline of order {self.spline_order} needs at "
@@ -150,12 +157,12 @@ class N4Settings:
 
         ANTs takes the whole image where no mask is given: pass ``mask="all"``.
         """
-        return cls(conv_threshold=0.0, shrink_factor=4)
+        return cls(conv_threshold=0.0, shrink_factor=4, mesh=1)
 
     @classmethod
     def antspy(cls) -> Self:
         """ANTsPy's defaults: as ANTs, with threshold 1e-7."""
-        return cls(conv_threshold=1e-7, shrink_factor=4)
+        return cls(conv_threshold=1e-7, shrink_factor=4, mesh=1)
 
     @classmethod
     def fast(cls) -> Self:
@@ -194,10 +201,10 @@ def _is_number(value: object) -> bool:
 
 
 def _whole_numbers(name: str, value: Any, *, least: int) -> tuple[int, ...]:
-    items = [value] if _is_number(value) else value
     try:
+        items = (value,) if _is_number(value) else tuple(value)
         whole = tuple(int(item) for item in items)
-        if any(number != float(item) for number, item in zip(whole, items, strict=True)):
+        if any(isinstance(item, str | bool) for item in items) or whole != tuple(map(float, items)):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {value!r}; expected whole numbers") from None
@@ -209,7 +216,7 @@ def _whole_numbers(name: str, value: Any, *, least: int) -> tuple[int, ...]:
 def _check_range(
     name: str, value: float, *, least: float | None = None, most: float | None = None
 ) -> None:
-    whole = name in ("spline_order", "nbins")
+    whole = name in _WHOLE
     good = _is_number(value) and isfinite(value) and (not whole or int(value) == value)
     if good and least is not None:
         good = value >= least

@@ -18,7 +18,7 @@ intensity nonuniformity in MRI data", IEEE Transactions on Medical Imaging 17(1)
 doi:10.1109/42.668698.
 """
 
-from math import ceil, log, log2, pi, sqrt
+from math import ceil, log, pi, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ def sharpened_intensities(
         E; 0 at a bin that nothing reaches.
     """
     nbins = settings.nbins
-    size = 2 ** (ceil(log2(nbins)) + 1)
+    size = _padded_size(nbins)
     pad = (size - nbins) // 2
     counts = np.zeros(size)
     counts[pad : pad + nbins] = histogram
@@ -70,6 +70,14 @@ def sharpened_intensities(
     total = np.fft.irfft(np.fft.rfft(true_counts) * blur, size)
     expected = np.divide(weighted, total, out=np.zeros(size), where=total != 0)
     return expected[pad : pad + nbins].astype(np.float32)
+
+
+def _padded_size(nbins: int) -> int:
+    """Twice the next power of two, as ITK finds it: from a float32 logarithm.
+
+    That comes out just above the true one for powers of two, which are so padded fourfold.
+    """
+    return 2 ** (ceil(float(np.float32(log(nbins))) / log(2.0)) + 1)
 
 
 def _bias_distribution(size: int, fwhm: float, width: np.float32) -> npt.NDArray[np.float64]:

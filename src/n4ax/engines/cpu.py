@@ -250,7 +250,7 @@ def divide(
 
     Returns float64 for a float64 image and float32 otherwise, as a C-ordered array.
     """
-    wide = image.dtype == np.float64
+    wide = image.dtype.kind == "f" and image.dtype.itemsize >= 8
     given = np.ascontiguousarray(image, np.float64 if wide else np.float32)
     corrected = np.empty_like(given)
     stack, result = (array.reshape(-1, *given.shape[-2:]) for array in (given, corrected))

@@ -1,0 +1,43 @@
+# `make demo` and `make test` set up .venv by themselves; they need Python 3.11 or later and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint exactness bench clean
+
+demo: $(VENV)/.installed  ## correct the packaged head and draw it
+	$(BIN)/n4ax demo
+
+test: $(VENV)/.installed-test  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+exactness: $(VENV)/.installed-test  ## compare with ITK, write docs/exactness.md
+	$(BIN)/python -m benchmarks.exactness
+
+bench: $(VENV)/.installed-test  ## time against the peers, write docs/speed.md
+	$(BIN)/python -m benchmarks.speed
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "n4ax needs Python 3.11 or later; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) n4ax-demo

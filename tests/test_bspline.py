@@ -1,0 +1,224 @@
+"""B-splines: the basis against SciPy, knot halving, ITK's index stretch, the fit's quotient."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.interpolate import BSpline
+
+from n4ax.bspline import (
+    EDGE_IN_VOXELS,
+    EMPTY_OMEGA,
+    AxisBasis,
+    along_axis,
+    axis_basis,
+    basis_at,
+    fit_quotient,
+    index_stretch,
+    refine,
+    refinement_matrix,
+    uniform_bspline,
+)
+
+Array = npt.NDArray[Any]
+
+ORDERS = [1, 2, 3, 4, 5]
+
+orders = st.sampled_from(ORDERS)
+unit = st.floats(0, 1)
+
+
+def knots(control_points: int, order: int) -> Array:
+    """SciPy's knots of a spline whose domain is [0, spans], a knot at every integer."""
+    return np.arange(-order, control_points + 1, dtype=np.float64)
+
+
+def evaluated(lattice: Array, counts: tuple[int, ...], order: int) -> Array:
+    """The spline of a lattice on a grid, first voxel to last."""
+    for axis, (n, count) in enumerate(zip(counts, lattice.shape, strict=True)):
+        basis = axis_basis(n, count, order)
+        lattice = along_axis(basis.dense(basis.weights).T, lattice, axis)
+    return lattice
+
+
+@given(orders, st.lists(unit, min_size=1))
+@settings(deadline=None)
+def test_weights_are_not_negative_and_add_up_to_one(order: int, u: list[float]) -> None:
+    weights = uniform_bspline(np.array(u), order)
+    assert weights.shape == (len(u), order + 1)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-14)
+
+
+@given(orders, unit)
+@settings(deadline=None)
+def test_weights_are_mirrored_with_the_position_in_the_span(order: int, u: float) -> None:
+    forth, back = uniform_bspline(np.array([u, 1 - u]), order)
+    np.testing.assert_allclose(forth, back[::-1], atol=1e-14)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_weights_go_on_from_span_to_span(order: int) -> None:
+    start, end = uniform_bspline(np.array([0.0, 1.0]), order)
+    np.testing.assert_allclose(end[1:], start[:-1], atol=1e-15)
+    assert end[0] == 0
+    assert start[-1] == 0
+
+
+@given(orders, st.integers(1, 9), st.data())
+@settings(deadline=None)
+def test_basis_is_that_of_scipy(order: int, spans: int, data: st.DataObject) -> None:
+    p = np.array(data.draw(st.lists(st.floats(0, spans, exclude_max=True), min_size=1)))
+    count = spans + order
+    basis = basis_at(p, count, order)
+    reference = BSpline.design_matrix(p, knots(count, order), order).toarray()
+    np.testing.assert_allclose(basis.dense(basis.weights).T, reference, atol=1e-7)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_spline_is_that_of_scipy_to_the_last_digits_of_float32(order: int) -> None:
+    lattice = np.random.default_rng(order).normal(size=order + 6)
+    p = index_stretch(101, 6)
+    reference = BSpline(knots(len(lattice), order), lattice, order)(p.astype(np.float64))
+    np.testing.assert_allclose(evaluated(lattice, (101,), order), reference, atol=1e-6)
+
+
+def test_upper_end_of_the_domain_belongs_to_the_last_span() -> None:
+    basis = basis_at(np.array([0.0, 2.0, 4.0]), 7, 3)
+    assert basis.first.tolist() == [0, 2, 3]
+    np.testing.assert_allclose(basis.weights[2], np.array([0, 1, 4, 1]) / 6, rtol=1e-7)
+
+
+@given(st.integers(2, 3000), st.integers(1, 64))
+@settings(deadline=None)
+def test_index_stretch_runs_from_zero_to_all_spans_less_a_thousandth_of_a_voxel(
+    count: int, spans: int
+) -> None:
+    p = index_stretch(count, spans)
+    step = spans / (count - 1)
+    assert p.dtype == np.float32
+    assert p[0] == 0
+    assert p[-1] == np.float32(spans) - np.float32(EDGE_IN_VOXELS * step)
+    assert (p[:-1] <= p[1:]).all()
+    inner = step * np.arange(count - 1)
+    np.testing.assert_allclose(p[:-1], inner, rtol=3e-7)
+
+
+def test_index_stretch_of_a_single_voxel_is_the_lower_end() -> None:
+    assert index_stretch(1, 5).tolist() == [0]
+
+
+@given(orders, st.integers(1, 40), st.integers(1, 12))
+@settings(deadline=None)
+def test_dense_matrix_holds_the_weights_of_every_voxel_at_its_control_points(
+    order: int, voxels: int, spans: int
+) -> None:
+    basis = axis_basis(voxels, spans + order, order)
+    matrix = basis.dense(basis.weights)
+    assert matrix.shape == (spans + order, voxels)
+    assert matrix.dtype == np.float32
+    for voxel, (first, weights) in enumerate(zip(basis.first, basis.weights, strict=True)):
+        column = np.zeros(spans + order, np.float32)
+        column[first : first + order + 1] = weights
+        np.testing.assert_array_equal(matrix[:, voxel], column)
+
+
+@given(orders, st.integers(1, 60), st.integers(1, 12))
+@settings(deadline=None)
+def test_fit_weights_are_between_nothing_and_the_weight_itself(
+    order: int, voxels: int, spans: int
+) -> None:
+    basis = axis_basis(voxels, spans + order, order)
+    weights, fit_weights = basis.weights.astype(np.float64), basis.fit_weights
+    assert fit_weights.dtype == basis.squares.dtype == np.float64
+    assert (fit_weights >= 0).all()
+    assert (fit_weights <= weights * (1 + 1e-15)).all()
+    np.testing.assert_array_equal(basis.squares, weights**2)
+
+
+@given(orders, unit, st.floats(-10, 10))
+@settings(deadline=None)
+def test_a_single_voxel_is_fitted_exactly(order: int, u: float, residual: float) -> None:
+    basis = basis_at(np.array([u]), order + 1, order)
+    phi = fit_quotient(residual * basis.fit_weights[0], basis.squares[0])
+    # A control point that hardly feels the voxel is left at 0, and hardly matters.
+    assert phi @ basis.weights[0] == pytest.approx(residual, rel=1e-4, abs=1e-6)
+
+
+def test_cubic_knot_halving_alternates_between_four_four_and_one_six_one() -> None:
+    matrix = refinement_matrix(5, 3)
+    np.testing.assert_array_equal(
+        8 * matrix,
+        [
+            [4, 4, 0, 0, 0],
+            [1, 6, 1, 0, 0],
+            [0, 4, 4, 0, 0],
+            [0, 1, 6, 1, 0],
+            [0, 0, 4, 4, 0],
+            [0, 0, 1, 6, 1],
+            [0, 0, 0, 4, 4],
+        ],
+    )
+
+
+@given(orders, st.integers(1, 20))
+@settings(deadline=None)
+def test_knot_halving_doubles_the_spans_and_keeps_a_constant(order: int, spans: int) -> None:
+    matrix = refinement_matrix(spans + order, order)
+    assert matrix.shape == (2 * spans + order, spans + order)
+    np.testing.assert_array_equal(matrix.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("spans", [(1,), (5,), (2, 3), (1, 2, 3), (1, 1, 2, 1)])
+def test_knot_halving_leaves_the_spline_as_it_is(order: int, spans: tuple[int, ...]) -> None:
+    random = np.random.default_rng(prod(spans) * order)
+    lattice = random.normal(size=[s + order for s in spans]).astype(np.float32)
+    finer = refine(lattice, order)
+    assert finer.dtype == np.float32
+    assert finer.shape == tuple(2 * s + order for s in spans)
+    counts = (13, 9, 7, 5)[: len(spans)]
+    before, after = evaluated(lattice, counts, order), evaluated(finer, counts, order)
+    np.testing.assert_allclose(after, before, atol=2e-6)
+
+
+def test_a_matrix_is_applied_to_the_axis_that_is_named() -> None:
+    random = np.random.default_rng(0)
+    array, matrix = random.random((2, 3, 4)), random.random((5, 3))
+    applied = along_axis(matrix, array, 1)
+    np.testing.assert_allclose(applied, np.einsum("mj,ijk->imk", matrix, array))
+
+
+def test_control_points_that_feel_no_voxel_are_zero() -> None:
+    least = np.float32(EMPTY_OMEGA)
+    omega = np.array([0, least, np.nextafter(least, np.float32(1)), 1, -1], np.float64)
+    quotient = fit_quotient(np.full(5, 2.0), omega)
+    assert quotient[[0, 1, 4]].tolist() == [0, 0, 0]
+    assert quotient[2] == np.float32(2) / np.float32(omega[2])
+    assert quotient[3] == 2
+
+
+def test_quotients_that_are_not_finite_are_zero() -> None:
+    delta = np.array([np.nan, np.inf, -np.inf, 1e300, 1.0, 3e38])
+    omega = np.array([1.0, 1.0, 1.0, 1.0, np.nan, 1e-6])
+    np.testing.assert_array_equal(fit_quotient(delta, omega), np.zeros(6, np.float32))
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+@settings(deadline=None)
+def test_quotient_is_the_one_of_float32(delta: float, omega: float) -> None:
+    quotient = fit_quotient(np.array([delta]), np.array([omega]))
+    assert quotient.dtype == np.float32
+    assert quotient[0] == np.float32(delta) / np.float32(omega)
+
+
+def test_basis_keeps_its_weights_in_float32_as_itk_does() -> None:
+    basis = axis_basis(11, 6, 3)
+    assert isinstance(basis, AxisBasis)
+    assert basis.weights.dtype == np.float32
+    assert basis.weights.shape == (11, 4)
+    assert basis.control_points == 6

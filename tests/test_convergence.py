@@ -1,0 +1,61 @@
+"""The stopping measure: ITK's float32 recurrence, replayed in blocks."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from n4ax.convergence import exact_variation, itk_variation, may_decide
+
+
+def one_by_one(ratios: npt.NDArray[np.float32]) -> float:
+    """The recurrence of the module's text, a voxel at a time."""
+    mu, sigma, count = np.float32(0), np.float32(0), np.float32(0)
+    for p in ratios:
+        count = np.float32(float(count) + 1.0)
+        n = float(count)
+        if n > 1:
+            gap = np.float32(p - mu)
+            sigma = np.float32(float(sigma) + float(gap * gap) * (n - 1.0) / n)
+        mu = np.float32(float(mu) * (1.0 - 1.0 / n) + float(np.float32(p / count)))
+    return float(np.float32(np.sqrt(float(sigma) / (float(count) - 1.0))) / mu)
+
+
+@pytest.mark.parametrize("spread", [1e-5, 1e-3, 3e-2])
+@pytest.mark.parametrize("centre", [0.999, 1.0, 1.002])
+def test_replay_in_blocks_equals_the_recurrence_voxel_by_voxel(
+    spread: float, centre: float
+) -> None:
+    random = np.random.default_rng(7)
+    drift = np.linspace(-1, 1, 120_000) * spread  # the first slices are unlike the last
+    ratios = (centre + drift + random.normal(0, spread, 120_000)).astype(np.float32)
+    assert itk_variation(ratios) == pytest.approx(one_by_one(ratios), rel=1e-6)
+
+
+def test_replay_differs_from_the_true_variation_where_the_mean_freezes() -> None:
+    ratios = np.concatenate([np.full(200_000, 1.001), np.full(200_000, 0.999)]).astype(np.float32)
+    assert exact_variation(ratios) == pytest.approx(1e-3, rel=1e-4)
+    assert itk_variation(ratios) > 1.3 * exact_variation(ratios)
+
+
+def test_exact_variation_is_that_of_numpy() -> None:
+    ratios = np.random.default_rng(1).normal(1, 0.01, 50_001).astype(np.float32)
+    wide = ratios.astype(np.float64)
+    assert exact_variation(ratios) == pytest.approx(wide.std(ddof=1) / wide.mean(), rel=1e-12)
+
+
+def test_a_single_voxel_has_no_variation_to_speak_of() -> None:
+    assert np.isnan(itk_variation(np.ones(1, np.float32)))
+
+
+def test_equal_ratios_have_no_variation() -> None:
+    assert itk_variation(np.ones(70_000, np.float32)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("variation", "threshold", "decides"),
+    [(2e-3, 1e-3, False), (1.4e-3, 1e-3, True), (1e-3, 0.0, False), (0.0, 0.0, True)],
+)
+def test_the_measure_is_needed_only_near_the_threshold(
+    variation: float, threshold: float, decides: bool
+) -> None:
+    assert may_decide(variation, threshold, voxels=100_000) is decides
