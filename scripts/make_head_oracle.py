@@ -9,9 +9,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from tests import itk
 
 from n4ax.otsu import otsu_mask
-from tests import itk
 
 ROOT = Path(__file__).parents[1]
 CASES = {

@@ -82,9 +82,7 @@ def test_over_relaxation_gets_further_in_as_many_iterations(shaded: tuple[Array,
         (">f8", np.float64),
     ],
 )
-def test_any_number_type_is_accepted(
-    shaded: tuple[Array, Array], given: Any, found: type
-) -> None:
+def test_any_number_type_is_accepted(shaded: tuple[Array, Array], given: Any, found: type) -> None:
     image, mask = shaded
     image = np.clip(np.rint(image), 1, 255).astype(given)
     corrected, bias = n4ax.n4(image, mask, **QUICK, return_bias=True)

@@ -227,9 +227,7 @@ def compare(seed: int) -> Comparison:
     noise, measures_noise = 0.0, np.zeros_like(measures)
     if difference.max() > LARGEST or difference.mean() > MEAN or measures.max() > 1e-2:
         others = [case.itk(itk.one_ulp_off(case.image, k)) for k in range(6)]
-        noise = max(
-            float(np.abs(o.log_bias - theirs.log_bias)[case.inside].max()) for o in others
-        )
+        noise = max(float(np.abs(o.log_bias - theirs.log_bias)[case.inside].max()) for o in others)
         own = [measure_error(o.convergence, theirs.convergence).max() for o in others]
         measures_noise = np.full_like(measures, max(own))
     return Comparison(

@@ -33,8 +33,8 @@ def replaced(target: Path) -> Iterator[Path]:
         _as_a_new_file(temporary, place)
         os.replace(temporary, place)
     except OSError as error:
-        error.filename, error.filename2 = str(target), None
-        raise
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, reason, str(target)) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numba
 import numpy as np
 import numpy.typing as npt
-from numba import float32, float64, int64, uint64
+from numba import float32, float64, uint64
 
 _BLOCK = 256
 _SETTLED = 1 << 14

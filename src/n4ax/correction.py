@@ -140,7 +140,8 @@ def n4(
     engine : "cpu", "xla" or None
         ``None`` takes the compiled CPU engine, the only one in this version.
     num_threads : int, optional
-        By default all processors that the process may use. The result does not depend on it.
+        By default the processors that the process may use, at most 16. The result does not
+        depend on it.
     progress : callable, optional
         Called after every iteration with level (from 0), iteration (from 1), iterations of
         that level at most, and convergence measure.
@@ -297,7 +298,8 @@ def fit(
     engine : "cpu", "xla" or None
         ``None`` takes the compiled CPU engine, the only one in this version.
     num_threads : int, optional
-        By default all processors that the process may use. The result does not depend on it.
+        By default the processors that the process may use, at most 16. The result does not
+        depend on it.
     progress : callable, optional
         Called after every iteration with level (from 0), iteration (from 1), iterations of
         that level at most, and convergence measure.

@@ -1,8 +1,10 @@
 """One picture that shows what a correction did: before, field and after in three planes."""
 
+import io
+import warnings
 from math import exp
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +16,17 @@ from n4ax.atomic import replaced
 
 _BACKGROUND = "#111418"
 _TEXT = "#e8eaed"
+_FIELD = "bias field"
+_WIDTH = 3.2
+"""Width of a panel, in inches."""
+
+
+class _Panel(NamedTuple):
+    """A column of the picture: a volume, and how matplotlib is to show it."""
+
+    name: str
+    volume: npt.NDArray[np.float32]
+    look: dict[str, Any]
 
 
 def save_figure(
@@ -32,67 +45,89 @@ def save_figure(
     path
         Where to write it; whole or not at all.
     before, log_bias, after
-        Volumes of one shape, 2 to 4 axes; of a 4-D one the first volume is drawn.
+        Volumes of one shape, 2 axes or more; of more than 3 the part is drawn that holds most of
+        the mask. Voxels that are not finite are left blank.
     mask
-        Sets the centre of the planes and the grey levels.
+        Sets the centre of the planes and the grey levels; at least one voxel.
     affine
         Voxel indices to mm, to turn the planes upright.
     title
         A line above the picture.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or the disk is full.
     """
-    upright = [_upright(volume, affine) for volume in (before, np.exp(log_bias), after)]
-    inside, sizes = _upright(mask.astype(np.float32), affine)[0] > 0.5, upright[0][1]
-    before, field, after = (volume for volume, _ in upright)
-    # Each image's grey levels run from 0 to its own bright voxels; the field is shown around
-    # its mean in the mask, since N4 leaves its level open.
-    field = field / np.exp(np.log(field[inside]).mean())
-    swing = max(float(np.percentile(np.abs(np.log(field[inside])), 99)), 0.02)
+    finite = mask & np.isfinite(before)
+    volumes = (_three_axes(volume, finite) for volume in (before, log_bias, after, finite))
+    turned = [_upright(volume, affine) for volume in volumes]
+    (first, sizes), (log_field, _), (last, _), (within, _) = turned
+    inside = within > 0.5
+    # The field is shown around its mean in the mask, since N4 leaves its level open.
+    log_field = log_field - log_field[inside].mean()
+    swing = max(float(np.percentile(np.abs(log_field[inside]), 99)), 0.02)
+    around_one = {"cmap": "RdBu_r", "norm": LogNorm(exp(-swing), exp(swing))}
     panels = (
-        (before, "before", {"cmap": "gray", "vmin": 0, "vmax": _bright(before, inside)}),
-        (field, "bias field", {"cmap": "RdBu_r", "norm": LogNorm(exp(-swing), exp(swing))}),
-        (after, "after", {"cmap": "gray", "vmin": 0, "vmax": _bright(after, inside)}),
+        _Panel("before", first, _grey_levels(first[inside])),
+        _Panel(_FIELD, np.exp(log_field), around_one),
+        _Panel("after", last, _grey_levels(last[inside])),
     )
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        # A file name in the title may be in a script that the font does not have.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        _draw(panels, inside, sizes, title, swing).savefig(
+            content, format="png", facecolor=_BACKGROUND
+        )
+    with replaced(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+
+
+def _draw(
+    panels: tuple[_Panel, ...],
+    inside: npt.NDArray[np.bool_],
+    sizes: tuple[float, ...],
+    title: str,
+    swing: float,
+) -> Figure:
     planes = [_plane(inside, axis) for axis in (2, 1, 0) if _is_plane(inside.shape, axis)]
     heights = [_height_to_width(inside.shape, sizes, axis) for axis, _ in planes]
-
-    width = 3.2
-    figure = Figure(
-        figsize=(3 * width + 0.9, width * sum(heights) + 0.75), facecolor=_BACKGROUND, dpi=120
-    )
+    total = _WIDTH * sum(heights) + 0.75
+    figure = Figure(figsize=(3 * _WIDTH + 0.9, total), facecolor=_BACKGROUND, dpi=120)
     grid = figure.subplots(
         len(planes),
-        3,
+        len(panels),
         squeeze=False,
         gridspec_kw={"height_ratios": heights, "wspace": 0.02, "hspace": 0.02},
     )
-    figure.subplots_adjust(
-        left=0.01, right=0.92, bottom=0.01, top=1 - 0.65 / (width * sum(heights) + 0.75)
-    )
+    figure.subplots_adjust(left=0.01, right=0.92, bottom=0.01, top=1 - 0.65 / total)
     shown = {}
     for row, (axis, index) in zip(grid, planes, strict=True):
-        pixel = [size for number, size in enumerate(sizes) if number != axis]
-        for panel, (volume, name, look) in zip(row, panels, strict=True):
-            plane = np.flipud(np.take(volume, index, axis=axis).T)
-            shown[name] = panel.imshow(
-                plane, aspect=pixel[1] / pixel[0], interpolation="bilinear", **look
+        across, up = (size for number, size in enumerate(sizes) if number != axis)
+        for cell, panel in zip(row, panels, strict=True):
+            plane = np.flipud(np.take(panel.volume, index, axis=axis).T)
+            shown[panel.name] = cell.imshow(
+                plane, aspect=up / across, interpolation="bilinear", **panel.look
             )
-            panel.set_axis_off()
-            panel.set_anchor("C")
-    for panel, (_, name, _) in zip(grid[0], panels, strict=True):
-        panel.set_title(name, color=_TEXT, fontsize=13, pad=6)
-    figure.suptitle(title, color=_TEXT, fontsize=9, y=0.995, va="top")
-    _colour_bar(figure, shown["bias field"], swing)
-    with replaced(path) as temporary:
-        figure.savefig(temporary, format="png", facecolor=_BACKGROUND)
+            cell.set_axis_off()
+    for cell, panel in zip(grid[0], panels, strict=True):
+        cell.set_title(panel.name, color=_TEXT, fontsize=13, pad=6)
+    figure.suptitle(title, color=_TEXT, fontsize=9, y=0.995, va="top", parse_math=False)
+    _colour_bar(figure, shown[_FIELD], swing)
+    return figure
 
 
-def _bright(volume: npt.NDArray[Any], inside: npt.NDArray[np.bool_]) -> float:
-    return float(np.percentile(volume[inside], 99.5))
+def _grey_levels(voxels: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """From 0, or below it where the voxels are, to the bright ones."""
+    dark, bright = (float(level) for level in np.percentile(voxels, (0.5, 99.5)))
+    low = min(dark, 0.0)
+    return {"cmap": "gray", "vmin": low, "vmax": bright if bright > low else low + 1.0}
 
 
 def _colour_bar(figure: Figure, field: Any, swing: float) -> None:
     bar = figure.colorbar(field, cax=figure.add_axes((0.935, 0.2, 0.014, 0.6)))
-    ticks = np.exp(np.linspace(-swing, swing, 5))
+    ticks = [exp(swing * part) for part in (-1, -0.5, 0, 0.5, 1)]
     bar.set_ticks(ticks, labels=[f"{tick:.2f}" for tick in ticks], minor=False)
     bar.ax.minorticks_off()
     bar.ax.tick_params(colors=_TEXT, labelsize=8)
@@ -100,15 +135,23 @@ def _colour_bar(figure: Figure, field: Any, swing: float) -> None:
     bar.outline.set_edgecolor(_TEXT)
 
 
+def _three_axes(volume: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """The volume itself, or of one with more axes the part that holds most of the mask."""
+    shape = volume.shape
+    if sum(n > 1 for n in shape[:3]) < 2:  # a line over time: no plane in its first three axes
+        shape = tuple(n for n in shape if n > 1)
+    parts = volume.reshape(*(*shape, 1)[:3], -1)
+    voxels = mask.reshape(parts.shape).sum(axis=(0, 1, 2))
+    return parts[..., int(voxels.argmax())].astype(np.float32)
+
+
 def _upright(
-    volume: npt.NDArray[Any], affine: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[Any], tuple[float, ...]]:
+    volume: npt.NDArray[np.float32], affine: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
     """A 3-D volume turned to right, anterior, superior, and its voxel sizes in mm."""
-    if volume.ndim == 4:
-        volume = volume[..., 0]
-    if volume.ndim == 2:
-        volume = volume[..., None]
-    turned = nib.as_closest_canonical(nib.Nifti1Image(np.asarray(volume, np.float32), affine))
+    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+        affine = np.eye(4)
+    turned = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
     return np.asarray(turned.dataobj), tuple(float(z) for z in turned.header.get_zooms())
 
 
@@ -124,5 +167,6 @@ def _plane(inside: npt.NDArray[np.bool_], axis: int) -> tuple[int, int]:
 
 
 def _height_to_width(shape: tuple[int, ...], sizes: tuple[float, ...], axis: int) -> float:
+    """Of a panel; a plane that is too tall or too flat for it keeps its shape, with a margin."""
     across, up = (shape[number] * sizes[number] for number in range(3) if number != axis)
-    return up / across
+    return min(max(up / across, 0.25), 1.6)

@@ -80,7 +80,7 @@ class N4Settings:
     Imaging 29(6), 2010, doi:10.1109/TMI.2010.2046908.
     """
 
-    iters: tuple[int, ...] = (50, 50, 50, 50)
+    iters: Sequence[int] = (50, 50, 50, 50)
     conv_threshold: float = 0.001
     convergence: Convergence = "itk"
     over_relax: float = 1.0

@@ -44,15 +44,21 @@ class Engine(Protocol[F]):
     voxels: int
     omega: npt.NDArray[np.float64]
 
-    def set_mesh(self, control_points: tuple[int, ...]) -> None: ...
+    def set_mesh(self, control_points: tuple[int, ...]) -> None:
+        """Prepare a level, ``omega`` included."""
+        ...
 
-    def expand(self, lattice: Lattice) -> F: ...
+    def expand(self, lattice: Lattice) -> F:
+        """A lattice ready to be evaluated; the last two stay valid."""
+        ...
 
-    def extremes(self, field: F) -> tuple[np.float32, np.float32]: ...
+    def extremes(self, field: F) -> tuple[np.float32, np.float32]:
+        """Least and greatest corrected log intensity."""
+        ...
 
-    def histogram(
-        self, field: F, lowest: np.float32, width: np.float32
-    ) -> npt.NDArray[np.float64]: ...
+    def histogram(self, field: F, lowest: np.float32, width: np.float32) -> npt.NDArray[np.float64]:
+        """Corrected log intensities per bin, shape (nbins,)."""
+        ...
 
     def residual_fit(
         self,
@@ -60,11 +66,17 @@ class Engine(Protocol[F]):
         lowest: np.float32,
         width: np.float32,
         expected: npt.NDArray[np.float32],
-    ) -> npt.NDArray[np.float64]: ...
+    ) -> npt.NDArray[np.float64]:
+        """Delta of the fit to what the map leaves, shape of the lattice."""
+        ...
 
-    def variation(self, field: F, before: F) -> float: ...
+    def variation(self, field: F, before: F) -> float:
+        """About how much the field has changed."""
+        ...
 
-    def ratios(self, field: F, before: F) -> npt.NDArray[np.float32]: ...
+    def ratios(self, field: F, before: F) -> npt.NDArray[np.float32]:
+        """exp(old field - new field) of the included voxels, in ITK's order."""
+        ...
 
 
 @dataclass

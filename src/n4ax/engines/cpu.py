@@ -23,6 +23,9 @@ from n4ax.settings import N4Settings
 
 _LOGGER = logging.getLogger("n4ax")
 
+MOST_THREADS = 16
+"""Threads by default at most: handing out a sweep of a head to more takes longer than it saves."""
+
 SAMPLED_STRETCHES = 2048
 """Stretches of rows on which the change of the field is judged."""
 
@@ -33,7 +36,7 @@ class Threads:
     """Runs kernels over ranges of chunks (or planes) on a fixed number of threads."""
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self.count = available_cpus() if num_threads is None else num_threads
+        self.count = min(available_cpus(), MOST_THREADS) if num_threads is None else num_threads
         self._pool = ThreadPoolExecutor(self.count - 1) if self.count > 1 else None
 
     def run(self, parts: int, kernel: Callable[..., None], *arguments: Any) -> None:
@@ -106,7 +109,7 @@ class CpuEngine:
         self._settings = settings
         self._axes = problem.axes
         self.rows: Rows = pack_rows(
-            np.asarray(problem.intensities, np.float32),
+            np.ascontiguousarray(problem.intensities, np.float32),
             np.ascontiguousarray(problem.included),
             None if problem.weights is None else np.ascontiguousarray(problem.weights),
             settings.tiny,

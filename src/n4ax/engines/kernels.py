@@ -6,6 +6,9 @@ slices, which is what lets LLVM vectorise them and keeps threads off each other'
 counters. Scatter (histogram) and gather (map) are loops of their own between vector loops.
 """
 
+# Inside a kernel NumPy's names stand for numba's types, which a type checker does not know.
+# pyright: reportCallIssue=false, reportArgumentType=false
+
 from typing import Any, NamedTuple
 
 import numba
@@ -183,7 +186,7 @@ def _norm(values, n):
 
 @_compiled("contract")
 def _exponential(values, n, out):
-    """exp of ``values[:n]`` in double: a Taylor series, of a halved argument where it is large."""
+    """Exp of ``values[:n]`` in double: a Taylor series, of a halved argument where it is large."""
     bound = _norm(values, n)
     halvings = 0
     while bound > float32(0.5):

@@ -26,9 +26,10 @@ class Rows(NamedTuple):
     """Packed stretches of rows; see the module's text.
 
     ``log`` and ``weights`` hold the packed voxels (``weights`` is empty where every voxel
-    counts fully). Stretch ``i`` is ``log[start[i]:]``, ``length[i]`` voxels from column ``x[i]``,
-    padded to the next stretch with ``OUTSIDE``. It lies in row ``y[i]`` of plane ``plane[i]``, where a plane is one combination of indices of the leading
-    axes; ``included[i]`` voxels count before it. Chunk ``c`` is the stretches
+    counts fully). Stretch ``i`` is ``log[start[i]:]``, ``length[i]`` voxels from column
+    ``x[i]``, padded to the next stretch with ``OUTSIDE``. It lies in row ``y[i]`` of plane
+    ``plane[i]``, where a plane is one combination of indices of the leading axes, and
+    ``included[i]`` voxels count before it. Chunk ``c`` is the stretches
     ``chunk[c]:chunk[c + 1]``; its planes are numbered from ``slot[c]`` on, and ``slot_plane``
     tells which plane a slot is.
     """
