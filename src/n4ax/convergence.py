@@ -5,19 +5,18 @@ voxels. ITK accumulates it in one pass with float32 sums,
 
     sigma <- fl(sigma + fl((p - mu)^2) (n - 1) / n),   mu <- fl(mu (1 - 1/n) + p / n),
 
-in the order of the voxels, and the result is far from the coefficient of variation (up to 2.3
+in the order of the voxels, and the result is far from the coefficient of variation (up to 3
 times it on heads): mu stops moving once |p - mu| / n is under half an ulp of it, and sigma loses
 its small addends. Levels end where ITK's value says so, so the recurrence is replayed here. Once
 no voxel of a block can move mu, and while sigma stays within one binade, every addition adds a
 whole number of ulps of sigma, whatever sigma is; such a block is summed as integers.
 """
 
-from typing import Any
-
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, uint64
+
+from n4ax.compiled import compiled
 
 _BLOCK = 256
 _SETTLED = 1 << 14
@@ -45,13 +44,7 @@ def itk_variation(ratios: npt.NDArray[np.float32]) -> float:
     return float(_float32_recurrence(ratios))
 
 
-def _compiled(*fastmath: str) -> Any:
-    return numba.njit(
-        nogil=True, cache=True, error_model="numpy", boundscheck=False, fastmath=set(fastmath)
-    )
-
-
-@_compiled("reassoc", "nsz")
+@compiled("reassoc", "nsz")
 def _two_pass_variation(p):
     n = uint64(len(p))
     total = 0.0
@@ -64,7 +57,7 @@ def _two_pass_variation(p):
     return np.sqrt(squares / (len(p) - 1.0)) / mean
 
 
-@_compiled()
+@compiled()
 def _float32_recurrence(p):
     n = len(p)
     mu, sigma = float32(0), float32(0)
@@ -96,7 +89,7 @@ def _float32_recurrence(p):
     return float32(spread / mu)
 
 
-@_compiled("nnan", "nsz", "reassoc")
+@compiled("nnan", "nsz", "reassoc")
 def _keeps_mean(p, at, size, mu, first):
     """Whether no voxel of the block moves mu, with a margin for the roundings on the way."""
     largest = float32(0)
@@ -108,7 +101,7 @@ def _keeps_mean(p, at, size, mu, first):
     return float64(largest) / first < 0.99 * half_gap
 
 
-@_compiled("reassoc", "nsz", "contract")
+@compiled("reassoc", "nsz", "contract")
 def _units_added(p, at, size, mu, first, unit):
     """What the block adds to sigma, in ulps of sigma, each addend rounded to nearest even.
 
@@ -125,12 +118,12 @@ def _units_added(p, at, size, mu, first, unit):
     return added
 
 
-@_compiled()
+@compiled()
 def _ulp(value):
     return float64(np.nextafter(value, float32(np.inf)) - value)
 
 
-@_compiled()
+@compiled()
 def _binade_end(value):
     end = 1.0
     while end <= float64(value):

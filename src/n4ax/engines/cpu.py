@@ -5,23 +5,20 @@ several threads at once and after a fork. Work is cut into the same chunks whate
 threads and summed per chunk, so the bits of the result do not depend on it.
 """
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.bspline import AxisBasis
+from n4ax.compiled import say_if_compiling
 from n4ax.engines import kernels
 from n4ax.engines.rows import Rows, pack_rows
 from n4ax.problem import Problem
 from n4ax.settings import N4Settings
-
-_LOGGER = logging.getLogger("n4ax")
 
 MOST_THREADS = 16
 """Threads by default at most: handing out a sweep of a head to more takes longer than it saves."""
@@ -104,7 +101,7 @@ class CpuEngine:
     """
 
     def __init__(self, problem: Problem, settings: N4Settings, threads: Threads) -> None:
-        _say_if_compiling()
+        say_if_compiling(kernels.residual_sums)
         self._threads = threads
         self._settings = settings
         self._axes = problem.axes
@@ -199,7 +196,11 @@ class CpuEngine:
     def histogram(
         self, field: Field, lowest: np.float32, width: np.float32
     ) -> npt.NDArray[np.float64]:
-        """Corrected log intensities per bin, shared linearly between the nearest centres."""
+        """Corrected log intensities per bin, shared linearly between the nearest centres.
+
+        What each chunk starts from is known from the last iteration; where that was too far
+        off to round as ITK does, the chunks are counted again from what they turned out to be.
+        """
         gained = np.empty_like(self._running, np.float64)
         for _ in range(3):
             self._threads.run(
@@ -280,17 +281,6 @@ def sheet_values(basis: kernels.Basis, control_points: tuple[int, ...]) -> npt.N
     """Room for the sheets of a lattice of that many control points."""
     stride = basis.x_weight.shape[1] + kernels.LANES
     return np.empty(len(basis.plane_control) * control_points[-2] * stride, np.float32)
-
-
-def _say_if_compiling() -> None:
-    """One line before the kernels are compiled: once on a machine, some ten seconds."""
-    kernel = kernels.residual_sums
-    if kernel.signatures:
-        return
-    source = Path(kernels.__file__)
-    cached = Path(kernel.stats.cache_path).glob("kernels.residual_sums-*.nbi")
-    if not any(file.stat().st_mtime > source.stat().st_mtime for file in cached):
-        _LOGGER.warning("n4ax: compiling its kernels, once on this machine (about 10 s)")
 
 
 def _before_each(gained: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -9,12 +9,13 @@ counters. Scatter (histogram) and gather (map) are loops of their own between ve
 # Inside a kernel NumPy's names stand for numba's types, which a type checker does not know.
 # pyright: reportCallIssue=false, reportArgumentType=false
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, int32, uint64
+
+from n4ax.compiled import compiled
 
 LANES = 16
 """Packed stretches are padded to a multiple of this, so vector loops have no remainder."""
@@ -57,17 +58,10 @@ class Sheets(NamedTuple):
     y_weight: npt.NDArray[np.float32]
 
 
-def _compiled(*fastmath: str) -> Any:
-    """A compiled function without the GIL; ``fastmath`` names what may be reordered in it."""
-    return numba.njit(
-        nogil=True, cache=True, error_model="numpy", boundscheck=False, fastmath=set(fastmath)
-    )
-
-
 # ---- packing ---------------------------------------------------------------------------------
 
 
-@_compiled()
+@compiled()
 def lay_stretches(mask, bridged, start, length, x_first, y_row, plane, included):
     """Where the stretches lie, gaps of up to ``bridged`` voxels carried along.
 
@@ -100,7 +94,7 @@ def lay_stretches(mask, bridged, start, length, x_first, y_row, plane, included)
     return at + 1
 
 
-@_compiled()
+@compiled()
 def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
     """Log intensities (and confidences) of the voxels of chunks ``first:stop``, packed.
 
@@ -126,7 +120,7 @@ def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
 # ---- evaluation ------------------------------------------------------------------------------
 
 
-@_compiled("contract")
+@compiled("contract")
 def expand(first, stop, lattice, basis, stride, values):
     """The lattice collapsed onto planes ``first:stop`` and expanded along their rows.
 
@@ -148,7 +142,7 @@ def expand(first, stop, lattice, basis, stride, values):
                     values[base + x] += value * float32(x_weight[uint64(cx), x])
 
 
-@_compiled("contract")
+@compiled("contract")
 def _row_field(values, control_rows, stride, y_first, y_weight, plane, y, x0, n, field):
     """The field on ``n`` voxels of row ``y`` of a plane from column ``x0``, into ``field``."""
     order = y_weight.shape[1] - 1
@@ -175,7 +169,7 @@ def _row_field(values, control_rows, stride, y_first, y_weight, plane, y, x0, n,
             r0 += uint64(stride)
 
 
-@_compiled("contract", "nnan", "nsz", "reassoc")
+@compiled("contract", "nnan", "nsz", "reassoc")
 def _norm(values, n):
     """A bound on the magnitude of ``values[:n]``: their Euclidean norm."""
     total = float32(0)
@@ -184,7 +178,7 @@ def _norm(values, n):
     return np.sqrt(total)
 
 
-@_compiled("contract")
+@compiled("contract")
 def _exponential(values, n, out):
     """Exp of ``values[:n]`` in double: a Taylor series, of a halved argument where it is large."""
     bound = _norm(values, n)
@@ -210,7 +204,7 @@ def _exponential(values, n, out):
             out[j] *= out[j]
 
 
-@_compiled()
+@compiled()
 def evaluate_planes(first, stop, sheets, log_field):
     """The log field on whole planes ``first:stop`` of ``log_field`` (planes, height, width)."""
     values, control_rows, stride, y_first, y_weight = sheets
@@ -224,7 +218,7 @@ def evaluate_planes(first, stop, sheets, log_field):
                 log_field[p, y, x] = row[x]
 
 
-@_compiled()
+@compiled()
 def divide_planes(first, stop, sheets, image, corrected):
     """``corrected = image / exp(field)`` on planes ``first:stop``, the quotient in ITK's types."""
     values, control_rows, stride, y_first, y_weight = sheets
@@ -243,13 +237,13 @@ def divide_planes(first, stop, sheets, image, corrected):
 # ---- statistics ------------------------------------------------------------------------------
 
 
-@_compiled()
+@compiled()
 def _ordered_bits(bits):
     """Bits of a float32 (as int32) to an integer of the same order, and back."""
     return bits ^ ((bits >> int32(31)) & int32(0x7FFFFFFF))
 
 
-@_compiled()
+@compiled()
 def extremes(first, stop, rows, sheets, reach, keep, bounds, result):
     """Least and greatest corrected log intensity per chunk, into ``result`` (chunks, 2).
 
@@ -305,7 +299,7 @@ def extremes(first, stop, rows, sheets, reach, keep, bounds, result):
             result[c, 1] = max(result[c, 1], ends[1])
 
 
-@_compiled("reassoc", "contract", "nsz")
+@compiled("reassoc", "contract", "nsz")
 def change_sums(first, stop, rows, sheets, before, every, result):
     """Sums of the change of the field on every ``every``-th stretch, per chunk.
 
@@ -333,7 +327,7 @@ def change_sums(first, stop, rows, sheets, before, every, result):
         result[c, 0], result[c, 1], result[c, 2] = count, total, squares
 
 
-@_compiled()
+@compiled()
 def ratios(first, stop, rows, sheets, before, out):
     """exp(old field - new field) of the included voxels, in image order; ``before`` as above."""
     log, _, start, length, xs, ys, planes, included, chunk, _, _ = rows
@@ -361,7 +355,7 @@ def ratios(first, stop, rows, sheets, before, out):
 # ---- histogram, map and fit ------------------------------------------------------------------
 
 
-@_compiled()
+@compiled()
 def histogram(first, stop, rows, sheets, lowest, bin_width, running, gained):
     """Voxels per bin, each shared between the two nearest centres, rounded as ITK rounds them.
 
@@ -407,7 +401,7 @@ def histogram(first, stop, rows, sheets, lowest, bin_width, running, gained):
             gained[c, b] = total
 
 
-@_compiled("contract")
+@compiled("contract")
 def _add_row(sums, stride, y_first, y_weight, y, x0, n, values):
     """Add a row of values to the sums per control row (control rows * stride), float32."""
     r = uint64(y_first[y] * stride + x0)
@@ -418,7 +412,7 @@ def _add_row(sums, stride, y_first, y_weight, y, x0, n, values):
         r += uint64(stride)
 
 
-@_compiled("reassoc", "contract", "nsz")
+@compiled("reassoc", "contract", "nsz")
 def _flush_plane(sums, stride, x_weight, x_range, result, slot):
     """Contract a plane's sums along x, in double, into ``result[slot]``, and clear them."""
     for cy in range(result.shape[1]):
@@ -432,7 +426,7 @@ def _flush_plane(sums, stride, x_weight, x_range, result, slot):
             sums[base + x] = float32(0)
 
 
-@_compiled()
+@compiled()
 def residual_sums(first, stop, rows, sheets, lowest, bin_width, expected, rise, projection, result):
     """Map the corrected log intensities, and sum the residuals per plane (the fit's delta).
 
@@ -481,7 +475,7 @@ def residual_sums(first, stop, rows, sheets, lowest, bin_width, expected, rise, 
         _flush_plane(sums, stride, x_fit, x_range, result, slot)
 
 
-@_compiled()
+@compiled()
 def weight_sums(first, stop, rows, projection, result):
     """Sum the confidences per plane (the fit's omega); ``result`` as in residual_sums."""
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
@@ -509,7 +503,7 @@ def weight_sums(first, stop, rows, projection, result):
         _flush_plane(sums, stride, x_weight, x_range, result, slot)
 
 
-@_compiled("contract")
+@compiled("contract")
 def join_planes(first, stop, slot_plane, projection, plane_sums, lattice):
     """Contract the plane sums over the leading axes, for control rows ``first:stop``.
 
