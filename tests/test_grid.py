@@ -73,13 +73,14 @@ def test_samples_of_a_padded_axis_are_the_voxels_that_itk_shrinks_to(
 @pytest.mark.parametrize(
     ("count", "lower", "upper", "first"),
     [
-        (192, 4, 5, -4 + 0),  # the padding before is a whole number of steps
-        (181, 10, 10, -8 + 0),  # centre offset 1, lower mod 4 = 2: clamped to 0
-        (160, 20, 21, -20 + 0),
-        (161, 3, 4, 0),  # clamped
-        (161, 5, 5, -4 + 0),  # centre offset 1, lower mod 4 = 1
-        (163, 5, 6, -4 + 0),  # centre offset 0.5, rounded up, and lower mod 4 = 1
-        (163, 4, 4, -4 + 1),
+        # -lower + (lower mod 4) + max(0, centre offset - (lower mod 4)), by hand:
+        (192, 4, 5, -4 + 2),
+        (181, 10, 10, -8 + 0),
+        (160, 20, 21, -20 + 2),
+        (161, 3, 4, 0 + 0),  # clamped: centre offset 1.5, rounded up to 2, less 3
+        (161, 5, 5, -4 + 2),
+        (163, 5, 6, -4 + 2),  # centre offset 2.5, rounded up to 3, less 1
+        (163, 4, 4, -4 + 3),
     ],
 )
 def test_padding_counts_from_the_image_and_the_offset_is_not_below_zero(

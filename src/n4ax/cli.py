@@ -4,6 +4,7 @@ Heavy packages are loaded inside the commands, after the arguments are known to 
 """
 
 import logging
+import re
 import signal
 import sys
 import time
@@ -20,12 +21,28 @@ from n4ax.settings import N4Settings
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from nibabel.nifti1 import Nifti1Image
+    from nibabel.nifti1 import Nifti1Pair
 
     from n4ax.correction import N4Result
 
 BAD_INPUT = 2
 """Exit status for input that cannot be worked with."""
+
+_OPTION_OF = {
+    "iters": "--iterations",
+    "conv_threshold": "--threshold",
+    "shrink_factor": "--shrink",
+    "spline_distance": "--spline-distance",
+    "spline_order": "--spline-order",
+    "mask_label": "--mask-label",
+    "over_relax": "--over-relax",
+    "nbins": "--bins",
+    "wiener": "--noise",
+    "fwhm": "--fwhm",
+    "nonfinite": "--nonfinite",
+    "engine": "--engine",
+}
+"""Options whose names differ from the library's keywords."""
 
 _PRESETS = ("simpleitk", "ants", "antspy", "fast")
 
@@ -46,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except ValueError as error:
-        return _fail(str(error))
+        return _fail(_as_options(str(error)))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}")
@@ -69,6 +86,16 @@ def _fail(message: str) -> int:
     return BAD_INPUT
 
 
+def _as_options(message: str) -> str:
+    """A message of the library with its keywords as the options that they are here."""
+    for keyword, option in _OPTION_OF.items():
+        message = re.sub(rf'\b{keyword}="(\w+)"', rf"{option} \1", message)
+        message = re.sub(
+            rf"\b{keyword}\b(=)?", lambda m, o=option: o + (" " if m[1] else ""), message
+        )
+    return message
+
+
 def _numbers(_context: click.Context, option: click.Parameter, text: str | None) -> Any:
     """``4`` to 4, ``4x4x3`` to (4, 4, 3)."""
     if text is None:
@@ -78,6 +105,11 @@ def _numbers(_context: click.Context, option: click.Parameter, text: str | None)
     except ValueError:
         raise click.BadParameter(f"{text!r} is not of the form 4 or 4x4x3", param=option) from None
     return values[0] if len(values) == 1 else values
+
+
+def _examples(*lines: str) -> str:
+    """Lines that click prints as they stand."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -112,26 +144,26 @@ _SETTINGS = _options(
         type=float,
         metavar="T",
         help="End a level once the convergence measure is not above this.",
-    ),  # fmt: skip
+    ),
     click.option(
         "--shrink",
         "shrink_factor",
         callback=_numbers,
         metavar="N",
         help="Estimate on every N-th voxel (or AxBxC, per axis).",
-    ),  # fmt: skip
+    ),
     click.option(
         "--spline-distance",
         type=float,
         metavar="MM",
         help="Length of a mesh element at the first level, in mm.",
-    ),  # fmt: skip
+    ),
     click.option(
         "--mesh",
         callback=_numbers,
         metavar="AxBxC",
         help="Mesh elements per axis at the first level instead.",
-    ),  # fmt: skip
+    ),
     click.option("--spline-order", type=int, metavar="N", help="Order of the B-spline, 1 to 5."),
     click.option("--bins", "nbins", type=int, metavar="N", help="Histogram bins."),
     click.option("--fwhm", type=float, metavar="W", help="Width of the field's distribution."),
@@ -155,21 +187,27 @@ _SETTINGS = _options(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog=_examples(
+        "n4ax correct head.nii.gz",
+        "n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png",
+        "n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4",
+        "n4ax demo",
+    ),
+)
 @click.version_option(n4ax.__version__, prog_name="n4ax")
 def n4ax_command() -> None:
-    """N4 bias field correction with ITK's numbers.
-
-    \b
-    Examples:
-      n4ax correct head.nii.gz
-      n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
-      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4
-      n4ax demo
-    """
+    """N4 bias field correction with ITK's numbers."""
 
 
-@n4ax_command.command()
+@n4ax_command.command(
+    epilog=_examples(
+        "n4ax correct head.nii.gz -o corrected.nii.gz --bias field.nii.gz",
+        "n4ax correct epi.nii.gz --preset ants --spline-distance 200",
+        "n4ax correct t1.nii.gz --mask brain.nii.gz --outside keep -q",
+    )
+)
 @click.argument("image", metavar="INPUT", type=_PATH)
 @click.option("-o", "--output", type=_PATH, help="Corrected image [default: INPUT_n4.nii.gz].")
 @click.option("--mask", metavar="FILE|otsu|none", help="Voxels to use; none is the whole image.")
@@ -203,13 +241,7 @@ def correct(
     preset: str,
     **given: Any,
 ) -> None:
-    """Correct the bias field of a NIfTI image.
-
-    \b
-    Examples:
-      n4ax correct head.nii.gz -o corrected.nii.gz --bias field.nii.gz
-      n4ax correct epi.nii.gz --preset ants --spline-distance 200
-    """
+    """Correct the bias field of a NIfTI image."""
     start = time.perf_counter()
     if quiet:
         logging.getLogger("n4ax").setLevel(logging.ERROR)
@@ -226,7 +258,7 @@ def correct(
     inside = _mask_voxels(mask, scan, image)
     confidence = None
     if weights is not None:
-        confidence = _matching_voxels(weights, scan, image)
+        confidence = nifti.voxels_on_grid(weights, scan, image)
 
     with _progress(image.name, settings, quiet) as watch:
         from n4ax.correction import fit_with
@@ -237,7 +269,7 @@ def correct(
             inside,
             weights=confidence,
             spacing=nifti.voxel_sizes(scan),
-            affine=scan.affine,
+            affine=nifti.affine_of(scan),
             engine=engine,
             num_threads=threads,
             progress=watch,
@@ -316,18 +348,12 @@ def _check_outputs(image: Path, images: list[Path | None], others: list[Path | N
             raise ValueError(f"{path}: expected a name ending in .nii or .nii.gz")
 
 
-def _mask_voxels(mask: str, scan: "Nifti1Image", image: Path) -> Any:
+def _mask_voxels(mask: str, scan: "Nifti1Pair", image: Path) -> Any:
     if mask in ("otsu", "none"):
         return "all" if mask == "none" else "otsu"
-    return _matching_voxels(Path(mask), scan, image)
-
-
-def _matching_voxels(path: Path, scan: "Nifti1Image", image: Path) -> "npt.NDArray[np.float32]":
     from n4ax import nifti
 
-    other = nifti.read_image(path)
-    nifti.same_grid(scan, other, (image, path))
-    return nifti.read_voxels(other, path)
+    return nifti.voxels_on_grid(Path(mask), scan, image)
 
 
 @contextmanager
@@ -363,7 +389,7 @@ def _progress(
 def _draw(
     figure: Path,
     name: str,
-    scan: "Nifti1Image",
+    scan: "Nifti1Pair",
     voxels: "npt.NDArray[np.float32]",
     inside: Any,
     result: "N4Result",
@@ -371,20 +397,20 @@ def _draw(
     import numpy as np
 
     from n4ax.figure import save_figure
+    from n4ax.nifti import affine_of
     from n4ax.otsu import otsu_mask
 
     if isinstance(inside, str):
         inside = np.ones(voxels.shape) if inside == "all" else otsu_mask(voxels)
     title = f"{name}  ·  n4ax {n4ax.__version__}  ·  {sum(result.iterations)} iterations"
-    shape = [n for n in voxels.shape if n != 1]
-    volumes = (voxels, result.log_bias, result.corrected, inside != 0)
-    before, log_bias, after, mask = (volume.reshape(shape) for volume in volumes)
-    save_figure(figure, before, log_bias, after, mask, scan.affine, title)
+    save_figure(
+        figure, voxels, result.log_bias, result.corrected, inside != 0, affine_of(scan), title
+    )
 
 
 def _summary(
     image: Path,
-    scan: "Nifti1Image",
+    scan: "Nifti1Pair",
     mask: str,
     result: "N4Result",
     written: list[Path],

@@ -250,59 +250,8 @@ def fit(
 
     Parameters
     ----------
-    image : array
-        Intensities, 2, 3 or 4 axes (axes of length 1 do not count), any real dtype.
-    mask : array, "otsu" or "all", optional
-        Array of the image's shape; inside where it is not 0, or equals ``mask_label``. By
-        default, as with ``"otsu"``, :func:`otsu_mask` of the image.
-    iters : sequence of int
-        Most iterations at each level; the mesh doubles from one level to the next.
-    over_relax : float
-        Factor on every increment; 1 is N4. Above 1, at most about 1.8, takes fewer iterations.
-    conv_threshold : float
-        A level ends once the convergence measure is not above this; 0 runs all iterations.
-    convergence : "itk" or "exact"
-        The measure as ITK computes it, or the coefficient of variation that it stands for.
-    nbins : int
-        Histogram bins.
-    fwhm : float
-        Full width at half maximum of the field's distribution, in log intensity.
-    wiener : float
-        Noise of the Wiener filter.
-    tiny : float, optional
-        Floor under the intensities before the logarithm. By default, as in ITK, an intensity
-        that is not positive stays, unlogged, as it is.
-    weights : array, optional
-        Confidence of each voxel in the fit, of the image's shape; not above 0 leaves it out.
-    mask_label : int, optional
-        The one mask value that counts as inside.
-    control_points, mesh : int or one per axis, optional
-        B-spline control points, or mesh elements (control points less the order), at the first
-        level. The default is 4 control points (order + 1 where that is more), as in SimpleITK.
-    spline_order : int
-        1 to 5.
-    spline_distance : float, optional
-        Length of a mesh element at the first level in mm, as in ANTs; needs ``spacing``.
-    spacing : float or one per axis, optional
-        Voxel size in mm.
-    shrink_factor : int or one per axis
-        Estimate on every n-th voxel; the result is at full resolution all the same.
-    nonfinite : "error" or "exclude"
-        What to do with NaN and infinite voxels in the mask.
-    outside : "divide", "keep" or "zero"
-        The corrected image outside the mask: divided by the field too, as in ITK, or as it was,
-        or 0.
-    voxel_order : "C" or "F"
-        Which axis ITK would walk fastest: the last (``SimpleITK.GetImageFromArray``), or the
-        first (arrays read from NIfTI files by nibabel). Never guessed from the memory layout.
-    engine : "cpu", "xla" or None
-        ``None`` takes the compiled CPU engine, the only one in this version.
-    num_threads : int, optional
-        By default the processors that the process may use, at most 16. The result does not
-        depend on it.
-    progress : callable, optional
-        Called after every iteration with level (from 0), iteration (from 1), iterations of
-        that level at most, and convergence measure.
+    image, mask, iters, ..., progress
+        As for :func:`n4`.
     affine : array of shape (4, 4), optional
         Voxel indices to mm, kept with the field for :meth:`BiasField.evaluate_at`.
 

@@ -76,7 +76,7 @@ def save_figure(
     content = io.BytesIO()
     with warnings.catch_warnings():
         # A file name in the title may be in a script that the font does not have.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         _draw(panels, inside, sizes, title, swing).savefig(
             content, format="png", facecolor=_BACKGROUND
         )

@@ -146,9 +146,7 @@ def write_image(image: Nifti1Image, path: Path) -> None:
         temporary.write_bytes(content)
 
 
-def voxels_on_grid(
-    path: Path, image: Nifti1Pair, image_path: Path
-) -> npt.NDArray[np.float32]:
+def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArray[np.float32]:
     """The voxels of the file ``path``, which must lie on the grid of ``image``.
 
     Axes of length 1 at the end of either shape do not count.
