@@ -1,0 +1,76 @@
+"""Otsu's mask is SimpleITK's, voxel for voxel."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import pytest
+import SimpleITK as sitk
+
+from n4ax import otsu_mask
+
+TYPES = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64)
+
+
+def simpleitk(image: npt.NDArray[Any], nbins: int = 200) -> npt.NDArray[np.uint8]:
+    given = sitk.GetImageFromArray(np.ascontiguousarray(image))
+    return sitk.GetArrayFromImage(sitk.OtsuThreshold(given, 0, 1, nbins))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("seed", range(12))
+def test_random_images(dtype: Any, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = tuple(random.integers(5, 40, random.integers(2, 4)))
+    image = random.gamma(2, random.uniform(0.1, 300), shape)
+    if seed % 2:
+        image[random.random(shape) < 0.5] = 0
+    if seed % 3 == 0 and np.dtype(dtype).kind != "u":
+        image -= image.mean()
+    if np.dtype(dtype).kind in "iu":
+        info = np.iinfo(dtype)
+        image = np.clip(image, info.min, info.max)
+    image = image.astype(dtype)
+    nbins = (200, 2, 64, 333)[seed % 4]
+    assert np.array_equal(otsu_mask(image, nbins), simpleitk(image, nbins))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["t1w_head_memprage_3t_fnndsc_adi", "abdomen_mr_3mm_negative_totalseg",
+     "t1gd_brain_skullstripped_uint8_sclslope", "brain_2d_rss8ch_sigpy"],
+)  # fmt: skip
+def test_real_volumes(shared: Path, name: str) -> None:
+    image = np.asarray(nib.load(shared / "data" / f"{name}.nii.gz").dataobj, np.float32)
+    assert np.array_equal(otsu_mask(image), simpleitk(image))
+
+
+def test_memory_layout_does_not_matter() -> None:
+    image = np.random.default_rng(0).gamma(2, 50, (20, 30, 40))
+    expected = otsu_mask(image)
+    assert np.array_equal(otsu_mask(np.asfortranarray(image)), expected)
+    assert np.array_equal(otsu_mask(image[::-1])[::-1], expected)
+
+
+def test_values_that_are_not_finite_are_left_out() -> None:
+    image = np.random.default_rng(0).gamma(2, 50, (20, 30)).astype(np.float32)
+    expected = otsu_mask(image)
+    dirty = np.concatenate([image, np.full((1, 30), np.nan, np.float32)])
+    assert np.array_equal(otsu_mask(dirty)[:-1], expected)
+    assert not otsu_mask(dirty)[-1].any()
+
+
+@pytest.mark.parametrize(
+    ("volume", "nbins", "words"),
+    [
+        (np.ones((3, 3)), 1, "nbins is 1"),
+        (np.ones((3, 3), complex), 200, "complex128"),
+        (np.full((3, 3), np.nan), 200, "no finite value"),
+        (np.ones((0, 3)), 200, "at least one voxel"),
+    ],
+)
+def test_bad_input_is_refused(volume: npt.NDArray[Any], nbins: int, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        otsu_mask(volume, nbins)

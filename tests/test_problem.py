@@ -1,0 +1,102 @@
+"""What is estimated on: the checks of the input, and the sampling."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n4ax.problem import pose
+from n4ax.settings import N4Settings
+
+IMAGE = np.random.default_rng(0).gamma(3, 40, (12, 14, 16)).astype(np.float32)
+MASK = IMAGE > 60
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image": IMAGE[0, 0]}, "image has shape"),
+        ({"image": IMAGE.reshape(2, 6, 2, 7, 16)}, "expected 2, 3 or 4"),
+        ({"image": IMAGE.astype(complex)}, "image has dtype complex"),
+        ({"image": np.full_like(IMAGE, 3)}, "image is constant in the mask"),
+        ({"image": IMAGE[:3]}, r"image has 3 voxels on axis 0, fewer than its 4"),
+        ({"mask": MASK[1:]}, "mask has shape"),
+        ({"mask": MASK * 0}, r"mask has no voxel other than 0 \(values found: 0\)"),
+        ({"mask": MASK * 3, "mask_label": 2}, r"equal to mask_label=2 \(values found: 0, 3\)"),
+        ({"mask": np.where(MASK, 1, np.nan)}, "mask has NaN"),
+        ({"mask": "skull"}, "mask is 'skull'"),
+        ({"weights": MASK[1:]}, "weights have shape"),
+        ({"weights": -1.0 * MASK}, "weights have no positive voxel"),
+        ({"weights": np.where(MASK, 1, np.inf)}, "weights have NaN or infinite"),
+        ({"weights": 1.0 * ~MASK}, "no voxel is left"),
+        ({"spline_distance": 50.0}, "pass spacing"),
+        ({"spacing": (1.0, 2.0)}, "spacing is"),
+        ({"spacing": 0.0}, "spacing is"),
+        ({"shrink_factor": (2, 2)}, "shrink_factor has 2 values"),
+        ({"control_points": (4, 4)}, "control_points has 2 values"),
+    ],
+)
+def test_bad_input_is_named(change: dict[str, Any], words: str) -> None:
+    image, mask = change.pop("image", IMAGE), change.pop("mask", None)
+    weights, spacing = change.pop("weights", None), change.pop("spacing", None)
+    if mask is None:
+        mask = MASK if image.shape == MASK.shape else "all"
+    with pytest.raises(ValueError, match=words):
+        pose(image, mask, weights, spacing, N4Settings(**change))
+
+
+def test_bad_voxels_count_only_in_the_mask() -> None:
+    dirty = IMAGE.copy()
+    dirty[~MASK] = np.nan
+    assert pose(dirty, MASK, None, None, N4Settings()).included.sum() == MASK.sum()
+    dirty[tuple(np.argwhere(MASK)[0])] = np.inf
+    with pytest.raises(ValueError, match="1 NaN or infinite voxels in the mask"):
+        pose(dirty, MASK, None, None, N4Settings())
+    problem = pose(dirty, MASK, None, None, N4Settings(nonfinite="exclude"))
+    assert problem.included.sum() == MASK.sum() - 1
+
+
+def test_sampled_voxels_mask_and_weights_go_together() -> None:
+    weights = np.random.default_rng(1).random(IMAGE.shape).astype(np.float32)
+    weights[weights < 0.2] = 0
+    problem = pose(IMAGE, MASK, weights, None, N4Settings(shrink_factor=(1, 2, 3)))
+    taken = tuple(axis.taken for axis in problem.axes)
+    assert problem.intensities.shape == (12, 7, 5)
+    assert np.array_equal(problem.intensities, IMAGE[taken])
+    assert problem.weights is not None
+    assert np.array_equal(problem.weights, weights[taken])
+    assert np.array_equal(problem.included, (MASK & (weights > 0))[taken])
+    assert np.array_equal(problem.mask, MASK)
+
+
+def test_voxel_order_f_turns_everything() -> None:
+    settings = N4Settings(shrink_factor=(1, 2, 3), control_points=(4, 5, 4), voxel_order="F")
+    problem = pose(IMAGE, MASK, None, None, settings)
+    assert problem.image.shape == IMAGE.shape[::-1]
+    assert problem.control_points == (4, 5, 4)[::-1]
+    assert [axis.shrink for axis in problem.axes] == [3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("keywords", "points"),
+    [
+        ({}, (4, 4, 4)),
+        ({"spline_order": 2}, (4, 4, 4)),
+        ({"spline_order": 5}, (6, 6, 6)),
+        ({"mesh": 1, "spline_order": 2}, (3, 3, 3)),
+        ({"mesh": (1, 2, 3)}, (4, 5, 6)),
+        ({"control_points": (5, 4, 6)}, (5, 4, 6)),
+        ({"spline_distance": 10.0}, (5, 5, 5)),
+    ],
+)
+def test_mesh_of_the_first_level(keywords: dict[str, Any], points: tuple[int, ...]) -> None:
+    problem = pose(IMAGE, MASK, None, 1.0, N4Settings(**keywords))
+    assert problem.control_points == points
+
+
+def test_padding_of_a_spline_distance_is_never_sampled() -> None:
+    problem = pose(IMAGE, MASK, None, 1.0, N4Settings(spline_distance=20.0))
+    assert [axis.padded for axis in problem.axes] == [21, 21, 21]
+    assert problem.intensities.shape == IMAGE.shape
+    bases = [axis.sample_basis(4, 3) for axis in problem.axes]
+    assert [len(basis.first) for basis in bases] == list(IMAGE.shape)
