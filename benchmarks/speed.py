@@ -94,11 +94,15 @@ def runners(
     return {
         "SimpleITK, an iteration": lambda: (simpleitk(3) - simpleitk(1)) / 2,
         "n4ax 0.1.1, an iteration": lambda: (
-            old.seconds(iters=MANY, conv_threshold=0.0) - old.seconds(iters=FEW, conv_threshold=0.0)
-        ) / count,
+            (
+                old.seconds(iters=MANY, conv_threshold=0.0)
+                - old.seconds(iters=FEW, conv_threshold=0.0)
+            )
+            / count
+        ),
         "n4ax, an iteration": lambda: (
-            ours(iters=MANY, conv_threshold=0.0) - ours(iters=FEW, conv_threshold=0.0)
-        ) / count,
+            (ours(iters=MANY, conv_threshold=0.0) - ours(iters=FEW, conv_threshold=0.0)) / count
+        ),
         "n4ax 0.1.1, its default call": lambda: old.seconds(),
         "n4ax, its default call": lambda: ours(),
     }
@@ -181,8 +185,8 @@ def page(
         )
     lines += [
         "",
-        "- *an iteration*: the difference of 18 and 6 iterations at each of 4 levels, threshold 0 and "
-        "the mask given, divided by 48 (SimpleITK: of 3 and 1 iterations of one level, by 2).",
+        "- *an iteration*: the difference of 18 and 6 iterations at each of 4 levels, threshold 0 "
+        "and the mask given, divided by 48 (SimpleITK: of 3 and 1 of one level, by 2).",
         "- *default call*: ours runs SimpleITK's defaults, up to 4 x 50 iterations until ITK's "
         "measure is not above 0.001; 0.1.1 runs (8, 12, 12, 8) over-relaxed ones.",
         f"- `n4ax correct` from the start of the process through reading, mask, one iteration and "
