@@ -24,7 +24,23 @@ CEILING = 2e-3
 """No case may be further off than this, unless ITK is so from itself."""
 
 SELF_NOISE = json.loads((Path(__file__).parent / "data" / "self_noise.json").read_text())
-"""Per cached case, ITK to itself over 6 inputs (``make exactness`` measures it)."""
+"""Per cached case, ITK to itself over inputs one ulp apart, where that was measured (``make
+exactness`` says how); the other cases are held to the fixed bounds."""
+
+CACHED = (
+    "sitk_default_abdomen_negative",
+    "sitk_default_brain_2d",
+    "sitk_default_epi7t",
+    "sitk_default_mouse",
+    "sitk_default_pelvis_small",
+    "sitk_fullres_t1w_adi",
+    "sitk_large_studyforrest",
+    "sitk_nonzero_t1gd",
+    "sitk_order2_mouse",
+    "sitk_points567_pelvis_pd",
+    "sitk_shrink2_flair_ms",
+    "sitk_shrink2_t1w_adi",
+)
 
 
 def run_cached(folder: Path, name: str) -> tuple[dict[str, Any], Any, N4Result]:
@@ -57,14 +73,14 @@ def check_stopping(
     np.testing.assert_allclose(ours, convergence, rtol=1e-2)
 
 
-@pytest.mark.parametrize("name", sorted(SELF_NOISE))
+@pytest.mark.parametrize("name", CACHED)
 def test_real_volume_gives_the_cached_answer_of_simpleitk(shared: Path, name: str) -> None:
     case, answer, result = run_cached(shared, name)
     check_stopping(case["iterations"], [value for _, _, value in case["convergence"]], result)
 
     at, inside = tuple(answer["index"].T), answer["in_mask"]
     difference = np.abs(result.log_bias[at] - answer["log_bias"])[inside]
-    noise = SELF_NOISE[name]
+    noise = SELF_NOISE.get(name, {"max": 0.0, "mean": 0.0})
     assert difference.max() <= max(LARGEST, NOISE_FACTOR * noise["max"])
     assert difference.mean() <= max(MEAN, NOISE_FACTOR * noise["mean"])
     if noise["max"] <= CEILING:
