@@ -70,6 +70,23 @@ def test_samples_of_a_padded_axis_are_the_voxels_that_itk_shrinks_to(
     assert sampled_voxels(axis) == shrunk_by_itk(count, shrink, spacing, lower, lower + more)
 
 
+@given(
+    count=st.integers(1, 300),
+    shrink=st.integers(1, 6),
+    lower=st.integers(0, 100),
+    more=st.integers(0, 1),
+    spacing=st.sampled_from(EXACT_SPACINGS),
+)
+@settings(deadline=None)
+def test_padded_samples_are_centred_but_start_no_lower_than_the_first_whole_step(
+    count: int, shrink: int, lower: int, more: int, spacing: float
+) -> None:
+    padded = 2 * lower + count + more
+    centred = (padded - 1 - shrink * (max(1, padded // shrink) - 1) + 1) // 2
+    first = sampled_axis(count, shrink, spacing, lower, lower + more).first
+    assert first == -lower + max(centred, lower % shrink)
+
+
 @pytest.mark.parametrize(
     ("count", "lower", "upper", "first"),
     [

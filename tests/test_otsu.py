@@ -37,6 +37,36 @@ def test_random_images(dtype: Any, seed: int) -> None:
     assert np.array_equal(otsu_mask(image, nbins), simpleitk(image, nbins))
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("seed", range(8))
+def test_images_of_few_values_or_of_all_that_the_type_holds(dtype: Any, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    if seed % 2 or np.dtype(dtype).kind == "f":
+        image = random.choice([0, 1, 2, 7, 100, 101], (11, 13)).astype(dtype)
+    else:
+        info = np.iinfo(dtype)
+        image = random.integers(info.min, info.max, (11, 13), dtype, endpoint=True)
+    for nbins in (2, 3, 7, 200, 256):
+        assert np.array_equal(otsu_mask(image, nbins), simpleitk(image, nbins)), nbins
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("value", [0, 1, 100])
+def test_constant_images(dtype: Any, value: int) -> None:
+    image = np.full((5, 6), value, dtype)
+    assert np.array_equal(otsu_mask(image), simpleitk(image))
+
+
+@pytest.mark.parametrize(
+    "name", ["pelvis_tfl_small_64x48x36_prostatex", "abdomen_mr_3mm_negative_totalseg",
+             "flair_head_tcga_thick5p5mm_oblique", "t1gd_brain_skullstripped_uint8_sclslope"],
+)  # fmt: skip
+def test_real_volumes_in_the_type_they_are_stored_in(shared: Path, name: str) -> None:
+    image = np.asarray(nib.load(shared / "data" / f"{name}.nii.gz").dataobj.get_unscaled())
+    assert image.dtype.kind in "iu"
+    assert np.array_equal(otsu_mask(image), simpleitk(image))
+
+
 @pytest.mark.parametrize(
     "name",
     ["t1w_head_memprage_3t_fnndsc_adi", "abdomen_mr_3mm_negative_totalseg",
@@ -52,6 +82,8 @@ def test_memory_layout_does_not_matter() -> None:
     expected = otsu_mask(image)
     assert np.array_equal(otsu_mask(np.asfortranarray(image)), expected)
     assert np.array_equal(otsu_mask(image[::-1])[::-1], expected)
+    every_second = image[::2, :, ::3]
+    assert np.array_equal(otsu_mask(every_second), otsu_mask(every_second.copy()))
 
 
 def test_values_that_are_not_finite_are_left_out() -> None:
@@ -66,6 +98,8 @@ def test_values_that_are_not_finite_are_left_out() -> None:
     ("volume", "nbins", "words"),
     [
         (np.ones((3, 3)), 1, "nbins is 1"),
+        (np.ones((3, 3)), 2.5, "nbins is 2.5"),
+        (np.ones((0, 3), np.int16), 200, "at least one voxel"),
         (np.ones((3, 3), complex), 200, "complex128"),
         (np.full((3, 3), np.nan), 200, "no finite value"),
         (np.ones((0, 3)), 200, "at least one voxel"),

@@ -1,6 +1,8 @@
 """The package as a whole: what it offers, what it loads, which way its imports point."""
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,11 +29,13 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 def imported(tree: ast.AST) -> set[str]:
     """Modules of the package that are imported, wherever in the file, by their first name."""
+    assert not any(n.level for n in ast.walk(tree) if isinstance(n, ast.ImportFrom))
+    wholes = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     froms = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
     names = {f"n4ax.{a.name}" for n in ast.walk(tree)
              if isinstance(n, ast.ImportFrom) and n.module == "n4ax" for a in n.names}  # fmt: skip
     known = {name for layer in LAYERS for name in layer}
-    parts = {name.split(".")[1] for name in froms | names if name.startswith("n4ax.")}
+    parts = {name.split(".")[1] for name in wholes | froms | names if name.startswith("n4ax.")}
     return parts & known
 
 
@@ -85,6 +89,16 @@ def test_public_names_exist_and_are_documented() -> None:
         assert (getattr(n4ax, name).__doc__ or "").strip(), name
     with pytest.raises(AttributeError, match="no attribute 'n5'"):
         n4ax.n5  # noqa: B018
+
+
+@pytest.mark.parametrize("name", n4ax.__all__)
+def test_every_parameter_is_documented(name: str) -> None:
+    document = inspect.getdoc(getattr(n4ax, name)) or ""
+    if name == "fit":  # refers to n4 for what they share
+        document = (n4ax.n4.__doc__ or "") + document
+    for parameter in inspect.signature(getattr(n4ax, name)).parameters:
+        # A line of its own, alone or with its fellows: "control_points, mesh : int, optional".
+        assert re.search(rf"^ *(\w+, )*{parameter}\b(, \w+)*( :.*)?$", document, re.M), parameter
 
 
 def test_type_information_and_the_head_are_packaged() -> None:

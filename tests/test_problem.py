@@ -1,10 +1,12 @@
 """What is estimated on: the checks of the input, and the sampling."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from n4ax.otsu import otsu_mask
 from n4ax.problem import pose
 from n4ax.settings import N4Settings
 
@@ -22,16 +24,28 @@ MASK = IMAGE > 60
         ({"image": IMAGE[:3]}, r"image has 3 voxels on axis 0, fewer than its 4"),
         ({"mask": MASK[1:]}, "mask has shape"),
         ({"mask": MASK * 0}, r"mask has no voxel other than 0 \(values found: 0\)"),
+        ({"mask": MASK & False}, r"mask has no voxel other than 0 \(values found: 0\)"),
+        ({"mask": MASK * 1j}, "mask has dtype complex"),
+        ({"mask": MASK.astype(str)}, "mask has dtype <U5"),
         ({"mask": MASK * 3, "mask_label": 2}, r"equal to mask_label=2 \(values found: 0, 3\)"),
         ({"mask": np.where(MASK, 1, np.nan)}, "mask has NaN"),
         ({"mask": "skull"}, "mask is 'skull'"),
         ({"weights": MASK[1:]}, "weights have shape"),
+        ({"weights": MASK * 1j}, "weights has dtype complex"),
         ({"weights": -1.0 * MASK}, "weights have no positive voxel"),
         ({"weights": np.where(MASK, 1, np.inf)}, "weights have NaN or infinite"),
         ({"weights": 1.0 * ~MASK}, "no voxel is left"),
         ({"spline_distance": 50.0}, "pass spacing"),
         ({"spacing": (1.0, 2.0)}, "spacing is"),
         ({"spacing": 0.0}, "spacing is"),
+        ({"spacing": (1.0, np.nan, 1.0)}, "spacing is"),
+        ({"image": IMAGE[:0]}, "image has shape"),
+        ({"image": IMAGE.astype(object)}, "image has dtype object"),
+        ({"image": np.full_like(IMAGE, np.nan), "mask": "all"}, "image has 2688 NaN"),
+        ({"image": np.full_like(IMAGE, 3), "mask": "otsu"}, "image has no voxel above its Otsu"),
+        ({"image": np.ones(IMAGE.shape, bool), "mask": "all"}, "image is constant in the mask"),
+        ({"shrink_factor": 4}, "image has 3 voxels on axis 0 after shrinking by 4"),
+        ({"mesh": (1, 2)}, "mesh has 2 values"),
         ({"shrink_factor": (2, 2)}, "shrink_factor has 2 values"),
         ({"control_points": (4, 4)}, "control_points has 2 values"),
     ],
@@ -43,6 +57,26 @@ def test_bad_input_is_named(change: dict[str, Any], words: str) -> None:
         mask = MASK if image.shape == MASK.shape else "all"
     with pytest.raises(ValueError, match=words):
         pose(image, mask, weights, spacing, N4Settings(**change))
+
+
+def test_mask_is_all_but_zero_or_one_label_or_otsus_or_everything() -> None:
+    labels = np.random.default_rng(2).integers(-1, 4, IMAGE.shape)
+    for label, inside in ((None, labels != 0), (3, labels == 3), (-1, labels == -1)):
+        problem = pose(IMAGE, labels, None, None, N4Settings(mask_label=label))
+        assert np.array_equal(problem.included, inside)
+    for mask in (None, "otsu"):
+        assert np.array_equal(pose(IMAGE, mask, None, None, N4Settings()).mask, otsu_mask(IMAGE))
+    assert pose(IMAGE, "all", None, None, N4Settings(mask_label=3)).included.all()
+
+
+@pytest.mark.parametrize("spacing", [2.0, (2.0, 2.0), (2.0, 9.0, 2.0), np.array([2.0])])
+def test_axes_of_length_one_do_not_count(spacing: Any) -> None:
+    settings = N4Settings(spline_distance=15.0, shrink_factor=(2, 1))
+    flat = pose(IMAGE[0], MASK[0], None, 2.0, settings)
+    thin = pose(IMAGE[0][:, None], MASK[0][:, None], MASK[0][:, None], spacing, settings)
+    assert np.array_equal(thin.intensities, flat.intensities)
+    assert np.array_equal(thin.included, flat.included)
+    assert (thin.axes, thin.control_points) == (flat.axes, flat.control_points)
 
 
 def test_bad_voxels_count_only_in_the_mask() -> None:
@@ -71,8 +105,10 @@ def test_sampled_voxels_mask_and_weights_go_together() -> None:
 
 def test_voxel_order_f_turns_everything() -> None:
     settings = N4Settings(shrink_factor=(1, 2, 3), control_points=(4, 5, 4), voxel_order="F")
-    problem = pose(IMAGE, MASK, None, None, settings)
-    assert problem.image.shape == IMAGE.shape[::-1]
+    plain = pose(IMAGE, MASK, IMAGE, None, replace(settings, voxel_order="C"))
+    problem = pose(IMAGE, MASK, IMAGE, None, settings)
+    for name in ("image", "mask", "intensities", "included", "weights"):
+        assert np.array_equal(getattr(problem, name), getattr(plain, name).T), name
     assert problem.control_points == (4, 5, 4)[::-1]
     assert [axis.shrink for axis in problem.axes] == [3, 2, 1]
 

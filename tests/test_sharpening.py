@@ -57,6 +57,18 @@ def test_peaks_are_pulled_together() -> None:
     assert np.ptp(expected[near]) < 0.7 * np.ptp(centres[near])
 
 
+@pytest.mark.parametrize("peak", [20, 71, 100, 179])
+def test_a_single_narrow_peak_stays_and_draws_its_surroundings(peak: int) -> None:
+    histogram = np.zeros(200)
+    histogram[peak] = 1000.0
+    low, width = np.float32(2.0), bin_width(np.float32(2.0), np.float32(4.0), 200)
+    expected = sharpened_intensities(histogram, low, width, N4Settings())
+    assert expected[peak] == pytest.approx(low + peak * width, abs=1e-6)
+    for bins in (-5, -2, 2, 5):
+        moved = (expected[peak + bins] - expected[peak]) / (bins * width)
+        assert 0 <= moved < 0.95, bins
+
+
 def test_bin_that_nothing_reaches_maps_to_zero() -> None:
     width = bin_width(np.float32(1.0), np.float32(2.0), 200)
     nothing = sharpened_intensities(np.zeros(200), np.float32(1.0), width, N4Settings())
