@@ -29,6 +29,25 @@ EMPTY_OMEGA = 0.1 * float(np.finfo(np.float32).eps)
 """A control point with no more than this weight is not touched by any voxel (ITK)."""
 
 
+REFINEMENT_ROUNDING = {
+    1: ((3e-9, -5e-9), (-5.8e-8, 0.0)),
+    2: ((-4.5e-8, -2.03e-7, 2.7e-8), (-6.5e-8, -1.17e-7, 0.0)),
+    3: ((0.0, 0.0, 8.6e-8, 0.0), (7.5e-8, 2.38e-7, 7.5e-8, -8e-9)),
+    4: ((-8.4e-8, -5.96e-7, -4.68e-7, -1.11e-7, 0.0), (-6.5e-8, -4.04e-7, -2.0e-7, -5.5e-8, 0.0)),
+    5: (
+        (-3.0e-8, -5.94e-7, -1.23e-7, 1.24e-7, -1.5e-8, 0.0),
+        (1.8e-8, 1.0e-8, 2.11e-7, 5.9e-8, -2.1e-8, 0.0),
+    ),
+}
+"""Per order, the errors of ITK's knot halving, for even and odd control points.
+
+ITK finds the weights of the halving by a float32 singular value decomposition, off by up to
+6e-7. These were measured from SimpleITK 2.5.7: the field before a level of no iterations less
+the field after it, fitted on 160 random images (standard errors 1e-9 to 3e-9). Without them the
+field is off by some 1e-7 from one level to the next.
+"""
+
+
 @dataclass(frozen=True)
 class AxisBasis:
     """The basis along one axis of ``n`` voxels: ``order + 1`` weights a voxel.
@@ -127,11 +146,22 @@ def refinement_matrix(control_points: int, order: int) -> npt.NDArray[np.float64
 
 
 def refine(lattice: npt.NDArray[np.float32], order: int) -> npt.NDArray[np.float32]:
-    """The same spline on a mesh of half the spacing, on every axis."""
+    """The same spline on a mesh of half the spacing, on every axis, with ITK's rounding."""
     finer = lattice.astype(np.float64)
     for axis, count in enumerate(lattice.shape):
-        finer = along_axis(refinement_matrix(count, order), finer, axis)
+        matrix = refinement_matrix(count, order) + _refinement_rounding(count, order)
+        finer = along_axis(matrix, finer, axis)
     return finer.astype(np.float32)
+
+
+def _refinement_rounding(control_points: int, order: int) -> npt.NDArray[np.float64]:
+    """What ITK's refinement matrix has more than the exact one, shape (2n - order, n)."""
+    matrix = np.zeros((2 * control_points - order, control_points))
+    for row in range(len(matrix)):
+        for k, error in enumerate(REFINEMENT_ROUNDING[order][row % 2]):
+            if row // 2 + k < control_points:
+                matrix[row, row // 2 + k] = error
+    return matrix
 
 
 def along_axis(
