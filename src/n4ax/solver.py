@@ -115,11 +115,13 @@ def solve(
     listening = trace or watch is not None
     lattice = np.zeros(control_points, np.float32)
     solution = Solution(lattice)
+    field: F | None = None
     for level, limit in enumerate(settings.iters):
         if level > 0:
             lattice = refine(lattice, settings.spline_order)
         engine.set_mesh(lattice.shape)
-        field = engine.expand(lattice)
+        if field is None:  # later levels begin with the field as it was before the refinement
+            field = engine.expand(lattice)
         measures: list[float] = []
         measure = np.inf
         while len(measures) < limit and measure > settings.conv_threshold:

@@ -123,7 +123,6 @@ class CpuEngine:
     def set_mesh(self, control_points: tuple[int, ...]) -> None:
         """Prepare the tables of a level, and its omega."""
         order = self._settings.spline_order
-        self._seen = None
         bases = [
             axis.sample_basis(points, order)
             for axis, points in zip(self._axes, control_points, strict=True)
@@ -150,7 +149,7 @@ class CpuEngine:
         not be looked at again.
         """
         seen = self._seen
-        if seen is not None:
+        if seen is not None and seen.lattice.shape == field.lattice.shape:
             drift = float(np.abs(field.lattice - seen.lattice).max()) * (1 + 1e-6) + 1e-5
             low, high = seen.low + 2 * drift, seen.high - 2 * drift
             near = (self._bounds[:, 0] <= low) | (self._bounds[:, 1] >= high)
@@ -178,7 +177,7 @@ class CpuEngine:
         every = max(1, len(self.rows.x) // SAMPLED_STRETCHES)
         self._threads.run(
             self._chunks, kernels.change_sums,
-            self.rows, field.sheets, before.sheets.values, every, result,
+            self.rows, field.sheets, before.sheets, every, result,
         )  # fmt: skip
         count, total, squares = result.sum(axis=0)
         return float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
@@ -189,7 +188,7 @@ class CpuEngine:
             self._ratios = np.empty(self.voxels, np.float32)
         self._threads.run(
             self._chunks, kernels.ratios,
-            self.rows, field.sheets, before.sheets.values, self._ratios,
+            self.rows, field.sheets, before.sheets, self._ratios,
         )  # fmt: skip
         return self._ratios
 
@@ -226,7 +225,7 @@ class CpuEngine:
             self.rows, field.sheets, lowest, width, np.append(expected, expected[-1]), rise,
             self._projection, self._plane_sums,
         )  # fmt: skip
-        return self._join(self._projection, field.lattice.shape)
+        return self._join(self._projection, self.omega.shape)
 
     def _join(self, projection: kernels.Basis, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         lattice = np.zeros(shape)

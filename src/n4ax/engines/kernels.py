@@ -304,10 +304,11 @@ def change_sums(first, stop, rows, sheets, before, every, result):
     """Sums of the change of the field on every ``every``-th stretch, per chunk.
 
     ``result`` (chunks, 3): number of voxels, sum and sum of squares, gaps of the mask included:
-    enough to judge the spread. ``before`` holds the values of the sheets before.
+    enough to judge the spread. ``before`` are the sheets before, maybe of a coarser mesh.
     """
     _, _, _, length, xs, ys, planes, _, chunk, _, _ = rows
     values, control_rows, stride, y_first, y_weight = sheets
+    values_0, control_rows_0, _, y_first_0, y_weight_0 = before
     field = np.empty(stride, np.float32)
     change = np.empty(stride, np.float32)
     for c in range(first, stop):
@@ -318,7 +319,7 @@ def change_sums(first, stop, rows, sheets, before, every, result):
             n = uint64(length[i])
             p, y, x = planes[i], ys[i], xs[i]
             _row_field(values, control_rows, stride, y_first, y_weight, p, y, x, n, field)
-            _row_field(before, control_rows, stride, y_first, y_weight, p, y, x, n, change)
+            _row_field(values_0, control_rows_0, stride, y_first_0, y_weight_0, p, y, x, n, change)
             for j in range(n):
                 d = float64(change[j] - field[j])
                 total += d
@@ -332,6 +333,7 @@ def ratios(first, stop, rows, sheets, before, out):
     """exp(old field - new field) of the included voxels, in image order; ``before`` as above."""
     log, _, start, length, xs, ys, planes, included, chunk, _, _ = rows
     values, control_rows, stride, y_first, y_weight = sheets
+    values_0, control_rows_0, _, y_first_0, y_weight_0 = before
     field = np.empty(stride, np.float32)
     change = np.empty(stride, np.float32)
     ratio = np.empty(stride, np.float64)
@@ -341,7 +343,7 @@ def ratios(first, stop, rows, sheets, before, out):
             n = uint64(start[i + 1]) - base
             p, y, x = planes[i], ys[i], xs[i]
             _row_field(values, control_rows, stride, y_first, y_weight, p, y, x, n, field)
-            _row_field(before, control_rows, stride, y_first, y_weight, p, y, x, n, change)
+            _row_field(values_0, control_rows_0, stride, y_first_0, y_weight_0, p, y, x, n, change)
             for j in range(n):
                 change[j] -= field[j]
             _exponential(change, n, ratio)
@@ -431,15 +433,16 @@ def residual_sums(first, stop, rows, sheets, lowest, bin_width, expected, rise, 
     """Map the corrected log intensities, and sum the residuals per plane (the fit's delta).
 
     ``expected`` and ``rise`` (nbins + 1): E at the bin centres and its rise to the next; the
-    last place is for dropped positions. ``result`` (slots, control rows, control columns).
+    last place is for dropped positions. ``result`` (slots, control rows, control columns) is of
+    the mesh of ``projection``, which may be finer than that of ``sheets``.
     """
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
     values, control_rows, stride, y_first, y_weight = sheets
-    _, _, _, y_fit, x_fit, x_range = projection
+    _, _, fit_first, y_fit, x_fit, x_range = projection
     field = np.empty(stride, np.float32)
     part = np.empty(stride, np.float32)
     lower = np.empty(stride, np.int32)
-    sums = np.zeros(control_rows * stride, np.float32)
+    sums = np.zeros(result.shape[1] * stride, np.float32)
     top, dropped = float32(len(expected) - 2), float32(len(expected) - 1)
     for c in range(first, stop):
         slot = slots[c]
@@ -471,7 +474,7 @@ def residual_sums(first, stop, rows, sheets, lowest, bin_width, expected, rise, 
             if len(weights) > 0:
                 for j in range(n):
                     field[j] *= weights[base + j]
-            _add_row(sums, stride, y_first, y_fit, ys[i], xs[i], n, field)
+            _add_row(sums, stride, fit_first, y_fit, ys[i], xs[i], n, field)
         _flush_plane(sums, stride, x_fit, x_range, result, slot)
 
 
