@@ -253,8 +253,22 @@ def test_output_may_not_be_the_input(
     monkeypatch.chdir(tmp_path)
     for spelled in (scan, "scan.nii.gz", "./scan.nii.gz", tmp_path / "link.nii.gz"):
         for option in ("-o", "--bias"):
-            assert "overwritten" in refused(capsys, "correct", scan, option, spelled)
+            assert "would overwrite the input" in refused(capsys, "correct", scan, option, spelled)
+    mask = save(tmp_path / "mask.nii.gz", np.ones(phantom().shape, np.uint8))
+    message = refused(capsys, "correct", scan, "--mask", mask, "-o", mask)
+    assert "would overwrite the input" in message
     assert np.array_equal(voxels_of(scan), phantom())
+
+
+def test_failure_of_a_later_output_leaves_none(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(n4ax.BiasField, "save", fail)
+    options = ["-o", tmp_path / "out.nii", "--field", tmp_path / "field.npz"]
+    assert "No space left" in refused(capsys, "correct", scan, *options, *QUICK)
 
 
 def test_output_names_and_folders_are_checked_before_the_work(

@@ -1,6 +1,6 @@
 """The command line: ``n4ax correct`` and ``n4ax demo``.
 
-Heavy packages are loaded inside the commands, after the arguments are known to be good.
+Heavy packages are loaded inside the functions, after the arguments are known to be good.
 """
 
 import logging
@@ -9,9 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
@@ -28,47 +29,54 @@ if TYPE_CHECKING:
 BAD_INPUT = 2
 """Exit status for input that cannot be worked with."""
 
-_OPTION_OF = {
-    "iters": "--iterations",
-    "conv_threshold": "--threshold",
-    "shrink_factor": "--shrink",
-    "spline_distance": "--spline-distance",
-    "spline_order": "--spline-order",
-    "mask_label": "--mask-label",
-    "over_relax": "--over-relax",
-    "nbins": "--bins",
-    "wiener": "--noise",
-    "fwhm": "--fwhm",
-    "nonfinite": "--nonfinite",
-    "engine": "--engine",
-}
-"""Options whose names differ from the library's keywords."""
-
 _PRESETS = ("simpleitk", "ants", "antspy", "fast")
+_MASK_WORDS = {"otsu": "otsu", "none": "all"}
+_SUFFIXES = {
+    "--output": (".nii", ".nii.gz"),
+    "--bias": (".nii", ".nii.gz"),
+    "--field": (".npz",),
+    "--figure": (".png",),
+}
+_WORD = r"[\w.+-]*\w"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    signal.signal(signal.SIGTERM, _stop)
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments
+        What stands after the program's name; ``None`` for the arguments of this process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 after an error (one line on stderr), or 130 after an interrupt.
+
+    Raises
+    ------
+    SystemExit
+        The process was asked to end (SIGTERM); the status is 143.
+    """
+    terminate = signal.signal(signal.SIGTERM, _stop)
+    disabled = logging.root.manager.disable
     try:
         status = n4ax_command.main(arguments, prog_name="n4ax", standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return BAD_INPUT
     except click.ClickException as error:
-        return _fail(f"{error.format_message()} (see --help)")
-    except click.Abort:
-        return 128 + signal.SIGINT
-    except KeyboardInterrupt:
+        return _fail(_usage(error))
+    except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
     except ValueError as error:
-        return _fail(_as_options(str(error)))
+        return _fail(str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}")
     except MemoryError:
         return _fail("not enough memory; try --shrink 2")
+    finally:
+        logging.disable(disabled)
+        signal.signal(signal.SIGTERM, terminate)
 
 
 def console() -> None:
@@ -82,21 +90,20 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def _fail(message: str) -> int:
-    print(f"n4ax: error: {message}", file=sys.stderr)
+    print(f"n4ax: error: {' '.join(message.splitlines())}", file=sys.stderr)
     return BAD_INPUT
 
 
-def _as_options(message: str) -> str:
-    """A message of the library with its keywords as the options that they are here."""
-    for keyword, option in _OPTION_OF.items():
-        message = re.sub(rf'\b{keyword}="(\w+)"', rf"{option} \1", message)
-        message = re.sub(
-            rf"\b{keyword}\b(=)?", lambda m, o=option: o + (" " if m[1] else ""), message
-        )
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message()
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{message.rstrip('.')} (see {error.ctx.command_path} --help)"
     return message
 
 
-def _numbers(_context: click.Context, option: click.Parameter, text: str | None) -> Any:
+def _numbers(
+    _context: click.Context, option: click.Parameter, text: str | None
+) -> int | tuple[int, ...] | None:
     """``4`` to 4, ``4x4x3`` to (4, 4, 3)."""
     if text is None:
         return None
@@ -105,11 +112,6 @@ def _numbers(_context: click.Context, option: click.Parameter, text: str | None)
     except ValueError:
         raise click.BadParameter(f"{text!r} is not of the form 4 or 4x4x3", param=option) from None
     return values[0] if len(values) == 1 else values
-
-
-def _examples(*lines: str) -> str:
-    """Lines that click prints as they stand."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def _options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -122,6 +124,15 @@ def _options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _PATH = click.Path(path_type=Path)
+_INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+_THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads to use; the result does not depend on it.  [default: all]",
+)
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
 _SETTINGS = _options(
     click.option(
@@ -189,29 +200,64 @@ _SETTINGS = _options(
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog=_examples(
-        "n4ax correct head.nii.gz",
-        "n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png",
-        "n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4",
-        "n4ax demo",
-    ),
+    invoke_without_command=True,
+    epilog="""\b
+    Examples:
+      n4ax correct head.nii.gz
+      n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
+      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4
+      n4ax demo
+    """,
 )
 @click.version_option(n4ax.__version__, prog_name="n4ax")
-def n4ax_command() -> None:
+@click.pass_context
+def n4ax_command(context: click.Context) -> None:
     """N4 bias field correction with ITK's numbers."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(BAD_INPUT)
+
+
+class _Scan(NamedTuple):
+    """An image file, and what is in it."""
+
+    path: Path
+    image: "Nifti1Pair"
+    voxels: "npt.NDArray[np.float32]"
+
+
+class _Outputs(NamedTuple):
+    """The files to write."""
+
+    corrected: Path
+    bias: Path | None
+    field: Path | None
+    figure: Path | None
+
+    def given(self) -> list[tuple[str, Path]]:
+        """Option and path of each."""
+        return [
+            (option, path) for option, path in zip(_SUFFIXES, self, strict=True) if path is not None
+        ]
 
 
 @n4ax_command.command(
-    epilog=_examples(
-        "n4ax correct head.nii.gz -o corrected.nii.gz --bias field.nii.gz",
-        "n4ax correct epi.nii.gz --preset ants --spline-distance 200",
-        "n4ax correct t1.nii.gz --mask brain.nii.gz --outside keep -q",
-    )
+    epilog="""\b
+    Examples:
+      n4ax correct head.nii.gz -o corrected.nii.gz --bias field.nii.gz
+      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4 --figure check.png
+      n4ax correct epi.nii.gz --preset ants --spline-distance 200
+    """
 )
-@click.argument("image", metavar="INPUT", type=_PATH)
-@click.option("-o", "--output", type=_PATH, help="Corrected image [default: INPUT_n4.nii.gz].")
-@click.option("--mask", metavar="FILE|otsu|none", help="Voxels to use; none is the whole image.")
-@click.option("--weights", type=_PATH, metavar="FILE", help="Confidence of each voxel.")
+@click.argument("image", metavar="INPUT", type=_INPUT_FILE)
+@click.option("-o", "--output", type=_PATH, help="Corrected image.  [default: INPUT_n4.nii.gz]")
+@click.option(
+    "--mask",
+    metavar="FILE|otsu|none",
+    help="Voxels to use; none is the whole image.  [default: otsu; none with --preset ants or "
+    "antspy]",
+)
+@click.option("--weights", type=_INPUT_FILE, metavar="FILE", help="Confidence of each voxel.")
 @click.option("--bias", type=_PATH, metavar="FILE", help="Write the field as an image.")
 @click.option("--field", type=_PATH, metavar="FILE", help="Write its control points (.npz).")
 @click.option("--figure", type=_PATH, metavar="PNG", help="Draw before, field and after.")
@@ -222,9 +268,11 @@ def n4ax_command() -> None:
     show_default=True,
     help="Voxel type of the output; same rounds and clips integers.",
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[default: all]")
-@click.option("--engine", type=click.Choice(("cpu", "xla")), help="[default: cpu]")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@_THREADS
+@click.option(
+    "--engine", type=click.Choice(("cpu", "xla")), help="Where to compute.  [default: cpu]"
+)
+@_QUIET
 @_SETTINGS
 def correct(
     image: Path,
@@ -234,9 +282,9 @@ def correct(
     bias: Path | None,
     field: Path | None,
     figure: Path | None,
-    dtype: Any,
+    dtype: Literal["float32", "same"],
     threads: int | None,
-    engine: Any,
+    engine: Literal["cpu", "xla"] | None,
     quiet: bool,
     preset: str,
     **given: Any,
@@ -244,55 +292,44 @@ def correct(
     """Correct the bias field of a NIfTI image."""
     start = time.perf_counter()
     if quiet:
-        logging.getLogger("n4ax").setLevel(logging.ERROR)
-    target = _default_output(image) if output is None else output
+        logging.disable(logging.WARNING)
+    if mask is None:
+        mask = "none" if preset in ("ants", "antspy") else "otsu"
     settings = _settings(preset, given)
-    _check_outputs(image, [target, bias], [field, figure])
+    outputs = _Outputs(output or _default_output(image), bias, field, figure)
+    _check_outputs(outputs, [image, weights, None if mask in _MASK_WORDS else Path(mask)])
 
     from n4ax import nifti
 
-    scan = nifti.read_image(image)
-    voxels = nifti.read_voxels(scan, image)
-    if mask is None:
-        mask = "none" if preset in ("ants", "antspy") else "otsu"
-    inside = _mask_voxels(mask, scan, image)
-    confidence = None
-    if weights is not None:
-        confidence = nifti.voxels_on_grid(weights, scan, image)
-
-    with _progress(image.name, settings, quiet) as watch:
+    scan = _read(image)
+    inside = _MASK_WORDS[mask] if mask in _MASK_WORDS else _on_grid(Path(mask), scan)
+    with _progress(image.name, settings, quiet) as watch, _options_named():
         from n4ax.correction import fit_with
 
         result = fit_with(
             settings,
-            voxels,
+            scan.voxels,
             inside,
-            weights=confidence,
-            spacing=nifti.voxel_sizes(scan),
-            affine=nifti.affine_of(scan),
+            weights=None if weights is None else _on_grid(weights, scan),
+            spacing=nifti.voxel_sizes(scan.image),
+            affine=nifti.affine_of(scan.image),
             engine=engine,
             num_threads=threads,
             progress=watch,
             trace=False,
         )
-    nifti.write_image(nifti.with_voxels(scan, result.corrected, dtype), target)
-    written = [target]
-    if bias is not None:
-        import numpy as np
-
-        nifti.write_image(nifti.with_voxels(scan, np.exp(result.log_bias)), bias)
-        written.append(bias)
-    if field is not None:
-        result.field.save(field)
-        written.append(field)
-    if figure is not None:
-        _draw(figure, image.name, scan, voxels, inside, result)
-        written.append(figure)
+    _write(outputs, scan, inside, result, dtype)
     if not quiet:
-        _summary(image, scan, mask, result, written, time.perf_counter() - start)
+        print(_summary(scan, mask, result, outputs, time.perf_counter() - start))
 
 
-@n4ax_command.command()
+@n4ax_command.command(
+    epilog="""\b
+    Examples:
+      n4ax demo
+      n4ax demo -o /tmp/demo --threads 2
+    """
+)
 @click.option(
     "-o",
     "--output",
@@ -302,8 +339,8 @@ def correct(
     show_default=True,
     help="Folder for the results.",
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="[default: all]")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@_THREADS
+@_QUIET
 @click.pass_context
 def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool) -> None:
     """Correct the packaged head, and draw it before and after."""
@@ -320,7 +357,9 @@ def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool)
 
 
 def _default_output(image: Path) -> Path:
-    stem = image.name.removesuffix(".gz").removesuffix(".nii").removesuffix(".hdr")
+    stem = image.name.removesuffix(".gz")
+    for suffix in (".nii", ".hdr", ".img"):
+        stem = stem.removesuffix(suffix)
     return image.with_name(f"{stem}_n4.nii.gz")
 
 
@@ -329,31 +368,65 @@ def _settings(preset: str, given: dict[str, Any]) -> N4Settings:
     if isinstance(keywords.get("iters"), int):
         keywords["iters"] = (keywords["iters"],)
     start = getattr(N4Settings, preset)().keywords()
-    return N4Settings(**{**start, **keywords, "voxel_order": "F"})
+    with _options_named():
+        return N4Settings(**{**start, **keywords, "voxel_order": "F"})
 
 
-def _check_outputs(image: Path, images: list[Path | None], others: list[Path | None]) -> None:
+@contextmanager
+def _options_named() -> Iterator[None]:
+    """Errors of the library, told in the words of the command line."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(_in_options(str(error))) from None
+
+
+def _in_options(message: str) -> str:
+    """``shrink_factor=4`` to ``--shrink 4``, and parameters without a value likewise."""
+
+    def option_and_value(found: re.Match[str]) -> str:
+        return f"{option} {'x'.join(re.findall(_WORD, found[1]))}"
+
+    for parameter in correct.params:
+        name = str(parameter.name)
+        is_option = isinstance(parameter, click.Option)
+        option = max(parameter.opts, key=len) if is_option else parameter.human_readable_name
+        message = re.sub(rf'\b{name}=("[^"]*"|\([^)]*\)|{_WORD})', option_and_value, message)
+        # Names such as mask are also English words, and a parameter only at the beginning.
+        message = re.sub(rf"\b{name}\b" if "_" in name else rf"^{name}(?= )", option, message)
+    return message
+
+
+def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
     """Everything that can be known of the outputs before the work is done."""
     from n4ax.atomic import check_writable
 
-    named = [path for path in images + others if path is not None]
-    for path in named:
-        if path.exists() and image.exists() and path.samefile(image):
-            raise ValueError(f"{path} is the input and would be overwritten: choose another output")
-        if sum(path.absolute() == other.absolute() for other in named) > 1:
+    for option, path in outputs.given():
+        suffixes = _SUFFIXES[option]
+        if not path.name.endswith(suffixes):
+            expected = " or ".join(suffixes)
+            raise ValueError(f"{option} {path}: expected a name ending in {expected}")
+        for source in inputs:
+            if source is not None and realpath(source) == realpath(path):
+                raise ValueError(
+                    f"{option} {path} would overwrite the input {source}: choose another name"
+                )
+        if sum(realpath(path) == realpath(other) for _, other in outputs.given()) > 1:
             raise ValueError(f"{path} is named for two outputs: choose another name for one")
         check_writable(path)
-    for path in images:
-        if path is not None and not path.name.endswith((".nii", ".nii.gz")):
-            raise ValueError(f"{path}: expected a name ending in .nii or .nii.gz")
 
 
-def _mask_voxels(mask: str, scan: "Nifti1Pair", image: Path) -> Any:
-    if mask in ("otsu", "none"):
-        return "all" if mask == "none" else "otsu"
+def _read(path: Path) -> _Scan:
     from n4ax import nifti
 
-    return nifti.voxels_on_grid(Path(mask), scan, image)
+    image = nifti.read_image(path)
+    return _Scan(path, image, nifti.read_voxels(image, path))
+
+
+def _on_grid(path: Path, scan: _Scan) -> "npt.NDArray[np.float32]":
+    from n4ax import nifti
+
+    return nifti.voxels_on_grid(path, scan.image, scan.path)
 
 
 @contextmanager
@@ -369,9 +442,10 @@ def _progress(
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        # File names may have brackets, which are not to be taken for markup.
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
     levels = len(settings.iters)
@@ -386,45 +460,67 @@ def _progress(
         yield watch
 
 
+def _write(
+    outputs: _Outputs,
+    scan: _Scan,
+    inside: "npt.NDArray[np.float32] | str",
+    result: "N4Result",
+    dtype: Literal["float32", "same"],
+) -> None:
+    """All files or none: they get their names only after the last is written."""
+    import numpy as np
+
+    from n4ax import nifti
+    from n4ax.atomic import replaced
+
+    with ExitStack() as stack:
+        place = {path: stack.enter_context(replaced(path)) for _, path in outputs.given()}
+        corrected = nifti.with_voxels(scan.image, result.corrected, dtype)
+        nifti.write_image(corrected, place[outputs.corrected])
+        if outputs.bias is not None:
+            bias = nifti.with_voxels(scan.image, np.exp(result.log_bias))
+            nifti.write_image(bias, place[outputs.bias])
+        if outputs.field is not None:
+            result.field.save(place[outputs.field])
+        if outputs.figure is not None:
+            _draw(place[outputs.figure], scan, inside, result)
+
+
 def _draw(
-    figure: Path,
-    name: str,
-    scan: "Nifti1Pair",
-    voxels: "npt.NDArray[np.float32]",
-    inside: Any,
+    path: Path,
+    scan: _Scan,
+    inside: "npt.NDArray[np.float32] | str",
     result: "N4Result",
 ) -> None:
     import numpy as np
 
+    from n4ax import nifti
     from n4ax.figure import save_figure
-    from n4ax.nifti import affine_of
     from n4ax.otsu import otsu_mask
 
-    if isinstance(inside, str):
-        inside = np.ones(voxels.shape) if inside == "all" else otsu_mask(voxels)
-    title = f"{name}  ·  n4ax {n4ax.__version__}  ·  {sum(result.iterations)} iterations"
-    save_figure(
-        figure, voxels, result.log_bias, result.corrected, inside != 0, affine_of(scan), title
-    )
+    label = result.settings.mask_label
+    if not isinstance(inside, str):
+        mask = np.not_equal(inside, 0) if label is None else np.equal(inside, label)
+    elif inside == "all":
+        mask = np.ones(scan.voxels.shape, bool)
+    else:
+        mask = otsu_mask(scan.voxels).astype(bool)
+    count = sum(result.iterations)
+    title = f"{scan.path.name}  ·  n4ax {n4ax.__version__}  ·  {count} iterations"
+    affine = nifti.affine_of(scan.image)
+    save_figure(path, scan.voxels, result.log_bias, result.corrected, mask, affine, title)
 
 
-def _summary(
-    image: Path,
-    scan: "Nifti1Pair",
-    mask: str,
-    result: "N4Result",
-    written: list[Path],
-    seconds: float,
-) -> None:
+def _summary(scan: _Scan, mask: str, result: "N4Result", outputs: _Outputs, seconds: float) -> str:
     import numpy as np
 
     low, high = np.exp(result.log_bias.min()), np.exp(result.log_bias.max())
-    size = " x ".join(str(n) for n in scan.shape)
+    size = " x ".join(str(n) for n in scan.image.shape)
     levels = ", ".join(
         f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
     )
-    print(
-        f"{image}: {size} voxels, mask {mask}. Iterations per level: {levels}. "
-        f"The field runs from {low:.3f} to {high:.3f}. "
-        f"Wrote {', '.join(map(str, written))} in {seconds:.1f} s."
+    written = ", ".join(str(path) for _, path in outputs.given())
+    return (
+        f"{scan.path}: {size} voxels, mask {mask}. Iterations per level: {levels}. "
+        f"The field runs from {low:.3f} to {high:.3f}. Wrote {written} in {seconds:.1f} s."
     )
