@@ -327,7 +327,7 @@ def correct(
     epilog="""\b
     Examples:
       n4ax demo
-      n4ax demo -o /tmp/demo --threads 2
+      n4ax demo -o results --threads 2
     """
 )
 @click.option(
