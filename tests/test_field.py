@@ -39,6 +39,53 @@ def test_evaluation_on_another_grid_is_simpleitks(shape: tuple[int, ...]) -> Non
     np.testing.assert_allclose(fitted().field.evaluate(shape), expected, atol=5e-6)
 
 
+def itk_field(
+    given: npt.NDArray[np.float32],
+    mask: npt.NDArray[Any],
+    shape: tuple[int, ...],
+    *,
+    iters: tuple[int, ...],
+    order: int,
+    control_points: tuple[int, ...],
+) -> npt.NDArray[np.float32]:
+    """SimpleITK's log field on a grid of ``shape``; everything in the order of the array."""
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(16)
+    itk = sitk.N4BiasFieldCorrectionImageFilter()
+    itk.SetMaximumNumberOfIterations(iters)
+    itk.SetConvergenceThreshold(0.0)
+    itk.SetSplineOrder(order)
+    itk.SetNumberOfControlPoints(control_points[::-1])
+    itk.Execute(sitk.GetImageFromArray(given), sitk.GetImageFromArray(mask.astype(np.uint8)))
+    reference = sitk.GetImageFromArray(np.zeros(shape, np.float32))
+    return sitk.GetArrayFromImage(itk.GetLogBiasFieldAsImage(reference))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+def test_evaluation_of_every_order_is_simpleitks(order: int) -> None:
+    given, points = image((30, 41)), (order + 1, order + 3)
+    field = n4ax.fit(
+        given, "all", iters=(3, 2), conv_threshold=0, spline_order=order, control_points=points
+    ).field
+    for shape in ((30, 41), (7, 90)):
+        expected = itk_field(
+            given, np.ones((30, 41)), shape, iters=(3, 2), order=order, control_points=points
+        )
+        assert np.ptp(expected) > 0.1
+        np.testing.assert_allclose(field.evaluate(shape), expected, atol=1e-5)
+
+
+def test_field_of_a_spline_distance_is_simpleitks_of_an_image_padded_by_hand() -> None:
+    given = image((30, 41))
+    result = n4ax.fit(
+        given, "all", iters=(3, 2), conv_threshold=0, spline_distance=20.0, spacing=1.0
+    )
+    padding = [(axis.lower, axis.upper) for axis in result.field.axes]
+    assert padding == [(5, 6), (0, 0)]
+    padded, mask = np.pad(given, padding), np.pad(np.ones((30, 41)), padding)
+    expected = itk_field(padded, mask, padded.shape, iters=(3, 2), order=3, control_points=(5, 5))
+    np.testing.assert_allclose(result.log_bias, expected[5:35], atol=1e-5)
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_saved_field_is_the_same_field(tmp_path: Path, order: Any) -> None:
     field = fitted(voxel_order=order, shrink_factor=2, spline_distance=30, spacing=2.0).field
@@ -54,10 +101,51 @@ def test_saved_field_is_the_same_field(tmp_path: Path, order: Any) -> None:
 
 def test_other_files_are_not_fields(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=1)
+    np.save(tmp_path / "array.npy", np.zeros(3))
     (tmp_path / "text.npz").write_text("no")
-    for name in ("other.npz", "text.npz"):
+    (tmp_path / "empty.npz").touch()
+    names = [path.name for path in tmp_path.iterdir()]
+    assert len(names) == 4
+    for name in names:
         with pytest.raises(ValueError, match=f"{name} is not a bias field"):
             BiasField.load(tmp_path / name)
+
+
+def test_damaged_files_are_not_fields_and_missing_ones_are_missing(tmp_path: Path) -> None:
+    path = tmp_path / "field.npz"
+    n4ax.fit(image((12, 13)), "all", iters=(1,)).field.save(path)
+    whole = path.read_bytes()
+    middle = len(whole) // 5
+    flipped = whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 40])
+    for damaged in (whole[: len(whole) // 2], flipped + whole[middle + 40 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"field\.npz is not a bias field"):
+            BiasField.load(path)
+    with pytest.raises(FileNotFoundError):
+        BiasField.load(tmp_path / "nothing.npz")
+
+
+def test_field_without_an_affine_is_saved_under_the_very_name_that_is_given(tmp_path: Path) -> None:
+    field = n4ax.fit(image((12, 13)), "all", iters=(1,)).field
+    field.save(str(tmp_path / "field"))
+    loaded = BiasField.load(str(tmp_path / "field"))
+    assert loaded.affine is None
+    assert loaded.shape == (12, 13)
+    assert np.array_equal(loaded.control_points, field.control_points)
+    assert loaded.control_points.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_apply_divides_as_simpleitk_does(dtype: Any) -> None:
+    given = image((24, 30))
+    itk = sitk.N4BiasFieldCorrectionImageFilter()
+    itk.SetMaximumNumberOfIterations([4])
+    itk.SetConvergenceThreshold(0.0)
+    expected = sitk.GetArrayFromImage(itk.Execute(sitk.GetImageFromArray(given.astype(dtype))))
+    field = n4ax.fit(given, "all", iters=(4,), conv_threshold=0).field
+    corrected = field.apply(given.astype(dtype))
+    assert corrected.dtype == expected.dtype == dtype
+    np.testing.assert_allclose(corrected, expected, rtol=2e-6)
 
 
 def test_apply_divides_any_type_and_treats_the_outside() -> None:
@@ -81,6 +169,8 @@ def test_apply_refuses_what_does_not_fit() -> None:
         field.apply(image(), np.ones((3, 3, 3)), outside="zero")
     with pytest.raises(ValueError, match="does not fit a field of 3 axes"):
         field.apply(np.ones((5, 5)))
+    with pytest.raises(ValueError, match="outside is 'nothing'; expected 'divide'"):
+        field.apply(image(), image() > 0, outside="nothing")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="complex"):
         field.apply(image().astype(complex))
 
@@ -130,6 +220,37 @@ def test_axes_of_length_one_stay() -> None:
     assert result.field.evaluate((48, 1, 60)).shape == (48, 1, 60)
     assert result.field.evaluate((48, 60)).shape == (48, 60)
     assert result.field.evaluate_at((24, 1, 30)).shape == (24, 1, 30)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(5, 1, 7), (1, 24, 30), (24, 30, 1), (1, 6, 1, 7), (6, 7, 1, 8)])
+def test_axes_of_length_one_change_nothing(shape: tuple[int, ...], order: Any) -> None:
+    flat = image(tuple(n for n in shape if n != 1))
+    keywords: dict[str, Any] = {"iters": (3,), "conv_threshold": 0, "voxel_order": order}
+    thin = n4ax.fit(flat.reshape(shape), "all", **keywords)
+    plain = n4ax.fit(flat, "all", **keywords)
+    assert thin.corrected.shape == thin.log_bias.shape == shape
+    assert np.array_equal(thin.corrected.reshape(flat.shape), plain.corrected)
+    assert np.array_equal(thin.log_bias.reshape(flat.shape), plain.log_bias)
+    np.testing.assert_allclose(thin.field.evaluate_at(shape), thin.log_bias, atol=1e-3)
+
+
+def test_voxel_order_f_is_the_transposed_problem() -> None:
+    given = image((12, 15, 18))
+    turned = n4ax.fit(given, "all", iters=(3, 2), conv_threshold=0, voxel_order="F")
+    plain = n4ax.fit(given.T, "all", iters=(3, 2), conv_threshold=0)
+    assert np.array_equal(turned.log_bias, plain.log_bias.T)
+    assert np.array_equal(turned.field.evaluate((9, 20, 7)), plain.field.evaluate((7, 20, 9)).T)
+
+
+def test_grids_that_do_not_fit_are_refused() -> None:
+    field = fitted().field
+    with pytest.raises(ValueError, match="does not fit a field of 3 axes"):
+        field.evaluate((5, 5))
+    with pytest.raises(ValueError, match="the field's image has 3 axes"):
+        field.evaluate_at((5, 5))
+    with pytest.raises(ValueError, match=r"affine has shape \(3, 3\)"):
+        field.evaluate_at((5, 5, 5), np.eye(3))
 
 
 def test_affine_without_one_of_its_own_is_refused() -> None:
