@@ -18,6 +18,7 @@ IEEE Transactions on Visualization and Computer Graphics 3(3), 1997, doi:10.1109
 
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -149,9 +150,14 @@ def refine(lattice: npt.NDArray[np.float32], order: int) -> npt.NDArray[np.float
     """The same spline on a mesh of half the spacing, on every axis, with ITK's rounding."""
     finer = lattice.astype(np.float64)
     for axis, count in enumerate(lattice.shape):
-        matrix = refinement_matrix(count, order) + _refinement_rounding(count, order)
-        finer = along_axis(matrix, finer, axis)
+        finer = along_axis(itk_refinement_matrix(count, order), finer, axis)
     return finer.astype(np.float32)
+
+
+def itk_refinement_matrix(control_points: int, order: int) -> npt.NDArray[np.float64]:
+    """Knot halving along one axis as ITK does it, shape (2n - order, n)."""
+    exact = refinement_matrix(control_points, order)
+    return exact + _refinement_rounding(control_points, order)
 
 
 def _refinement_rounding(control_points: int, order: int) -> npt.NDArray[np.float64]:
@@ -171,11 +177,14 @@ def along_axis(
     return np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
 
 
-def fit_quotient(
-    delta: npt.NDArray[np.float64], omega: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
-    """``delta / omega`` in float32, and 0 where no voxel is felt or the quotient is none."""
-    omega32 = omega.astype(np.float32)
+def fit_quotient(delta: Any, omega: Any) -> Any:
+    """``delta / omega`` in float32, and 0 where no voxel is felt or the quotient is none.
+
+    Arrays are NumPy's or JAX's.
+    """
+    xp = delta.__array_namespace__()
     with np.errstate(all="ignore"):
-        phi = delta.astype(np.float32) / omega32
-    return np.where((omega32 > EMPTY_OMEGA) & np.isfinite(phi), phi, np.float32(0))
+        delta32, omega32 = delta.astype(xp.float32), omega.astype(xp.float32)
+        felt = omega32 > EMPTY_OMEGA
+        phi = delta32 / xp.where(felt, omega32, xp.float32(1))
+    return xp.where(felt & xp.isfinite(phi), phi, xp.float32(0))

@@ -19,7 +19,7 @@ from n4ax.settings import (
     PerAxis,
     VoxelOrder,
 )
-from n4ax.solver import Solution, Stop, solve
+from n4ax.solver import Parameters, Solution, Stop, beginning, solution_of, solve
 
 Progress = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
@@ -337,7 +337,10 @@ def fit_with(
     )
     with Threads(num_threads) as threads:
         machine = CpuEngine(problem, settings, threads)
-        solution = solve(machine, problem.control_points, settings, progress, trace)
+        parameters = Parameters.of(settings, always=trace or progress is not None)
+        start = beginning(machine, len(settings.iters), max(settings.iters))
+        state = solve(machine, parameters, start, progress)
+    solution = solution_of(state, settings)
     field = _field(array.shape, affine, problem, solution, settings)
     inside = problem.mask.T if settings.voxel_order == "F" else problem.mask
     corrected = field.apply(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.arrays import is_traced
 from n4ax.grid import Axis, padding_for_distance, sampled_axis
 from n4ax.otsu import otsu_mask
 from n4ax.settings import N4Settings, per_axis
@@ -19,7 +20,8 @@ from n4ax.settings import N4Settings, per_axis
 DEFAULT_CONTROL_POINTS = 4
 """SimpleITK's, whatever the order of the spline."""
 
-Array = npt.NDArray[Any]
+Array = Any
+"""A NumPy or a JAX array; of one that is traced, the values are not known and not checked."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Problem:
     """
 
     image: Array
-    mask: npt.NDArray[np.bool_]
+    mask: Array
     intensities: Array
-    included: npt.NDArray[np.bool_]
-    weights: npt.NDArray[np.float32] | None
+    included: Array
+    weights: Array | None
     axes: tuple[Axis, ...]
     control_points: tuple[int, ...]
 
@@ -127,38 +129,40 @@ def _check_image(image: Array) -> None:
         )
 
 
-def _inside(image: Array, mask: Array | str | None, settings: N4Settings) -> npt.NDArray[np.bool_]:
+def _inside(image: Array, mask: Array | str | None, settings: N4Settings) -> Array:
     if mask is None or (isinstance(mask, str) and mask == "otsu"):
         inside = otsu_mask(image).astype(bool)
-        if not inside.any():
+        if not is_traced(inside) and not inside.any():
             raise ValueError("image has no voxel above its Otsu threshold: pass a mask")
     elif isinstance(mask, str):
         if mask != "all":
             raise ValueError(f'mask is {mask!r}; expected an array, "otsu" or "all"')
-        return np.ones(image.shape, bool)
+        return image.__array_namespace__().ones(image.shape, bool)
     else:
         if mask.shape != image.shape:
             raise ValueError(f"mask has shape {mask.shape} and image has shape {image.shape}")
         _check_real("mask", mask)
-        if mask.dtype.kind == "f" and np.isnan(mask).any():
+        if not is_traced(mask) and mask.dtype.kind == "f" and (mask != mask).any():
             raise ValueError("mask has NaN values; expected numbers, 0 where a voxel is outside")
         label = settings.mask_label
         inside = mask != 0 if label is None else mask == label
-        if not inside.any():
-            labels = ", ".join(f"{value:g}" for value in np.unique(mask)[:8])
+        if not is_traced(inside) and not inside.any():
+            labels = ", ".join(f"{value:g}" for value in np.unique(np.asarray(mask))[:8])
             wanted = "other than 0" if label is None else f"equal to mask_label={label}"
             raise ValueError(f"mask has no voxel {wanted} (values found: {labels})")
     return inside
 
 
-def _confidence(weights: Array | None, shape: tuple[int, ...]) -> npt.NDArray[np.float32] | None:
+def _confidence(weights: Array | None, shape: tuple[int, ...]) -> Array | None:
     if weights is None:
         return None
     if weights.shape != shape:
         raise ValueError(f"weights have shape {weights.shape} and image has shape {shape}")
     _check_real("weights", weights)
-    confidence = np.asarray(weights, np.float32)
-    if not np.isfinite(confidence).all():
+    confidence = weights.astype(np.float32)
+    if is_traced(confidence):
+        return confidence
+    if not weights.__array_namespace__().isfinite(confidence).all():
         raise ValueError("weights have NaN or infinite values; expected finite numbers")
     if not (confidence > 0).any():
         raise ValueError("weights have no positive voxel; only voxels above 0 take part")
@@ -224,13 +228,13 @@ def _lay_mesh(
     return axes, points
 
 
-def _finite_only(
-    intensities: Array, included: npt.NDArray[np.bool_], settings: N4Settings
-) -> npt.NDArray[np.bool_]:
+def _finite_only(intensities: Array, included: Array, settings: N4Settings) -> Array:
     if intensities.dtype.kind != "f":
         return included
-    finite = np.isfinite(intensities)
-    bad = int(np.count_nonzero(included & ~finite))
+    finite = intensities.__array_namespace__().isfinite(intensities)
+    if is_traced(finite) or is_traced(included):
+        return included & finite if settings.nonfinite == "exclude" else included
+    bad = int((included & ~finite).sum())
     if bad and settings.nonfinite == "error":
         raise ValueError(
             f"image has {bad} NaN or infinite voxels in the mask; leave them out of the mask, or "
@@ -240,21 +244,31 @@ def _finite_only(
 
 
 def _check_included(
-    intensities: Array,
-    included: npt.NDArray[np.bool_],
-    inside: npt.NDArray[np.bool_],
-    settings: N4Settings,
+    intensities: Array, included: Array, inside: Array, settings: N4Settings
 ) -> None:
-    count = int(np.count_nonzero(included))
+    if is_traced(included) or is_traced(intensities):
+        return
+    count = int(included.sum())
     if count == 0:
         raise ValueError(
             "no voxel is left to estimate the field on: the mask has "
-            f"{int(np.count_nonzero(inside))} voxels, none of them sampled with "
+            f"{int(inside.sum())} voxels, none of them sampled with "
             f"shrink_factor={settings.shrink_factor}, weighted above 0 and finite"
         )
-    values = intensities[included]
-    if values.min() == values.max():
+    ends = _ends(intensities, included)
+    if ends[0] == ends[1]:
         raise ValueError(
-            f"image is constant in the mask ({count} voxels of {values[0]:g}): there is no "
+            f"image is constant in the mask ({count} voxels of {ends[0]:g}): there is no "
             "histogram to sharpen"
         )
+
+
+def _ends(intensities: Array, included: Array) -> tuple[float, float]:
+    """Least and greatest included intensity."""
+    if isinstance(intensities, np.ndarray):
+        values = intensities[included]
+        return float(values.min()), float(values.max())
+    xp = intensities.__array_namespace__()
+    single = intensities.astype(xp.float32)  # finite, or the whole image has been refused
+    low = xp.where(included, single, xp.inf).min()
+    return float(low), float(xp.where(included, single, -xp.inf).max())

@@ -19,57 +19,57 @@ doi:10.1109/42.668698.
 """
 
 from math import ceil, log, pi, sqrt
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-
-from n4ax.settings import N4Settings
 
 
-def bin_width(lowest: np.float32, highest: np.float32, nbins: int) -> np.float32:
-    """Distance of neighbouring bin centres, in log intensity: the ends are centres."""
-    return np.float32((highest - lowest) / np.float32(nbins - 1))
+def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:
+    """Distance of neighbouring bin centres, in log intensity, float32: the ends are centres."""
+    return (highest - lowest) / np.float32(nbins - 1)
 
 
 def sharpened_intensities(
-    histogram: npt.NDArray[np.float64],
-    lowest: np.float32,
-    width: np.float32,
-    settings: N4Settings,
-) -> npt.NDArray[np.float32]:
+    histogram: Any, lowest: Any, width: Any, fwhm: Any, wiener: Any
+) -> Any:
     """The expected true log intensity E at every bin centre.
+
+    Arrays and numbers are NumPy's or JAX's, the numbers float32.
 
     Parameters
     ----------
     histogram
-        Voxels per bin, shared linearly between the two nearest centres, shape (nbins,).
+        Voxels per bin, shared linearly between the two nearest centres, shape (nbins,), float64.
     lowest
         Log intensity of the first bin centre.
     width
         Distance of neighbouring bin centres, in log intensity.
-    settings
-        ``nbins``, ``fwhm`` and ``wiener`` are used.
+    fwhm
+        Full width at half maximum of the bias field's distribution, in log intensity.
+    wiener
+        Noise term of the Wiener filter.
 
     Returns
     -------
-    ndarray, shape (nbins,), float32
+    array, shape (nbins,), float32
         E; 0 at a bin that nothing reaches.
     """
-    nbins = settings.nbins
+    xp = histogram.__array_namespace__()
+    nbins = len(histogram)
     size = _padded_size(nbins)
     pad = (size - nbins) // 2
-    counts = np.zeros(size)
-    counts[pad : pad + nbins] = histogram
+    counts = xp.pad(histogram, (pad, size - nbins - pad))
 
-    blur = np.fft.rfft(_bias_distribution(size, settings.fwhm, width))
-    wiener = (np.conj(blur) / (np.conj(blur) * blur + np.float32(settings.wiener))).real
-    true_counts = np.maximum(np.fft.irfft(np.fft.rfft(counts) * wiener, size), 0.0)
+    blur = xp.fft.rfft(_bias_distribution(size, fwhm, width, xp))
+    filtered = (xp.conj(blur) / (xp.conj(blur) * blur + wiener)).real
+    true_counts = xp.maximum(xp.fft.irfft(xp.fft.rfft(counts) * filtered, size), 0.0)
 
-    centres = lowest + (np.arange(size, dtype=np.float32) - np.float32(pad)) * width
-    weighted = np.fft.irfft(np.fft.rfft(centres.astype(np.float64) * true_counts) * blur, size)
-    total = np.fft.irfft(np.fft.rfft(true_counts) * blur, size)
-    expected = np.divide(weighted, total, out=np.zeros(size), where=total != 0)
-    return expected[pad : pad + nbins].astype(np.float32)
+    centres = lowest + (xp.arange(size, dtype=xp.float32) - np.float32(pad)) * width
+    weighted = xp.fft.irfft(xp.fft.rfft(centres.astype(xp.float64) * true_counts) * blur, size)
+    total = xp.fft.irfft(xp.fft.rfft(true_counts) * blur, size)
+    reached = total != 0
+    expected = xp.where(reached, weighted / xp.where(reached, total, 1.0), 0.0)
+    return expected[pad : pad + nbins].astype(xp.float32)
 
 
 def _padded_size(nbins: int) -> int:
@@ -80,13 +80,13 @@ def _padded_size(nbins: int) -> int:
     return 2 ** (ceil(float(np.float32(log(nbins))) / log(2.0)) + 1)
 
 
-def _bias_distribution(size: int, fwhm: float, width: np.float32) -> npt.NDArray[np.float64]:
+def _bias_distribution(size: int, fwhm: Any, width: Any, xp: Any) -> Any:
     """A normalised Gaussian in bin units, circular around index 0, of full width ``fwhm``."""
-    scaled = np.float32(np.float32(fwhm) / width)
-    exponent = np.float32(4.0 * log(2.0) / (scaled * scaled))
-    height = np.float32(2.0 * sqrt(log(2.0) / pi) / scaled)
+    scaled = fwhm / width
+    exponent = np.float32(4.0 * log(2.0)) / (scaled * scaled)
+    height = np.float32(2.0 * sqrt(log(2.0) / pi)) / scaled
     n = np.arange(size)
     distance = np.minimum(n, size - n).astype(np.float32)
     # Rounded to float32 from a double exponential, which is the same on every machine.
-    gaussian = np.exp(-(distance * distance * exponent).astype(np.float64)).astype(np.float32)
-    return (height * gaussian).astype(np.float64)
+    gaussian = xp.exp(-(distance * distance * exponent).astype(xp.float64)).astype(xp.float32)
+    return (height * gaussian).astype(xp.float64)

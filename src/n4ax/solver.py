@@ -10,19 +10,20 @@ until b hardly changes or the level's iterations are used up; the next level goe
 same spline on a mesh of half the spacing (Tustison et al. 2010).
 
 The engine holds the image and carries out what costs time; everything of the size of the
-lattice or the histogram is here.
+lattice or the histogram is here. The page is written once for both engines: the compiled CPU
+engine runs it as it stands, and JAX traces it into one program, for which the loops and the
+branches are asked of the engine and nothing is changed in place.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as default
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.bspline import fit_quotient, refine
-from n4ax.convergence import exact_variation, itk_variation, may_decide
+from n4ax.bspline import fit_quotient
 from n4ax.settings import N4Settings
 from n4ax.sharpening import bin_width, sharpened_intensities
 
@@ -30,129 +31,220 @@ Lattice = npt.NDArray[np.float32]
 Watch = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
 
-F = TypeVar("F")
-
 Stop = Literal["converged", "iteration limit"]
 
+F = TypeVar("F")
+B = TypeVar("B")
+M = TypeVar("M", bound="HasOmega")
+S = TypeVar("S", bound=tuple[Any, ...])
 
-class Engine(Protocol[F]):
-    """What the solver asks of a machine; see :class:`n4ax.engines.cpu.CpuEngine`.
 
-    ``F`` is its own form of a lattice that is ready to be evaluated.
+class HasOmega(Protocol):
+    """A level's mesh as an engine keeps it, with the weight that each control point feels."""
+
+    @property
+    def omega(self) -> Any:
+        """Of the lattice's shape; see :mod:`n4ax.bspline`."""
+        ...
+
+
+class Engine(Protocol[F, M, B]):
+    """What the solver asks of a machine: :class:`n4ax.engines.cpu.CpuEngine` is one.
+
+    ``F`` is its form of the log field on the included voxels, ``M`` of a level's mesh, ``B`` of
+    the corrected log intensities on an axis of bins. Arrays are NumPy's or JAX's.
     """
 
-    voxels: int
-    omega: npt.NDArray[np.float64]
+    nbins: int
 
-    def set_mesh(self, control_points: tuple[int, ...]) -> None:
-        """Prepare a level, ``omega`` included."""
+    def for_each_level(self, levels: int, body: Callable[[Any, S], S], state: S) -> S:
+        """``body(level, state)`` for levels 0, 1, ..."""
         ...
 
-    def expand(self, lattice: Lattice) -> F:
-        """A lattice ready to be evaluated; the last two stay valid."""
+    def repeat(self, goes_on: Callable[[S], Any], step: Callable[[S], S], state: S) -> S:
+        """``step(state)`` while ``goes_on(state)``."""
         ...
 
-    def extremes(self, field: F) -> tuple[np.float32, np.float32]:
-        """Least and greatest corrected log intensity."""
+    def mesh(self, level: Any) -> M:
+        """The mesh of a level."""
         ...
 
-    def histogram(self, field: F, lowest: np.float32, width: np.float32) -> npt.NDArray[np.float64]:
-        """Corrected log intensities per bin, shape (nbins,)."""
+    def refine(self, level: Any, lattice: Any) -> Any:
+        """The lattice of the level before on the mesh of ``level``; as it is at level 0."""
         ...
 
-    def residual_fit(
-        self,
-        field: F,
-        lowest: np.float32,
-        width: np.float32,
-        expected: npt.NDArray[np.float32],
-    ) -> npt.NDArray[np.float64]:
-        """Delta of the fit to what the map leaves, shape of the lattice."""
+    def no_lattice(self) -> Any:
+        """Zeros, on the mesh of level 0."""
         ...
 
-    def variation(self, field: F, before: F) -> float:
-        """About how much the field has changed."""
+    def expand(self, mesh: M, lattice: Any) -> F:
+        """The field of a lattice; the last two stay valid."""
         ...
 
-    def ratios(self, field: F, before: F) -> npt.NDArray[np.float32]:
-        """exp(old field - new field) of the included voxels, in ITK's order."""
+    def extremes(self, field: F) -> tuple[Any, Any]:
+        """Least and greatest corrected log intensity, float32."""
+        ...
+
+    def binned(self, field: F, lowest: Any, width: Any) -> B:
+        """The corrected log intensities on bins of ``width``, the first centred on ``lowest``."""
+        ...
+
+    def histogram(self, binned: B) -> Any:
+        """Corrected log intensities per bin, shape (nbins,), float64."""
+        ...
+
+    def residual_fit(self, mesh: M, binned: B, expected: Any) -> Any:
+        """Delta of the fit to what the map leaves, shape of the lattice, float64."""
+        ...
+
+    def change(self, field: F, before: F, threshold: Any, always: Any) -> Any:
+        """The convergence measure, or infinity where it is surely above the threshold."""
         ...
 
 
-@dataclass
-class Solution:
-    """The lattice of the log bias field, and how each level went."""
+class Parameters(NamedTuple):
+    """The numbers of :class:`n4ax.settings.N4Settings` that an iteration needs, as ITK types."""
 
-    lattice: Lattice
-    iterations: list[int] = default(default_factory=list)
-    convergence: list[list[float]] = default(default_factory=list)
-    stopped: list[Stop] = default(default_factory=list)
+    iters: Any
+    conv_threshold: Any
+    over_relax: Any
+    fwhm: Any
+    wiener: Any
+    always: Any
+    """Compute the convergence measure of every iteration, not only where it can end a level."""
+
+    @classmethod
+    def of(cls, settings: N4Settings, always: bool) -> "Parameters":
+        """The parameters of ``settings``."""
+        single = (settings.over_relax, settings.fwhm, settings.wiener)
+        return cls(
+            np.array(settings.iters, np.int32),
+            np.float64(settings.conv_threshold),
+            *(np.float32(value) for value in single),
+            np.bool_(always),
+        )
+
+
+class State(NamedTuple):
+    """Where the iteration stands: at the end, the answer."""
+
+    lattice: Any
+    field: Any
+    iteration: Any
+    """Iterations done at this level."""
+    measure: Any
+    """Of the last iteration; infinity before the first, and where it was not needed."""
+    done: Any
+    """Iterations done at each level, shape (levels,)."""
+    history: Any
+    """Measures of all iterations, shape (levels, at least the most iterations of a level)."""
 
 
 def solve(
-    engine: Engine[F],
-    control_points: tuple[int, ...],
-    settings: N4Settings,
-    watch: Watch | None = None,
-    trace: bool = True,
-) -> Solution:
+    engine: Engine[F, M, B], parameters: Parameters, start: State, watch: Watch | None = None
+) -> State:
     """Estimate the log bias field.
 
     Parameters
     ----------
     engine
         Holds the image.
-    control_points
-        Control points per axis at the first level.
-    settings
+    parameters
         The parameters of N4.
+    start
+        From :func:`beginning`.
     watch
         Called after every iteration.
-    trace
-        Keep the convergence measure of every iteration. Without it (and without ``watch``)
-        the measure is computed only where it can decide something; the rest is NaN.
     """
-    listening = trace or watch is not None
-    lattice = np.zeros(control_points, np.float32)
-    solution = Solution(lattice)
-    field: F | None = None
-    for level, limit in enumerate(settings.iters):
-        if level > 0:
-            lattice = refine(lattice, settings.spline_order)
-        engine.set_mesh(lattice.shape)
-        if field is None:  # later levels begin with the field as it was before the refinement
-            field = engine.expand(lattice)
-        measures: list[float] = []
-        measure = np.inf
-        while len(measures) < limit and measure > settings.conv_threshold:
-            before = field
-            lattice = lattice + _increment(engine, field, settings)
-            field = engine.expand(lattice)
-            measure = np.inf
-            if listening or may_decide(
-                engine.variation(field, before), settings.conv_threshold, engine.voxels
-            ):
-                ratios = engine.ratios(field, before)
-                exact = settings.convergence == "exact"
-                measure = exact_variation(ratios) if exact else itk_variation(ratios)
-            measures.append(measure if measure < np.inf else np.nan)
+    threshold = parameters.conv_threshold
+
+    def at_level(level: Any, state: State) -> State:
+        mesh = engine.mesh(level)
+        limit = parameters.iters[level]
+
+        def goes_on(state: State) -> Any:
+            return (state.iteration < limit) & (state.measure > threshold)
+
+        def iterate(state: State) -> State:
+            lattice = state.lattice + _increment(engine, mesh, state.field, parameters)
+            field = engine.expand(mesh, lattice)
+            measure = engine.change(field, state.field, threshold, parameters.always)
+            done = _put(state.done, level, state.iteration + 1)
+            history = _put(state.history, (level, state.iteration), measure)
             if watch is not None:
-                watch(level, len(measures), limit, measure)
-        solution.iterations.append(len(measures))
-        solution.convergence.append(measures)
-        ended = measures and not measure > settings.conv_threshold
-        solution.stopped.append("converged" if ended else "iteration limit")
-    solution.lattice = lattice
-    return solution
+                watch(level, state.iteration + 1, limit, measure)
+            return State(lattice, field, state.iteration + 1, measure, done, history)
+
+        # A level begins with the field as it was before the refinement (ITK).
+        fresh = state._replace(
+            lattice=engine.refine(level, state.lattice),
+            iteration=start.iteration,
+            measure=start.measure,
+        )
+        return engine.repeat(goes_on, iterate, fresh)
+
+    return engine.for_each_level(len(parameters.iters), at_level, start)
 
 
-def _increment(engine: Engine[F], field: F, settings: N4Settings) -> Lattice:
+def beginning(engine: Engine[F, M, B], levels: int, most: int) -> State:
+    """No field yet; room for ``most`` iterations at each of ``levels``."""
+    lattice = engine.no_lattice()
+    xp = lattice.__array_namespace__()
+    return State(
+        lattice=lattice,
+        field=engine.expand(engine.mesh(0), lattice),
+        iteration=xp.zeros((), xp.int32)[()],
+        measure=xp.full((), xp.inf, xp.float64)[()],
+        done=xp.zeros(levels, xp.int32),
+        history=xp.full((levels, most), xp.nan, xp.float64),
+    )
+
+
+def _increment(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameters) -> Any:
     """What one iteration adds to the control points."""
     lowest, highest = engine.extremes(field)
-    width = bin_width(lowest, highest, settings.nbins)
-    if not width > 0:  # one intensity is left: sharpening changes nothing
-        return np.zeros(engine.omega.shape, np.float32)
-    histogram = engine.histogram(field, lowest, width)
-    expected = sharpened_intensities(histogram, lowest, width, settings)
-    delta = engine.residual_fit(field, lowest, width, expected)
-    return np.float32(settings.over_relax) * fit_quotient(delta, engine.omega)
+    width = bin_width(lowest, highest, engine.nbins)
+    binned = engine.binned(field, lowest, width)
+    histogram = engine.histogram(binned)
+    with np.errstate(all="ignore"):  # where one intensity is left, which is seen to below
+        expected = sharpened_intensities(
+            histogram, lowest, width, parameters.fwhm, parameters.wiener
+        )
+    delta = engine.residual_fit(mesh, binned, expected)
+    increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
+    xp = increment.__array_namespace__()
+    return xp.where(width > 0, increment, xp.zeros_like(increment))
+
+
+def _put(array: Any, at: Any, value: Any) -> Any:
+    """``array`` with ``value`` at an index."""
+    if isinstance(array, np.ndarray):
+        array[at] = value
+        return array
+    return array.at[at].set(value)
+
+
+@dataclass
+class Solution:
+    """The lattice of the log bias field, and how each level went."""
+
+    lattice: Any
+    iterations: list[int] = default(default_factory=list)
+    convergence: list[list[float]] = default(default_factory=list)
+    stopped: list[Stop] = default(default_factory=list)
+
+
+def solution_of(state: State, settings: N4Settings) -> Solution:
+    """The final state, in the terms of the user."""
+    iterations = [int(count) for count in np.asarray(state.done)]
+    history = np.asarray(state.history)
+    measures = [history[level, :count] for level, count in enumerate(iterations)]
+    return Solution(
+        lattice=state.lattice,
+        iterations=iterations,
+        convergence=[np.where(np.isinf(m), np.nan, m).tolist() for m in measures],
+        stopped=[
+            "converged" if len(m) and not m[-1] > settings.conv_threshold else "iteration limit"
+            for m in measures
+        ],
+    )

@@ -8,14 +8,16 @@ threads and summed per chunk, so the bits of the result do not depend on it.
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.bspline import AxisBasis
+from n4ax.bspline import AxisBasis, refine
 from n4ax.compiled import say_if_compiling
+from n4ax.convergence import may_decide
 from n4ax.engines import kernels
+from n4ax.engines.recurrence import exact_variation, itk_variation
 from n4ax.engines.rows import Rows, pack_rows
 from n4ax.problem import Problem
 from n4ax.settings import N4Settings
@@ -27,6 +29,7 @@ SAMPLED_STRETCHES = 2048
 """Stretches of rows on which the change of the field is judged."""
 
 Lattice = npt.NDArray[np.float32]
+S = TypeVar("S")
 
 
 class Threads:
@@ -79,6 +82,24 @@ class Field(NamedTuple):
     sheets: kernels.Sheets
 
 
+class Mesh(NamedTuple):
+    """The mesh of one level: ``basis`` to evaluate, ``projection`` to fit, and room for both."""
+
+    basis: kernels.Basis
+    projection: kernels.Basis
+    omega: npt.NDArray[np.float64]
+    values: list[npt.NDArray[np.float32]]
+    plane_sums: npt.NDArray[np.float64]
+
+
+class Binned(NamedTuple):
+    """A field, and the bins for what it leaves."""
+
+    field: Field
+    lowest: np.float32
+    width: np.float32
+
+
 class _Seen(NamedTuple):
     """When all stretches were last looked at for the extremes, and what was found."""
 
@@ -105,6 +126,8 @@ class CpuEngine:
         self._threads = threads
         self._settings = settings
         self._axes = problem.axes
+        self._control_points = problem.control_points
+        self.nbins = settings.nbins
         self.rows: Rows = pack_rows(
             np.ascontiguousarray(problem.intensities, np.float32),
             np.ascontiguousarray(problem.included),
@@ -118,28 +141,58 @@ class CpuEngine:
         self._running = np.zeros((self._chunks, settings.nbins), np.float32)
         self._bounds = np.empty((len(self.rows.x), 2), np.float32)
         self._seen: _Seen | None = None
+        self._level = -1
+        self._mesh: Mesh
         self._ratios: npt.NDArray[np.float32] | None = None
 
-    def set_mesh(self, control_points: tuple[int, ...]) -> None:
-        """Prepare the tables of a level, and its omega."""
+    def for_each_level(self, levels: int, body: Callable[[int, S], S], state: S) -> S:
+        """``body(level, state)`` for levels 0, 1, ..."""
+        for level in range(levels):
+            state = body(level, state)
+        return state
+
+    def repeat(self, goes_on: Callable[[S], bool], step: Callable[[S], S], state: S) -> S:
+        """``step(state)`` while ``goes_on(state)``."""
+        while goes_on(state):
+            state = step(state)
+        return state
+
+    def mesh(self, level: int) -> Mesh:
+        """The tables of a level, its omega, and room for its sums. Of the last level: kept."""
+        if self._level == level:
+            return self._mesh
         order = self._settings.spline_order
+        control_points = tuple((n - order) * 2**level + order for n in self._control_points)
         bases = [
             axis.sample_basis(points, order)
             for axis, points in zip(self._axes, control_points, strict=True)
         ]
-        self._basis = stack_basis(bases, [basis.weights for basis in bases])
-        self._projection = stack_basis(bases, [basis.fit_weights for basis in bases])
-        self._values = [sheet_values(self._basis, control_points) for _ in range(2)]
-        slots = len(self.rows.slot_plane)
-        self._plane_sums = np.empty((slots, *control_points[-2:]))
+        basis = stack_basis(bases, [basis.weights for basis in bases])
+        plane_sums = np.empty((len(self.rows.slot_plane), *control_points[-2:]))
         squares = stack_basis(bases, [basis.squares for basis in bases])
-        self._threads.run(self._chunks, kernels.weight_sums, self.rows, squares, self._plane_sums)
-        self.omega = self._join(squares, control_points)
+        self._threads.run(self._chunks, kernels.weight_sums, self.rows, squares, plane_sums)
+        self._level = level
+        self._mesh = Mesh(
+            basis=basis,
+            projection=stack_basis(bases, [basis.fit_weights for basis in bases]),
+            omega=self._join(squares, plane_sums, control_points),
+            values=[sheet_values(basis, control_points) for _ in range(2)],
+            plane_sums=plane_sums,
+        )
+        return self._mesh
 
-    def expand(self, lattice: Lattice) -> Field:
+    def refine(self, level: int, lattice: Lattice) -> Lattice:
+        """The lattice of the level before on the mesh of ``level``; as it is at level 0."""
+        return lattice if level == 0 else refine(lattice, self._settings.spline_order)
+
+    def no_lattice(self) -> Lattice:
+        """Zeros, on the mesh of level 0."""
+        return np.zeros(self._control_points, np.float32)
+
+    def expand(self, mesh: Mesh, lattice: Lattice) -> Field:
         """The field of a lattice, ready to be evaluated row by row; the last two stay valid."""
-        self._values.reverse()
-        return _expand(lattice, self._basis, self._values[0], self._threads)
+        mesh.values.reverse()
+        return _expand(lattice, mesh.basis, mesh.values[0], self._threads)
 
     def extremes(self, field: Field) -> tuple[np.float32, np.float32]:
         """Range of the corrected log intensities, as ITK's scan finds it.
@@ -171,7 +224,15 @@ class CpuEngine:
         )  # fmt: skip
         return result[:, 0].min(), result[:, 1].max()
 
-    def variation(self, field: Field, before: Field) -> float:
+    def change(self, field: Field, before: Field, threshold: float, always: bool) -> float:
+        """The convergence measure, or infinity where it is surely above the threshold."""
+        if not (always or may_decide(self.variation(field, before), threshold, self.voxels)):
+            return np.inf
+        ratios = self.ratios(field, before)
+        exact = self._settings.convergence == "exact"
+        return exact_variation(ratios) if exact else itk_variation(ratios)
+
+    def variation(self, field: Field, before: Field) -> np.float64:
         """About the coefficient of variation of exp(change of the field), from some rows."""
         result = np.empty((self._chunks, 3))
         every = max(1, len(self.rows.x) // SAMPLED_STRETCHES)
@@ -180,7 +241,7 @@ class CpuEngine:
             self.rows, field.sheets, before.sheets, every, result,
         )  # fmt: skip
         count, total, squares = result.sum(axis=0)
-        return float(np.sqrt(max(squares / count - (total / count) ** 2, 0.0)))
+        return np.sqrt(max(squares / count - (total / count) ** 2, 0.0))
 
     def ratios(self, field: Field, before: Field) -> npt.NDArray[np.float32]:
         """exp(old field - new field) of the included voxels, in ITK's order. Reused memory."""
@@ -192,9 +253,11 @@ class CpuEngine:
         )  # fmt: skip
         return self._ratios
 
-    def histogram(
-        self, field: Field, lowest: np.float32, width: np.float32
-    ) -> npt.NDArray[np.float64]:
+    def binned(self, field: Field, lowest: np.float32, width: np.float32) -> Binned:
+        """The bins; where the voxels lie on them is found anew by each kernel."""
+        return Binned(field, lowest, width)
+
+    def histogram(self, binned: Binned) -> npt.NDArray[np.float64]:
         """Corrected log intensities per bin, shared linearly between the nearest centres.
 
         What each chunk starts from is known from the last iteration; where that was too far
@@ -204,7 +267,8 @@ class CpuEngine:
         for _ in range(3):
             self._threads.run(
                 self._chunks, kernels.histogram,
-                self.rows, field.sheets, lowest, width, self._running, gained,
+                self.rows, binned.field.sheets, binned.lowest, binned.width,
+                self._running, gained,
             )  # fmt: skip
             expected, self._running = self._running, _before_each(gained)
             if _misjudged(expected, self._running, gained) < 0.05:
@@ -213,25 +277,29 @@ class CpuEngine:
 
     def residual_fit(
         self,
-        field: Field,
-        lowest: np.float32,
-        width: np.float32,
+        mesh: Mesh,
+        binned: Binned,
         expected: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float64]:
         """Delta of the fit to measured less expected log intensities (E at the bin centres)."""
         rise = np.append(np.diff(expected), np.zeros(2, np.float32))
         self._threads.run(
             self._chunks, kernels.residual_sums,
-            self.rows, field.sheets, lowest, width, np.append(expected, expected[-1]), rise,
-            self._projection, self._plane_sums,
+            self.rows, binned.field.sheets, binned.lowest, binned.width,
+            np.append(expected, expected[-1]), rise, mesh.projection, mesh.plane_sums,
         )  # fmt: skip
-        return self._join(self._projection, self.omega.shape)
+        return self._join(mesh.projection, mesh.plane_sums, mesh.omega.shape)
 
-    def _join(self, projection: kernels.Basis, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def _join(
+        self,
+        projection: kernels.Basis,
+        plane_sums: npt.NDArray[np.float64],
+        shape: tuple[int, ...],
+    ) -> npt.NDArray[np.float64]:
         lattice = np.zeros(shape)
         self._threads.run(
             shape[-2], kernels.join_planes,
-            self.rows.slot_plane, projection, self._plane_sums, _stacked(lattice),
+            self.rows.slot_plane, projection, plane_sums, _stacked(lattice),
         )  # fmt: skip
         return lattice
 

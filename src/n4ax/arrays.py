@@ -1,0 +1,62 @@
+"""Arrays of several libraries: taken in without copies, and given back as they came.
+
+NumPy and JAX arrays are worked on as they are. Tensors of other libraries come and go through
+DLPack: on the host as NumPy, on an accelerator as JAX arrays. JAX is not imported here unless an
+argument asks for it.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+_HOST = (1, 3)
+"""DLPack's device types of memory that the processor reads: its own, and pinned for CUDA."""
+
+
+def taken(array: Any) -> Any:
+    """``array`` as a NumPy or a JAX array, sharing its memory where that is possible."""
+    if is_jax(array):
+        return array
+    if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
+        return np.asarray(array)
+    if array.__dlpack_device__()[0] in _HOST:
+        return np.from_dlpack(array)
+    import jax
+
+    return jax.dlpack.from_dlpack(array)
+
+
+def returned(given: Any, result: Any) -> Any:
+    """``result`` in the library, and on the device, of ``given``."""
+    if is_traced(result):
+        return result
+    if is_jax(given):
+        import jax
+
+        return result if is_jax(result) else jax.device_put(result, given.sharding)
+    library = sys.modules.get(type(given).__module__.partition(".")[0])
+    if hasattr(given, "__dlpack_device__") and hasattr(library, "from_dlpack"):
+        on_host = given.__dlpack_device__()[0] in _HOST
+        result = np.asarray(result) if on_host else result
+        return result if isinstance(given, np.ndarray) else library.from_dlpack(result)  # type: ignore[union-attr]
+    return np.asarray(result)
+
+
+def is_jax(array: Any) -> bool:
+    """Whether this is a JAX array, or stands for one while a program is traced."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(array, jax.Array)
+
+
+def is_traced(array: Any) -> bool:
+    """Whether this stands for an array whose values are not known while a program is made."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(array, jax.core.Tracer)
+
+
+def on_accelerator(array: Any) -> bool:
+    """Whether this is a JAX array in the memory of something else than the processor."""
+    if not is_jax(array) or is_traced(array):
+        return False
+    return any(device.platform != "cpu" for device in array.devices())
