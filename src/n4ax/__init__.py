@@ -4,13 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from n4ax.batch import n4_batch
     from n4ax.correction import N4Result, fit, n4
     from n4ax.field import BiasField
     from n4ax.otsu import otsu_mask
     from n4ax.settings import N4Settings
 
 __version__ = "0.2.0"
-__all__ = ["BiasField", "N4Result", "N4Settings", "fit", "n4", "otsu_mask"]
+__all__ = ["BiasField", "N4Result", "N4Settings", "fit", "n4", "n4_batch", "otsu_mask"]
 
 _HOMES = {
     "BiasField": "n4ax.field",
@@ -18,6 +19,7 @@ _HOMES = {
     "N4Settings": "n4ax.settings",
     "fit": "n4ax.correction",
     "n4": "n4ax.correction",
+    "n4_batch": "n4ax.batch",
     "otsu_mask": "n4ax.otsu",
 }
 

@@ -1,25 +1,28 @@
 """The Python front door: :func:`n4` for a corrected array, :func:`fit` for everything."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import entry_points
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu import CpuEngine, Threads
+from n4ax.arrays import is_jax, is_traced, on_accelerator, returned, taken
 from n4ax.field import BiasField
 from n4ax.problem import Problem, pose
 from n4ax.settings import (
     Convergence,
+    Engine,
     N4Settings,
     Nonfinite,
     Outside,
     PerAxis,
     VoxelOrder,
 )
-from n4ax.solver import Parameters, Solution, Stop, beginning, solution_of, solve
+from n4ax.solver import Parameters, Solution, State, Stop, beginning, solution_of, solve
 
 Progress = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
@@ -53,9 +56,13 @@ class N4Result:
     settings: N4Settings
 
     @cached_property
-    def log_bias(self) -> npt.NDArray[np.float32]:
-        """The log bias field on the image's grid (ITK's index stretch); made when asked for."""
-        return self.field.evaluate()
+    def log_bias(self) -> Any:
+        """The log bias field on the image's grid (ITK's index stretch); made when asked for.
+
+        float32, of the input's array type.
+        """
+        engine = "xla" if is_jax(self.corrected) else "cpu"
+        return returned(self.corrected, self.field.evaluate(engine=engine))
 
 
 def n4(
@@ -81,7 +88,7 @@ def n4(
     nonfinite: Nonfinite = "error",
     outside: Outside = "divide",
     voxel_order: VoxelOrder = "C",
-    engine: Literal["cpu", "xla"] | None = None,
+    engine: Engine | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     return_bias: bool = False,
@@ -199,20 +206,29 @@ def n4(
         outside=outside,
         voxel_order=voxel_order,
     )
-    result = fit_with(
-        settings,
-        image,
-        mask,
-        weights=weights,
-        spacing=spacing,
-        engine=engine,
-        num_threads=num_threads,
-        progress=progress,
-        trace=False,
-    )
-    if not return_bias:
-        return result.corrected
-    return result.corrected, _like(image, result.field.evaluate(num_threads=num_threads))
+
+    def alone(image: Any, mask: Any, weights: Any) -> tuple[Any, ...]:
+        result = fit_with(
+            settings,
+            image,
+            mask,
+            weights=weights,
+            spacing=spacing,
+            engine=engine,
+            num_threads=num_threads,
+            progress=progress,
+            trace=False,
+        )
+        return (result.corrected, result.log_bias) if return_bias else (result.corrected,)
+
+    if any(is_traced(array) for array in (image, mask, weights)):
+        from n4ax.tracing import correct_traced
+
+        chosen_engine(engine, image, mask, weights)
+        outputs = correct_traced(settings, image, mask, weights, spacing, return_bias, alone)
+    else:
+        outputs = alone(image, mask, weights)
+    return outputs if return_bias else outputs[0]
 
 
 def fit(
@@ -238,7 +254,7 @@ def fit(
     nonfinite: Nonfinite = "error",
     outside: Outside = "divide",
     voxel_order: VoxelOrder = "C",
-    engine: Literal["cpu", "xla"] | None = None,
+    engine: Engine | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     affine: npt.ArrayLike | None = None,
@@ -304,7 +320,7 @@ def fit_with(
     weights: npt.ArrayLike | None = None,
     spacing: float | Sequence[float] | None = None,
     affine: npt.ArrayLike | None = None,
-    engine: Literal["cpu", "xla"] | None = None,
+    engine: Engine | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     trace: bool = True,
@@ -321,33 +337,27 @@ def fit_with(
 
     The other parameters, the result and the errors are those of :func:`fit`.
     """
-    if engine not in (None, "cpu", "xla"):
-        raise ValueError(f'engine is {engine!r}; expected None, "cpu" or "xla"')
-    if engine == "xla":
-        raise ValueError('engine="xla" is not in this version of n4ax: use "cpu" or None')
     if num_threads is not None and (num_threads != int(num_threads) or num_threads < 1):
         raise ValueError(f"num_threads is {num_threads!r}; expected a whole number of at least 1")
-    array = np.asarray(image)
-    problem = pose(
-        array,
-        mask if mask is None or isinstance(mask, str) else np.asarray(mask),
-        None if weights is None else np.asarray(weights),
-        spacing,
-        settings,
-    )
-    with Threads(num_threads) as threads:
-        machine = CpuEngine(problem, settings, threads)
-        parameters = Parameters.of(settings, always=trace or progress is not None)
-        start = beginning(machine, len(settings.iters), max(settings.iters))
-        state = solve(machine, parameters, start, progress)
-    solution = solution_of(state, settings)
-    field = _field(array.shape, affine, problem, solution, settings)
-    inside = problem.mask.T if settings.voxel_order == "F" else problem.mask
-    corrected = field.apply(
-        array, inside.reshape(array.shape), outside=settings.outside, num_threads=num_threads
-    )
+    given = (image, mask, weights)
+    if any(is_traced(array) for array in given):
+        raise ValueError("image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4")
+    machine = chosen_engine(engine, *given)
+    volume, inside, confidence = (engine_array(machine, array) for array in given)
+    with _precisely(machine):
+        problem = pose(volume, inside, confidence, spacing, settings)
+        state = _solved(machine, problem, settings, num_threads, progress, trace)
+        solution = solution_of(state, settings)
+        field = field_of(volume.shape, affine, problem, solution, settings)
+        corrected = field.applied(
+            volume,
+            _turned(problem.mask, settings).reshape(volume.shape),
+            settings.outside,
+            num_threads=num_threads,
+            give_up=not is_jax(image),
+        )
     return N4Result(
-        corrected=_like(image, corrected),
+        corrected=returned(image, corrected),
         field=field,
         iterations=solution.iterations,
         convergence=solution.convergence,
@@ -356,7 +366,80 @@ def fit_with(
     )
 
 
-def _field(
+def chosen_engine(engine: Engine | None, *arrays: Any) -> Engine:
+    """Which engine is to work on ``arrays``: the one asked for, or the one that fits.
+
+    XLA where an array is on an accelerator, or there is an accelerator for those that are not.
+    """
+    if engine not in (None, "cpu", "xla"):
+        raise ValueError(f'engine is {engine!r}; expected None, "cpu" or "xla"')
+    if any(is_traced(array) for array in arrays):
+        if engine == "cpu":
+            raise ValueError('engine is "cpu", which cannot be part of a JAX program: use "xla"')
+        return "xla"
+    if engine is not None:
+        return engine
+    return "xla" if any(map(on_accelerator, arrays)) or _accelerator_found() else "cpu"
+
+
+@cache
+def _accelerator_found() -> bool:
+    """Whether JAX has a GPU here. JAX is only asked, which takes a while, if it has a plugin."""
+    if not any(entry_points(group="jax_plugins")):
+        return False
+    import jax
+
+    return jax.default_backend() == "gpu"
+
+
+def engine_array(machine: Engine, array: Any) -> Any:
+    """An argument as an array of the engine's; words and ``None`` stay."""
+    if array is None or isinstance(array, str):
+        return array
+    own = taken(array)
+    if machine == "cpu":
+        return np.asarray(own)
+    if is_jax(own):
+        return own
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        return jnp.asarray(own)
+
+
+def _precisely(machine: Engine) -> AbstractContextManager[Any]:
+    """Double precision for what JAX does, which otherwise has none."""
+    if machine == "cpu":
+        return nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
+
+
+def _solved(
+    machine: Engine,
+    problem: Problem,
+    settings: N4Settings,
+    num_threads: int | None,
+    progress: Progress | None,
+    trace: bool,
+) -> State:
+    if machine == "xla":
+        from n4ax.engines import programs
+
+        state = programs.estimate(problem, settings, progress, trace)
+        return state._replace(lattice=np.asarray(state.lattice))
+    from n4ax.engines.cpu import CpuEngine, Threads
+
+    with Threads(num_threads) as threads:
+        engine = CpuEngine(problem, settings, threads)
+        start = beginning(engine, len(settings.iters), max(settings.iters))
+        parameters = Parameters.of(settings, always=trace or progress is not None)
+        return solve(engine, parameters, start, progress)
+
+
+def field_of(
     shape: tuple[int, ...],
     affine: npt.ArrayLike | None,
     problem: Problem,
@@ -365,9 +448,8 @@ def _field(
 ) -> BiasField:
     """The solution in the axis order of the array that was given."""
     reverse = settings.voxel_order == "F"
-    lattice = solution.lattice.T if reverse else solution.lattice
     return BiasField(
-        control_points=np.ascontiguousarray(lattice),
+        control_points=_turned(solution.lattice, settings),
         order=settings.spline_order,
         shape=shape,
         axes=problem.axes[::-1] if reverse else problem.axes,
@@ -376,10 +458,6 @@ def _field(
     )
 
 
-def _like(given: Any, result: npt.NDArray[Any]) -> Any:
-    """``result`` as a JAX array on the device of ``given``, if that is one."""
-    if type(given).__module__.partition(".")[0] not in ("jax", "jaxlib"):
-        return result
-    import jax
-
-    return jax.device_put(result, given.sharding)
+def _turned(array: Any, settings: N4Settings) -> Any:
+    """Between the solver's axis order and that of the array that was given."""
+    return array.T if settings.voxel_order == "F" else array

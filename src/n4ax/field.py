@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.arrays import is_jax, returned, taken
 from n4ax.atomic import replaced
 from n4ax.bspline import AxisBasis
 from n4ax.grid import Axis
-from n4ax.settings import Outside, VoxelOrder
+from n4ax.settings import Engine, Outside, VoxelOrder
 
 _FORMAT = 1
 
@@ -47,8 +48,12 @@ class BiasField:
     affine: npt.NDArray[np.float64] | None = None
 
     def evaluate(
-        self, shape: tuple[int, ...] | None = None, *, num_threads: int | None = None
-    ) -> npt.NDArray[np.float32]:
+        self,
+        shape: tuple[int, ...] | None = None,
+        *,
+        engine: Engine = "cpu",
+        num_threads: int | None = None,
+    ) -> Any:
         """The log field on a grid that covers the image from its first to its last voxel.
 
         This is ITK's index stretch: the first and last voxel of whatever grid is asked for lie
@@ -60,17 +65,24 @@ class BiasField:
         ----------
         shape
             Shape of the grid; ``None`` for that of the image.
+        engine
+            ``"cpu"`` gives a NumPy array, ``"xla"`` a JAX array on JAX's default device.
         num_threads
-            Threads to use; ``None`` for all processors.
+            Threads to use, on the CPU engine; ``None`` for all processors.
 
         Returns
         -------
-        ndarray, float32, log intensity
+        array, float32, log intensity
         """
+        wanted = self.shape if shape is None else tuple(shape)
+        grid = self._grid(wanted)
+        if engine == "xla":
+            from n4ax.engines import programs
+
+            return programs.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
         from n4ax.engines.cpu import Threads, evaluate
 
-        wanted = self.shape if shape is None else tuple(shape)
-        lattice, bases = self._turned(self._grid(wanted))
+        lattice, bases = self._turned(grid)
         with Threads(num_threads) as threads:
             log_field = evaluate(lattice, bases, threads)
         return self._turn(log_field).reshape(wanted)
@@ -124,7 +136,7 @@ class BiasField:
         *,
         outside: Outside = "divide",
         num_threads: int | None = None,
-    ) -> npt.NDArray[Any]:
+    ) -> Any:
         """``image / exp(field)``, by ITK's index stretch where the shapes differ.
 
         Parameters
@@ -140,35 +152,59 @@ class BiasField:
 
         Returns
         -------
-        ndarray of the image's shape, float64 for a float64 image and float32 otherwise
+        array of the image's library and shape, float64 for a float64 image and float32 otherwise
 
         Raises
         ------
         ValueError
             ``outside`` needs a mask and none is given, shapes do not fit, or the image is complex.
         """
-        from n4ax.engines.cpu import Threads, divide
+        volume = taken(image)
+        inside = None if mask is None else taken(mask) != 0
+        corrected = self.applied(volume, inside, outside, num_threads=num_threads)
+        return returned(image, corrected)
 
-        volume = np.asarray(image)
+    def applied(
+        self,
+        volume: Any,
+        inside: Any,
+        outside: Outside,
+        *,
+        num_threads: int | None = None,
+        give_up: bool = False,
+    ) -> Any:
+        """As :meth:`apply`, on a NumPy or JAX array and a bool mask or ``None``.
+
+        ``give_up``: the memory of a JAX array, not needed any more, may take the result.
+        """
         if volume.dtype.kind not in "biuf":
             raise ValueError(f"image has dtype {volume.dtype}; expected real numbers")
         if outside not in ("divide", "keep", "zero"):
             raise ValueError(f"outside is {outside!r}; expected 'divide', 'keep' or 'zero'")
+        if outside != "divide" and inside is None:
+            raise ValueError(f"outside is {outside!r} and no mask is given: pass mask")
+        if inside is not None and inside.shape != volume.shape:
+            raise ValueError(f"mask has shape {inside.shape} and image has shape {volume.shape}")
         grid = self._grid(volume.shape)
-        lattice, bases = self._turned(grid)
-        with Threads(num_threads) as threads:
-            corrected = divide(self._turn(volume.reshape(grid)), lattice, bases, threads)
-        corrected = self._turn(corrected).reshape(volume.shape)
-        if outside != "divide":
-            if mask is None:
-                raise ValueError(f"outside is {outside!r} and no mask is given: pass mask")
-            inside = np.asarray(mask) != 0
-            if inside.shape != volume.shape:
-                raise ValueError(
-                    f"mask has shape {inside.shape} and image has shape {volume.shape}"
-                )
-            np.copyto(corrected, volume if outside == "keep" else 0, where=~inside)
-        return corrected
+        if is_jax(volume):
+            from n4ax.engines import programs
+
+            bases, spare = self._bases(grid), give_up and outside != "keep"
+            corrected = programs.divide(
+                volume.reshape(grid), self.control_points, bases, give_up=spare
+            )
+        else:
+            from n4ax.engines.cpu import Threads, divide
+
+            lattice, bases = self._turned(grid)
+            with Threads(num_threads) as threads:
+                corrected = divide(self._turn(volume.reshape(grid)), lattice, bases, threads)
+            corrected = self._turn(corrected)
+        corrected = corrected.reshape(volume.shape)
+        if outside == "divide":
+            return corrected
+        other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
+        return corrected.__array_namespace__().where(inside, corrected, other)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the field to a NumPy ``.npz`` file, whole or not at all."""
@@ -228,13 +264,16 @@ class BiasField:
         """Between the image's axis order and the one in which the last axis is ITK's x."""
         return array.T if self.voxel_order == "F" else array
 
-    def _turned(self, grid: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], list[AxisBasis]]:
-        """Lattice and bases on ``grid`` with ITK's x as the last axis: sums go in one order."""
-        bases = [
+    def _bases(self, grid: tuple[int, ...]) -> list[AxisBasis]:
+        return [
             axis.stretched_basis(n, count, self.order)
             for axis, n, count in zip(self.axes, grid, self.control_points.shape, strict=True)
         ]
+
+    def _turned(self, grid: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], list[AxisBasis]]:
+        """Lattice and bases on ``grid`` with ITK's x as the last axis: sums go in one order."""
         lattice = np.ascontiguousarray(self._turn(self.control_points))
+        bases = self._bases(grid)
         return lattice, bases[::-1] if self.voxel_order == "F" else bases
 
     def _own_voxels(

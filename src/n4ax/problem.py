@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from n4ax.arrays import is_traced
 from n4ax.grid import Axis, padding_for_distance, sampled_axis

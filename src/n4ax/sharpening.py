@@ -29,9 +29,7 @@ def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:
     return (highest - lowest) / np.float32(nbins - 1)
 
 
-def sharpened_intensities(
-    histogram: Any, lowest: Any, width: Any, fwhm: Any, wiener: Any
-) -> Any:
+def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wiener: Any) -> Any:
     """The expected true log intensity E at every bin centre.
 
     Arrays and numbers are NumPy's or JAX's, the numbers float32.

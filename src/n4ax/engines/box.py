@@ -131,9 +131,7 @@ def running_sum(values: Array) -> Array:
 
     Much faster to compile and to run than a scan, and exact where no sum is longer than 53 bits.
     """
-    inner = jnp.dot(
-        _tiled(values), _upper_triangle(jnp.float64), precision=lax.Precision.HIGHEST
-    )
+    inner = jnp.dot(_tiled(values), _upper_triangle(jnp.float64), precision=lax.Precision.HIGHEST)
     if len(inner) > 1:
         totals = inner[:, -1]
         inner = inner + (running_sum(totals) - totals)[:, None]

@@ -189,7 +189,7 @@ class XlaEngine:
         """
         corrected = self._voxels.log - field
         rising = _rising_start(jnp.where(self._counted, corrected, -jnp.inf)[:RISING])
-        from_there = self._counted & (jnp.arange(len(corrected)) >= rising)
+        from_there = self._counted & (jnp.arange(len(corrected), dtype=jnp.int32) >= rising)
         low = jnp.where(from_there, corrected, jnp.inf).reshape(self._rows)
         high = jnp.where(self._counted, corrected, -jnp.inf).reshape(self._rows)
         # By rows, which the CPU reduces in parallel.
@@ -250,7 +250,6 @@ class XlaEngine:
         needed = always | may_decide(variation, threshold, self._voxels.count)
         return lax.cond(needed, measure, lambda: jnp.full((), jnp.inf, jnp.float64))
 
-
     def _variation(self, field: Array, before: Array) -> Array:
         """About the coefficient of variation of exp(change of the field), from some voxels."""
 
@@ -307,7 +306,7 @@ def _rising_start(values: Array) -> Array:
     """How many values each exceed all before them and follow on no other; -inf is no value."""
     before = lax.cummax(jnp.concatenate([jnp.full(1, -jnp.inf, values.dtype), values[:-1]]))
     falls = (values > -jnp.inf) & ~(values > before)
-    return jnp.where(falls.any(), jnp.argmax(falls), len(values))
+    return jnp.where(falls.any(), lax.argmax(falls, 0, jnp.int32), len(values))
 
 
 def count_in_order(position: Array, *, bins: int) -> Array:

@@ -10,7 +10,6 @@ binade, is a plain sum of whole ulps of sigma.
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -66,9 +65,7 @@ def itk_variation(step: Array, counted: Array, packed: bool, block: int = BLOCK)
         number = number - (k * size - start if packed else 0)
         voxels = Block(ratio.astype(jnp.float64), flags, jnp.clip(number, 1.0, _STANDSTILL))
         whole, added = _whole_ulps(voxels, running)
-        return lax.cond(
-            whole, lambda: added, lambda: _by_rounds(voxels, running)
-        )
+        return lax.cond(whole, lambda: added, lambda: _by_rounds(voxels, running))
 
     zero = jnp.zeros((), jnp.float64)
     running = lax.fori_loop(0, -(-len(step) // size), add_block, Running(zero, zero, zero))

@@ -1,0 +1,142 @@
+"""Many images at once, spread over all devices."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.arrays import is_jax, returned
+from n4ax.correction import chosen_engine, engine_array, field_of, fit_with
+from n4ax.problem import pose
+from n4ax.settings import Engine, N4Settings
+from n4ax.solver import solution_of
+
+
+def n4_batch(
+    images: npt.ArrayLike | Sequence[npt.ArrayLike],
+    masks: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
+    *,
+    weights: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
+    spacing: float | Sequence[float] | None = None,
+    engine: Engine | None = None,
+    num_threads: int | None = None,
+    **parameters: Any,
+) -> Any:
+    """Correct the bias fields of many images, spread over all devices that JAX has.
+
+    Every image is corrected as :func:`n4ax.n4` corrects it alone, to the last bit. Images whose
+    masks are of similar extent go through one program: each device works on its part of them.
+
+    Parameters
+    ----------
+    images : array or sequence of arrays
+        Stacked along the first axis, or one by one; then they may differ in shape.
+    masks : array or sequence of arrays, "otsu" or "all", optional
+        One per image, stacked likewise; else as for :func:`n4ax.n4`.
+    weights : array or sequence of arrays, optional
+        Confidence of each voxel in the fit.
+    spacing : float or one per axis, optional
+        Voxel size of all images in mm.
+    engine : "cpu", "xla" or None
+        As for :func:`n4ax.n4`. The CPU engine takes one image after the other.
+    num_threads : int, optional
+        Of the CPU engine.
+    **parameters
+        Those of :class:`n4ax.N4Settings`, for all images.
+
+    Returns
+    -------
+    array or list of arrays
+        The corrected images, stacked if they came so, and in their library.
+
+    Raises
+    ------
+    ValueError
+        An image cannot be worked with, or a parameter is out of range; the message says which.
+    TypeError
+        A parameter is unknown.
+    """
+    settings = N4Settings(**parameters)
+    count = len(images)  # type: ignore[arg-type]
+    jobs = list(
+        zip(
+            list(images),
+            _each("masks", masks, count),
+            _each("weights", weights, count),
+            strict=True,
+        )
+    )
+    machine = chosen_engine(engine, *(array for job in jobs for array in job))
+    if machine == "xla" and jobs:
+        corrected = _on_all_devices(jobs, spacing, settings)
+    else:
+        corrected = [
+            fit_with(
+                settings, image, mask, weights=weight, spacing=spacing, engine=machine,
+                num_threads=num_threads, trace=False,
+            ).corrected
+            for image, mask, weight in jobs
+        ]  # fmt: skip
+    return _together(images, corrected)
+
+
+def _each(name: str, values: Any, count: int) -> list[Any]:
+    """One value per image."""
+    if values is None or isinstance(values, str):
+        return [values] * count
+    if len(values) != count:
+        raise ValueError(f"{name} has {len(values)} entries and images has {count}: give one each")
+    return list(values)
+
+
+def _together(images: Any, corrected: list[Any]) -> Any:
+    """Stacked, in the library of the images, if those are stacked."""
+    if not hasattr(images, "dtype"):
+        return corrected
+    if not is_jax(images):
+        return returned(images, np.stack([np.asarray(image) for image in corrected]))
+    import jax
+    import jax.numpy as jnp
+
+    device = min(images.devices(), key=lambda device: device.id)
+    stacked = jnp.stack([jax.device_put(image, device) for image in corrected])
+    return returned(images, stacked)
+
+
+def _on_all_devices(
+    jobs: list[tuple[Any, Any, Any]],
+    spacing: float | Sequence[float] | None,
+    settings: N4Settings,
+) -> list[Any]:
+    import jax
+
+    from n4ax.engines import programs
+
+    devices = jax.devices()
+    place = [devices[k * len(devices) // len(jobs)] for k in range(len(jobs))]
+    with jax.enable_x64(True):
+        volumes, problems, groups = [], [], defaultdict(dict)
+        for k, job in enumerate(jobs):
+            arrays = (engine_array("xla", array) for array in job)
+            volume, mask, weight = (jax.device_put(a, place[k]) if is_jax(a) else a for a in arrays)
+            problem = pose(volume, mask, weight, spacing, settings)
+            prepared, plan = programs.prepare(problem, settings, always=False)
+            shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(prepared))
+            groups[plan, shapes][k] = prepared
+            volumes.append(volume)
+            problems.append(problem)
+        states = {}
+        for (plan, _), group in groups.items():
+            states |= programs.run_sharded(group, {k: place[k] for k in group}, plan)
+        apply = partial(_corrected, settings=settings)
+        done = map(apply, volumes, problems, [states[k] for k in range(len(jobs))])
+        return [returned(job[0], image) for job, image in zip(jobs, done, strict=True)]
+
+
+def _corrected(volume: Any, problem: Any, state: Any, *, settings: N4Settings) -> Any:
+    field = field_of(volume.shape, None, problem, solution_of(state, settings), settings)
+    inside = problem.mask.T if settings.voxel_order == "F" else problem.mask
+    return field.applied(volume, inside.reshape(volume.shape), settings.outside)

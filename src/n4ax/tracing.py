@@ -1,0 +1,89 @@
+"""N4 as a part of other JAX programs: inside ``jax.jit`` and under ``jax.vmap``.
+
+There the values of the arrays are not known, so the volume is neither cropped nor packed, and
+nothing about the values is checked.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from n4ax.arrays import is_traced, taken
+from n4ax.engines import programs
+from n4ax.field import BiasField
+from n4ax.problem import pose
+from n4ax.settings import N4Settings
+
+Outputs = tuple[Any, ...]
+
+
+def correct_traced(
+    settings: N4Settings,
+    image: Any,
+    mask: Any,
+    weights: Any,
+    spacing: float | Sequence[float] | None,
+    return_bias: bool,
+    alone: Callable[[Any, Any, Any], Any],
+) -> Outputs:
+    """The corrected image, and the log bias field if wanted, of traced arrays.
+
+    Under ``jax.vmap`` the images are corrected one after the other by the very program that
+    corrects one: the field of one image does not depend on its neighbours, not even in the last
+    bit. Where ``vmap`` is not itself traced, that is ``alone``.
+    """
+    given = (image, mask, weights)
+    is_array = [not (array is None or isinstance(array, str)) for array in given]
+
+    def filled(arrays: Sequence[Any]) -> list[Any]:
+        left = iter(arrays)
+        return [next(left) if own else word for own, word in zip(is_array, given, strict=True)]
+
+    @jax.custom_batching.custom_vmap
+    def correct(*arrays: Any) -> Outputs:
+        return _correct(settings, *filled(arrays), spacing, return_bias)
+
+    @correct.def_vmap
+    def one_by_one(size: int, batched: list[bool], *arrays: Any) -> tuple[Outputs, Any]:
+        def single(parts: Sequence[Any]) -> list[Any]:
+            left = iter(parts)
+            return [next(left) if own else a for own, a in zip(batched, arrays, strict=True)]
+
+        stacks = [array for own, array in zip(batched, arrays, strict=True) if own]
+        if any(is_traced(array) for array in arrays):
+            outputs = lax.map(lambda parts: correct(*single(parts)), stacks)
+        else:
+            each = [alone(*filled(single([stack[k] for stack in stacks]))) for k in range(size)]
+            outputs = jax.tree.map(lambda *parts: jnp.stack(parts), *each)
+        return outputs, jax.tree.map(lambda _: True, outputs)
+
+    arrays = (array for own, array in zip(is_array, given, strict=True) if own)
+    return correct(*(jnp.asarray(taken(array)) for array in arrays))
+
+
+def _correct(
+    settings: N4Settings,
+    image: Any,
+    mask: Any,
+    weights: Any,
+    spacing: float | Sequence[float] | None,
+    return_bias: bool,
+) -> Outputs:
+    with jax.enable_x64(True):
+        problem = pose(image, mask, weights, spacing, settings)
+        job, plan = programs.prepare(problem, settings, always=False)
+        lattice = programs.compiled_run(job, plan).lattice
+        reverse = settings.voxel_order == "F"
+        field = BiasField(
+            control_points=lattice.T if reverse else lattice,
+            order=settings.spline_order,
+            shape=image.shape,
+            axes=problem.axes[::-1] if reverse else problem.axes,
+            voxel_order=settings.voxel_order,
+        )
+        inside = (problem.mask.T if reverse else problem.mask).reshape(image.shape)
+        corrected = field.applied(image, inside, settings.outside)
+        return (corrected, field.evaluate(engine="xla")) if return_bias else (corrected,)
