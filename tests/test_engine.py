@@ -1,17 +1,25 @@
-"""The CPU engine against plain NumPy, and its bits against the number of threads."""
+"""Both engines against plain NumPy, and the bits of the CPU engine against its threads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import n4ax
 from n4ax.bspline import axis_basis
+from n4ax.engines import programs
 from n4ax.engines.cpu import CpuEngine, Threads
 from n4ax.engines.rows import BRIDGED_GAP, CHUNK_VOXELS
+from n4ax.engines.xla import XlaEngine, count_by_chunks, count_in_order
 from n4ax.problem import Problem, pose
 from n4ax.settings import N4Settings
+from tests.test_convergence import one_by_one
 
 Array = npt.NDArray[Any]
 
@@ -19,16 +27,17 @@ SHAPES = {2: (70, 83), 3: (19, 24, 37), 4: (8, 9, 14, 23)}
 
 
 def posed(
-    ndim: int, order: int, weights: bool, seed: int = 3
+    ndim: int, order: int, weights: bool, seed: int = 3, fill: float = 0.6, **keywords: Any
 ) -> tuple[Problem, N4Settings, Array, Array]:
     """A problem with a fragmented mask, and its dense log image and confidences."""
     random = np.random.default_rng(seed)
     shape = SHAPES[ndim]
     image = random.gamma(4.0, 30.0, shape).astype(np.float32)
-    mask = random.random(shape) < 0.6
+    mask = random.random(shape) < fill
     mask[..., shape[-1] // 3 : shape[-1] // 3 + BRIDGED_GAP // 4] = False
     confidence = random.random(shape).astype(np.float32) if weights else None
-    settings = N4Settings(spline_order=order, control_points=order + 2)
+    keywords = {"iters": (1,)} | keywords  # the lattices of one level need no padding
+    settings = N4Settings(spline_order=order, control_points=order + 2, **keywords)
     problem = pose(image, mask, confidence, None, settings)
     c = np.where(mask, 1.0 if confidence is None else confidence, 0.0)
     return problem, settings, np.log(image.astype(np.float64)), c
@@ -55,26 +64,52 @@ def summed(values: Array, bases: list[Array]) -> Array:
     return values
 
 
+@contextmanager
+def cpu_engine(problem: Problem, settings: N4Settings) -> Iterator[CpuEngine]:
+    with Threads(2) as threads:
+        yield CpuEngine(problem, settings, threads)
+
+
+@contextmanager
+def xla_engine(problem: Problem, settings: N4Settings) -> Iterator[XlaEngine]:
+    with jax.enable_x64(True):
+        device = {
+            name: jnp.asarray(value)
+            for name in ("image", "mask", "intensities", "included", "weights")
+            if (value := getattr(problem, name)) is not None
+        }
+        yield programs.engine_for(*programs.prepare(replace(problem, **device), settings))
+
+
+ENGINES = {"cpu": cpu_engine, "xla": xla_engine}
+
+
+@pytest.fixture(params=ENGINES)
+def engine_on(request: pytest.FixtureRequest) -> Any:
+    return ENGINES[request.param]
+
+
 @pytest.mark.parametrize("ndim", [2, 3, 4])
 @pytest.mark.parametrize(
-    ("order", "weights"), [(3, False), (3, True), (1, True), (2, False), (5, False)]
+    ("order", "weights", "fill"),
+    [(3, False, 0.6), (3, True, 0.25), (1, True, 0.6), (2, False, 0.25), (5, False, 0.6)],
 )
-def test_primitives_equal_dense_sums_in_double(ndim: int, order: int, weights: bool) -> None:
-    problem, settings, log, confidence = posed(ndim, order, weights)
+def test_primitives_equal_dense_sums_in_double(
+    engine_on: Any, ndim: int, order: int, weights: bool, fill: float
+) -> None:
+    problem, settings, log, confidence = posed(ndim, order, weights, fill=fill)
     included = problem.included
     bases = dense_bases(problem, order)
     random = np.random.default_rng(0)
     lattice = random.normal(0, 0.2, problem.control_points).astype(np.float32)
     u = (log - evaluated(lattice.astype(np.float64), bases))[included]
 
-    with Threads(2) as threads:
-        engine = CpuEngine(problem, settings, threads)
-        engine.set_mesh(problem.control_points)
-        assert engine.voxels == included.sum()
+    with engine_on(problem, settings) as engine:
+        mesh = engine.mesh(0)
         squares = [basis**2 for basis in bases]
-        np.testing.assert_allclose(engine.omega, summed(confidence, squares), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(mesh.omega, summed(confidence, squares), rtol=1e-5, atol=1e-6)
 
-        field = engine.expand(lattice)
+        field = engine.expand(mesh, lattice)
         low, high = engine.extremes(field)
         np.testing.assert_allclose([low, high], [u.min(), u.max()], rtol=1e-6)
 
@@ -83,7 +118,8 @@ def test_primitives_equal_dense_sums_in_double(ndim: int, order: int, weights: b
         lower = np.clip(position.astype(int), 0, 198)
         expected = np.bincount(lower, 1 - (position - lower), 200)
         expected[1:] += np.bincount(lower, position - lower, 200)[:-1]
-        found = engine.histogram(field, low, width)
+        binned = engine.binned(field, low, width)
+        found = np.asarray(engine.histogram(binned))
         # The brightest voxel falls out of the histogram where its position rounds up (ITK).
         np.testing.assert_allclose(found[:-1], expected[:-1], atol=2e-2)
         assert min(abs(found[-1] - expected[-1]), abs(found[-1] - expected[-1] + 1)) < 2e-2
@@ -94,49 +130,116 @@ def test_primitives_equal_dense_sums_in_double(ndim: int, order: int, weights: b
         residual[included] = u - np.interp(position, np.arange(200), tops)
         cubes = [basis**3 / (basis**2).sum(axis=0) for basis in bases]
         np.testing.assert_allclose(
-            engine.residual_fit(field, low, width, tops),
+            engine.residual_fit(mesh, binned, tops),
             summed(residual * confidence, cubes),
             rtol=1e-4,
             atol=1e-4,
         )
 
-        other = lattice + random.normal(0, 0.01, lattice.shape).astype(np.float32)
-        after = engine.expand(other)
-        change = evaluated((lattice - other).astype(np.float64), bases)[included]
-        np.testing.assert_allclose(engine.ratios(after, field), np.exp(change), rtol=3e-7)
-        truth = np.exp(change).std() / np.exp(change).mean()
-        assert engine.variation(after, field) == pytest.approx(truth, rel=0.2)
+
+@pytest.mark.parametrize("fill", [0.6, 0.25])
+@pytest.mark.parametrize("convergence", ["itk", "exact"])
+def test_change_of_the_field_is_measured(engine_on: Any, fill: float, convergence: str) -> None:
+    problem, settings, _, _ = posed(3, 3, False, fill=fill, convergence=convergence)
+    random = np.random.default_rng(1)
+    lattice = random.normal(0, 0.2, problem.control_points).astype(np.float32)
+    other = lattice + random.normal(0, 0.01, lattice.shape).astype(np.float32)
+    change = evaluated((lattice - other).astype(np.float64), dense_bases(problem, 3))
+    ratios = np.exp(change[problem.included])
+    measure = {
+        "itk": one_by_one(ratios.astype(np.float32)),
+        "exact": ratios.std(ddof=1) / ratios.mean(),
+    }
+    with engine_on(problem, settings) as engine:
+        mesh = engine.mesh(0)
+        before, after = engine.expand(mesh, lattice), engine.expand(mesh, other)
+        found = engine.change(after, before, np.float64(0.0), np.bool_(True))
+        assert found == pytest.approx(measure[convergence], rel=1e-4)
+        # Far above the threshold it is not looked at, near it it is.
+        assert engine.change(after, before, np.float64(found / 9), np.bool_(False)) == np.inf
+        near = engine.change(after, before, np.float64(found), np.bool_(False))
+        assert near == found
+
+
+def test_ratios_of_the_fields_are_those_of_double() -> None:
+    problem, settings, _, _ = posed(3, 3, False)
+    random = np.random.default_rng(1)
+    lattice = random.normal(0, 0.2, problem.control_points).astype(np.float32)
+    other = lattice + random.normal(0, 0.01, lattice.shape).astype(np.float32)
+    change = evaluated((lattice - other).astype(np.float64), dense_bases(problem, 3))
+    truth = np.exp(change[problem.included])
+    with cpu_engine(problem, settings) as engine:
+        mesh = engine.mesh(0)
+        before, after = engine.expand(mesh, lattice), engine.expand(mesh, other)
+        np.testing.assert_allclose(engine.ratios(after, before), truth, rtol=3e-7)
+        assert engine.variation(after, before) == pytest.approx(truth.std() / truth.mean(), rel=0.2)
+
+
+def test_refinement_is_the_same_on_both_engines() -> None:
+    problem, settings, _, _ = posed(3, 3, False, iters=(1, 1, 1))
+    lattice = np.random.default_rng(1).normal(0, 0.2, problem.control_points).astype(np.float32)
+    with cpu_engine(problem, settings) as cpu, xla_engine(problem, settings) as xla:
+        assert cpu.no_lattice().shape == problem.control_points
+        padded = np.zeros_like(xla.no_lattice())
+        padded[tuple(slice(n) for n in lattice.shape)] = lattice
+        for level in range(3):
+            lattice, padded = cpu.refine(level, lattice), np.asarray(xla.refine(level, padded))
+            corner = tuple(slice(n) for n in lattice.shape)
+            np.testing.assert_allclose(padded[corner], lattice, atol=1e-7)
+            assert np.abs(padded).sum() == pytest.approx(np.abs(padded[corner]).sum())
+        assert padded.shape == lattice.shape
 
 
 def test_extremes_found_through_bounds_are_those_of_a_full_scan() -> None:
     problem, settings, _, _ = posed(3, 3, False)
     random = np.random.default_rng(5)
-    with Threads(1) as threads:
-        engine, fresh = (CpuEngine(problem, settings, threads) for _ in range(2))
-        for machine in (engine, fresh):
-            machine.set_mesh(problem.control_points)
+    with cpu_engine(problem, settings) as engine:
+        mesh = engine.mesh(0)
         lattice = np.zeros(problem.control_points, np.float32)
         for step in range(30):
             lattice = lattice + random.normal(0, 0.003, lattice.shape).astype(np.float32)
-            fresh.set_mesh(problem.control_points)  # forgets what it has seen
-            assert engine.extremes(engine.expand(lattice)) == fresh.extremes(
-                fresh.expand(lattice)
-            ), step
+            with cpu_engine(problem, settings) as fresh:  # has seen nothing yet
+                full = fresh.extremes(fresh.expand(fresh.mesh(0), lattice))
+            assert engine.extremes(engine.expand(mesh, lattice)) == full, step
 
 
-def test_rising_start_of_the_image_never_sets_the_minimum() -> None:
-    image = np.full((8, 40), 50.0, np.float32)
+@pytest.mark.parametrize("fill", [1.0, 0.2])
+def test_rising_start_of_the_image_never_sets_the_minimum(engine_on: Any, fill: float) -> None:
+    image = np.full((40, 40), 50.0, np.float32)
     image += np.random.default_rng(0).random(image.shape).astype(np.float32)
     image[0, :3] = 1.0, 2.0, 3.0
+    mask = np.random.default_rng(1).random(image.shape) < fill
+    mask[0, :5] = True
     settings = N4Settings()
-    problem = pose(image, "all", None, None, settings)
-    with Threads(1) as threads:
-        engine = CpuEngine(problem, settings, threads)
-        engine.set_mesh(problem.control_points)
-        field = engine.expand(np.zeros(problem.control_points, np.float32))
+    problem = pose(image, mask, None, None, settings)
+    with engine_on(problem, settings) as engine:
+        field = engine.expand(engine.mesh(0), engine.no_lattice())
         low, _ = engine.extremes(field)
         again, _ = engine.extremes(field)
-    assert low == again == np.float32(np.log(np.float64(image.ravel()[4:].min())))
+    risen = image[0, 4] > image[0, 3]  # one more voxel belongs to the rising start
+    rest = image[mask][5 if risen else 4 :]
+    assert low == again == np.float32(np.log(np.float64(rest.min())))
+
+
+def test_histogram_off_the_cpu_is_rounded_as_itks_float32_counts_are() -> None:
+    random = np.random.default_rng(0)
+    position = np.concatenate([random.normal(60, 2, 400_000), random.uniform(0, 199, 400_000)])
+    position = np.append(position, [199.0, 200.0, 200.0]).astype(np.float32)
+    random.shuffle(position)
+    in_order = np.zeros(202, np.float32)
+    for q in position:  # as ITK: one after the other
+        below = int(q)
+        in_order[below] += np.float32(1) - (q - np.float32(below))
+        in_order[below + 1] += q - np.float32(below)
+    with jax.enable_x64(True):
+        cpu = np.asarray(count_in_order(jnp.asarray(position), bins=202))
+        other = np.asarray(count_by_chunks(jnp.asarray(position), bins=202))
+    np.testing.assert_array_equal(cpu, in_order.astype(np.float64))
+    truth = np.bincount(position.astype(int), 1 - position % 1, 202)
+    truth[1:] += np.bincount(position.astype(int), position % 1, 202)[:-1]
+    lost = np.abs(in_order - truth)[:200]
+    assert lost.max() > 0.3  # else there is nothing to follow
+    assert np.abs(other - in_order)[:200].max() < 0.15 * lost.max()
 
 
 def test_chunks_cover_the_mask_once_and_are_of_even_size() -> None:

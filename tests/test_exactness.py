@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import n4ax
 from n4ax.correction import N4Result
+from n4ax.settings import Engine
 from tests import itk
 
 MEAN, LARGEST = 5e-6, 3e-5
@@ -26,6 +28,8 @@ CEILING = 2e-3
 SELF_NOISE = json.loads((Path(__file__).parent / "data" / "self_noise.json").read_text())
 """Per cached case, ITK to itself over inputs one ulp apart, where that was measured (``make
 exactness`` says how); the other cases are held to the fixed bounds."""
+
+ENGINES: tuple[Engine, ...] = ("cpu", "xla")
 
 CACHED = (
     "sitk_default_abdomen_negative",
@@ -43,7 +47,7 @@ CACHED = (
 )
 
 
-def run_cached(folder: Path, name: str) -> tuple[dict[str, Any], Any, N4Result]:
+def run_cached(folder: Path, name: str, engine: Engine) -> tuple[dict[str, Any], Any, N4Result]:
     case = json.loads((folder / "oracle" / f"{name}.json").read_text())
     answer = np.load(folder / "oracle" / f"{name}.npz")
     scan = nib.load(folder / "data" / f"{case['vol']}.nii.gz")
@@ -57,6 +61,7 @@ def run_cached(folder: Path, name: str) -> tuple[dict[str, Any], Any, N4Result]:
         image > 0 if case["mask"] == "nonzero" else case["mask"],
         spacing=[float(size) for size in scan.header.get_zooms()[: image.ndim]],
         voxel_order="F",
+        engine=engine,
         **keywords,
     )
     return case, answer, result
@@ -73,9 +78,12 @@ def check_stopping(
     np.testing.assert_allclose(ours, convergence, rtol=1e-2)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", CACHED)
-def test_real_volume_gives_the_cached_answer_of_simpleitk(shared: Path, name: str) -> None:
-    case, answer, result = run_cached(shared, name)
+def test_real_volume_gives_the_cached_answer_of_simpleitk(
+    shared: Path, name: str, engine: Engine
+) -> None:
+    case, answer, result = run_cached(shared, name, engine)
     check_stopping(case["iterations"], [value for _, _, value in case["convergence"]], result)
 
     at, inside = tuple(answer["index"].T), answer["in_mask"]
@@ -100,6 +108,7 @@ def head() -> npt.NDArray[np.float32]:
     return np.asarray(nib.load(path).dataobj, np.float32)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("name", "step", "keywords", "mean", "largest"),
     [
@@ -121,11 +130,12 @@ def test_packaged_head_gives_the_cached_answer_of_simpleitk(
     keywords: dict[str, Any],
     mean: float,
     largest: float,
+    engine: Engine,
 ) -> None:
     answer = np.load(Path(__file__).parent / "data" / "head_sitk.npz")
     taken = tuple(slice(None, None, step) for _ in range(3))
     mask = n4ax.otsu_mask(head)[taken]
-    result = n4ax.fit(head[taken], mask, voxel_order="F", **keywords)
+    result = n4ax.fit(head[taken], mask, voxel_order="F", engine=engine, **keywords)
 
     levels = json.loads(str(answer[f"{name}_convergence"]))
     check_stopping([len(level) for level in levels], [v for level in levels for v in level], result)
@@ -235,15 +245,27 @@ def measure_error(
     return np.array([abs(a / b - 1) for a, b in pairs])
 
 
-def compare(seed: int) -> Comparison:
+@cache
+def itk_answer(seed: int) -> itk.ItkResult:
+    return random_case(seed).itk()
+
+
+@cache
+def itk_neighbours(seed: int) -> list[itk.ItkResult]:
+    """What ITK answers on 6 inputs changed by one ulp."""
     case = random_case(seed)
-    theirs = case.itk()
-    ours = n4ax.fit(case.image, "all" if case.mask is None else case.mask, **case.keywords)
+    return [case.itk(itk.one_ulp_off(case.image, k)) for k in range(6)]
+
+
+def compare(seed: int, engine: Engine) -> Comparison:
+    case, theirs = random_case(seed), itk_answer(seed)
+    mask = "all" if case.mask is None else case.mask
+    ours = n4ax.fit(case.image, mask, engine=engine, **case.keywords)
     difference = np.abs(ours.log_bias - theirs.log_bias)[case.inside]
     measures = measure_error(ours.convergence, theirs.convergence)
     noise, measures_noise = 0.0, np.zeros_like(measures)
     if difference.max() > LARGEST or difference.mean() > MEAN or measures.max() > 1e-2:
-        others = [case.itk(itk.one_ulp_off(case.image, k)) for k in range(6)]
+        others = itk_neighbours(seed)
         noise = max(float(np.abs(o.log_bias - theirs.log_bias)[case.inside].max()) for o in others)
         own = [measure_error(o.convergence, theirs.convergence).max() for o in others]
         measures_noise = np.full_like(measures, max(own))
@@ -253,9 +275,9 @@ def compare(seed: int) -> Comparison:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def comparisons() -> list[Comparison]:
-    return [compare(seed) for seed in range(40)]
+@pytest.fixture(scope="module", params=ENGINES)
+def comparisons(request: pytest.FixtureRequest) -> list[Comparison]:
+    return [compare(seed, request.param) for seed in range(40)]
 
 
 def test_random_cases_stop_where_simpleitk_does(comparisons: list[Comparison]) -> None:
@@ -283,11 +305,13 @@ def test_random_cases_have_the_field_of_simpleitk(comparisons: list[Comparison])
     assert max(c.largest for c in comparisons) <= CEILING
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("seed", range(100, 106))
-def test_ten_iterations_of_one_level_are_within_1e_6(seed: int) -> None:
+def test_ten_iterations_of_one_level_are_within_1e_6(seed: int, engine: Engine) -> None:
     case = random_case(seed)
     keywords = case.keywords | {"iters": (10,), "conv_threshold": 0.0}
     case = Case(case.image, case.mask, keywords)
-    ours = n4ax.fit(case.image, "all" if case.mask is None else case.mask, **keywords)
+    mask = "all" if case.mask is None else case.mask
+    ours = n4ax.fit(case.image, mask, engine=engine, **keywords)
     difference = np.abs(ours.log_bias - case.itk().log_bias)[case.inside]
     assert difference.max() <= 1e-6

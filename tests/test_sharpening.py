@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from n4ax.settings import N4Settings
 from n4ax.sharpening import bin_width, sharpened_intensities
 
+FWHM, WIENER = 0.15, 0.01
+SINGLE = np.float32(FWHM), np.float32(WIENER)
 
-def direct(
-    histogram: npt.NDArray[Any], low: float, width: float, settings: N4Settings, size: int
-) -> npt.NDArray[Any]:
+
+def direct(histogram: npt.NDArray[Any], low: float, width: float, size: int) -> npt.NDArray[Any]:
     """The definition with complex transforms in double, nothing shared with the module."""
     nbins = len(histogram)
     pad = (size - nbins) // 2
@@ -20,10 +20,10 @@ def direct(
     v[pad : pad + nbins] = histogram
     n = np.arange(size)
     ring = np.minimum(n, size - n)
-    scaled = settings.fwhm / width
+    scaled = FWHM / width
     gauss = 2 * np.sqrt(np.log(2) / np.pi) / scaled
     blur = np.fft.fft(gauss * np.exp(-4 * np.log(2) * ring**2 / scaled**2))
-    g = np.conj(blur) / (np.conj(blur) * blur + settings.wiener)
+    g = np.conj(blur) / (np.conj(blur) * blur + WIENER)
     u = np.maximum(np.fft.ifft(np.fft.fft(v) * g.real).real, 0)
     centres = low + (n - pad) * width
     weighted = np.fft.ifft(np.fft.fft(centres * u) * blur).real
@@ -39,10 +39,9 @@ def test_map_equals_its_definition_on_itks_padding(nbins: int, size: int) -> Non
     x = np.arange(nbins)
     peaks = ((0.3, 900.0), (0.7, 500.0))
     histogram = sum(a * np.exp(-(((x / nbins - c) / 0.1) ** 2)) for c, a in peaks) + 5.0
-    settings = N4Settings(nbins=nbins)
     low, width = np.float32(3.0), bin_width(np.float32(3.0), np.float32(5.0), nbins)
-    found = sharpened_intensities(histogram, low, width, settings)
-    expected = direct(histogram, 3.0, float(width), settings, size)
+    found = sharpened_intensities(histogram, low, width, *SINGLE)
+    expected = direct(histogram, 3.0, float(width), size)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=3e-6)
 
@@ -51,7 +50,7 @@ def test_peaks_are_pulled_together() -> None:
     x = np.linspace(-1, 1, 200)
     histogram = 1e4 * np.exp(-((x / 0.08) ** 2))
     width = bin_width(np.float32(4.0), np.float32(6.0), 200)
-    expected = sharpened_intensities(histogram, np.float32(4.0), width, N4Settings())
+    expected = sharpened_intensities(histogram, np.float32(4.0), width, *SINGLE)
     near = np.abs(x) < 0.15
     centres = 4.0 + np.arange(200) * width
     assert np.ptp(expected[near]) < 0.7 * np.ptp(centres[near])
@@ -62,7 +61,7 @@ def test_a_single_narrow_peak_stays_and_draws_its_surroundings(peak: int) -> Non
     histogram = np.zeros(200)
     histogram[peak] = 1000.0
     low, width = np.float32(2.0), bin_width(np.float32(2.0), np.float32(4.0), 200)
-    expected = sharpened_intensities(histogram, low, width, N4Settings())
+    expected = sharpened_intensities(histogram, low, width, *SINGLE)
     assert expected[peak] == pytest.approx(low + peak * width, abs=1e-6)
     for bins in (-5, -2, 2, 5):
         moved = (expected[peak + bins] - expected[peak]) / (bins * width)
@@ -71,7 +70,7 @@ def test_a_single_narrow_peak_stays_and_draws_its_surroundings(peak: int) -> Non
 
 def test_bin_that_nothing_reaches_maps_to_zero() -> None:
     width = bin_width(np.float32(1.0), np.float32(2.0), 200)
-    nothing = sharpened_intensities(np.zeros(200), np.float32(1.0), width, N4Settings())
+    nothing = sharpened_intensities(np.zeros(200), np.float32(1.0), width, *SINGLE)
     assert np.array_equal(nothing, np.zeros(200))
 
 

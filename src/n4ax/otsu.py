@@ -40,7 +40,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """
     if not nbins >= 2 or nbins != int(nbins):
         raise ValueError(f"nbins is {nbins}; expected a whole number of at least 2")
-    values = volume if is_jax(volume) else np.asarray(volume)
+    values: Any = volume if is_jax(volume) else np.asarray(volume)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"volume has dtype {values.dtype}; expected real numbers")
     if values.size == 0:

@@ -25,8 +25,11 @@ import numpy as np
 
 
 def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:
-    """Distance of neighbouring bin centres, in log intensity, float32: the ends are centres."""
-    return (highest - lowest) / np.float32(nbins - 1)
+    """Distance of neighbouring bin centres, in log intensity, float32: the ends are centres.
+
+    The quotient is that of float32; in float32, XLA would multiply with the constant's inverse.
+    """
+    return ((highest - lowest).astype(np.float64) / (nbins - 1)).astype(np.float32)
 
 
 def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wiener: Any) -> Any:

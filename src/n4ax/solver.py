@@ -116,12 +116,13 @@ class Parameters(NamedTuple):
     @classmethod
     def of(cls, settings: N4Settings, always: bool) -> "Parameters":
         """The parameters of ``settings``."""
-        single = (settings.over_relax, settings.fwhm, settings.wiener)
         return cls(
-            np.array(settings.iters, np.int32),
-            np.float64(settings.conv_threshold),
-            *(np.float32(value) for value in single),
-            np.bool_(always),
+            iters=np.array(settings.iters, np.int32),
+            conv_threshold=np.float64(settings.conv_threshold),
+            over_relax=np.float32(settings.over_relax),
+            fwhm=np.float32(settings.fwhm),
+            wiener=np.float32(settings.wiener),
+            always=np.bool_(always),
         )
 
 

@@ -38,9 +38,12 @@ def correct_traced(
     given = (image, mask, weights)
     is_array = [not (array is None or isinstance(array, str)) for array in given]
 
-    def filled(arrays: Sequence[Any]) -> list[Any]:
+    def filled(arrays: Sequence[Any]) -> tuple[Any, Any, Any]:
         left = iter(arrays)
-        return [next(left) if own else word for own, word in zip(is_array, given, strict=True)]
+        first, second, third = (
+            next(left) if own else word for own, word in zip(is_array, given, strict=True)
+        )
+        return first, second, third
 
     @jax.custom_batching.custom_vmap
     def correct(*arrays: Any) -> Outputs:

@@ -29,16 +29,16 @@ class Voxels(NamedTuple):
     """The voxels of a box, as a list in image order.
 
     ``log`` are log intensities and ``confidence`` weights of the fit, 0 at a voxel that does not
-    count; both of shape (room,), or (voxels of the box,) where it is not packed. ``index`` is
+    count; both of shape (room,), or (voxels of the box,) where it is not packed. ``cell`` is
     where in the box each packed voxel lies, ``rank`` which packed voxel each voxel of the box is,
     or one of no confidence; both ``None`` where it is not packed.
     """
 
     log: Array
     confidence: Array
-    index: Array | None
+    cell: Array | None
     rank: Array | None
-    count: Array
+    number: Array
     """Voxels that count."""
 
 
@@ -111,10 +111,10 @@ def lay_voxels(
         return Voxels(log, confidence, None, None, inside.sum(dtype=jnp.int32))
     count = running_count(inside)
     at = jnp.arange(len(inside), dtype=jnp.int32)
-    index = jnp.zeros(room, jnp.int32).at[jnp.where(inside, count - 1, room)].set(at, mode="drop")
-    packed = jnp.where(jnp.arange(room) < count[-1], confidence[index], jnp.float32(0))
+    cell = jnp.zeros(room, jnp.int32).at[jnp.where(inside, count - 1, room)].set(at, mode="drop")
+    packed = jnp.where(jnp.arange(room) < count[-1], confidence[cell], jnp.float32(0))
     rank = jnp.where(inside, count - 1, room - 1)
-    return Voxels(log[index], packed, index, rank, count[-1])
+    return Voxels(log[cell], packed, cell, rank, count[-1])
 
 
 def running_count(flags: Array) -> Array:

@@ -98,19 +98,22 @@ def _platform(array: Array) -> str:
     return next(iter(array.devices())).platform
 
 
+def engine_for(job: Job, plan: Plan) -> XlaEngine:
+    """The engine for a job, its tables cut to the box."""
+    cut = [
+        tuple(
+            lax.dynamic_slice_in_dim(table, job.first[axis], plan.shape[axis], axis=2)
+            for axis, table in enumerate(tables)
+        )
+        for tables in job.tables[:-1]
+    ]
+    tables = Tables(*cut, refinement=job.tables.refinement)
+    return XlaEngine(job.voxels, tables, plan.shape, plan.nbins, plan.exact, plan.burst)
+
+
 def run(job: Job, plan: Plan) -> State:
     """The final state, without its field. To be traced, or called as :data:`compiled_run`."""
-    sliced = Tables(
-        *(
-            tuple(
-                lax.dynamic_slice_in_dim(table, job.first[axis], plan.shape[axis], axis=2)
-                for axis, table in enumerate(tables)
-            )
-            for tables in job.tables[:-1]
-        ),
-        job.tables.refinement,
-    )
-    engine = XlaEngine(job.voxels, sliced, plan.shape, plan.nbins, plan.exact, plan.burst)
+    engine = engine_for(job, plan)
     watch = partial(_report, job.listener) if plan.watched else None
     start = beginning(engine, len(job.parameters.iters), plan.most)
     return solve(engine, job.parameters, start, watch)._replace(field=None)
@@ -130,7 +133,7 @@ def estimate(
         return state if watch is None else jax.block_until_ready(state)
 
 
-def run_sharded(jobs: dict[int, Job], place: dict[int, jax.Device], plan: Plan) -> dict[int, State]:
+def run_sharded(jobs: dict[int, Job], place: dict[int, Any], plan: Plan) -> dict[int, State]:
     """Many jobs of one plan, each on the device where it is; the states are on the host.
 
     Every device does its own one after the other, as many as the device that has most: a device

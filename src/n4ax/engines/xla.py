@@ -138,7 +138,7 @@ class XlaEngine:
             self._counted = voxels.confidence > 0
             self._rows = (shape[0], -1)
         else:  # cheaper to tell
-            self._counted = jnp.arange(len(voxels.log)) < voxels.count
+            self._counted = jnp.arange(len(voxels.log)) < voxels.number
             self._rows = (ROWS, -1)
 
     def for_each_level(self, levels: int, body: Callable[[Any, S], S], state: S) -> S:
@@ -179,7 +179,7 @@ class XlaEngine:
     def expand(self, mesh: Mesh, lattice: Array) -> Array:
         """The field on the voxels of the list, float32."""
         dense = evaluate_spline(lattice, mesh.weights).reshape(-1)
-        return dense if self._voxels.index is None else _take(dense, self._voxels.index)
+        return dense if self._voxels.cell is None else _take(dense, self._voxels.cell)
 
     def extremes(self, field: Array) -> tuple[Array, Array]:
         """Range of the corrected log intensities, as ITK's scan finds it.
@@ -201,7 +201,10 @@ class XlaEngine:
         ``nbins`` is the place of what ITK drops from the histogram and maps to the last bin.
         """
         corrected = self._voxels.log - field
-        position = (corrected - lowest) / width
+        # XLA takes a quotient by one number for a product with its inverse. In double that rounds
+        # to the float32 quotient all the same; whether the brightest voxel counts hangs on it.
+        per_bin = 1.0 / width.astype(jnp.float64)
+        position = ((corrected - lowest).astype(jnp.float64) * per_bin).astype(jnp.float32)
         inside = (position >= 0) & (position <= self.nbins - 1) & self._counted
         return Binned(corrected, jnp.where(inside, position, jnp.float32(self.nbins)))
 
@@ -247,7 +250,7 @@ class XlaEngine:
             return itk_variation(before - field, self._counted, packed)
 
         variation = self._variation(field, before)
-        needed = always | may_decide(variation, threshold, self._voxels.count)
+        needed = always | may_decide(variation, threshold, self._voxels.number)
         return lax.cond(needed, measure, lambda: jnp.full((), jnp.inf, jnp.float64))
 
     def _variation(self, field: Array, before: Array) -> Array:
@@ -326,22 +329,29 @@ def count_in_order(position: Array, *, bins: int) -> Array:
 def count_by_chunks(position: Array, *, bins: int) -> Array:
     """Voxels per bin, rounded as ITK rounds them but added as integers: off the CPU.
 
-    An addition to ITK's float32 count rounds to the ulp of the count so far, which is estimated
-    here per chunk from the voxels in the chunks before. Integers may be added in any order.
+    An addition to ITK's float32 count rounds to the ulp of the count so far. The voxels are
+    counted twice: per chunk without rounding, which tells what the count is at each voxel, and
+    with it. Integers may be added in any order.
     """
     below, part = _split(position)
-    chunk = jnp.arange(len(below), dtype=jnp.int32) // CHUNK
-    chunks = -(-len(below) // CHUNK)
-    voxels = jnp.zeros((chunks, bins), jnp.int32).at[chunk, below].add(1)
-    before = (jnp.cumsum(voxels, axis=0) - voxels).astype(jnp.float32)
-    count = 0.5 * (before + jnp.pad(before, ((0, 0), (1, 0)))[:, :-1])
-    ulp = jnp.exp2(jnp.floor(jnp.log2(jnp.maximum(count, 1))) - 23.0)
+    at = jnp.arange(len(position), dtype=jnp.int32)
+    chunk, chunks = at // CHUNK, -(-len(position) // CHUNK)
 
-    def add(sums: Array, at: Array, value: Array) -> Array:
-        unit = ulp[chunk, at]
-        units = jnp.rint(value / unit).astype(jnp.float64) * unit
-        return sums.at[chunk, at].add(jnp.rint(units * FIXED_POINT).astype(jnp.int64))
+    def count(pairs: tuple[Array, Array]) -> Array:
+        sums = jnp.zeros((chunks, bins), jnp.int64)
+        for bin_, value in zip((below, below + 1), pairs, strict=True):
+            units = jnp.rint(value.astype(jnp.float64) * FIXED_POINT).astype(jnp.int64)
+            sums = sums.at[chunk, jnp.minimum(bin_, bins - 1)].add(units)
+        return sums.astype(jnp.float64) / FIXED_POINT
 
-    sums = add(jnp.zeros((chunks, bins), jnp.int64), below, 1 - part)
-    sums = add(sums, jnp.minimum(below + 1, bins - 1), part)
-    return sums.sum(axis=0).astype(jnp.float64) / FIXED_POINT
+    gained = count((1 - part, part))
+    before = jnp.cumsum(gained, axis=0) - gained
+    share = (at % CHUNK).astype(jnp.float32) / CHUNK
+
+    def rounded(value: Array, bin_: Array) -> Array:
+        where = chunk * bins + jnp.minimum(bin_, bins - 1)
+        first, gain = (_take(a.astype(jnp.float32).reshape(-1), where) for a in (before, gained))
+        ulp = jnp.exp2(jnp.floor(jnp.log2(jnp.maximum(first + share * gain, 1))) - 23)
+        return jnp.rint(value / ulp) * ulp
+
+    return count((rounded(1 - part, below), rounded(part, below + 1))).sum(axis=0)
