@@ -60,15 +60,12 @@ def n4_batch(
         A parameter is unknown.
     """
     settings = N4Settings(**parameters)
-    count = len(images)  # type: ignore[arg-type]
-    jobs = list(
-        zip(
-            list(images),
-            _each("masks", masks, count),
-            _each("weights", weights, count),
-            strict=True,
-        )
+    single: list[Any] = list(images)  # type: ignore[arg-type]
+    each_mask, each_weight = (
+        _each(name, values, len(single))
+        for name, values in (("masks", masks), ("weights", weights))
     )
+    jobs = list(zip(single, each_mask, each_weight, strict=True))
     machine = chosen_engine(engine, *(array for job in jobs for array in job))
     if machine == "xla" and jobs:
         corrected = _on_all_devices(jobs, spacing, settings)

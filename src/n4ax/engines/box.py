@@ -144,5 +144,4 @@ def _tiled(values: Array) -> Array:
 
 
 def _upper_triangle(dtype: Any) -> Array:
-    ones = np.arange(_TILE)
-    return jnp.asarray(ones[:, None] <= ones, dtype)
+    return jnp.triu(jnp.ones((_TILE, _TILE), dtype))

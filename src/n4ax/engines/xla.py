@@ -93,9 +93,9 @@ def _padded(matrix: npt.NDArray[Any], *shape: int) -> npt.NDArray[Any]:
 
 
 class Binned(NamedTuple):
-    """Corrected log intensity of each voxel, and its position in bins."""
+    """A field, and the position in bins of what it leaves of each voxel."""
 
-    corrected: Array
+    field: Array
     position: Array
 
 
@@ -206,7 +206,7 @@ class XlaEngine:
         per_bin = 1.0 / width.astype(jnp.float64)
         position = ((corrected - lowest).astype(jnp.float64) * per_bin).astype(jnp.float32)
         inside = (position >= 0) & (position <= self.nbins - 1) & self._counted
-        return Binned(corrected, jnp.where(inside, position, jnp.float32(self.nbins)))
+        return Binned(field, jnp.where(inside, position, jnp.float32(self.nbins)))
 
     def histogram(self, binned: Binned) -> Array:
         """Corrected log intensities per bin, each shared between the two nearest centres."""
@@ -225,9 +225,20 @@ class XlaEngine:
         def residual() -> Array:
             below, part = _split(binned.position)
             mapped = _take(levels, below) + _take(rise, below) * part
-            return (binned.corrected - mapped) * self._voxels.confidence
+            return (self._voxels.log - binned.field - mapped) * self._voxels.confidence
 
-        return self._contract(_kept_apart(residual, levels[0]), mesh.fit_weights)
+        return self._contract(self._once(residual, levels[0]), mesh.fit_weights)
+
+    def _once(self, compute: Callable[[], Array], number: Array) -> Array:
+        """What ``compute`` gives, not computed anew for every voxel of the box that uses it.
+
+        XLA drops its barriers on the CPU before it fuses. A branch that it cannot look through,
+        on some number that is never infinite, remains; elsewhere a branch would be dear.
+        """
+        if self._burst > 1:
+            return lax.optimization_barrier(compute())
+        nothing = jax.eval_shape(compute)
+        return lax.cond(number < jnp.inf, compute, lambda: jnp.zeros_like(nothing))
 
     def _contract(self, values: Array, weights: Sequence[Array]) -> Array:
         """Sums of the voxels of the list over the box, weighted along every axis, float64."""
@@ -285,15 +296,6 @@ def _split(position: Array) -> tuple[Array, Array]:
     """The bin at or below each position, and the part of a bin beyond it."""
     below = position.astype(jnp.int32)
     return below, position - below.astype(jnp.float32)
-
-
-def _kept_apart(compute: Callable[[], Array], number: Array) -> Array:
-    """What ``compute`` gives, not computed anew wherever it is used.
-
-    XLA drops its barriers on the CPU before it fuses; a branch it cannot look through, here on
-    some number that is never infinite, remains.
-    """
-    return lax.cond(number < jnp.inf, compute, lambda: jnp.zeros_like(jax.eval_shape(compute)))
 
 
 def _take(values: Array, index: Array) -> Array:

@@ -1,0 +1,424 @@
+"""The XLA engine as a part of JAX: programs, transformations, devices, other libraries."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import n4ax
+from n4ax import correction
+from n4ax.engines import programs
+from n4ax.engines.box import bounding_box
+from n4ax.engines.xla import count_by_chunks
+from n4ax.problem import pose
+from n4ax.settings import N4Settings
+
+Array = npt.NDArray[Any]
+HEAD = Path(n4ax.__file__).parent / "data" / "head.nii.gz"
+FEW: dict[str, Any] = {"iters": (3, 3), "engine": "xla", "return_bias": True}
+
+
+@pytest.fixture(scope="module")
+def head() -> Array:
+    return np.asarray(nib.load(HEAD).dataobj, np.float32)
+
+
+@pytest.fixture(scope="module")
+def small(head: Array) -> tuple[Array, Array]:
+    """Every third voxel of the head, and its mask: a third of the box, so it is packed."""
+    taken = np.ascontiguousarray(head[::3, ::3, ::3])
+    return taken, n4ax.otsu_mask(taken)
+
+
+def prepared(image: Array, mask: Array, **keywords: Any) -> tuple[programs.Job, programs.Plan]:
+    """The job and plan of a problem; double precision must be on."""
+    settings = N4Settings(**keywords)
+    problem = pose(jnp.asarray(image), jnp.asarray(mask), None, None, settings)
+    return programs.prepare(problem, settings, always=False)
+
+
+# ---- the same numbers ------------------------------------------------------------------------
+
+
+def test_both_engines_agree_over_ten_iterations(head: Array) -> None:
+    keywords: dict[str, Any] = {"iters": (10,), "conv_threshold": 0.0}
+    cpu, xla = (n4ax.fit(head, engine=engine, **keywords) for engine in ("cpu", "xla"))
+    assert np.abs(cpu.log_bias - xla.log_bias).max() <= 2e-6
+    np.testing.assert_allclose(xla.corrected, cpu.corrected, rtol=3e-6)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"iters": (4, 4), "over_relax": 1.6},
+        {"iters": (4, 0, 3), "spline_order": 2, "control_points": (4, 5, 3)},
+        {"iters": (3, 3), "shrink_factor": 2, "voxel_order": "F", "outside": "zero"},
+        {"iters": (3, 3), "spline_distance": 40.0, "spacing": (1.0, 2.0, 1.5)},
+        {"iters": (0, 4), "tiny": 30.0, "convergence": "exact", "outside": "keep"},
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_both_engines_agree_on_other_settings(
+    small: tuple[Array, Array], keywords: dict[str, Any], weighted: bool
+) -> None:
+    image, mask = small
+    weights = np.random.default_rng(0).random(image.shape) if weighted else None
+    cpu, xla = (
+        n4ax.fit(image, mask, weights=weights, engine=engine, **keywords)
+        for engine in ("cpu", "xla")
+    )
+    assert xla.iterations == cpu.iterations
+    assert xla.stopped == cpu.stopped
+    assert np.abs(cpu.log_bias - xla.log_bias).max() <= 5e-6
+    np.testing.assert_allclose(xla.corrected, cpu.corrected, rtol=1e-5)
+
+
+def test_two_and_four_axes(small: tuple[Array, Array]) -> None:
+    image, mask = small
+    series = np.stack([image, 1.1 * image, image + 5, image, 0.9 * image], axis=-1)
+    masks = np.repeat(mask[..., None], 5, axis=-1)
+    for volume, inside in ((image[:, 10], mask[:, 10]), (series, masks)):
+        cpu, xla = (n4ax.fit(volume, inside, iters=(3, 2), engine=e) for e in ("cpu", "xla"))
+        assert xla.corrected.shape == volume.shape
+        assert np.abs(cpu.log_bias - xla.log_bias).max() <= 5e-6
+
+
+def test_form_for_accelerators_gives_the_same_numbers(
+    small: tuple[Array, Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bursts that freeze, histograms of integers and barriers, as off the CPU."""
+    image, mask = small
+    keywords: dict[str, Any] = {"iters": (13, 7, 12), "conv_threshold": 0.0015}
+    cpu = n4ax.fit(image, mask, engine="cpu", **keywords)
+    monkeypatch.setattr(programs, "_platform", lambda array: "gpu")
+    monkeypatch.setattr("n4ax.engines.xla.count_in_order", count_by_chunks)
+    xla = n4ax.fit(image, mask, engine="xla", **keywords)
+    assert xla.iterations == cpu.iterations
+    assert np.abs(cpu.log_bias - xla.log_bias).max() <= 5e-6
+    # As many measures as iterations: what a burst does after a level's end leaves no trace.
+    assert [len(level) for level in xla.convergence] == xla.iterations
+    np.testing.assert_allclose(
+        np.concatenate(xla.convergence), np.concatenate(cpu.convergence), rtol=1e-3
+    )
+
+
+# ---- the same bits ---------------------------------------------------------------------------
+
+
+def test_same_bits_again_and_in_a_batch(small: tuple[Array, Array]) -> None:
+    image, mask = small
+    images = jnp.stack([jnp.asarray(image), jnp.asarray(1.5 * image + 3), jnp.asarray(image[::-1])])
+    masks = jnp.stack([jnp.asarray(mask), jnp.asarray(mask), jnp.asarray(mask[::-1])])
+
+    def correct(image: Any, mask: Any) -> Any:
+        return n4ax.n4(image, mask, **FEW)
+
+    alone = [correct(*pair) for pair in zip(images, masks, strict=True)]
+    again = [correct(*pair) for pair in zip(images, masks, strict=True)]
+    batch = jax.vmap(correct)(images, masks)
+    traced = [jax.jit(correct)(*pair) for pair in zip(images, masks, strict=True)]
+    traced_batch = jax.jit(jax.vmap(correct))(images, masks)
+    for k in range(3):
+        for part in range(2):
+            np.testing.assert_array_equal(again[k][part], alone[k][part])
+            np.testing.assert_array_equal(batch[part][k], alone[k][part])
+            np.testing.assert_array_equal(traced_batch[part][k], traced[k][part])
+            np.testing.assert_allclose(traced[k][part], alone[k][part], rtol=1e-5, atol=1e-6)
+
+
+FOUR_DEVICES = """
+import jax, jax.numpy as jnp, numpy as np, nibabel as nib, n4ax
+assert len(jax.devices()) == 4
+head = np.asarray(nib.load({head!r}).dataobj, np.float32)[::3, ::3, ::3]
+images = np.stack([np.roll(head, 2 * k, 1) * (1 + 0.1 * k) + k for k in range(6)])
+keywords = dict(iters=(3, 3), engine="xla")
+alone = [n4ax.n4(image, **keywords) for image in images]
+for given in (images, jnp.asarray(images), list(images)):
+    batch = n4ax.n4_batch(given, **keywords)
+    assert type(batch) is type(given), type(batch)
+    assert all(np.array_equal(a, b) for a, b in zip(alone, batch, strict=True))
+print("done")
+"""
+
+
+def test_batch_over_four_devices_has_the_bits_of_each_image_alone() -> None:
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run(
+        [sys.executable, "-c", FOUR_DEVICES.format(head=str(HEAD))],
+        capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.stdout.strip() == "done", done.stderr
+
+
+def test_batch_on_the_cpu_engine_and_of_unequal_images(small: tuple[Array, Array]) -> None:
+    image, mask = small
+    stacked = n4ax.n4_batch(np.stack([image, 2 * image]), np.stack([mask, mask]), iters=(2,))
+    assert stacked.shape == (2, *image.shape)
+    np.testing.assert_array_equal(stacked[0], n4ax.n4(image, mask, iters=(2,)))
+    both = n4ax.n4_batch([image, image[4:]], "all", engine="xla", iters=(2,))
+    assert [part.shape for part in both] == [image.shape, image[4:].shape]
+    assert n4ax.n4_batch([]) == []
+    with pytest.raises(ValueError, match="masks has 1 entries and images has 2"):
+        n4ax.n4_batch([image, image], [mask])
+    with pytest.raises(TypeError, match="unknown"):
+        n4ax.n4_batch([image], unknown=3)
+
+
+# ---- one program -----------------------------------------------------------------------------
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """What XLA compiles in the meantime."""
+    seen: list[str] = []
+
+    def listen(event: str, duration: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_second_subject_and_other_parameters_compile_nothing(head: Array) -> None:
+    protocol: dict[str, Any] = {"engine": "xla", "iters": (2, 2)}
+    with compilations() as first:
+        n4ax.fit(head, **protocol)
+    assert first  # the counter counts
+    # Another head: elsewhere in the image, of another size and other intensities.
+    other = np.roll(np.where(head > 60, 1.3 * head + 7, head), 3, axis=(0, 1, 2))
+    other[-5:] = 0
+    with compilations() as second:
+        n4ax.fit(other, **protocol)
+        n4ax.fit(
+            head, engine="xla", iters=(3, 1), conv_threshold=1e-5, over_relax=1.5, fwhm=0.2,
+            wiener=0.02, tiny=1.0,
+        )  # fmt: skip
+    assert second == []
+
+
+def test_box_has_one_of_few_sizes_and_holds_the_mask() -> None:
+    random = np.random.default_rng(0)
+    sizes = set()
+    shape = (60, 58, 47)
+    for _ in range(200):
+        included = np.zeros(shape, bool)
+        low = random.integers(0, 10, 3)
+        high = np.minimum(low + random.integers(10, 50, 3), shape)
+        inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        included[inside] = random.random(included[inside].shape) < 0.4
+        included[tuple(low)] = included[tuple(high - 1)] = True
+        box = bounding_box(jnp.asarray(included))
+        cut = tuple(slice(a, a + n) for a, n in zip(box.first, box.shape, strict=True))
+        assert included[cut].shape == box.shape
+        assert included[cut].sum() == included.sum()
+        if box.room is not None:
+            assert included.sum() < box.room <= np.prod(box.shape) / 2
+        sizes |= {n for n, whole in zip(box.shape, shape, strict=True) if n < whole}
+    assert sizes <= {16, 24, 32, 40, 48, 56}
+
+
+@pytest.mark.parametrize("fill", ["packed", "dense"])
+def test_memory_is_at_most_eight_volumes(head: Array, fill: str) -> None:
+    mask = n4ax.otsu_mask(head) if fill == "packed" else np.ones(head.shape, np.uint8)
+    with jax.enable_x64(True):
+        job, plan = prepared(head, mask)
+        assert (job.voxels.rank is None) == (fill == "dense")
+        stats = programs.compiled_run.lower(job, plan).compile().memory_analysis()
+    inside = np.argwhere(mask)
+    cropped = 4 * np.prod(np.ptp(inside, axis=0) + 1)
+    used = stats.argument_size_in_bytes + stats.temp_size_in_bytes + stats.output_size_in_bytes
+    assert used <= 8 * cropped
+
+
+def test_program_for_gpus_multiplies_in_full_and_adds_integers_only(
+    small: tuple[Array, Array],
+) -> None:
+    with jax.enable_x64(True):
+        job, plan = prepared(*small)
+        program = programs.compiled_run.trace(job, plan._replace(burst=programs.BURST))
+        text = program.lower(lowering_platforms=("cuda",)).as_text()
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+    sums = [
+        block for block in text.split('"stablehlo.scatter"')[1:]
+        if "stablehlo.add" in block.split("})")[0]
+    ]  # fmt: skip
+    assert sums
+    assert all("xi64>" in block.split("}) : ")[1].splitlines()[0] for block in sums)
+
+
+# ---- arrays and devices ----------------------------------------------------------------------
+
+
+def test_jax_arrays_come_back_as_jax_arrays_on_their_device(small: tuple[Array, Array]) -> None:
+    image, mask = (jnp.asarray(array) for array in small)
+    corrected, log_bias = n4ax.n4(image, mask, **FEW)
+    for array in (corrected, log_bias):
+        assert isinstance(array, jax.Array)
+        assert array.dtype == jnp.float32
+        assert array.devices() == image.devices()
+    assert isinstance(n4ax.fit(image, mask, iters=(1,), engine="xla").log_bias, jax.Array)
+    assert isinstance(n4ax.otsu_mask(image), jax.Array)
+    np.testing.assert_array_equal(n4ax.otsu_mask(image), n4ax.otsu_mask(small[0]))
+    assert not jax.config.jax_enable_x64  # the caller's setting
+
+
+def test_double_images_are_divided_in_double(small: tuple[Array, Array]) -> None:
+    wide = small[0].astype(np.float64) + 1e-9
+    corrected, log_bias = n4ax.n4(wide, small[1], **FEW)
+    assert corrected.dtype == np.float64
+    np.testing.assert_allclose(corrected, wide / np.exp(log_bias.astype(np.float64)), rtol=3e-7)
+
+
+def test_inside_jit_without_a_mask_and_with_traced_weights(small: tuple[Array, Array]) -> None:
+    image = jnp.asarray(small[0])
+    weights = jnp.asarray(np.random.default_rng(0).random(image.shape), jnp.float32)
+    inside = jax.jit(lambda image, weights: n4ax.n4(image, weights=weights, **FEW))
+    np.testing.assert_allclose(
+        inside(image, weights)[1], n4ax.n4(image, weights=weights, **FEW)[1], atol=1e-6
+    )
+    fixed = jax.jit(lambda weights: n4ax.n4(small[0], small[1], weights=weights, iters=(2,)))
+    assert fixed(weights).shape == image.shape
+
+
+def test_what_cannot_be_traced_says_so(small: tuple[Array, Array]) -> None:
+    image = jnp.asarray(small[0])
+    with pytest.raises(ValueError, match=r"inside jax\.jit call n4ax\.n4"):
+        jax.jit(n4ax.fit)(image)
+    with pytest.raises(ValueError, match='engine is "cpu", which cannot be part of a JAX program'):
+        jax.jit(lambda image: n4ax.n4(image, engine="cpu"))(image)
+
+
+def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.ones(3)
+    assert correction.chosen_engine(None, image) == "cpu"
+    assert correction.chosen_engine(None, jnp.asarray(image)) == "cpu"
+    monkeypatch.setattr(correction, "on_accelerator", lambda array: array is image)
+    assert correction.chosen_engine(None, image) == "xla"
+    assert correction.chosen_engine("cpu", image) == "cpu"
+    monkeypatch.undo()
+    monkeypatch.setattr(correction, "entry_points", lambda group: [group])
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    correction._accelerator_found.cache_clear()
+    try:
+        assert correction.chosen_engine(None, image) == "xla"
+    finally:
+        correction._accelerator_found.cache_clear()
+
+
+def test_tensors_of_torch_come_back_as_tensors(small: tuple[Array, Array]) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    image, mask = (torch.from_numpy(array) for array in small)
+    for engine in ("cpu", "xla"):
+        corrected, log_bias = n4ax.n4(image, mask, **FEW | {"engine": engine})
+        assert isinstance(corrected, torch.Tensor)
+        assert isinstance(log_bias, torch.Tensor)
+        expected = n4ax.n4(*small, **FEW | {"engine": engine})
+        np.testing.assert_array_equal(corrected.numpy(), expected[0])
+
+
+class Tensor:
+    """An array of a library that offers DLPack and nothing else."""
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        return self.values.__dlpack__(**keywords)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.values.__dlpack_device__()
+
+
+def from_dlpack(array: Any) -> Tensor:
+    return Tensor(np.from_dlpack(array))
+
+
+@pytest.mark.parametrize("engine", ["cpu", "xla"])
+def test_arrays_of_other_libraries_go_through_dlpack(
+    small: tuple[Array, Array], engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, Tensor.__module__.partition(".")[0], sys.modules[__name__])
+    image, mask = (Tensor(array) for array in small)
+    corrected = n4ax.n4(image, mask, iters=(2,), engine=engine)
+    assert isinstance(corrected, Tensor)
+    np.testing.assert_array_equal(corrected.values, n4ax.n4(*small, iters=(2,), engine=engine))
+
+
+# ---- progress, and what is kept on disk ------------------------------------------------------
+
+
+def test_progress_is_told_in_order_and_its_error_is_raised(small: tuple[Array, Array]) -> None:
+    news: list[tuple[int, int, int, float]] = []
+    result = n4ax.fit(
+        *small, iters=(3, 2), conv_threshold=0.0, engine="xla",
+        progress=lambda *one: news.append(one),
+    )  # fmt: skip
+    assert [one[:3] for one in news] == [(0, 1, 3), (0, 2, 3), (0, 3, 3), (1, 1, 2), (1, 2, 2)]
+    assert [one[3] for one in news] == [m for level in result.convergence for m in level]
+
+    def fail(*_: Any) -> None:
+        raise KeyError("of the caller")
+
+    with pytest.raises(KeyError, match="of the caller"):
+        n4ax.fit(*small, iters=(3, 2), engine="xla", progress=fail)
+
+
+@pytest.mark.parametrize(
+    ("variables", "kept"),
+    [
+        ({"XDG_CACHE_HOME": "{folder}"}, "n4ax/xla"),
+        ({"N4AX_CACHE_DIR": "{folder}/mine"}, "mine"),
+        ({"XDG_CACHE_HOME": "{folder}", "N4AX_CACHE_DIR": ""}, None),
+        ({"XDG_CACHE_HOME": "{folder}", "JAX_COMPILATION_CACHE_DIR": "{folder}/own"}, "own"),
+    ],
+)
+def test_compiled_programs_are_kept_where_asked(
+    tmp_path: Path, variables: dict[str, str], kept: str | None
+) -> None:
+    folder = str(tmp_path)
+    environment = {k: v for k, v in os.environ.items() if "CACHE" not in k} | {
+        name: value.format(folder=folder) for name, value in variables.items()
+    }
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    program = (
+        "import numpy, n4ax; image = numpy.random.default_rng(0).random((9, 9)) + 1;"
+        "n4ax.n4(image, 'all', iters=(1,), engine='xla')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    files = [
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    ]
+    if kept is None:
+        assert files == []
+    else:
+        assert files
+        assert all(name.startswith(kept) for name in files)
+
+
+def test_xla_engine_needs_neither_numba_nor_scipy() -> None:
+    program = (
+        "import sys\n"
+        "for name in ('numba', 'scipy', 'nibabel', 'matplotlib'): sys.modules[name] = None\n"
+        "import numpy, jax.numpy, n4ax\n"
+        "image = jax.numpy.asarray(numpy.random.default_rng(0).random((9, 9)) + 1)\n"
+        "result = n4ax.fit(image, 'all', iters=(1,), engine='xla')\n"
+        "print(result.log_bias.shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "(9, 9)", done.stderr
