@@ -1,8 +1,11 @@
 """Shared by all tests: where the data lies, and SimpleITK as the oracle."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["N4AX_CACHE_DIR"] = ""  # tests leave nothing in the user's folders
 
 ROOT = Path(__file__).parents[1]
 

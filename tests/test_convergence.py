@@ -1,10 +1,13 @@
 """The stopping measure: ITK's float32 recurrence, replayed in blocks."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from n4ax.convergence import may_decide
+from n4ax.engines import xla_recurrence
 from n4ax.engines.recurrence import exact_variation, itk_variation
 
 
@@ -60,3 +63,31 @@ def test_the_measure_is_needed_only_near_the_threshold(
     variation: float, threshold: float, decides: bool
 ) -> None:
     assert bool(may_decide(np.float64(variation), threshold, voxels=100_000)) is decides
+
+
+@pytest.mark.parametrize("spread", [1e-8, 1e-5, 1e-3, 3e-2])
+@pytest.mark.parametrize("fill", [1.0, 0.6])
+@pytest.mark.parametrize("block", [1 << 12, 1 << 18])
+def test_replay_in_parallel_gives_the_bits_of_the_recurrence(
+    spread: float, fill: float, block: int
+) -> None:
+    random = np.random.default_rng(11)
+    drift = np.linspace(-1, 1, 90_000) * spread
+    step = (0.3 * spread + drift + random.normal(0, spread, 90_000)).astype(np.float32)
+    counted = random.random(90_000) < fill
+    with jax.enable_x64(True):
+        ratios = np.asarray(xla_recurrence.ratios(jnp.asarray(step)))
+        expected = one_by_one(ratios[counted])
+        arrays = jnp.asarray(step), jnp.asarray(counted)
+        assert float(xla_recurrence.itk_variation(*arrays, False, block)) == expected
+        if fill == 1.0:  # a list with nothing but padding after its end
+            longer = jnp.pad(arrays[0], (0, 999)), jnp.arange(90_999) < 90_000
+            assert float(xla_recurrence.itk_variation(*longer, True, block)) == expected
+
+
+def test_ratios_of_xla_are_rounded_once_but_for_few() -> None:
+    step = np.random.default_rng(0).normal(0, 1e-3, 50_000).astype(np.float32)
+    exact = np.exp(step.astype(np.float64)).astype(np.float32)
+    found = np.asarray(xla_recurrence.ratios(jnp.asarray(step)))
+    assert np.mean(found != exact) < 0.01
+    np.testing.assert_allclose(found, exact, rtol=1.3e-7)

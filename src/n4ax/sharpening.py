@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from n4ax.arrays import float32_product
+
 
 def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:
     """Distance of neighbouring bin centres, in log intensity, float32: the ends are centres.
@@ -65,7 +67,7 @@ def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wi
     filtered = (xp.conj(blur) / (xp.conj(blur) * blur + wiener)).real
     true_counts = xp.maximum(xp.fft.irfft(xp.fft.rfft(counts) * filtered, size), 0.0)
 
-    centres = lowest + (xp.arange(size, dtype=xp.float32) - np.float32(pad)) * width
+    centres = lowest + float32_product(np.arange(-pad, size - pad, dtype=np.float32), width)
     weighted = xp.fft.irfft(xp.fft.rfft(centres.astype(xp.float64) * true_counts) * blur, size)
     total = xp.fft.irfft(xp.fft.rfft(true_counts) * blur, size)
     reached = total != 0

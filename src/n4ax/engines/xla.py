@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from jax import Array, lax
 
+from n4ax.arrays import float32_product
 from n4ax.bspline import AxisBasis, itk_refinement_matrix
 from n4ax.convergence import may_decide
 from n4ax.engines.box import Voxels
@@ -29,6 +30,9 @@ FULL = lax.Precision.HIGHEST
 
 SAMPLED, SAMPLE = 512, 256
 """The change of the field is judged from the first 256 voxels of each 512th of the list."""
+
+REPLAYED, REPLAYED_IN_BURSTS = 1 << 12, 1 << 18
+"""Voxels at once of the stopping measure, on the CPU and off it, where a step costs more."""
 
 RISING = 1 << 12
 """Voxels over which a rising start of the image is followed."""
@@ -224,7 +228,7 @@ class XlaEngine:
 
         def residual() -> Array:
             below, part = _split(binned.position)
-            mapped = _take(levels, below) + _take(rise, below) * part
+            mapped = _take(levels, below) + float32_product(_take(rise, below), part)
             return (self._voxels.log - binned.field - mapped) * self._voxels.confidence
 
         return self._contract(self._once(residual, levels[0]), mesh.fit_weights)
@@ -258,7 +262,8 @@ class XlaEngine:
             if self._exact:
                 return exact_variation(before - field, self._counted)
             packed = self._voxels.rank is not None
-            return itk_variation(before - field, self._counted, packed)
+            block = REPLAYED if self._burst == 1 else REPLAYED_IN_BURSTS
+            return itk_variation(before - field, self._counted, packed, block)
 
         variation = self._variation(field, before)
         needed = always | may_decide(variation, threshold, self._voxels.number)
