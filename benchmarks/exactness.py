@@ -62,6 +62,7 @@ def compare(name: str, case: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     result = n4ax.fit(image, mask, spacing=spacing, voxel_order="F", **keywords(case))
     seconds = time.perf_counter() - start
+    by_xla = n4ax.fit(image, mask, spacing=spacing, voxel_order="F", engine="xla", **keywords(case))
     at, inside = tuple(answer["index"].T), answer["in_mask"]
     expected = answer["log_bias"]
     measures = np.concatenate(result.convergence)
@@ -71,10 +72,11 @@ def compare(name: str, case: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": name,
         "voxels": case["masked_voxels"],
-        "iterations": (result.iterations, case["iterations"]),
+        "iterations": (result.iterations, by_xla.iterations, case["iterations"]),
         "measure_first": float(error[:10].max()),
         "measure_all": float(error.max()),
         "ours": differences(result.log_bias[at], expected, inside),
+        "xla": differences(by_xla.log_bias[at], expected, inside),
         "old": old_differences(image, mask, case, at, expected, inside),
         "threads": case.get("thread_spread"),
         "seconds": (seconds, case["seconds"]),
@@ -157,18 +159,20 @@ def page(rows: list[dict[str, Any]]) -> str:
         "where it does not have the parameters.",
         "- *measure*: largest relative difference of the convergence measure, over the first 10 "
         "iterations / over all.",
+        "- *by XLA*: the XLA engine, on the CPU.",
         "An empty place: not measured.",
         "",
-        "| case | voxels in mask | iterations per level, ours = ITK | measure | n4ax | "
+        "| case | voxels in mask | iterations per level, ours = ITK | measure | n4ax | by XLA | "
         "ITK to itself | ITK, 1 thread | n4ax 0.1.1 |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        ours, theirs = row["iterations"]
-        same = "yes" if ours == theirs else f"**no**, ITK {theirs}"
+        ours, by_xla, theirs = row["iterations"]
+        same = "yes" if ours == by_xla == theirs else f"**no**, XLA {by_xla}, ITK {theirs}"
         lines.append(
             f"| {row['name'].removeprefix('sitk_')} | {row['voxels']:,} | {ours} {same} | "
             f"{row['measure_first']:.0e} / {row['measure_all']:.0e} | {pair(row['ours'])} | "
+            f"{pair(row['xla'])} | "
             f"{pair(row['noise'])} | {pair(row['threads'])} | {pair(row['old']) or '–'} |"
         )
     return "\n".join(lines) + "\n"

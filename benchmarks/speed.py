@@ -3,8 +3,9 @@
 Usage: python -m benchmarks.speed [--rounds N]
 
 On ``t1w_head_memprage_3t_fnndsc_adi`` at full resolution with its Otsu mask, two threads each:
-time per iteration of SimpleITK, n4ax 0.1.1 and ours, the exact default call of ours against the
-default call of 0.1.1, the start of the command line, and the peak memory of a solve. The peers
+time per iteration of SimpleITK, n4ax 0.1.1 and both engines of ours, the exact default call of
+ours against the default call of 0.1.1, the start of the command line, the peak memory of a solve,
+and how long XLA compiles. The peers
 take turns, round by round, so that a drifting machine weighs on all alike.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from tests import itk
@@ -86,6 +88,13 @@ def runners(
         n4ax.n4(image, mask, num_threads=THREADS, **keywords)
         return time.perf_counter() - start
 
+    on_device, inside = jnp.asarray(image), jnp.asarray(mask)
+
+    def ours_xla(**keywords: Any) -> float:
+        start = time.perf_counter()
+        n4ax.n4(on_device, inside, engine="xla", **keywords).block_until_ready()
+        return time.perf_counter() - start
+
     def simpleitk(*iterations: int) -> float:
         start = time.perf_counter()
         itk.correct(image, mask, iters=iterations, conv_threshold=0.0, threads=THREADS)
@@ -103,8 +112,13 @@ def runners(
         "n4ax, an iteration": lambda: (
             (ours(iters=MANY, conv_threshold=0.0) - ours(iters=FEW, conv_threshold=0.0)) / count
         ),
+        "n4ax by XLA, an iteration": lambda: (
+            (ours_xla(iters=MANY, conv_threshold=0.0) - ours_xla(iters=FEW, conv_threshold=0.0))
+            / count
+        ),
         "n4ax 0.1.1, its default call": lambda: old.seconds(),
         "n4ax, its default call": lambda: ours(),
+        "n4ax by XLA, its default call": lambda: ours_xla(),
     }
 
 
@@ -156,6 +170,32 @@ print(resident("VmHWM") - held, image.nbytes)
     return peak / 1e6, size / 1e6
 
 
+def compilation() -> tuple[float, float]:
+    """Seconds of tracing and compiling a first call of the XLA engine, and of its second call."""
+    program = f"""
+import os; os.environ["N4AX_CACHE_DIR"] = ""
+import time
+import jax, jax.numpy as jnp, numpy as np
+import n4ax
+from benchmarks.peers import volume
+
+image, _ = volume({HEAD!r})
+image = jnp.asarray(np.ascontiguousarray(image.T))
+mask = n4ax.otsu_mask(image)
+seconds = []
+for _ in range(2):
+    start = time.perf_counter()
+    n4ax.n4(image, mask, iters=(1, 1, 1, 1), conv_threshold=0, engine="xla").block_until_ready()
+    seconds.append(time.perf_counter() - start)
+print(*seconds)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    first, second = (float(word) for word in done.stdout.split())
+    return first, second
+
+
 def page(
     times: dict[str, list[float]],
     starts: list[float],
@@ -165,6 +205,7 @@ def page(
 ) -> str:
     ours, ours_default = times["n4ax, an iteration"], times["n4ax, its default call"]
     peak, size = solve_memory()
+    compiled = [compilation() for _ in range(3)]
     shape = " x ".join(str(n) for n in image.shape)
     lines = [
         "# Speed",
@@ -193,6 +234,9 @@ def page(
         f"writing: {median(starts):.2f} s (median of {len(starts)}).",
         f"- Peak memory of a solve beyond the input: {peak:.0f} MB, {peak / size:.2f} times the "
         f"float32 volume of {size:.0f} MB, the result included.",
+        f"- XLA: the first call of a process with nothing kept on disk takes "
+        f"{median(first - second for first, second in compiled):.1f} s longer than the second "
+        "(median of 3; tracing and compiling all programs).",
     ]
     return "\n".join(lines) + "\n"
 

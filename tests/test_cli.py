@@ -313,7 +313,7 @@ def test_full_and_read_only_disks_leave_nothing(
         (["--threads", "0"], "--threads"),
         (["--preset", "fsl"], "--preset"),
         (["--mesh", "1", "--spline-distance", "100"], "give one of them"),
-        (["--engine", "xla"], "not in this version"),
+        (["--engine", "gpu"], "'gpu' is not one of 'cpu', 'xla'"),
         (["--unknown"], "--unknown"),
         (["--mask", "nothing.nii"], "nothing.nii"),
     ],
@@ -385,3 +385,24 @@ def test_help_loads_nothing_heavy_and_fits_80_columns() -> None:
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert n4ax.__version__ in capsys.readouterr().out
+
+
+def test_both_engines_write_the_same_image(scan: Path, tmp_path: Path) -> None:
+    written = []
+    for engine in ("cpu", "xla"):
+        output = tmp_path / f"{engine}.nii"
+        assert run("correct", scan, "-o", output, "--engine", engine, "--iterations", "4x3") == 0
+        written.append(np.asarray(nib.load(output).dataobj))
+    np.testing.assert_allclose(written[1], written[0], rtol=1e-5)
+
+
+def test_an_error_of_jax_is_one_line(
+    scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jax
+
+    def fail(*_: object, **__: object) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr("n4ax.correction.fit_with", fail)
+    assert "out of memory; try --engine cpu" in refused(capsys, "correct", scan)

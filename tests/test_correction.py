@@ -276,7 +276,6 @@ def test_zeros_and_negatives_in_the_mask_are_taken_as_itk_does(
     ("keywords", "words"),
     [
         ({"engine": "gpu"}, 'engine is \'gpu\'; expected None, "cpu" or "xla"'),
-        ({"engine": "xla"}, "not in this version"),
         ({"num_threads": 0}, "num_threads is 0"),
         ({"mask": "brain"}, "mask is 'brain'"),
         ({"iters": ()}, "iters is empty"),

@@ -13,13 +13,15 @@ import n4ax
 
 SOURCE = Path(n4ax.__file__).parent
 LAYERS = (
-    ("settings", "atomic", "compiled"),
+    ("settings", "arrays", "atomic", "compiled"),
     ("bspline", "otsu", "convergence"),
     ("grid", "sharpening"),
-    ("problem",),
-    ("engines", "solver"),
+    ("problem", "solver"),
+    ("engines",),
     ("field",),
+    ("tracing",),
     ("correction",),
+    ("batch",),
     ("nifti", "figure"),
     ("cli",),
     ("__main__", "__init__"),
@@ -98,7 +100,9 @@ def test_every_parameter_is_documented(name: str) -> None:
         document = (n4ax.n4.__doc__ or "") + document
     for parameter in inspect.signature(getattr(n4ax, name)).parameters:
         # A line of its own, alone or with its fellows: "control_points, mesh : int, optional".
-        assert re.search(rf"^ *(\w+, )*{parameter}\b(, \w+)*( :.*)?$", document, re.M), parameter
+        assert re.search(rf"^ *(\*\*)?(\w+, )*{parameter}\b(, \w+)*( :.*)?$", document, re.M), (
+            parameter
+        )
 
 
 def test_type_information_and_the_head_are_packaged() -> None:

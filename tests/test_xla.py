@@ -1,5 +1,6 @@
 """The XLA engine as a part of JAX: programs, transformations, devices, other libraries."""
 
+import json
 import os
 import subprocess
 import sys
@@ -312,7 +313,7 @@ def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyP
     assert correction.chosen_engine(None, image) == "xla"
     assert correction.chosen_engine("cpu", image) == "cpu"
     monkeypatch.undo()
-    monkeypatch.setattr(correction, "entry_points", lambda group: [group])
+    monkeypatch.setattr(correction, "find_spec", lambda name: name)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     correction._accelerator_found.cache_clear()
     try:
@@ -422,3 +423,17 @@ def test_xla_engine_needs_neither_numba_nor_scipy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.strip() == "(9, 9)", done.stderr
+
+
+def test_script_for_gpus_runs_and_finds_simpleitks_field(tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+    target = tmp_path / "report.json"
+    done = subprocess.run(
+        [sys.executable, str(script), "--small", "--repeats", "1", "--batch", "2",
+         "--json", str(target)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "| phantom, small | 28,680 |" in done.stdout
+    (row,) = json.loads(target.read_text())["rows"]
+    assert set(row["exactness"]) == {"ten", "default"}

@@ -74,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{place}{error.strerror or error}")
     except MemoryError:
         return _fail("not enough memory; try --shrink 2")
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("jax"):
+            raise
+        return _fail(f"JAX: {error}; try --engine cpu")
     finally:
         logging.disable(disabled)
         signal.signal(signal.SIGTERM, terminate)
@@ -270,7 +274,9 @@ class _Outputs(NamedTuple):
 )
 @_THREADS
 @click.option(
-    "--engine", type=click.Choice(("cpu", "xla")), help="Where to compute.  [default: cpu]"
+    "--engine",
+    type=click.Choice(("cpu", "xla")),
+    help="Compiled for the CPU, or JAX.  [default: xla where JAX has a GPU, else cpu]",
 )
 @_QUIET
 @_SETTINGS

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -145,10 +145,11 @@ def n4(
         Which axis ITK would walk fastest: the last (``SimpleITK.GetImageFromArray``), or the
         first (arrays read from NIfTI files by nibabel). Never guessed from the memory layout.
     engine : "cpu", "xla" or None
-        ``None`` takes the compiled CPU engine, the only one in this version.
+        The compiled CPU engine, or XLA on any device of JAX's. ``None`` takes XLA where an array
+        is on an accelerator, or JAX has a GPU, and the CPU engine otherwise.
     num_threads : int, optional
-        By default the processors that the process may use, at most 16. The result does not
-        depend on it.
+        Of the CPU engine; by default the processors that the process may use, at most 16. The
+        result does not depend on it.
     progress : callable, optional
         Called after every iteration with level (from 0), iteration (from 1), iterations of
         that level at most, and convergence measure.
@@ -159,7 +160,8 @@ def n4(
     -------
     corrected : array
         ``image / exp(log_bias)``, of the image's shape; float64 for a float64 image and
-        float32 otherwise. A JAX array for a JAX array, NumPy for everything else.
+        float32 otherwise. Of the image's library and on its device: JAX arrays for JAX arrays,
+        and through DLPack torch and CuPy tensors for such; NumPy for everything else.
     log_bias : array
         Only with ``return_bias``; float32, of the image's shape.
 
@@ -171,7 +173,12 @@ def n4(
     Notes
     -----
     Time grows with the voxels in the mask and the iterations, memory is under three times the
-    float32 volume. Nothing is rescaled: the field's level is that of ITK's.
+    float32 volume (eight times the masked part of it by XLA). Nothing is rescaled: the field's
+    level is that of ITK's.
+
+    Image, mask and weights may be traced by JAX: inside ``jax.jit`` and under ``jax.vmap``. Inside
+    ``jit`` nothing about their values is checked, and the whole volume is worked on rather than
+    the part in the mask. There is no derivative to the field.
 
     References
     ----------
@@ -385,7 +392,7 @@ def chosen_engine(engine: Engine | None, *arrays: Any) -> Engine:
 @cache
 def _accelerator_found() -> bool:
     """Whether JAX has a GPU here. JAX is only asked, which takes a while, if it has a plugin."""
-    if not any(entry_points(group="jax_plugins")):
+    if find_spec("jax_plugins") is None:
         return False
     import jax
 
