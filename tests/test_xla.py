@@ -279,6 +279,17 @@ def test_jax_arrays_come_back_as_jax_arrays_on_their_device(small: tuple[Array, 
     assert not jax.config.jax_enable_x64  # the caller's setting
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_input_is_left_as_it_was(small: tuple[Array, Array], dtype: Any) -> None:
+    image, mask = small[0].astype(dtype), small[1].copy()
+    copies = image.copy(), mask.copy()
+    for outside in ("divide", "keep", "zero"):
+        corrected = n4ax.n4(image, mask, engine="xla", iters=(2,), outside=outside)
+        assert not np.shares_memory(corrected, image)
+    np.testing.assert_array_equal(image, copies[0])
+    np.testing.assert_array_equal(mask, copies[1])
+
+
 def test_double_images_are_divided_in_double(small: tuple[Array, Array]) -> None:
     wide = small[0].astype(np.float64) + 1e-9
     corrected, log_bias = n4ax.n4(wide, small[1], **FEW)

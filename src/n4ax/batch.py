@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.arrays import is_jax, returned
-from n4ax.correction import chosen_engine, engine_array, field_of, fit_with
+from n4ax.correction import chosen_engine, engine_array, fit_with
+from n4ax.field import solved_field
 from n4ax.problem import pose
 from n4ax.settings import Engine, N4Settings
-from n4ax.solver import solution_of
 
 
 def n4_batch(
@@ -134,6 +134,5 @@ def _on_all_devices(
 
 
 def _corrected(volume: Any, problem: Any, state: Any, *, settings: N4Settings) -> Any:
-    field = field_of(volume.shape, None, problem, solution_of(state, settings), settings)
-    inside = problem.mask.T if settings.voxel_order == "F" else problem.mask
-    return field.applied(volume, inside.reshape(volume.shape), settings.outside)
+    field = solved_field(problem, state.lattice, settings, volume.shape)
+    return field.applied(volume, field.inside(problem), settings.outside)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.arrays import is_jax, is_traced, on_accelerator, returned, taken
-from n4ax.field import BiasField
+from n4ax.field import BiasField, solved_field
 from n4ax.problem import Problem, pose
 from n4ax.settings import (
     Convergence,
@@ -22,7 +22,7 @@ from n4ax.settings import (
     PerAxis,
     VoxelOrder,
 )
-from n4ax.solver import Parameters, Solution, State, Stop, beginning, solution_of, solve
+from n4ax.solver import Parameters, State, Stop, beginning, solution_of, solve
 
 Progress = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
@@ -355,13 +355,13 @@ def fit_with(
         problem = pose(volume, inside, confidence, spacing, settings)
         state = _solved(machine, problem, settings, num_threads, progress, trace)
         solution = solution_of(state, settings)
-        field = field_of(volume.shape, affine, problem, solution, settings)
+        field = solved_field(problem, solution.lattice, settings, volume.shape, affine)
         corrected = field.applied(
             volume,
-            _turned(problem.mask, settings).reshape(volume.shape),
+            field.inside(problem),
             settings.outside,
             num_threads=num_threads,
-            give_up=not is_jax(image),
+            give_up=not is_jax(taken(image)),
         )
     return N4Result(
         corrected=returned(image, corrected),
@@ -444,27 +444,3 @@ def _solved(
         start = beginning(engine, len(settings.iters), max(settings.iters))
         parameters = Parameters.of(settings, always=trace or progress is not None)
         return solve(engine, parameters, start, progress)
-
-
-def field_of(
-    shape: tuple[int, ...],
-    affine: npt.ArrayLike | None,
-    problem: Problem,
-    solution: Solution,
-    settings: N4Settings,
-) -> BiasField:
-    """The solution in the axis order of the array that was given."""
-    reverse = settings.voxel_order == "F"
-    return BiasField(
-        control_points=_turned(solution.lattice, settings),
-        order=settings.spline_order,
-        shape=shape,
-        axes=problem.axes[::-1] if reverse else problem.axes,
-        voxel_order=settings.voxel_order,
-        affine=None if affine is None else np.asarray(affine, np.float64),
-    )
-
-
-def _turned(array: Any, settings: N4Settings) -> Any:
-    """Between the solver's axis order and that of the array that was given."""
-    return array.T if settings.voxel_order == "F" else array

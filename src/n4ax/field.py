@@ -15,7 +15,8 @@ from n4ax.arrays import is_jax, returned, taken
 from n4ax.atomic import replaced
 from n4ax.bspline import AxisBasis
 from n4ax.grid import Axis
-from n4ax.settings import Engine, Outside, VoxelOrder
+from n4ax.problem import Problem
+from n4ax.settings import Engine, N4Settings, Outside, VoxelOrder
 
 _FORMAT = 1
 
@@ -260,7 +261,11 @@ class BiasField:
             )
         return kept
 
-    def _turn(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def inside(self, problem: Problem) -> Any:
+        """The mask of the problem that the field solves, of the shape of the image, bool."""
+        return self._turn(problem.mask).reshape(self.shape)
+
+    def _turn(self, array: Any) -> Any:
         """Between the image's axis order and the one in which the last axis is ITK's x."""
         return array.T if self.voxel_order == "F" else array
 
@@ -291,3 +296,22 @@ class BiasField:
         points = np.zeros((3, grid.shape[1]))
         points[: len(grid)] = grid
         return between[:3, :3] @ points + between[:3, 3:]
+
+
+def solved_field(
+    problem: Problem,
+    lattice: Any,
+    settings: N4Settings,
+    shape: tuple[int, ...],
+    affine: npt.ArrayLike | None = None,
+) -> BiasField:
+    """The field that a solver found, in the axis order of the image that was given."""
+    reverse = settings.voxel_order == "F"
+    return BiasField(
+        control_points=lattice.T if reverse else lattice,
+        order=settings.spline_order,
+        shape=shape,
+        axes=problem.axes[::-1] if reverse else problem.axes,
+        voxel_order=settings.voxel_order,
+        affine=None if affine is None else np.asarray(affine, np.float64),
+    )

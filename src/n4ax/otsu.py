@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, is_traced
+from n4ax.arrays import is_jax, is_traced, returned, taken
 
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
@@ -30,8 +30,8 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     Returns
     -------
     array of the volume's shape, uint8
-        A JAX array for a JAX array, on its device, also while a program is traced (when a volume
-        without a finite value is not found out and gives zeros); NumPy for everything else.
+        Of the volume's library, on its device; NumPy for what is of none. A JAX volume may be
+        traced: then one without a finite value is not found out, and gives zeros.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """
     if not nbins >= 2 or nbins != int(nbins):
         raise ValueError(f"nbins is {nbins}; expected a whole number of at least 2")
-    values: Any = volume if is_jax(volume) else np.asarray(volume)
+    values = taken(volume)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"volume has dtype {values.dtype}; expected real numbers")
     if values.size == 0:
@@ -49,7 +49,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     known = values.dtype.kind == "f" and not is_traced(values)
     if known and not mask.any() and not values.__array_namespace__().isfinite(values).any():
         raise ValueError("volume has no finite value to find a threshold in")
-    return mask
+    return returned(volume, mask)
 
 
 def _mask(values: Any, nbins: int) -> Any:

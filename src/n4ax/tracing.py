@@ -13,7 +13,7 @@ from jax import lax
 
 from n4ax.arrays import is_traced, taken
 from n4ax.engines import programs
-from n4ax.field import BiasField
+from n4ax.field import solved_field
 from n4ax.problem import pose
 from n4ax.settings import N4Settings
 
@@ -79,14 +79,6 @@ def _correct(
         problem = pose(image, mask, weights, spacing, settings)
         job, plan = programs.prepare(problem, settings, always=False)
         lattice = programs.compiled_run(job, plan).lattice
-        reverse = settings.voxel_order == "F"
-        field = BiasField(
-            control_points=lattice.T if reverse else lattice,
-            order=settings.spline_order,
-            shape=image.shape,
-            axes=problem.axes[::-1] if reverse else problem.axes,
-            voxel_order=settings.voxel_order,
-        )
-        inside = (problem.mask.T if reverse else problem.mask).reshape(image.shape)
-        corrected = field.applied(image, inside, settings.outside)
+        field = solved_field(problem, lattice, settings, image.shape)
+        corrected = field.applied(image, field.inside(problem), settings.outside)
         return (corrected, field.evaluate(engine="xla")) if return_bias else (corrected,)

@@ -221,13 +221,19 @@ def evaluate(lattice: Any, bases: Sequence[AxisBasis]) -> Array:
 def divide(image: Array, lattice: Any, bases: Sequence[AxisBasis], *, give_up: bool) -> Array:
     """``image / exp(spline)``: the exponential in float32, the quotient in the image's type.
 
-    float64 for a float64 image and float32 otherwise. ``give_up``: the memory of the image, which
-    is not needed any more, may take the result.
+    float64 for a float64 image and float32 otherwise. ``give_up``: the image is a copy of one on
+    the host, and on an accelerator its memory may take the result.
     """
     with jax.enable_x64(True):
-        alike = image.dtype in (jnp.float32, jnp.float64)
-        program = _divide_in_place if give_up and alike and not is_traced(image) else _divide
+        program = _divide_in_place if give_up and _may_be_overwritten(image) else _divide
         return program(image, jnp.asarray(lattice), _dense(bases))
+
+
+def _may_be_overwritten(image: Array) -> bool:
+    """Whether its memory is not that of the host's array itself, and fits the result."""
+    if is_traced(image) or _platform(image) == "cpu":
+        return False
+    return image.dtype in (jnp.float32, jnp.float64)
 
 
 def _dense(bases: Sequence[AxisBasis]) -> tuple[Any, ...]:
