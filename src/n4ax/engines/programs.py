@@ -65,7 +65,7 @@ def prepare(
     plan = Plan(
         shape=box.shape,
         nbins=settings.nbins,
-        most=-(-max(settings.iters) // 64) * 64,
+        most=-(-max(1, *settings.iters) // 64) * 64,
         exact=settings.convergence == "exact",
         burst=1 if platform == "cpu" or watched else BURST,
         watched=watched,

@@ -29,7 +29,7 @@ FULL = lax.Precision.HIGHEST
 """An accelerator would otherwise multiply with fewer digits than float32 has."""
 
 SAMPLED, SAMPLE = 512, 256
-"""The change of the field is judged from the first 256 voxels of each 512th of the list."""
+"""The change of the field is judged from the first 256 voxels of each 512th of a packed list."""
 
 REPLAYED, REPLAYED_IN_BURSTS = 1 << 12, 1 << 18
 """Voxels at once of the stopping measure, on the CPU and off it, where a step costs more."""
@@ -41,7 +41,7 @@ ROWS = 64
 """Into so many parts the packed list is divided evenly."""
 
 CHUNK = 1 << 15
-"""Voxels whose histogram starts from one estimate of the counts so far, off the CPU."""
+"""Voxels over which the counts of a histogram are taken to grow evenly, off the CPU."""
 
 FIXED_POINT = 2.0**36
 """Units of a count, where counts are added as integers: 2^27 voxels fit."""
@@ -273,8 +273,10 @@ class XlaEngine:
         """About the coefficient of variation of exp(change of the field), from some voxels."""
 
         def some(values: Array) -> Array:
+            if self._voxels.rank is None or len(values) < SAMPLED:
+                return values
             length = len(values) // SAMPLED * SAMPLED
-            return values[:length].reshape(SAMPLED, -1)[:, :SAMPLE] if length else values
+            return values[:length].reshape(SAMPLED, -1)[:, :SAMPLE]
 
         counted = some(self._counted)
         step = jnp.where(counted, some(before) - some(field), jnp.float32(0)).astype(jnp.float64)
