@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint exactness bench clean
+.PHONY: demo test lint exactness bench gpu clean
 
 demo: $(VENV)/.installed  ## correct the packaged head and draw it
 	$(BIN)/n4ax demo
@@ -21,6 +21,9 @@ exactness: $(VENV)/.installed-test  ## compare with ITK, write docs/exactness.md
 
 bench: $(VENV)/.installed-test  ## time against the peers, write docs/speed.md
 	$(BIN)/python -m benchmarks.speed
+
+gpu: $(VENV)/.installed  ## time and check the XLA engine on the device that JAX finds
+	$(BIN)/python benchmarks/gpu.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
