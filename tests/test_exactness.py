@@ -13,7 +13,7 @@ import pytest
 
 import n4ax
 from n4ax.correction import N4Result
-from n4ax.settings import Engine
+from n4ax.settings import EngineName
 from tests import itk
 
 MEAN, LARGEST = 5e-6, 3e-5
@@ -29,7 +29,7 @@ SELF_NOISE = json.loads((Path(__file__).parent / "data" / "self_noise.json").rea
 """Per cached case, ITK to itself over inputs one ulp apart, where that was measured (``make
 exactness`` says how); the other cases are held to the fixed bounds."""
 
-ENGINES: tuple[Engine, ...] = ("cpu", "xla")
+ENGINES: tuple[EngineName, ...] = ("cpu", "xla")
 
 CACHED = (
     "sitk_default_abdomen_negative",
@@ -47,7 +47,7 @@ CACHED = (
 )
 
 
-def run_cached(folder: Path, name: str, engine: Engine) -> tuple[dict[str, Any], Any, N4Result]:
+def run_cached(folder: Path, name: str, engine: EngineName) -> tuple[dict[str, Any], Any, N4Result]:
     case = json.loads((folder / "oracle" / f"{name}.json").read_text())
     answer = np.load(folder / "oracle" / f"{name}.npz")
     scan = nib.load(folder / "data" / f"{case['vol']}.nii.gz")
@@ -81,7 +81,7 @@ def check_stopping(
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", CACHED)
 def test_real_volume_gives_the_cached_answer_of_simpleitk(
-    shared: Path, name: str, engine: Engine
+    shared: Path, name: str, engine: EngineName
 ) -> None:
     case, answer, result = run_cached(shared, name, engine)
     check_stopping(case["iterations"], [value for _, _, value in case["convergence"]], result)
@@ -130,7 +130,7 @@ def test_packaged_head_gives_the_cached_answer_of_simpleitk(
     keywords: dict[str, Any],
     mean: float,
     largest: float,
-    engine: Engine,
+    engine: EngineName,
 ) -> None:
     answer = np.load(Path(__file__).parent / "data" / "head_sitk.npz")
     taken = tuple(slice(None, None, step) for _ in range(3))
@@ -257,7 +257,7 @@ def itk_neighbours(seed: int) -> list[itk.ItkResult]:
     return [case.itk(itk.one_ulp_off(case.image, k)) for k in range(6)]
 
 
-def compare(seed: int, engine: Engine) -> Comparison:
+def compare(seed: int, engine: EngineName) -> Comparison:
     case, theirs = random_case(seed), itk_answer(seed)
     mask = "all" if case.mask is None else case.mask
     ours = n4ax.fit(case.image, mask, engine=engine, **case.keywords)
@@ -307,7 +307,7 @@ def test_random_cases_have_the_field_of_simpleitk(comparisons: list[Comparison])
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("seed", range(100, 106))
-def test_ten_iterations_of_one_level_are_within_1e_6(seed: int, engine: Engine) -> None:
+def test_ten_iterations_of_one_level_are_within_1e_6(seed: int, engine: EngineName) -> None:
     case = random_case(seed)
     keywords = case.keywords | {"iters": (10,), "conv_threshold": 0.0}
     case = Case(case.image, case.mask, keywords)

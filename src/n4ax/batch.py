@@ -12,7 +12,7 @@ from n4ax.arrays import is_jax, returned
 from n4ax.correction import chosen_engine, engine_array, fit_with
 from n4ax.field import solved_field
 from n4ax.problem import pose
-from n4ax.settings import Engine, N4Settings
+from n4ax.settings import EngineName, N4Settings
 
 
 def n4_batch(
@@ -21,7 +21,7 @@ def n4_batch(
     *,
     weights: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
     spacing: float | Sequence[float] | None = None,
-    engine: Engine | None = None,
+    engine: EngineName | None = None,
     num_threads: int | None = None,
     **parameters: Any,
 ) -> Any:

@@ -15,7 +15,7 @@ from n4ax.field import BiasField, solved_field
 from n4ax.problem import Problem, pose
 from n4ax.settings import (
     Convergence,
-    Engine,
+    EngineName,
     N4Settings,
     Nonfinite,
     Outside,
@@ -88,7 +88,7 @@ def n4(
     nonfinite: Nonfinite = "error",
     outside: Outside = "divide",
     voxel_order: VoxelOrder = "C",
-    engine: Engine | None = None,
+    engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     return_bias: bool = False,
@@ -228,13 +228,14 @@ def n4(
         )
         return (result.corrected, result.log_bias) if return_bias else (result.corrected,)
 
-    if any(is_traced(array) for array in (image, mask, weights)):
+    given = (image, mask, weights)
+    if any(is_traced(array) for array in given):
         from n4ax.tracing import correct_traced
 
-        chosen_engine(engine, image, mask, weights)
-        outputs = correct_traced(settings, image, mask, weights, spacing, return_bias, alone)
+        chosen_engine(engine, *given)
+        outputs = correct_traced(settings, given, spacing, return_bias, alone)
     else:
-        outputs = alone(image, mask, weights)
+        outputs = alone(*given)
     return outputs if return_bias else outputs[0]
 
 
@@ -261,7 +262,7 @@ def fit(
     nonfinite: Nonfinite = "error",
     outside: Outside = "divide",
     voxel_order: VoxelOrder = "C",
-    engine: Engine | None = None,
+    engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     affine: npt.ArrayLike | None = None,
@@ -327,7 +328,7 @@ def fit_with(
     weights: npt.ArrayLike | None = None,
     spacing: float | Sequence[float] | None = None,
     affine: npt.ArrayLike | None = None,
-    engine: Engine | None = None,
+    engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     trace: bool = True,
@@ -373,7 +374,7 @@ def fit_with(
     )
 
 
-def chosen_engine(engine: Engine | None, *arrays: Any) -> Engine:
+def chosen_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
     """Which engine is to work on ``arrays``: the one asked for, or the one that fits.
 
     XLA where an array is on an accelerator, or there is an accelerator for those that are not.
@@ -399,7 +400,7 @@ def _accelerator_found() -> bool:
     return jax.default_backend() == "gpu"
 
 
-def engine_array(machine: Engine, array: Any) -> Any:
+def engine_array(machine: EngineName, array: Any) -> Any:
     """An argument as an array of the engine's; words and ``None`` stay."""
     if array is None or isinstance(array, str):
         return array
@@ -415,7 +416,7 @@ def engine_array(machine: Engine, array: Any) -> Any:
         return jnp.asarray(own)
 
 
-def _precisely(machine: Engine) -> AbstractContextManager[Any]:
+def _precisely(machine: EngineName) -> AbstractContextManager[Any]:
     """Double precision for what JAX does, which otherwise has none."""
     if machine == "cpu":
         return nullcontext()
@@ -425,7 +426,7 @@ def _precisely(machine: Engine) -> AbstractContextManager[Any]:
 
 
 def _solved(
-    machine: Engine,
+    machine: EngineName,
     problem: Problem,
     settings: N4Settings,
     num_threads: int | None,

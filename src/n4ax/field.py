@@ -16,7 +16,7 @@ from n4ax.atomic import replaced
 from n4ax.bspline import AxisBasis
 from n4ax.grid import Axis
 from n4ax.problem import Problem
-from n4ax.settings import Engine, N4Settings, Outside, VoxelOrder
+from n4ax.settings import EngineName, N4Settings, Outside, VoxelOrder
 
 _FORMAT = 1
 
@@ -52,7 +52,7 @@ class BiasField:
         self,
         shape: tuple[int, ...] | None = None,
         *,
-        engine: Engine = "cpu",
+        engine: EngineName = "cpu",
         num_threads: int | None = None,
     ) -> Any:
         """The log field on a grid that covers the image from its first to its last voxel.

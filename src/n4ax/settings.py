@@ -16,7 +16,7 @@ Nonfinite = Literal["error", "exclude"]
 Outside = Literal["divide", "keep", "zero"]
 VoxelOrder = Literal["C", "F"]
 Convergence = Literal["itk", "exact"]
-Engine = Literal["cpu", "xla"]
+EngineName = Literal["cpu", "xla"]
 
 _WHOLE = ("spline_order", "nbins", "mask_label")
 

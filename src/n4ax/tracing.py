@@ -17,17 +17,18 @@ from n4ax.field import solved_field
 from n4ax.problem import pose
 from n4ax.settings import N4Settings
 
+Inputs = tuple[Any, Any, Any]
+"""Image, mask and weights."""
+
 Outputs = tuple[Any, ...]
 
 
 def correct_traced(
     settings: N4Settings,
-    image: Any,
-    mask: Any,
-    weights: Any,
+    given: Inputs,
     spacing: float | Sequence[float] | None,
     return_bias: bool,
-    alone: Callable[[Any, Any, Any], Any],
+    alone: Callable[[Any, Any, Any], Outputs],
 ) -> Outputs:
     """The corrected image, and the log bias field if wanted, of traced arrays.
 
@@ -35,10 +36,9 @@ def correct_traced(
     corrects one: the field of one image does not depend on its neighbours, not even in the last
     bit. Where ``vmap`` is not itself traced, that is ``alone``.
     """
-    given = (image, mask, weights)
     is_array = [not (array is None or isinstance(array, str)) for array in given]
 
-    def filled(arrays: Sequence[Any]) -> tuple[Any, Any, Any]:
+    def filled(arrays: Sequence[Any]) -> Inputs:
         left = iter(arrays)
         first, second, third = (
             next(left) if own else word for own, word in zip(is_array, given, strict=True)
@@ -47,7 +47,7 @@ def correct_traced(
 
     @jax.custom_batching.custom_vmap
     def correct(*arrays: Any) -> Outputs:
-        return _correct(settings, *filled(arrays), spacing, return_bias)
+        return _correct(settings, filled(arrays), spacing, return_bias)
 
     @correct.def_vmap
     def one_by_one(size: int, batched: list[bool], *arrays: Any) -> tuple[Outputs, Any]:
@@ -69,12 +69,11 @@ def correct_traced(
 
 def _correct(
     settings: N4Settings,
-    image: Any,
-    mask: Any,
-    weights: Any,
+    given: Inputs,
     spacing: float | Sequence[float] | None,
     return_bias: bool,
 ) -> Outputs:
+    image, mask, weights = given
     with jax.enable_x64(True):
         problem = pose(image, mask, weights, spacing, settings)
         job, plan = programs.prepare(problem, settings, always=False)

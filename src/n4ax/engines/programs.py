@@ -20,7 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from n4ax.arrays import is_traced
 from n4ax.bspline import AxisBasis
-from n4ax.engines.box import Box, Voxels, bounding_box, lay_voxels, whole_box
+from n4ax.engines.box import Voxels, bounding_box, lay_voxels, whole_box
 from n4ax.engines.xla import Tables, XlaEngine, evaluate_spline, level_tables
 from n4ax.problem import Problem
 from n4ax.settings import N4Settings
@@ -58,7 +58,8 @@ def prepare(
     problem: Problem, settings: N4Settings, always: bool = True, watched: bool = False
 ) -> tuple[Job, Plan]:
     """The job of a problem, whose arrays are JAX's, and the plan of the program that does it."""
-    traced = any(is_traced(a) for a in (problem.intensities, problem.included, problem.weights))
+    arrays = (problem.intensities, problem.included, problem.weights)
+    traced = any(map(is_traced, arrays))
     shape = problem.included.shape
     box = whole_box(shape) if traced else bounding_box(problem.included)
     platform = jax.default_backend() if traced else _platform(problem.intensities)
@@ -70,28 +71,18 @@ def prepare(
         burst=1 if platform == "cpu" or watched else BURST,
         watched=watched,
     )
+    first = np.array(box.first, np.int32)
+    tiny = np.float32(np.nan if settings.tiny is None else settings.tiny)
     job = Job(
-        voxels=_voxels(problem, settings, box),
+        voxels=lay_voxels(*arrays, tiny, first, shape=box.shape, room=box.room),
         tables=level_tables(
             problem.axes, problem.control_points, settings.spline_order, len(settings.iters)
         ),
-        first=np.array(box.first, np.int32),
+        first=first,
         parameters=Parameters.of(settings, always),
         listener=np.int32(0),
     )
     return job, plan
-
-
-def _voxels(problem: Problem, settings: N4Settings, box: Box) -> Voxels:
-    return lay_voxels(
-        problem.intensities,
-        problem.included,
-        problem.weights,
-        np.float32(np.nan if settings.tiny is None else settings.tiny),
-        np.array(box.first, np.int32),
-        shape=box.shape,
-        room=box.room,
-    )
 
 
 def _platform(array: Array) -> str:
@@ -180,11 +171,14 @@ _tickets = count(1)
 @contextmanager
 def _listening(watch: Watch | None) -> Any:
     """A number under which the program reports to ``watch``, whose error is raised at the end."""
+    if watch is None:
+        yield 0
+        return
     ticket = next(_tickets)
     errors: list[BaseException] = []
 
     def tell(level: Any, iteration: Any, limit: Any, measure: Any) -> None:
-        if watch is None or errors:
+        if errors:
             return
         try:
             watch(int(level), int(iteration), int(limit), float(measure))
