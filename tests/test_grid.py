@@ -7,13 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from n4ax.bspline import axis_basis
-from n4ax.grid import Axis, padding_for_distance, sampled_axis
+from n4ax.grid import Axis, padding_for_distance, sampled_axes
+from n4ax.space import Space
 
 EXACT_SPACINGS = [1.0, 0.5, 3.0, 0.71875]
 """Binary fractions: a half is a half, and rounds up."""
 
 ROUNDED_SPACINGS = [0.7, 1.1, 1 / 3, 0.1, 0.802, 0.898, 1.0000001]
 """With these the product that should be a half may come out just below it."""
+
+
+def sampled_axis(count: int, shrink: int, spacing: float, lower: int = 0, upper: int = 0) -> Axis:
+    """One axis by itself, along an axis of space."""
+    return sampled_axes([count], [shrink], [(lower, upper)], Space.plain([spacing]))[0]
+
 
 axes = st.builds(
     sampled_axis,

@@ -13,8 +13,8 @@ import n4ax
 
 SOURCE = Path(n4ax.__file__).parent
 LAYERS = (
-    ("settings", "arrays", "atomic", "compiled"),
-    ("bspline", "otsu", "convergence"),
+    ("settings", "arrays", "atomic", "compiled", "linpack"),
+    ("bspline", "otsu", "convergence", "space"),
     ("grid", "sharpening"),
     ("problem", "solver"),
     ("engines",),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from n4ax.arrays import is_jax, is_traced, on_accelerator, returned, taken
 from n4ax.field import BiasField, solved_field
-from n4ax.problem import Problem, pose
+from n4ax.problem import Problem, Spaces, pose
 from n4ax.settings import (
     Convergence,
     EngineName,
@@ -326,7 +326,7 @@ def fit_with(
     mask: npt.ArrayLike | Literal["otsu", "all"] | None = None,
     *,
     weights: npt.ArrayLike | None = None,
-    spacing: float | Sequence[float] | None = None,
+    spacing: float | Sequence[float] | Spaces | None = None,
     affine: npt.ArrayLike | None = None,
     engine: EngineName | None = None,
     num_threads: int | None = None,
@@ -342,6 +342,8 @@ def fit_with(
     trace : bool
         Compute the convergence measure of every iteration. Without it (and without
         ``progress``) it is computed only where it can end a level, and NaN elsewhere.
+    spacing : float, one per axis, or Spaces
+        As for :func:`n4`; or where image, mask and weights lie in space, axes in ITK's order.
 
     The other parameters, the result and the errors are those of :func:`fit`.
     """

@@ -4,13 +4,15 @@ Nothing of the size of the image is made here. Padding (for a spline distance in
 shrinking are index arithmetic per axis, done as ANTs and ITK do them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.bspline import AxisBasis, axis_basis, basis_at, index_stretch
+from n4ax.space import Space
 
 
 @dataclass(frozen=True)
@@ -87,22 +89,39 @@ class Axis:
         return np.clip(spans * (voxel - self.first) / length, 0.0, float(spans))
 
 
-def sampled_axis(count: int, shrink: int, spacing: float, lower: int = 0, upper: int = 0) -> Axis:
-    """The samples of an axis as ITK's shrink filter takes them: no averaging.
+def sampled_axes(
+    shape: Sequence[int],
+    shrink: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    space: Space,
+) -> tuple[Axis, ...]:
+    """The samples of an image as ITK's shrink filter takes them: no averaging.
 
-    The filter aligns the physical centres of both grids and takes the voxel under the first
+    The filter aligns the physical centres of both grids and takes the voxels under the first
     output voxel. Where that falls on an exact half, the outcome hangs on the rounding of these
-    very products, so they are formed as ITK forms them (in double, through physical points).
+    very sums and products, so they are formed as ITK forms them.
+
+    Parameters
+    ----------
+    shape, shrink, padding
+        Voxels, shrink factor, and voxels of padding before and after, along each axis, in ITK's
+        order. ITK counts voxels from the image on: the padding before has negative numbers.
+    space
+        Where the image lies.
     """
-    padded = lower + count + upper
-    samples = max(1, padded // shrink)
-    start = ceil(-lower / shrink)
-    centre_in = -lower + (padded - 1) / 2.0
-    centre_out = start + (samples - 1) / 2.0
-    origin = centre_in * spacing - centre_out * (spacing * shrink)
-    point = origin + start * (spacing * shrink)
-    offset = max(0, floor(point * (1.0 / spacing) + 0.5) - shrink * start)
-    return Axis(count, lower, upper, shrink, shrink * start + offset, samples)
+    axes = range(len(shape))
+    padded = [lower + count + upper for count, (lower, upper) in zip(shape, padding, strict=True)]
+    samples = [max(1, n // s) for n, s in zip(padded, shrink, strict=True)]
+    start = [ceil(-lower / s) for (lower, _), s in zip(padding, shrink, strict=True)]
+    centre_in = space.point_at([(padded[k] - 1) / 2.0 - padding[k][0] for k in axes])
+    coarse = space.coarser(shrink, space.origin)
+    centre_out = coarse.point_at([start[k] + (samples[k] - 1) / 2.0 for k in axes])
+    origin = [space.origin[k] + (centre_in[k] - centre_out[k]) for k in axes]
+    first = space.voxel_at(space.coarser(shrink, origin).point_of(start))
+    return tuple(
+        Axis(shape[k], *padding[k], shrink[k], max(first[k], shrink[k] * start[k]), samples[k])
+        for k in axes
+    )
 
 
 def padding_for_distance(count: int, spacing: float, distance: float) -> tuple[int, int, int]:

@@ -18,11 +18,15 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from n4ax.atomic import replaced
+from n4ax.linpack import singular_values
+from n4ax.space import Space
 
 _GZIP_LEVEL = 1  # ISA-L's levels are 0 to 3; the voxels of a corrected image gain little beyond
 _NIFTI2_STARTS = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
 _MM_PER_UNIT = {1: 1e3, 3: 1e-3}  # NIfTI's codes for metre and micrometre
+_S_PER_UNIT = {16: 1e-3, 24: 1e-6}  # and for milliseconds and microseconds
 _AFFINE_TOLERANCE = 1e-3
+_SAME_FORM = _RIGHT_ANGLES = 1e-4  # ITK's tolerances
 
 _ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 _UNREADABLE = (
@@ -82,15 +86,88 @@ def affine_of(image: Nifti1Pair) -> npt.NDArray[np.float64]:
 
 
 def voxel_sizes(image: Nifti1Pair) -> tuple[float, ...]:
-    """Voxel size along each axis; of the first three in mm, whatever the header's units.
+    """Voxel size along each axis: in mm, and in s along the fourth, whatever the header's units.
 
     As in ITK, a size that the header leaves open (0, or not a number) is 1.
     """
     sizes = np.asarray(image.header.get_zooms(), np.float64)
     sizes[~(np.isfinite(sizes) & (sizes > 0))] = 1.0
     # The unit of length is in the lowest three bits; nibabel's names fail for unknown codes.
-    sizes[:3] *= _MM_PER_UNIT.get(int(image.header["xyzt_units"]) % 8, 1.0)
+    units = int(image.header["xyzt_units"])
+    sizes[:3] *= _MM_PER_UNIT.get(units % 8, 1.0)
+    sizes[3:4] *= _S_PER_UNIT.get(units & 0x38, 1.0)
     return tuple(float(size) for size in sizes)
+
+
+def space_of(image: Nifti1Pair) -> Space:
+    """Where ITK finds the image in space: from the sform or the qform, by its rules.
+
+    The sform is taken if its axes are at right angles and there is no qform, it is that of the
+    scanner (code 1), or both say the same; else the qform. ITK reads both in float32.
+    """
+    sizes = voxel_sizes(image)
+    ndim = len(sizes)
+    header = image.header
+    space = Space.plain(sizes)
+    q_code, s_code = int(header["qform_code"]), int(header["sform_code"])
+    if q_code <= 0 and s_code <= 0:
+        return space
+    rows = np.stack([np.asarray(header[f"srow_{axis}"], np.float32) for axis in "xyz"])
+    if q_code > 0:
+        by_quaternion = _quaternion_rows(header)
+        good = s_code > 0 and _at_right_angles(rows)
+        if not good or not (s_code == 1 or _same_form(rows, by_quaternion)):
+            rows = by_quaternion
+    spatial = min(ndim, 3)
+    left_posterior = np.array([-1.0, -1.0, 1.0])[:spatial]
+    matrix = rows[:spatial].astype(np.float64) * left_posterior[:, None]
+    unit = _MM_PER_UNIT.get(int(header["xyzt_units"]) % 8, 1.0)
+    origin, direction = np.zeros(ndim), np.eye(ndim)
+    origin[:spatial] = matrix[:, 3] * unit
+    if ndim > 3:
+        origin[3] = float(header["toffset"])
+    for axis in range(spatial):
+        column = matrix[:, axis]
+        length = np.sqrt(sum((x * x for x in column.tolist()[1:]), start=column[0] * column[0]))
+        direction[:spatial, axis] = column / length if length else direction[:spatial, axis]
+    return Space(sizes, tuple(origin.tolist()), tuple(tuple(row) for row in direction.tolist()))
+
+
+def _quaternion_rows(header: Any) -> npt.NDArray[np.float32]:
+    """The qform, shape (3, 4), computed in double and kept in float32."""
+    b, c, d = (float(np.float32(header[f"quatern_{name}"])) for name in "bcd")
+    square = b * b + c * c + d * d
+    if 1.0 - square < 1e-7:
+        scale = 1.0 / square**0.5
+        a, b, c, d = 0.0, b * scale, c * scale, d * scale
+    else:
+        a = (1.0 - square) ** 0.5
+    x, y, z = (float(size) if size > 0 else 1.0 for size in header["pixdim"][1:4])
+    if header["pixdim"][0] < 0:
+        z = -z
+    offset = [float(header[f"qoffset_{name}"]) for name in "xyz"]
+    rows = [
+        [(a * a + b * b - c * c - d * d) * x, 2.0 * (b * c - a * d) * y, 2.0 * (b * d + a * c) * z],
+        [2.0 * (b * c + a * d) * x, (a * a + c * c - b * b - d * d) * y, 2.0 * (c * d - a * b) * z],
+        [2.0 * (b * d - a * c) * x, 2.0 * (c * d + a * b) * y, (a * a + d * d - c * c - b * b) * z],
+    ]
+    return np.array([[*row, end] for row, end in zip(rows, offset, strict=True)], np.float32)
+
+
+def _at_right_angles(rows: npt.NDArray[np.float32]) -> bool:
+    with np.errstate(all="ignore"):
+        axes = rows[:, :3] / np.sqrt((rows[:, :3] ** 2).sum(axis=0))
+        return bool(np.abs(axes @ axes.T - np.eye(3)).max() <= _RIGHT_ANGLES)
+
+
+def _same_form(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> bool:
+    """ITK's test: where two voxel sizes are equal its outcome hangs on rounding."""
+    (sizes, vectors), (other_sizes, other_vectors) = (
+        singular_values(form[:, :3]) for form in (rows, others)
+    )
+    turned = vectors @ np.linalg.inv(other_vectors)
+    gaps = (sizes - other_sizes, turned - np.eye(3), rows[:, 3] - others[:, 3])
+    return all(bool(np.abs(gap).max() <= _SAME_FORM) for gap in gaps)
 
 
 def with_voxels(

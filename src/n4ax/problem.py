@@ -7,20 +7,33 @@ axes on the way in, and :class:`n4ax.field.BiasField` on the way out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from n4ax.arrays import is_traced
-from n4ax.grid import Axis, padding_for_distance, sampled_axis
+from n4ax.grid import Axis, padding_for_distance, sampled_axes
 from n4ax.otsu import otsu_mask
 from n4ax.settings import N4Settings, per_axis
+from n4ax.space import Space
 
 DEFAULT_CONTROL_POINTS = 4
 """SimpleITK's, whatever the order of the spline."""
 
 Array = Any
 """A NumPy or a JAX array; of one that is traced, the values are not known and not checked."""
+
+
+class Spaces(NamedTuple):
+    """Where the image, its mask and its weights lie in space.
+
+    The three are on one grid, but where a sample falls midway between voxels, the last digits of
+    their headers decide for each by itself which voxel is taken.
+    """
+
+    image: Space
+    mask: Space
+    weights: Space
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ def pose(
     image: Array,
     mask: Array | str | None,
     weights: Array | None,
-    spacing: float | Sequence[float] | None,
+    spacing: float | Sequence[float] | Spaces | None,
     settings: N4Settings,
 ) -> Problem:
     """Check the input and bring it into the solver's form.
@@ -69,7 +82,8 @@ def pose(
     weights
         Confidence of each voxel, of the image's shape; not above 0 leaves the voxel out.
     spacing
-        Voxel size in mm, for the spline distance (and exact ties of the shrinking).
+        Voxel size in mm, for the spline distance; or where everything lies in space, for ITK's
+        choice between two voxels where a sample falls midway.
     settings
         The parameters of N4.
 
@@ -85,13 +99,13 @@ def pose(
     confidence = _confidence(weights, given_shape)
     if confidence is not None:
         confidence = confidence.reshape(volume.shape)
-    steps = _spacing(spacing, given_shape, settings)
+    spaces = _spaces(spacing, given_shape, settings)
 
-    axes, points = _lay_mesh(volume.shape, steps, settings)
+    axes, points = _lay_mesh(volume.shape, spaces.image, settings)
     taken = tuple(axis.taken for axis in axes)
-    included = inside[taken]
+    included = _sampled(inside, axes, spaces.image, spaces.mask, settings)
     if confidence is not None:
-        confidence = confidence[taken]
+        confidence = _sampled(confidence, axes, spaces.image, spaces.weights, settings)
         included = included & (confidence > 0)
     included = _finite_only(volume[taken], included, settings)
     _check_included(volume[taken], included, inside, settings)
@@ -168,6 +182,17 @@ def _confidence(weights: Array | None, shape: tuple[int, ...]) -> Array | None:
     return confidence
 
 
+def _spaces(
+    spacing: float | Sequence[float] | Spaces | None, shape: tuple[int, ...], settings: N4Settings
+) -> Spaces:
+    """Where everything lies, axes longer than 1 alone, in ITK's order."""
+    kept = [axis for axis, n in enumerate(shape) if n != 1]
+    if isinstance(spacing, Spaces):
+        return Spaces(*(space.kept(kept) if len(kept) < len(shape) else space for space in spacing))
+    steps = _spacing(spacing, shape, settings)
+    return Spaces(*(Space.plain(_itk_order(steps, settings)),) * 3)
+
+
 def _spacing(
     spacing: float | Sequence[float] | None, shape: tuple[int, ...], settings: N4Settings
 ) -> tuple[float, ...]:
@@ -193,17 +218,22 @@ def _spacing(
     return tuple(float(step) for step in steps)
 
 
+def _itk_order(values: tuple[Any, ...], settings: N4Settings) -> tuple[Any, ...]:
+    """Between the array's axis order and ITK's, whose first axis runs fastest."""
+    return values if settings.voxel_order == "F" else values[::-1]
+
+
 def _lay_mesh(
-    shape: tuple[int, ...], spacing: tuple[float, ...], settings: N4Settings
+    shape: tuple[int, ...], space: Space, settings: N4Settings
 ) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
     """The samples of every axis, and the control points of the first level."""
     ndim, order = len(shape), settings.spline_order
     shrink = per_axis("shrink_factor", settings.shrink_factor, ndim)
-    padding = [(0, 0)] * ndim
+    padding: list[tuple[int, int]] = [(0, 0)] * ndim
     if settings.spline_distance is not None:
         fitted = [
             padding_for_distance(n, step, settings.spline_distance)
-            for n, step in zip(shape, spacing, strict=True)
+            for n, step in zip(shape, _itk_order(space.spacing, settings), strict=True)
         ]
         points = tuple(spans + order for spans, _, _ in fitted)
         padding = [(lower, upper) for _, lower, upper in fitted]
@@ -213,10 +243,8 @@ def _lay_mesh(
         points = tuple(elements + order for elements in per_axis("mesh", settings.mesh, ndim))
     else:
         points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * ndim
-    axes = tuple(
-        sampled_axis(n, s, step, lower, upper)
-        for n, s, step, (lower, upper) in zip(shape, shrink, spacing, padding, strict=True)
-    )
+    itk = (_itk_order(tuple(values), settings) for values in (shape, shrink, padding))
+    axes = _itk_order(sampled_axes(*itk, space), settings)
     for number, (axis, count) in enumerate(zip(axes, points, strict=True)):
         if axis.samples < count:
             shrunk = f" after shrinking by {axis.shrink}" if axis.shrink > 1 else ""
@@ -225,6 +253,29 @@ def _lay_mesh(
                 f"{count} control points: use a smaller shrink_factor, mesh or spline_order"
             )
     return axes, points
+
+
+def _sampled(
+    array: Array, axes: tuple[Axis, ...], ours: Space, theirs: Space, settings: N4Settings
+) -> Array:
+    """The samples of a mask or of weights, one for each of the image's."""
+    if theirs == ours:
+        return array[tuple(axis.taken for axis in axes)]
+    itk = _itk_order(axes, settings)
+    laid = sampled_axes(
+        [axis.count for axis in itk],
+        [axis.shrink for axis in itk],
+        [(axis.lower, axis.upper) for axis in itk],
+        theirs,
+    )
+    picked = array
+    for number, (axis, own) in enumerate(zip(axes, _itk_order(laid, settings), strict=True)):
+        voxels = own.first + own.shrink * np.array(axis.inside)
+        there = (voxels >= 0) & (voxels < own.count)
+        picked = picked.take(np.clip(voxels, 0, own.count - 1), axis=number)
+        shape = [len(voxels) if n == number else 1 for n in range(len(axes))]
+        picked = picked * there.reshape(shape).astype(picked.dtype)
+    return picked
 
 
 def _finite_only(intensities: Array, included: Array, settings: N4Settings) -> Array:

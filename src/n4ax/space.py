@@ -1,0 +1,108 @@
+"""Where an image lies in space, in the double arithmetic of ITK's images.
+
+Needed for nothing but ITK's choice of samples when it shrinks an image, which goes through
+physical points (:func:`n4ax.grid.sampled_axes`), and for telling whether two images lie on the
+same grid. Axes are in ITK's order: the one that runs fastest comes first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import floor
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.linpack import inverse
+
+Point = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Voxel size, origin and directions of an image, in ITK's convention (LPS).
+
+    Attributes
+    ----------
+    spacing
+        Voxel size in mm along each axis.
+    origin
+        Position of voxel 0 in mm.
+    direction
+        Unit vectors of the axes, one per column, as a tuple of rows.
+    """
+
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def plain(cls, spacing: Sequence[float]) -> "Space":
+        """Voxels of a size, from the origin along the axes of space."""
+        n = len(spacing)
+        rows = tuple(tuple(float(row == column) for column in range(n)) for row in range(n))
+        return cls(tuple(map(float, spacing)), (0.0,) * n, rows)
+
+    def kept(self, axes: Sequence[int]) -> "Space":
+        """The same along some of the axes."""
+        return Space(
+            spacing=tuple(self.spacing[axis] for axis in axes),
+            origin=tuple(self.origin[axis] for axis in axes),
+            direction=tuple(tuple(self.direction[row][axis] for axis in axes) for row in axes),
+        )
+
+    def coarser(self, factors: Sequence[int], origin: Sequence[float]) -> "Space":
+        """Voxels that are larger by ``factors``, from another origin."""
+        spacing = tuple(s * f for s, f in zip(self.spacing, factors, strict=True))
+        return Space(spacing, tuple(origin), self.direction)
+
+    def point_at(self, index: Point) -> tuple[float, ...]:
+        """The physical point of a position between voxels."""
+        # The sum before the origin is added, as ITK does for continuous indices only.
+        return tuple(
+            _plus(0.0, row, index) + origin
+            for row, origin in zip(self._to_points, self.origin, strict=True)
+        )
+
+    def point_of(self, voxel: Sequence[int]) -> tuple[float, ...]:
+        """The physical point of a voxel."""
+        return tuple(
+            _plus(origin, row, voxel)
+            for row, origin in zip(self._to_points, self.origin, strict=True)
+        )
+
+    def voxel_at(self, point: Point) -> tuple[int, ...]:
+        """The voxel nearest to a physical point; halves go up."""
+        away = [p - o for p, o in zip(point, self.origin, strict=True)]
+        return tuple(floor(_plus(0.0, row, away) + 0.5) for row in self._to_voxels)
+
+    def differs_from(self, other: "Space", tolerance: float) -> str | None:
+        """What differs by more than ``tolerance`` (of a voxel, and of a unit vector), in words."""
+        for name, ours, theirs, scale in (
+            ("origins", self.origin, other.origin, self.spacing[0]),
+            ("voxel sizes", self.spacing, other.spacing, self.spacing[0]),
+            ("directions", np.ravel(self.direction), np.ravel(other.direction), 1.0),
+        ):
+            if not np.abs(np.subtract(ours, theirs)).max() <= tolerance * scale:
+                return f"{name} {_in_words(ours)} and {_in_words(theirs)}"
+        return None
+
+    @cached_property
+    def _to_points(self) -> list[list[float]]:
+        return [[d * s for d, s in zip(row, self.spacing, strict=True)] for row in self.direction]
+
+    @cached_property
+    def _to_voxels(self) -> list[list[float]]:
+        matrix: npt.NDArray[np.float64] = inverse(self._to_points)
+        return matrix.tolist()
+
+
+def _plus(start: float, row: Sequence[float], values: Sequence[float]) -> float:
+    """``start`` and the products of a row, added one by one (the builtin sum compensates)."""
+    for factor, value in zip(row, values, strict=True):
+        start += factor * value
+    return start
+
+
+def _in_words(values: Sequence[float] | npt.NDArray[np.float64]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"
