@@ -23,6 +23,7 @@ LAYERS = (
     ("correction",),
     ("batch",),
     ("nifti", "figure"),
+    ("ants",),
     ("cli",),
     ("__main__", "__init__"),
 )

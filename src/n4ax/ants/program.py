@@ -1,0 +1,294 @@
+"""The program ``N4BiasFieldCorrection`` of ANTs, by n4ax.
+
+Exit status: 0, or 1 after an error, as of ANTs. Errors and warnings go to standard error even
+without ``-v``; with it, standard output has the lines that ANTs prints and people parse.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from os.path import realpath
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import n4ax
+from n4ax.ants.options import Options, options_of
+from n4ax.settings import EngineName
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from nibabel.nifti1 import Nifti1Pair
+
+    from n4ax.ants.report import Report
+    from n4ax.ants.steps import Corrected
+    from n4ax.space import Space
+
+FAILURE = 1
+_EXACT, _TOLERATED = 1e-6, 1e-3
+"""ITK's tolerance of headers, and ours: parts of a voxel, and of a unit vector."""
+
+_SUFFIXES = (".nii", ".nii.gz")
+_HELP = """\
+N4BiasFieldCorrection by n4ax {version}: the options, outputs and numbers of ANTs' program.
+
+  -d, --image-dimensionality 2/3/4   axes to work on; 4 is one field in space and time
+                                     [default: 2 for a 2-D file, else 3]
+  -i, --input-image FILE             NIfTI image to correct
+  -x, --mask-image FILE              voxels to use, where not 0; others keep their intensity
+  -w, --weight-image FILE            confidence of each voxel; not above 0 leaves it out
+  -r, --rescale-intensities 0/(1)    stretch the result to the input's range, where the mask is 1
+                                     [default: 1 with -x, else 0]
+  -s, --shrink-factor N              estimate on every N-th voxel  [default: 4]
+  -c, --convergence [ITERATIONS,THRESHOLD]
+                                     iterations of each level, as 50x50x30, and the convergence
+                                     measure to stop at  [default: [50x50x50x50,0.0]]
+  -b, --bspline-fitting [DISTANCE,ORDER] or [AxBxC,ORDER]
+                                     mesh of the first level, by its spacing in mm or its
+                                     elements per axis  [default: [1x1x1,3]]
+  -t, --histogram-sharpening [FWHM,NOISE,BINS]
+                                     [default: [0.15,0.01,200]]
+  -o, --output CORRECTED or [CORRECTED,BIAS]
+  -v, --verbose (0)/1                print progress
+  --version, -h, --help
+
+Square, round, curly or angle brackets; without brackets -b, -c and -t are ignored, as by ANTs.
+Threads: ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS, or NSLOTS; the result does not depend on them.
+Engine: N4AX_ENGINE, cpu or xla; by default xla where JAX has a GPU.
+
+Example:
+  N4BiasFieldCorrection -d 3 -i t1w.nii.gz -x mask.nii.gz -s 4 -c [50x50x50x50,1e-7] \\
+    -b [200] -o [corrected.nii.gz,bias.nii.gz] -v 1
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Parameters
+    ----------
+    arguments
+        What stands after the program's name; ``None`` for the arguments of this process.
+
+    Returns
+    -------
+    int
+        Exit status.
+
+    Raises
+    ------
+    SystemExit
+        The process was asked to end (SIGTERM); the status is 143.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    terminate = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _answered(words)
+    except ValueError as error:
+        return _fail(str(error))
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{place}{error.strerror or error}")
+    except MemoryError:
+        return _fail("not enough memory; try a larger shrink factor, such as -s 4")
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except RuntimeError as error:
+        if not type(error).__module__.startswith("jax"):
+            raise
+        return _fail(f"JAX: {error}; set N4AX_ENGINE=cpu")
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def console() -> None:
+    """The installed program."""
+    sys.exit(main())
+
+
+def _answered(words: list[str]) -> int:
+    if not words or {"-h", "--help"} & set(words):
+        print(_HELP.format(version=n4ax.__version__), end="")
+        return 0 if words else FAILURE
+    if "--version" in words:
+        print(f"N4BiasFieldCorrection by n4ax {n4ax.__version__}")
+        return 0
+    options = options_of(words)
+    for warning in options.warnings:
+        _say(f"warning: {warning}")
+    if not options.verbose:
+        logging.disable(logging.WARNING)  # kernels being compiled: ANTs without -v is silent
+    _run(options)
+    return 0
+
+
+def _stop(number: int, _frame: object) -> None:
+    """Leave by an exception, so that temporary files are removed on the way."""
+    raise SystemExit(128 + number)
+
+
+def _say(message: str) -> None:
+    print(f"N4BiasFieldCorrection (n4ax): {' '.join(message.split())}", file=sys.stderr)
+
+
+def _fail(message: str) -> int:
+    _say(f"error: {message}")
+    return FAILURE
+
+
+class _Scan(NamedTuple):
+    """A file, the part of it that is worked on, and where that lies."""
+
+    path: Path
+    image: "Nifti1Pair"
+    voxels: "npt.NDArray[np.float32]"
+    space: "Space"
+
+
+def _run(options: Options) -> None:
+    _check_files(options)
+    from n4ax.ants.report import Report
+
+    scan = _read("-i", options.image, options.dimension)
+    say = Report(scan.voxels.ndim, options.settings, options.verbose)
+    mask, weights = (
+        None if path is None else _on_grid(flag, path, scan)
+        for flag, path in (("-x", options.mask), ("-w", options.weights))
+    )
+    say.masked(options.mask is not None)
+    low, high = _range(scan, mask)
+    say.range(low, high)
+    if low < 0 and not options.verbose:
+        _say(
+            f"warning: {options.image} has negative intensities, down to {low:g}, where it is "
+            "corrected; N4 works on logarithms. Rescale it to positive values, such as 10 to "
+            "100, or leave them out of the mask (-x)"
+        )
+    if options.distance is not None:
+        say.mesh(options.distance, scan.voxels.shape, scan.space.spacing)
+    start = time.perf_counter()
+    corrected = _corrected(options, scan, mask, weights, say)
+    say.done(corrected.result, time.perf_counter() - start)
+    _write(options, scan, corrected)
+
+
+def _check_files(options: Options) -> None:
+    """Everything that can be known of the files before the work is done."""
+    from n4ax.atomic import check_writable
+
+    inputs = [path for path in (options.image, options.mask, options.weights) if path is not None]
+    for path in inputs:
+        if not path.is_file():
+            raise ValueError(f"{path} does not exist, or is not a file")
+    outputs = [path for path in (options.corrected, options.bias) if path is not None]
+    for path in outputs:
+        if not path.name.endswith(_SUFFIXES):
+            raise ValueError(f"-o {path}: expected a name ending in {' or '.join(_SUFFIXES)}")
+        check_writable(path)
+    if len({realpath(path) for path in outputs}) < len(outputs):
+        raise ValueError(f"-o names {options.corrected} for both outputs: choose another name")
+    overwritten = {realpath(path) for path in inputs[1:]} & {realpath(path) for path in outputs}
+    if overwritten:
+        raise ValueError(f"-o {overwritten.pop()} would overwrite the mask or the weights")
+
+
+def _read(flag: str, path: Path, dimension: int | None) -> _Scan:
+    """A file; of more axes than are worked on, the first volume or slice, as in ITK."""
+    from n4ax import nifti
+
+    image = nifti.read_image(path)
+    shape = image.shape
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) == 3 and shape[2] == 1 and dimension in (None, 2):
+        shape = shape[:2]
+    if dimension is None:
+        dimension = min(len(shape), 3)
+    if len(shape) < dimension:
+        raise ValueError(f"{flag} {path} has {len(shape)} axes, {shape}; -d asks for {dimension}")
+    voxels = nifti.read_voxels(image, path).reshape(shape)
+    voxels = voxels[(..., *(0,) * (len(shape) - dimension))]
+    return _Scan(path, image, voxels, nifti.space_of(image).kept(range(dimension)))
+
+
+def _on_grid(flag: str, path: Path, scan: _Scan) -> _Scan:
+    """A mask or weights, which must lie on the grid of the image."""
+    other = _read(flag, path, scan.voxels.ndim)
+    if other.voxels.shape != scan.voxels.shape:
+        raise ValueError(
+            f"{flag} {path} has shape {other.voxels.shape} and {scan.path} has shape "
+            f"{scan.voxels.shape}: resample one onto the other first"
+        )
+    if other.space.differs_from(scan.space, _EXACT) is None:
+        return other
+    gap = other.space.differs_from(scan.space, _TOLERATED)
+    if gap is not None:
+        raise ValueError(
+            f"{flag} {path} and {scan.path} do not occupy the same physical space: {gap}. Resample "
+            "one onto the other, or, if only its header is wrong, copy the header (ANTs: "
+            "CopyImageHeaderInformation)"
+        )
+    _say(f"warning: the headers of {path} and {scan.path} differ slightly; the image's is used")
+    return other._replace(space=scan.space)
+
+
+def _range(scan: _Scan, mask: _Scan | None) -> tuple[float, float]:
+    """Least and greatest intensity in the mask."""
+    values = scan.voxels if mask is None else scan.voxels[mask.voxels != 0]
+    if values.size == 0:
+        raise ValueError("the mask (-x) is empty: it has no voxel other than 0")
+    return float(values.min()), float(values.max())
+
+
+def _corrected(
+    options: Options,
+    scan: _Scan,
+    mask: _Scan | None,
+    weights: _Scan | None,
+    say: "Report",
+) -> "Corrected":
+    from n4ax.ants.steps import corrected_as_ants
+    from n4ax.problem import Spaces
+
+    spaces = (given.space if given is not None else scan.space for given in (scan, mask, weights))
+    try:
+        return corrected_as_ants(
+            options.settings,
+            scan.voxels,
+            None if mask is None else mask.voxels,
+            None if weights is None else weights.voxels,
+            Spaces(*spaces),
+            rescale=options.rescale,
+            engine=cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None),
+            num_threads=_threads(),
+            progress=say.iteration if options.verbose else None,
+        )
+    except ValueError as error:
+        raise ValueError(f"{options.image}: {error}") from None
+
+
+def _threads() -> int | None:
+    """Threads that ITK would use, if its environment says so."""
+    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NSLOTS"):
+        text = os.environ.get(name, "").strip()
+        if text.isdecimal() and int(text) > 0:
+            return int(text)
+    return None
+
+
+def _write(options: Options, scan: _Scan, corrected: "Corrected") -> None:
+    """All files or none: they get their names only after the last is written."""
+    from n4ax import nifti
+    from n4ax.atomic import replaced
+
+    with ExitStack() as stack:
+        images = [(options.corrected, corrected.image)]
+        if options.bias is not None:
+            images.append((options.bias, corrected.bias))
+        places = [stack.enter_context(replaced(path)) for path, _ in images]
+        for place, (_, voxels) in zip(places, images, strict=True):
+            nifti.write_image(nifti.with_voxels(scan.image, voxels), place)
