@@ -239,9 +239,9 @@ def test_images_that_give_nothing_to_estimate_are_refused(
     constant = save(tmp_path / "constant.nii", np.full((9, 9, 9), 7, np.int16))
     thin = save(tmp_path / "thin.nii", phantom((30, 30, 3)))
     assert "constant" in refused(capsys, "correct", constant, "--mask", "none")
-    assert "control points" in refused(capsys, "correct", thin)
+    assert "a field needs 2" in refused(capsys, "correct", thin, "--shrink", "2")
     small = save(tmp_path / "small.nii", phantom((12, 12, 12)))
-    message = refused(capsys, "correct", small, "--shrink", "4")
+    message = refused(capsys, "correct", small, "--shrink", "8")
     assert "--shrink" in message
     assert "shrink_factor" not in message
 

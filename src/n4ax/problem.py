@@ -245,12 +245,12 @@ def _lay_mesh(
         points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * ndim
     itk = (_itk_order(tuple(values), settings) for values in (shape, shrink, padding))
     axes = _itk_order(sampled_axes(*itk, space), settings)
-    for number, (axis, count) in enumerate(zip(axes, points, strict=True)):
-        if axis.samples < count:
+    for number, axis in enumerate(axes):
+        if axis.samples < 2:
             shrunk = f" after shrinking by {axis.shrink}" if axis.shrink > 1 else ""
             raise ValueError(
-                f"image has {axis.samples} voxels on axis {number}{shrunk}, fewer than its "
-                f"{count} control points: use a smaller shrink_factor, mesh or spline_order"
+                f"image has {axis.samples} voxel on axis {number}{shrunk}; a field needs 2: use a "
+                "smaller shrink_factor"
             )
     return axes, points
 

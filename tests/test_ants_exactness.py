@@ -1,0 +1,283 @@
+"""The numbers are ANTs': cached answers on real volumes, and random cases run live."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from n4ax import nifti, otsu_mask
+from n4ax.ants.program import main
+from n4ax.ants.steps import corrected_as_ants
+from n4ax.grid import padding_for_distance
+from n4ax.settings import N4Settings
+from tests import ants, itk
+
+MEAN, LARGEST = 1e-5, 5e-5
+"""Bounds on the log field in the mask and the corrected image (relative), where ANTs' own
+reproducibility is better than that."""
+
+NOISE_FACTOR = 4
+"""Else: this many times the largest difference of ANTs to itself over inputs one ulp apart."""
+
+CEILING = 2e-3
+GEOMETRY = 2e-4
+"""Above this, the same geometry must agree to ``MEAN`` with the whole image as mask."""
+
+SELF_NOISE = json.loads((Path(__file__).parent / "data" / "ants_self_noise.json").read_text())
+"""Per cached case that has no such measurement beside its answer, ANTs to itself
+(``python -m benchmarks.ants_noise``)."""
+
+CACHED = (
+    "ants_c11_pelvis_pd",
+    "ants_c1_t1w_adi",
+    "ants_c2_t1w_adi",
+    "ants_c3_epi7t",
+    "ants_c5_flair_tcga",
+    "ants_c5_t1w_adi",
+    "ants_c6_flair_ms",
+    "ants_c7_t1gd",
+    "ants_c8_epi7t",
+    "ants_mesh_uih",
+)
+
+
+def run_cached(
+    folder: Path, name: str
+) -> tuple[dict[str, Any], Any, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The case and its answer; our log field and corrected image."""
+    case = json.loads((folder / "oracle" / f"{name}.json").read_text())
+    answer = np.load(folder / "oracle" / f"{name}.npz")
+    path = folder / "data" / f"{case['vol']}.nii.gz"
+    scan = nifti.read_image(path)
+    image = nifti.read_voxels(scan, path).squeeze()
+    if case.get("truncate"):
+        image = np.clip(image, *np.quantile(image, (0.01, 0.999))).astype(np.float32)
+    inside = {
+        "otsu": lambda: otsu_mask(image).astype(np.float32),
+        "nonzero": lambda: (image > 0).astype(np.float32),
+        None: lambda: None,
+    }[case["mask"]]()
+    weights = None
+    if case.get("weights") == "mask":
+        weights, inside = inside, np.ones_like(image)
+    elif case.get("weights"):
+        ramp = np.linspace(0.2, 1, image.shape[0], dtype=np.float32)[:, None, None]
+        weights = (ramp * (1 if inside is None else inside)).astype(np.float32)
+    spline = case.get("spline")
+    settings = N4Settings(
+        iters=case["iters"],
+        conv_threshold=case["tol"],
+        shrink_factor=case["s"],
+        outside="keep",
+        voxel_order="F",
+        **({"spline_distance": spline} if isinstance(spline, int) else {"mesh": spline or 1}),
+    )
+    # The cached answers were made from arrays: voxel sizes, and no place in space.
+    plain = [float(size) for size in nifti.voxel_sizes(scan)[: image.ndim]]
+    found = corrected_as_ants(
+        settings, image, inside, weights, plain, rescale=bool(case.get("rescale"))
+    )
+    return case, answer, found.result.log_bias, found.image
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_real_volume_gives_the_cached_answer_of_ants(shared: Path, name: str) -> None:
+    case, answer, log_bias, corrected = run_cached(shared, name)
+    at = tuple(answer["index"].T)
+    inside = answer["in_mask"] if "in_mask" in answer else np.ones(len(answer["index"]), bool)
+    noise = case.get("self_noise") or SELF_NOISE.get(name, {"max": 0.0, "mean": 0.0})
+    for theirs, ours, scale in (
+        (answer["log_bias"], log_bias[at], 1.0),
+        (answer["corrected"], corrected[at], np.maximum(np.abs(answer["corrected"]), 1.0)),
+    ):
+        difference = (np.abs(ours - theirs) / scale)[inside]
+        assert difference.mean() <= max(MEAN, NOISE_FACTOR * noise["mean"])
+        assert difference.max() <= max(LARGEST, NOISE_FACTOR * noise["max"])
+        assert difference.max() <= CEILING
+
+
+# ---- random cases, against ANTs run here -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """One random case: images with their place in space, and a command line."""
+
+    image: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.float32] | None
+    weights: npt.NDArray[np.float32] | None
+    affine: npt.NDArray[np.float64]
+    zooms: tuple[float, ...]
+    options: tuple[str, ...]
+
+
+SPACINGS = (1.0, 0.5, 3.0, 0.7, 1.1, 1 / 3, 0.9375, 0.802, 2.2, 1.333)
+DISTANCES = (20, 33.5, 50, 100, 150, 200, 400)
+SECONDS = 1.5  # between the volumes of a series
+
+
+def padded_voxels(shape: tuple[int, ...], zooms: tuple[float, ...], distance: float) -> float:
+    """Voxels that ANTs works on, which has to hold them."""
+    spacing = (*zooms, SECONDS)[: len(shape)]
+    laid = zip(shape, spacing, strict=True)
+    return float(np.prod([n + sum(padding_for_distance(n, z, distance)[1:]) for n, z in laid]))
+
+
+def random_case(seed: int) -> Case:
+    """A shaded phantom, oblique in space, and options as pipelines pass them."""
+    random = np.random.default_rng(5000 + seed)
+    ndim = 4 if seed % 20 == 7 else 2 if seed % 5 == 0 else 3
+    shape = tuple(
+        int(n)
+        for n in {
+            2: random.integers(40, 90, 2),
+            3: random.integers(18, 48, 3),
+            4: (*random.integers(16, 26, 3), random.integers(5, 9)),
+        }[ndim]
+    )
+    if seed % 4 == 1:  # every axis a tie at shrink 4, 2 and 1
+        shape = tuple(n - n % 4 for n in shape)
+    if seed % 7 == 3 and ndim == 3:  # a thin stack: fewer samples than control points
+        shape = (*shape[:2], 12)
+    at = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
+    radius = np.sqrt((at[:3] ** 2).sum(axis=0))
+    tissue = np.select([radius < 0.35, radius < 0.6, radius < 0.85], [300.0, 210.0, 120.0], 20.0)
+    waves = sum(random.normal(0, 0.15) * np.cos(random.uniform(0.5, 2.5) * axis) for axis in at)
+    image = tissue * np.exp(waves) + random.normal(0, random.uniform(1, 4), shape)
+    image = np.maximum(image, 1 if seed % 3 else 0)
+    if seed % 6 == 2:  # as pipelines truncate before
+        image = np.clip(image, *np.quantile(image, (0.01, 0.999)))
+
+    zooms = tuple(float(z) for z in random.choice(SPACINGS, min(ndim, 3)))
+    turn = np.linalg.qr(random.normal(size=(3, 3)))[0] if seed % 3 else np.eye(3)
+    if ndim == 2:
+        turn = np.eye(3)
+    affine = np.eye(4)
+    affine[:3, :3] = turn * np.array([*zooms, 1.0][:3])
+    affine[:3, 3] = random.normal(0, 60, 3)
+
+    options = ["-s", str(random.integers(1, 6 if ndim == 2 else 5 if min(shape) > 24 else 4))]
+    levels = int(random.integers(1, 5))
+    iterations = "x".join(str(n) for n in random.integers(3, 16, levels))
+    options += ["-c", f"[{iterations},{random.choice(['0', '1e-7', '1e-3'])}]"]
+    kind = random.integers(0, 3)
+    if kind == 0:
+        distances = [d for d in DISTANCES if padded_voxels(shape, zooms, d) < 2e6]
+        options += ["-b", f"[{random.choice(distances)},3]"]
+    elif kind == 1:
+        mesh = "x".join(str(n) for n in random.integers(1, 4, ndim))
+        options += ["-b", f"[{mesh},{random.choice([2, 3, 3])}]"]
+    mask = weights = None
+    if seed % 2:
+        inner = 0.6 if random.random() < 0.5 else 2  # a second label, or none
+        mask = ((radius < 0.9) * 1 + (radius < inner) * (inner < 1)).astype(np.float32)
+        mask = np.ascontiguousarray(np.broadcast_to(mask, shape))
+        options += [["-r", "0"], ["-r"], ["-r", "1"]][seed % 3]
+    if random.random() < 0.35:
+        weights = np.where(radius < 0.8, 0.2 + radius, 0).astype(np.float32)
+        weights = np.ascontiguousarray(np.broadcast_to(weights, shape))
+    return Case(image.astype(np.float32), mask, weights, affine, zooms, tuple(options))
+
+
+def write(case: Case, image: npt.NDArray[np.float32], folder: Path) -> list[str]:
+    """The files of a case; its command line without outputs."""
+    words = ["-d", str(image.ndim), *case.options]
+    for flag, voxels in (("-i", image), ("-x", case.mask), ("-w", case.weights)):
+        if voxels is None:
+            continue
+        scan = nib.Nifti1Image(voxels, case.affine)
+        if image.ndim == 4:
+            scan.header["pixdim"][4] = SECONDS
+        path = folder / f"{flag[1]}.nii"
+        nib.save(scan, path)
+        words += [flag, str(path)]
+    return words
+
+
+class Answer:
+    """The images of a program: log field, and corrected."""
+
+    def __init__(self, corrected: Path, bias: Path) -> None:
+        self.corrected = np.asarray(nib.load(corrected).dataobj, np.float64)
+        self.log_bias = np.log(np.asarray(nib.load(bias).dataobj, np.float64))
+
+    def gap(self, other: "Answer", inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """Differences of the log field and, relative, of the corrected image: mean and largest."""
+        relative = np.abs(other.corrected - self.corrected) / np.maximum(np.abs(self.corrected), 1)
+        return np.array(
+            [
+                [gaps[inside].mean(), gaps[inside].max()]
+                for gaps in (np.abs(other.log_bias - self.log_bias), relative)
+            ]
+        ).max(axis=0)
+
+
+def by_ants(case: Case, image: npt.NDArray[np.float32], folder: Path) -> Answer:
+    corrected, bias = folder / "ants.nii", folder / "ants_bias.nii"
+    ants.run(*write(case, image, folder), "-o", f"[{corrected},{bias}]")
+    return Answer(corrected, bias)
+
+
+def by_us(case: Case, folder: Path) -> Answer:
+    corrected, bias = folder / "ours.nii", folder / "ours_bias.nii"
+    assert main([*write(case, case.image, folder), "-o", f"[ {corrected}, {bias} ]"]) == 0
+    return Answer(corrected, bias)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How one case came out, and how ANTs compares with itself where that matters."""
+
+    seed: int
+    options: tuple[str, ...]
+    mean: float
+    largest: float
+    noise: float
+
+    @property
+    def within(self) -> bool:
+        factor = NOISE_FACTOR * self.noise
+        return self.largest <= max(LARGEST, factor) and self.mean <= max(MEAN, factor)
+
+
+@cache
+def compare(seed: int, folder: Path) -> Comparison:
+    case = random_case(seed)
+    inside = np.ones(case.image.shape, bool) if case.mask is None else case.mask != 0
+    theirs = by_ants(case, case.image, folder)
+    mean, largest = theirs.gap(by_us(case, folder), inside)
+    noise = 0.0
+    if mean > MEAN or largest > LARGEST:
+        others = [by_ants(case, itk.one_ulp_off(case.image, k), folder) for k in range(6)]
+        noise = max(theirs.gap(other, inside)[1] for other in others)
+    return Comparison(seed, case.options, float(mean), float(largest), float(noise))
+
+
+@pytest.fixture(scope="module")
+def comparisons(tmp_path_factory: pytest.TempPathFactory) -> list[Comparison]:
+    folder = tmp_path_factory.mktemp("ants")
+    return [compare(seed, folder) for seed in range(60)]
+
+
+def test_random_cases_have_the_images_of_ants(comparisons: list[Comparison]) -> None:
+    outside = [c for c in comparisons if not c.within]
+    assert len(outside) <= 0.1 * len(comparisons), outside
+    assert max(c.largest for c in comparisons) <= CEILING
+
+
+def test_no_case_differs_for_a_geometric_reason(
+    comparisons: list[Comparison], tmp_path: Path
+) -> None:
+    for c in comparisons:
+        if c.largest > GEOMETRY:
+            case = random_case(c.seed)
+            whole = Case(case.image, None, None, case.affine, case.zooms, case.options)
+            theirs = by_ants(whole, case.image, tmp_path)
+            gap = theirs.gap(by_us(whole, tmp_path), np.ones(case.image.shape, bool))
+            assert gap[0] <= MEAN, (c, gap)
