@@ -11,10 +11,10 @@ import json
 import sys
 from typing import Any
 
-import ants
 import numpy as np
 from tests import itk
 
+import ants
 import n4ax
 from benchmarks.peers import DATA, ROOT, volume
 

@@ -21,10 +21,10 @@ LAYERS = (
     ("field",),
     ("tracing",),
     ("correction",),
-    ("batch",),
+    ("batch", "series"),
     ("nifti", "figure"),
     ("ants",),
-    ("cli",),
+    ("cli", "nipype"),
     ("__main__", "__init__"),
 )
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -137,8 +137,9 @@ def _diagonalise(diagonal: list[float], above: list[float], left: Columns, right
         for k in range(end, last):  # largest first
             if diagonal[k] >= diagonal[k + 1]:
                 break
-            for values in (diagonal, left, right):
-                values[k], values[k + 1] = values[k + 1], values[k]
+            diagonal[k : k + 2] = diagonal[k : k + 2][::-1]
+            for columns in (left, right):
+                columns[k : k + 2] = columns[k : k + 2][::-1]
         end -= 1
 
 

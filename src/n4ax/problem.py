@@ -243,8 +243,10 @@ def _lay_mesh(
         points = tuple(elements + order for elements in per_axis("mesh", settings.mesh, ndim))
     else:
         points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * ndim
-    itk = (_itk_order(tuple(values), settings) for values in (shape, shrink, padding))
-    axes = _itk_order(sampled_axes(*itk, space), settings)
+    counts, factors, margins = (
+        _itk_order(tuple(values), settings) for values in (shape, shrink, padding)
+    )
+    axes = _itk_order(sampled_axes(counts, factors, margins, space), settings)
     for number, axis in enumerate(axes):
         if axis.samples < 2:
             shrunk = f" after shrinking by {axis.shrink}" if axis.shrink > 1 else ""

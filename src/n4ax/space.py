@@ -81,7 +81,7 @@ class Space:
         for name, ours, theirs, scale in (
             ("origins", self.origin, other.origin, self.spacing[0]),
             ("voxel sizes", self.spacing, other.spacing, self.spacing[0]),
-            ("directions", np.ravel(self.direction), np.ravel(other.direction), 1.0),
+            ("directions", sum(self.direction, ()), sum(other.direction, ()), 1.0),
         ):
             if not np.abs(np.subtract(ours, theirs)).max() <= tolerance * scale:
                 return f"{name} {_in_words(ours)} and {_in_words(theirs)}"
@@ -104,5 +104,5 @@ def _plus(start: float, row: Sequence[float], values: Sequence[float]) -> float:
     return start
 
 
-def _in_words(values: Sequence[float] | npt.NDArray[np.float64]) -> str:
+def _in_words(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"

@@ -211,7 +211,7 @@ class _Reader:
 
     def sharpening(self) -> tuple[float, float, int]:
         """FWHM, Wiener noise and histogram bins."""
-        given = self._ignored_without_brackets("-t", "0.15, 0.01 and 200") or ()
+        given = list(self._ignored_without_brackets("-t", "0.15, 0.01 and 200") or ())
         fwhm = number("-t", given[0]) if len(given) > 0 else 0.15
         wiener = number("-t", given[1]) if len(given) > 1 else 0.01
         return fwhm, wiener, whole("-t", given[2]) if len(given) > 2 else 200
@@ -233,6 +233,6 @@ class _Reader:
         value = self._values[flag]
         if value.parameters is None and any(letter in OPENING + CLOSING for letter in value.text):
             raise UsageError(f"{flag} has {value.text!r}: its brackets do not match")
-        if value.parameters is not None and not value.parameters[0]:
+        if value.parameters is not None and not "".join(value.parameters):
             raise UsageError(f"{flag} has {value.text!r}: there is nothing in its brackets")
         return value.parameters

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from n4ax.space import Space
 
 FAILURE = 1
-_EXACT, _TOLERATED = 1e-6, 1e-3
-"""ITK's tolerance of headers, and ours: parts of a voxel, and of a unit vector."""
-
 _SUFFIXES = (".nii", ".nii.gz")
 _HELP = """\
 N4BiasFieldCorrection by n4ax {version}: the options, outputs and numbers of ANTs' program.
@@ -217,15 +214,17 @@ def _read(flag: str, path: Path, dimension: int | None) -> _Scan:
 
 def _on_grid(flag: str, path: Path, scan: _Scan) -> _Scan:
     """A mask or weights, which must lie on the grid of the image."""
+    from n4ax.ants.steps import EXACT, TOLERATED
+
     other = _read(flag, path, scan.voxels.ndim)
     if other.voxels.shape != scan.voxels.shape:
         raise ValueError(
             f"{flag} {path} has shape {other.voxels.shape} and {scan.path} has shape "
             f"{scan.voxels.shape}: resample one onto the other first"
         )
-    if other.space.differs_from(scan.space, _EXACT) is None:
+    if other.space.differs_from(scan.space, EXACT) is None:
         return other
-    gap = other.space.differs_from(scan.space, _TOLERATED)
+    gap = other.space.differs_from(scan.space, TOLERATED)
     if gap is not None:
         raise ValueError(
             f"{flag} {path} and {scan.path} do not occupy the same physical space: {gap}. Resample "

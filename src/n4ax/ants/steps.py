@@ -12,6 +12,9 @@ from n4ax.settings import EngineName, N4Settings
 
 _ULP = 2.0**-23  # of float32, at 1
 
+EXACT, TOLERATED = 1e-6, 1e-3
+"""Tolerance of headers, ITK's and ours: parts of a voxel, and of a unit vector."""
+
 
 class Corrected(NamedTuple):
     """The images that ANTs writes, and what N4 found."""

@@ -1,14 +1,10 @@
-"""The command line: ``n4ax correct`` and ``n4ax demo``.
-
-Heavy packages are loaded inside the functions, after the arguments are known to be good.
-"""
+"""``n4ax correct`` and ``n4ax demo``."""
 
 import logging
 import re
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from os.path import realpath
 from pathlib import Path
@@ -25,9 +21,7 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Pair
 
     from n4ax.correction import N4Result
-
-BAD_INPUT = 2
-"""Exit status for input that cannot be worked with."""
+    from n4ax.series import Estimate
 
 _PRESETS = ("simpleitk", "ants", "antspy", "fast")
 _MASK_WORDS = {"otsu": "otsu", "none": "all"}
@@ -38,71 +32,6 @@ _SUFFIXES = {
     "--figure": (".png",),
 }
 _WORD = r"[\w.+-]*\w"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    arguments
-        What stands after the program's name; ``None`` for the arguments of this process.
-
-    Returns
-    -------
-    int
-        Exit status: 0, 2 after an error (one line on stderr), or 130 after an interrupt.
-
-    Raises
-    ------
-    SystemExit
-        The process was asked to end (SIGTERM); the status is 143.
-    """
-    terminate = signal.signal(signal.SIGTERM, _stop)
-    disabled = logging.root.manager.disable
-    try:
-        status = n4ax_command.main(arguments, prog_name="n4ax", standalone_mode=False)
-        return status if isinstance(status, int) else 0
-    except click.ClickException as error:
-        return _fail(_usage(error))
-    except (click.Abort, KeyboardInterrupt):
-        return 128 + signal.SIGINT
-    except ValueError as error:
-        return _fail(str(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}")
-    except MemoryError:
-        return _fail("not enough memory; try --shrink 2")
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("jax"):
-            raise
-        return _fail(f"JAX: {error}; try --engine cpu")
-    finally:
-        logging.disable(disabled)
-        signal.signal(signal.SIGTERM, terminate)
-
-
-def console() -> None:
-    """The installed program."""
-    sys.exit(main())
-
-
-def _stop(number: int, _frame: object) -> None:
-    """Leave by an exception, so that temporary files are removed on the way."""
-    raise SystemExit(128 + number)
-
-
-def _fail(message: str) -> int:
-    print(f"n4ax: error: {' '.join(message.splitlines())}", file=sys.stderr)
-    return BAD_INPUT
-
-
-def _usage(error: click.ClickException) -> str:
-    message = error.format_message()
-    if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f"{message.rstrip('.')} (see {error.ctx.command_path} --help)"
-    return message
 
 
 def _numbers(
@@ -116,6 +45,17 @@ def _numbers(
     except ValueError:
         raise click.BadParameter(f"{text!r} is not of the form 4 or 4x4x3", param=option) from None
     return values[0] if len(values) == 1 else values
+
+
+def _series(
+    _context: click.Context, option: click.Parameter, text: str | None
+) -> "Estimate | None":
+    """``mean``, ``first`` and ``each``, or the number of a volume."""
+    if text is None or text in ("mean", "first", "each"):
+        return text  # type: ignore[return-value]
+    if not text.isdecimal():
+        raise click.BadParameter(f"{text!r} is not mean, first, each or a number", param=option)
+    return int(text)
 
 
 def _options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -202,32 +142,23 @@ _SETTINGS = _options(
 )
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    invoke_without_command=True,
-    epilog="""\b
-    Examples:
-      n4ax correct head.nii.gz
-      n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
-      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4
-      n4ax demo
-    """,
-)
-@click.version_option(n4ax.__version__, prog_name="n4ax")
-@click.pass_context
-def n4ax_command(context: click.Context) -> None:
-    """N4 bias field correction with ITK's numbers."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(BAD_INPUT)
-
-
 class _Scan(NamedTuple):
     """An image file, and what is in it."""
 
     path: Path
     image: "Nifti1Pair"
     voxels: "npt.NDArray[np.float32]"
+
+
+class _Done(NamedTuple):
+    """What was worked on, and what to write."""
+
+    scan: _Scan
+    """The image, or of a series the volume that the field was estimated on."""
+    inside: "npt.NDArray[np.float32] | str"
+    corrected: "npt.NDArray[np.float32]"
+    log_bias: "npt.NDArray[np.float32]"
+    results: "list[N4Result]"
 
 
 class _Outputs(NamedTuple):
@@ -245,7 +176,7 @@ class _Outputs(NamedTuple):
         ]
 
 
-@n4ax_command.command(
+@click.command(
     epilog="""\b
     Examples:
       n4ax correct head.nii.gz -o corrected.nii.gz --bias field.nii.gz
@@ -262,6 +193,13 @@ class _Outputs(NamedTuple):
     "antspy]",
 )
 @click.option("--weights", type=_INPUT_FILE, metavar="FILE", help="Confidence of each voxel.")
+@click.option(
+    "--series",
+    callback=_series,
+    metavar="mean|first|each|N",
+    help="Of a 4-D image: estimate one field on the mean, the first or the N-th volume (from 0) "
+    "and apply it to all, or one for each.  [default: a field in space and time]",
+)
 @click.option("--bias", type=_PATH, metavar="FILE", help="Write the field as an image.")
 @click.option("--field", type=_PATH, metavar="FILE", help="Write its control points (.npz).")
 @click.option("--figure", type=_PATH, metavar="PNG", help="Draw before, field and after.")
@@ -285,6 +223,7 @@ def correct(
     output: Path | None,
     mask: str | None,
     weights: Path | None,
+    series: "Estimate | None",
     bias: Path | None,
     field: Path | None,
     figure: Path | None,
@@ -305,31 +244,54 @@ def correct(
     outputs = _Outputs(output or _default_output(image), bias, field, figure)
     _check_outputs(outputs, [image, weights, None if mask in _MASK_WORDS else Path(mask)])
 
+    if series == "each" and field is not None:
+        raise ValueError("--field is for one field, and --series each makes many: use --bias")
+    scan = _read(image)
+    done = _worked(scan, settings, series, mask, weights, engine, threads, quiet)
+    _write(outputs, scan, done, dtype)
+    if not quiet:
+        print(_summary(scan, mask, done, outputs, time.perf_counter() - start))
+
+
+def _worked(
+    scan: _Scan,
+    settings: N4Settings,
+    series: "Estimate | None",
+    mask: str,
+    weights: Path | None,
+    engine: Literal["cpu", "xla"] | None,
+    threads: int | None,
+    quiet: bool,
+) -> _Done:
     from n4ax import nifti
 
-    scan = _read(image)
-    inside = _MASK_WORDS[mask] if mask in _MASK_WORDS else _on_grid(Path(mask), scan)
-    with _progress(image.name, settings, quiet) as watch, _options_named():
-        from n4ax.correction import fit_with
+    volume = scan if series is None else _first_volume(scan)
+    inside: Any = _MASK_WORDS[mask] if mask in _MASK_WORDS else _on_grid(Path(mask), volume)
+    keywords: dict[str, Any] = {
+        "weights": None if weights is None else _on_grid(weights, volume),
+        "spacing": nifti.voxel_sizes(volume.image),
+        "affine": nifti.affine_of(scan.image),
+        "engine": engine,
+        "num_threads": threads,
+    }
+    with _progress(scan.path.name, settings, quiet) as watch, _options_named():
+        if series is None:
+            from n4ax.correction import fit_with
 
-        result = fit_with(
-            settings,
-            scan.voxels,
-            inside,
-            weights=None if weights is None else _on_grid(weights, scan),
-            spacing=nifti.voxel_sizes(scan.image),
-            affine=nifti.affine_of(scan.image),
-            engine=engine,
-            num_threads=threads,
-            progress=watch,
-            trace=False,
+            result = fit_with(
+                settings, scan.voxels, inside, progress=watch, trace=False, **keywords
+            )
+            return _Done(scan, inside, result.corrected, result.log_bias, [result])
+        from n4ax.series import correct_series
+
+        found = correct_series(
+            settings, scan.voxels, inside, estimate=series, progress=watch, **keywords
         )
-    _write(outputs, scan, inside, result, dtype)
-    if not quiet:
-        print(_summary(scan, mask, result, outputs, time.perf_counter() - start))
+        volume = volume._replace(voxels=found.volume)
+        return _Done(volume, inside, found.corrected, found.log_bias, found.results)
 
 
-@n4ax_command.command(
+@click.command(
     epilog="""\b
     Examples:
       n4ax demo
@@ -353,7 +315,7 @@ def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool)
     folder.mkdir(parents=True, exist_ok=True)
     context.invoke(
         correct,
-        image=Path(__file__).parent / "data" / "head.nii.gz",
+        image=Path(n4ax.__file__).parent / "data" / "head.nii.gz",
         output=folder / "head_n4.nii.gz",
         bias=folder / "head_field.nii.gz",
         figure=folder / "head_n4.png",
@@ -429,6 +391,14 @@ def _read(path: Path) -> _Scan:
     return _Scan(path, image, nifti.read_voxels(image, path))
 
 
+def _first_volume(scan: _Scan) -> _Scan:
+    """The first volume of a series, for its grid."""
+    shape = scan.image.shape
+    if len(shape) != 4 or shape[3] < 2:
+        raise ValueError(f"{scan.path} has shape {shape}; --series is for images of 4 axes")
+    return _Scan(scan.path, scan.image.slicer[..., 0], scan.voxels[..., 0])  # type: ignore[arg-type]
+
+
 def _on_grid(path: Path, scan: _Scan) -> "npt.NDArray[np.float32]":
     from n4ax import nifti
 
@@ -469,8 +439,7 @@ def _progress(
 def _write(
     outputs: _Outputs,
     scan: _Scan,
-    inside: "npt.NDArray[np.float32] | str",
-    result: "N4Result",
+    done: _Done,
     dtype: Literal["float32", "same"],
 ) -> None:
     """All files or none: they get their names only after the last is written."""
@@ -481,29 +450,25 @@ def _write(
 
     with ExitStack() as stack:
         place = {path: stack.enter_context(replaced(path)) for _, path in outputs.given()}
-        corrected = nifti.with_voxels(scan.image, result.corrected, dtype)
+        corrected = nifti.with_voxels(scan.image, done.corrected, dtype)
         nifti.write_image(corrected, place[outputs.corrected])
         if outputs.bias is not None:
-            bias = nifti.with_voxels(scan.image, np.exp(result.log_bias))
+            bias = nifti.with_voxels(scan.image, np.exp(done.log_bias))
             nifti.write_image(bias, place[outputs.bias])
         if outputs.field is not None:
-            result.field.save(place[outputs.field])
+            done.results[0].field.save(place[outputs.field])
         if outputs.figure is not None:
-            _draw(place[outputs.figure], scan, inside, result)
+            _draw(place[outputs.figure], done)
 
 
-def _draw(
-    path: Path,
-    scan: _Scan,
-    inside: "npt.NDArray[np.float32] | str",
-    result: "N4Result",
-) -> None:
+def _draw(path: Path, done: _Done) -> None:
     import numpy as np
 
     from n4ax import nifti
     from n4ax.figure import save_figure
     from n4ax.otsu import otsu_mask
 
+    (scan, inside), result = done[:2], done.results[0]
     label = result.settings.mask_label
     if not isinstance(inside, str):
         mask = np.not_equal(inside, 0) if label is None else np.equal(inside, label)
@@ -517,16 +482,18 @@ def _draw(
     save_figure(path, scan.voxels, result.log_bias, result.corrected, mask, affine, title)
 
 
-def _summary(scan: _Scan, mask: str, result: "N4Result", outputs: _Outputs, seconds: float) -> str:
+def _summary(scan: _Scan, mask: str, done: _Done, outputs: _Outputs, seconds: float) -> str:
     import numpy as np
 
-    low, high = np.exp(result.log_bias.min()), np.exp(result.log_bias.max())
+    result = done.results[0]
+    low, high = np.exp(done.log_bias.min()), np.exp(done.log_bias.max())
     size = " x ".join(str(n) for n in scan.image.shape)
     levels = ", ".join(
         f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
     )
     written = ", ".join(str(path) for _, path in outputs.given())
+    of_many = " (volume 0)" if len(done.results) > 1 else ""
     return (
-        f"{scan.path}: {size} voxels, mask {mask}. Iterations per level: {levels}. "
+        f"{scan.path}: {size} voxels, mask {mask}. Iterations per level{of_many}: {levels}. "
         f"The field runs from {low:.3f} to {high:.3f}. Wrote {written} in {seconds:.1f} s."
     )
