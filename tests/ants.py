@@ -5,22 +5,14 @@ import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 THREADS = 64
 """As for SimpleITK: many threads come near the true sums."""
 
-_ONCE = """
-import sys
-from ants.internal import get_lib_fn
-try:
-    status = get_lib_fn("N4BiasFieldCorrection")(sys.argv[1:])
-except RuntimeError as error:  # ITK's exceptions; the program itself ends with status 1 on them
-    print(error, file=sys.stderr)
-    status = 1
-sys.stdout.flush()
-sys.exit(status)
-"""
+PROGRAM = Path(__file__)
+"""Run as a script, this file is ANTs' program."""
 
 _SERVE = """
 import json, os, sys
@@ -35,7 +27,7 @@ for line in sys.stdin:
 
 def once(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the program as a process: its status, and what it prints."""
-    command = [sys.executable, "-c", _ONCE, *arguments]
+    command = [sys.executable, str(PROGRAM), *arguments]
     return subprocess.run(
         command, env=_environment(), capture_output=True, text=True, timeout=300, check=False
     )
@@ -63,3 +55,20 @@ def _server() -> Any:
 
 def _environment() -> dict[str, str]:
     return os.environ | {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(THREADS)}
+
+
+def _as_the_program() -> int:
+    sys.path.pop(0)  # or this very file would be imported as ``ants``
+    from ants.internal import get_lib_fn
+
+    try:
+        status = get_lib_fn("N4BiasFieldCorrection")(sys.argv[1:])
+    except RuntimeError as error:  # ITK's exceptions; the program itself ends with status 1 on them
+        print(error, file=sys.stderr)
+        status = 1
+    sys.stdout.flush()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(_as_the_program())
