@@ -440,9 +440,10 @@ def _solved(
 
         state = programs.estimate(problem, settings, progress, trace)
         return state._replace(lattice=np.asarray(state.lattice))
-    from n4ax.engines.cpu import CpuEngine, Threads
+    from n4ax.engines.cpu import FEW_VOXELS, CpuEngine, Threads
 
-    with Threads(num_threads) as threads:
+    few = np.count_nonzero(problem.included) < FEW_VOXELS
+    with Threads(1 if few else num_threads) as threads:
         engine = CpuEngine(problem, settings, threads)
         start = beginning(engine, len(settings.iters), max(settings.iters))
         parameters = Parameters.of(settings, always=trace or progress is not None)

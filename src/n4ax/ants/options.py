@@ -199,10 +199,11 @@ class _Reader:
         parameters = self._ignored_without_brackets("-b", "a mesh of one element along each axis")
         if parameters is None:
             return 1, None, 3
-        order = whole("-b", parameters[1]) if len(parameters) > 1 else 3
+        first, *rest = parameters
+        order = whole("-b", rest[0]) if rest else 3
         if not 1 <= order <= MOST_ORDER:
             raise UsageError(f"-b asks for splines of order {order}; expected 1 to {MOST_ORDER}")
-        numbers = [number("-b", part) for part in vector(parameters[0])]
+        numbers = [number("-b", part) for part in vector(first)]
         if len(numbers) == 1:
             if numbers[0] <= 0:
                 raise UsageError(f"-b has the distance {numbers[0]:g}; expected mm, above 0")

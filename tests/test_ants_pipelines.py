@@ -1,0 +1,52 @@
+"""The parameter sets of real pipelines on the packaged head: what ANTs answered, in every clone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from n4ax.ants.program import main
+from tests.pipelines import CASES, words_of, write_images
+from tests.test_ants_exactness import CEILING, LARGEST, MEAN, NOISE_FACTOR
+
+EVERY = (slice(None, None, 6),) * 3
+"""The voxels that are kept (scripts/make_ants_oracle.py)."""
+
+
+@pytest.fixture(scope="module")
+def oracle() -> Any:
+    return np.load(Path(__file__).parent / "data" / "head_ants.npz")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipelines")
+    write_images(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pipeline_has_the_images_of_ants(
+    name: str, folder: Path, tmp_path: Path, oracle: Any
+) -> None:
+    words, corrected, bias = words_of(name, folder), tmp_path / "c.nii", tmp_path / "b.nii"
+    assert main([*words, "-o", f"[{corrected},{bias}]"]) == 0
+    log_bias = np.log(np.asarray(nib.load(bias).dataobj))[EVERY]
+    image = np.asarray(nib.load(corrected).dataobj)[EVERY]
+    inside = np.ones(image.shape, bool)
+    if "-x" in words:
+        inside = np.asarray(nib.load(words[words.index("-x") + 1]).dataobj)[EVERY] != 0
+    # The largest difference of ANTs to itself over 6 inputs changed by one ulp.
+    noise = NOISE_FACTOR * json.loads(str(oracle["noise"]))[name]
+    expected = oracle[f"{name} corrected"]
+    for gap in (
+        np.abs(log_bias - oracle[f"{name} log_bias"]),
+        np.abs(image - expected) / np.maximum(np.abs(expected), 1),
+    ):
+        assert gap[inside].mean() <= max(MEAN, noise)
+        assert gap[inside].max() <= max(LARGEST, noise)
+        if noise <= NOISE_FACTOR * CEILING:
+            assert gap[inside].max() <= CEILING
