@@ -391,6 +391,7 @@ def test_abp_n4_truncates_as_antspy_does(antspy: Any) -> None:
     ("keywords", "words"),
     [
         ({"mask": np.ones((3, 3, 3))}, "mask has shape"),
+        ({"mask": np.zeros((28, 26, 22))}, "mask is empty"),
         ({"spline_param": (1, 2)}, "3 mesh elements"),
         ({"image": phantom() * 1j}, "image has dtype complex"),
         ({"shrink_factor": 30}, "a field needs 2"),

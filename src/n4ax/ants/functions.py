@@ -78,8 +78,10 @@ def n4_bias_field_correction(
         **_spline(spline_param, scan.voxels.ndim),
     )
     say = Report(scan.voxels.ndim, settings, verbose)
-    low, high = scan.voxels.min(), scan.voxels.max()
-    say.range(float(low), float(high))
+    seen = scan.voxels if inside is None else scan.voxels[inside.voxels != 0]
+    if seen.size == 0:
+        raise ValueError("mask is empty: it has no voxel other than 0")
+    say.range(float(seen.min()), float(seen.max()))
     spaces = (scan.space if given is None else given.space for given in (scan, inside, confidence))
     corrected = corrected_as_ants(
         settings,
