@@ -27,7 +27,8 @@ NOISE_FACTOR = 4
 
 CEILING = 2e-3
 GEOMETRY = 2e-4
-"""Above this, the same geometry must agree to ``MEAN`` with the whole image as mask."""
+"""Above this, the same geometry must agree to ``MEAN`` with the whole image as mask, one
+iteration a level."""
 
 SELF_NOISE = json.loads((Path(__file__).parent / "data" / "ants_self_noise.json").read_text())
 """Per cached case that has no such measurement beside its answer, ANTs to itself
@@ -277,7 +278,12 @@ def test_no_case_differs_for_a_geometric_reason(
     for c in comparisons:
         if c.largest > GEOMETRY:
             case = random_case(c.seed)
-            whole = Case(case.image, None, None, case.affine, case.zooms, case.options)
+            # One iteration a level: shrinking, padding and mesh show, a few end bins hardly.
+            at = case.options.index("-c") + 1
+            once = "x".join(["1"] * len(case.options[at].split(",")[0].split("x")))
+            options = (*case.options[:at], f"[{once},0]", *case.options[at + 1 :])
+            whole = Case(case.image, None, None, case.affine, case.zooms, options)
             theirs = by_ants(whole, case.image, tmp_path)
             gap = theirs.gap(by_us(whole, tmp_path), np.ones(case.image.shape, bool))
+            print(c.seed, gap)
             assert gap[0] <= MEAN, (c, gap)
