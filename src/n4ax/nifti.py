@@ -128,7 +128,10 @@ def space_of(image: Nifti1Pair) -> Space:
         origin[3] = float(header["toffset"])
     for axis in range(spatial):
         column = matrix[:, axis]
-        length = np.sqrt(sum((x * x for x in column.tolist()[1:]), start=column[0] * column[0]))
+        square = 0.0
+        for value in column.tolist():  # one by one: the builtin sum compensates
+            square += value * value
+        length = square**0.5
         direction[:spatial, axis] = column / length if length else direction[:spatial, axis]
     return Space(sizes, tuple(origin.tolist()), tuple(tuple(row) for row in direction.tolist()))
 
