@@ -328,12 +328,15 @@ def test_bad_options_are_named_as_options(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_run_leaves_no_file(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize("moment", [1.2, 2.5])
+def test_interrupted_run_leaves_no_file(
+    tmp_path: Path, number: signal.Signals, moment: float
+) -> None:
     scan = save(tmp_path / "scan.nii.gz", phantom((60, 60, 60)))
     command = [sys.executable, "-m", "n4ax", "correct", str(scan), "--mask", "none",
                "--threshold", "0", "--iterations", "9000x9000"]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(2.5)
+    time.sleep(moment)
     assert process.poll() is None
     process.send_signal(number)
     _, err = process.communicate(timeout=30)

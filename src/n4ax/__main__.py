@@ -1,7 +1,6 @@
 """``python -m n4ax``: the command line."""
 
-import sys
+from n4ax.cli import console
 
-from n4ax.cli import main
-
-sys.exit(main())
+if __name__ == "__main__":
+    console()

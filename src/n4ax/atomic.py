@@ -3,9 +3,13 @@
 import errno
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_unfinished: set[Path] = set()
+"""Temporary files of this process that have not got their names yet."""
 
 
 @contextmanager
@@ -24,11 +28,10 @@ def replaced(target: Path) -> Iterator[Path]:
     """
     place = _real(target)
     suffix = "".join(place.suffixes[-2:])
-    temporary: Path | None = None
+    temporary = place.with_name(f".n4ax-{uuid.uuid4().hex}{suffix}")
+    _unfinished.add(temporary)  # before it exists: a signal may come at any moment
     try:
-        handle, name = tempfile.mkstemp(prefix=".n4ax-", suffix=suffix, dir=place.parent)
-        temporary = Path(name)
-        os.close(handle)
+        temporary.touch(mode=0o600, exist_ok=False)
         yield temporary
         _as_a_new_file(temporary, place)
         os.replace(temporary, place)
@@ -36,8 +39,14 @@ def replaced(target: Path) -> Iterator[Path]:
         reason = error.strerror or str(error)
         raise OSError(error.errno or errno.EIO, reason, str(target)) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove the temporary files of this process, which is about to end."""
+    for temporary in list(_unfinished):
+        temporary.unlink(missing_ok=True)
 
 
 def check_writable(target: Path) -> None:

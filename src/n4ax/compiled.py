@@ -5,6 +5,7 @@ written to. Where nothing can be written it is compiled anew in every process.
 """
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,19 @@ def compiled(*fastmath: str) -> Any:
             return numba.njit(**options)(function)
 
     return decorate
+
+
+def called(function: Any, *arguments: Any) -> Any:
+    """``function(*arguments)``, the first time in a thread of its own.
+
+    The first call compiles, or reads from disk. An interrupt (Ctrl-C) is raised in the main
+    thread alone; raised inside the compiler it would leave the compiler's locks taken, and the
+    next thread that compiles would wait for ever.
+    """
+    if function.overloads:
+        return function(*arguments)
+    with ThreadPoolExecutor(1) as compiler:
+        return compiler.submit(function, *arguments).result()
 
 
 def say_if_compiling(kernel: Any) -> None:

@@ -61,15 +61,16 @@ def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wi
     nbins = len(histogram)
     size = _padded_size(nbins)
     pad = (size - nbins) // 2
-    counts = xp.pad(histogram, (pad, size - nbins - pad))
+    counts = xp.concatenate([xp.zeros(pad), histogram, xp.zeros(size - nbins - pad)])
 
-    blur = xp.fft.rfft(_bias_distribution(size, fwhm, width, xp))
+    spread = _bias_distribution(size, fwhm, width, xp)
+    measured, blur = xp.fft.rfft(xp.stack([counts, spread]))
     filtered = (xp.conj(blur) / (xp.conj(blur) * blur + wiener)).real
-    true_counts = xp.maximum(xp.fft.irfft(xp.fft.rfft(counts) * filtered, size), 0.0)
+    true_counts = xp.maximum(xp.fft.irfft(measured * filtered, size), 0.0)
 
     centres = lowest + float32_product(np.arange(-pad, size - pad, dtype=np.float32), width)
-    weighted = xp.fft.irfft(xp.fft.rfft(centres.astype(xp.float64) * true_counts) * blur, size)
-    total = xp.fft.irfft(xp.fft.rfft(true_counts) * blur, size)
+    moments = xp.stack([centres.astype(xp.float64) * true_counts, true_counts])
+    weighted, total = xp.fft.irfft(xp.fft.rfft(moments) * blur, size)
     reached = total != 0
     expected = xp.where(reached, weighted / xp.where(reached, total, 1.0), 0.0)
     return expected[pad : pad + nbins].astype(xp.float32)

@@ -6,7 +6,6 @@ without ``-v``; with it, standard output has the lines that ANTs prints and peop
 
 import logging
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import n4ax
 from n4ax.ants.options import Options, options_of
 from n4ax.settings import EngineName
+from n4ax.signals import leave_when_told
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,14 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status.
-
-    Raises
-    ------
-    SystemExit
-        The process was asked to end (SIGTERM); the status is 143.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    terminate = signal.signal(signal.SIGTERM, _stop)
     try:
         return _answered(words)
     except ValueError as error:
@@ -92,18 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{place}{error.strerror or error}")
     except MemoryError:
         return _fail("not enough memory; try a larger shrink factor, such as -s 4")
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     except RuntimeError as error:
         if not type(error).__module__.startswith("jax"):
             raise
         return _fail(f"JAX: {error}; set N4AX_ENGINE=cpu")
-    finally:
-        signal.signal(signal.SIGTERM, terminate)
 
 
 def console() -> None:
     """The installed program."""
+    leave_when_told()
     sys.exit(main())
 
 
@@ -121,11 +112,6 @@ def _answered(words: list[str]) -> int:
         logging.disable(logging.WARNING)  # kernels being compiled: ANTs without -v is silent
     _run(options)
     return 0
-
-
-def _stop(number: int, _frame: object) -> None:
-    """Leave by an exception, so that temporary files are removed on the way."""
-    raise SystemExit(128 + number)
 
 
 def _say(message: str) -> None:

@@ -4,7 +4,6 @@ Heavy packages are loaded inside the functions, after the arguments are known to
 """
 
 import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,9 +12,13 @@ import click
 
 import n4ax
 from n4ax.cli.correct import correct, demo
+from n4ax.signals import leave_when_told
 
 BAD_INPUT = 2
 """Exit status for input that cannot be worked with."""
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell gives it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,21 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         Exit status: 0, 2 after an error (one line on stderr), or 130 after an interrupt.
-
-    Raises
-    ------
-    SystemExit
-        The process was asked to end (SIGTERM); the status is 143.
     """
-    terminate = signal.signal(signal.SIGTERM, _stop)
     disabled = logging.root.manager.disable
     try:
         status = n4ax_command.main(arguments, prog_name="n4ax", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except click.ClickException as error:
         return _fail(_usage(error))
-    except (click.Abort, KeyboardInterrupt):
-        return 128 + signal.SIGINT
+    except click.Abort:
+        return INTERRUPTED
     except ValueError as error:
         return _fail(str(error))
     except OSError as error:
@@ -58,17 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"JAX: {error}; try --engine cpu")
     finally:
         logging.disable(disabled)
-        signal.signal(signal.SIGTERM, terminate)
 
 
 def console() -> None:
     """The installed program."""
+    leave_when_told()
     sys.exit(main())
-
-
-def _stop(number: int, _frame: object) -> None:
-    """Leave by an exception, so that temporary files are removed on the way."""
-    raise SystemExit(128 + number)
 
 
 def _fail(message: str) -> int:

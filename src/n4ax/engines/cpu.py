@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.bspline import AxisBasis, refine
-from n4ax.compiled import say_if_compiling
+from n4ax.compiled import called, say_if_compiling
 from n4ax.convergence import may_decide
 from n4ax.engines import kernels
 from n4ax.engines.recurrence import exact_variation, itk_variation
@@ -45,11 +45,13 @@ class Threads:
         self.count = min(available_cpus(), MOST_THREADS) if num_threads is None else num_threads
         self._pool = ThreadPoolExecutor(self.count - 1) if self.count > 1 else None
 
-    def run(self, parts: int, kernel: Callable[..., None], *arguments: Any) -> None:
+    def run(self, parts: int, kernel: Any, *arguments: Any) -> None:
         """``kernel(first, stop, *arguments)`` until ``range(parts)`` is done.
 
         Threads take the next piece when they are free, so an unequal machine stays busy.
         """
+        if not kernel.overloads:
+            called(kernel, 0, 0, *arguments)
         if self._pool is None or parts < 2:
             kernel(0, parts, *arguments)
             return

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, uint64
 
-from n4ax.compiled import compiled
+from n4ax.compiled import called, compiled
 
 _BLOCK = 256
 _SETTLED = 1 << 14
@@ -18,12 +18,12 @@ _SETTLED = 1 << 14
 
 def exact_variation(ratios: npt.NDArray[np.float32]) -> float:
     """Coefficient of variation of ``ratios`` (n,), with n - 1 degrees of freedom, in double."""
-    return float(_two_pass_variation(ratios))
+    return float(called(_two_pass_variation, ratios))
 
 
 def itk_variation(ratios: npt.NDArray[np.float32]) -> float:
     """The measure as ITK computes it from ``ratios`` (n,) in image order: its float32 value."""
-    return float(_float32_recurrence(ratios))
+    return float(called(_float32_recurrence, ratios))
 
 
 @compiled("reassoc", "nsz")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.compiled import called
 from n4ax.engines.kernels import lay_stretches, pack_chunks
 
 BRIDGED_GAP = 24
@@ -74,10 +75,10 @@ def pack_rows(
     stack = (planes, height, width)
     mask = included.reshape(stack)
     none = np.empty(1, np.int64)
-    count = lay_stretches(mask, BRIDGED_GAP, none, *[none[1:]] * 4, none)
+    count = called(lay_stretches, mask, BRIDGED_GAP, none, *[none[1:]] * 4, none)
     length, x, y, plane = (np.empty(count, np.int64) for _ in range(4))
     start, before = (np.empty(count + 1, np.int64) for _ in range(2))
-    lay_stretches(mask, BRIDGED_GAP, start, length, x, y, plane, before)
+    called(lay_stretches, mask, BRIDGED_GAP, start, length, x, y, plane, before)
     log = np.empty(start[-1], np.float32)
     confidence = np.empty(0 if weights is None else len(log), np.float32)
     chunk, slot, slot_plane = _cut(start, plane)

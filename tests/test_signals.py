@@ -1,0 +1,72 @@
+"""Programs end at once when they are told to, and leave nothing behind."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from n4ax.compiled import called
+
+SWALLOWS_EXCEPTIONS = """
+import os, signal, sys, threading
+from pathlib import Path
+from n4ax.atomic import replaced
+from n4ax.signals import leave_when_told
+
+number = int(sys.argv[1])
+if "ignored" in sys.argv:
+    signal.signal(number, signal.SIG_IGN)
+leave_when_told()
+print("printed before")
+threading.Thread(target=threading.Event().wait).start()  # waits for ever
+with replaced(Path("scan.nii.gz")) as temporary:
+    temporary.write_text("half")
+    try:
+        os.kill(os.getpid(), number)
+    except BaseException:
+        pass
+    print("went on")
+    sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def told(folder: Path, number: signal.Signals, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SWALLOWS_EXCEPTIONS, str(int(number)), *words],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_and_nothing_waited_for(tmp_path: Path, number: signal.Signals) -> None:
+    done = told(tmp_path, number)
+    assert done.returncode == 128 + number
+    assert done.stdout == "printed before\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
+    done = told(tmp_path, signal.SIGHUP, "ignored")
+    assert done.returncode == 0
+    assert done.stdout == "printed before\nwent on\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
+
+
+def test_compiling_is_out_of_reach_of_interrupts() -> None:
+    class Kernel:
+        def __init__(self) -> None:
+            self.overloads: dict[str, object] = {}
+
+        def __call__(self, value: int) -> tuple[int, threading.Thread]:
+            return value + 1, threading.current_thread()
+
+    kernel = Kernel()
+    value, where = called(kernel, 1)
+    assert value == 2
+    assert where is not threading.main_thread()
+    kernel.overloads = {"int64": object()}
+    assert called(kernel, 2) == (3, threading.main_thread())
