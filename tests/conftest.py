@@ -1,9 +1,13 @@
-"""Shared by all tests: where the data lies, and SimpleITK as the oracle."""
+"""Shared by all tests: where the data lies, and a folder of small images."""
 
 import os
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+
+from tests.ants import SPACING, phantom
 
 os.environ["N4AX_CACHE_DIR"] = ""  # tests leave nothing in the user's folders
 
@@ -17,3 +21,30 @@ def shared() -> Path:
     if not (folder / "oracle").is_dir():
         pytest.skip("the folder ../shared with the large volumes is not here")
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an image, masks on its grid and on others, and a series."""
+    affine = np.diag([*SPACING, 1.0])
+    image = phantom()
+    inside = np.zeros(image.shape, np.uint8)
+    inside[3:-3, 3:-3, 2:-2] = 1
+    shifted = affine.copy()
+    shifted[0, 3] += 0.7
+    nearly = affine.copy()
+    nearly[0, 3] += 1e-4
+    for name, voxels, where in (
+        ("im.nii.gz", image, affine),
+        ("neg.nii.gz", image - 60, affine),
+        ("mask.nii.gz", inside, affine),
+        ("empty.nii.gz", inside * 0, affine),
+        ("shifted.nii.gz", inside, shifted),
+        ("nearly.nii.gz", inside, nearly),
+        ("smaller.nii.gz", inside[1:], affine),
+        ("flat.nii.gz", image[:, :, 9], affine),
+        ("series.nii.gz", np.stack([image, image * 1.1, image * 0.9], axis=-1), affine),
+    ):
+        nib.save(nib.Nifti1Image(voxels, where), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,7 +1,7 @@
 """The numbers are ANTs': cached answers on real volumes, and random cases run live."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ import pytest
 
 from n4ax import nifti, otsu_mask
 from n4ax.ants.program import main
-from n4ax.ants.steps import corrected_as_ants
+from n4ax.ants.steps import Scan, corrected_as_ants
 from n4ax.grid import padding_for_distance
 from n4ax.settings import N4Settings
+from n4ax.space import Space
 from tests import ants, itk
 
 MEAN, LARGEST = 1e-5, 5e-5
@@ -80,9 +81,15 @@ def run_cached(
         **({"spline_distance": spline} if isinstance(spline, int) else {"mesh": spline or 1}),
     )
     # The cached answers were made from arrays: voxel sizes, and no place in space.
-    plain = [float(size) for size in nifti.voxel_sizes(scan)[: image.ndim]]
+    plain = Space.plain(nifti.voxel_sizes(scan)[: image.ndim])
     found = corrected_as_ants(
-        settings, image, inside, weights, plain, rescale=bool(case.get("rescale"))
+        settings,
+        *(
+            None if given is None else Scan("it", given, None, plain)
+            for given in (image, inside, weights)
+        ),
+        rescale=bool(case.get("rescale")),
+        warn=lambda message: None,
     )
     return case, answer, found.result.log_bias, found.image
 
@@ -116,6 +123,8 @@ class Case:
     affine: npt.NDArray[np.float64]
     zooms: tuple[float, ...]
     options: tuple[str, ...]
+    deeper: bool
+    """In files with one more axis, of which the first volume (or slice) is worked on."""
 
 
 SPACINGS = (1.0, 0.5, 3.0, 0.7, 1.1, 1 / 3, 0.9375, 0.802, 2.2, 1.333)
@@ -183,7 +192,8 @@ def random_case(seed: int) -> Case:
     if random.random() < 0.35:
         weights = np.where(radius < 0.8, 0.2 + radius, 0).astype(np.float32)
         weights = np.ascontiguousarray(np.broadcast_to(weights, shape))
-    return Case(image.astype(np.float32), mask, weights, affine, zooms, tuple(options))
+    deeper = seed % 6 == 4 and ndim < 4
+    return Case(image.astype(np.float32), mask, weights, affine, zooms, tuple(options), deeper)
 
 
 def write(case: Case, image: npt.NDArray[np.float32], folder: Path) -> list[str]:
@@ -192,6 +202,8 @@ def write(case: Case, image: npt.NDArray[np.float32], folder: Path) -> list[str]
     for flag, voxels in (("-i", image), ("-x", case.mask), ("-w", case.weights)):
         if voxels is None:
             continue
+        if case.deeper:
+            voxels = np.stack([voxels, voxels[::-1]], axis=-1)
         scan = nib.Nifti1Image(voxels, case.affine)
         if image.ndim == 4:
             scan.header["pixdim"][4] = SECONDS
@@ -282,7 +294,7 @@ def test_no_case_differs_for_a_geometric_reason(
             at = case.options.index("-c") + 1
             once = "x".join(["1"] * len(case.options[at].split(",")[0].split("x")))
             options = (*case.options[:at], f"[{once},0]", *case.options[at + 1 :])
-            whole = Case(case.image, None, None, case.affine, case.zooms, options)
+            whole = replace(case, mask=None, weights=None, options=options)
             theirs = by_ants(whole, case.image, tmp_path)
             gap = theirs.gap(by_us(whole, tmp_path), np.ones(case.image.shape, bool))
             print(c.seed, gap)

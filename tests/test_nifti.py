@@ -65,6 +65,13 @@ def test_pairs_and_big_endian_files_are_read(tmp_path: Path) -> None:
         assert np.array_equal(read_voxels(read, tmp_path / name), voxels())
 
 
+def test_name_may_promise_gzip_that_is_not_there(tmp_path: Path) -> None:
+    nib.save(image(), tmp_path / "a.nii")
+    (tmp_path / "a.nii").rename(tmp_path / "a.nii.gz")
+    read = read_image(tmp_path / "a.nii.gz")
+    assert np.array_equal(read_voxels(read, tmp_path / "a.nii.gz"), voxels())
+
+
 def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
     made = image()
     made.header.set_slope_inter(0.25, -3)

@@ -14,7 +14,7 @@ import n4ax
 SOURCE = Path(n4ax.__file__).parent
 LAYERS = (
     ("settings", "arrays", "atomic", "compiled", "linpack"),
-    ("bspline", "otsu", "convergence", "space"),
+    ("bspline", "otsu", "convergence", "space", "signals"),
     ("grid", "sharpening"),
     ("problem", "solver"),
     ("engines",),

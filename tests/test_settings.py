@@ -197,10 +197,12 @@ def test_keywords_make_the_same_settings_again(preset: str) -> None:
 
 
 def test_one_value_serves_every_axis_and_a_sequence_must_have_one_per_axis() -> None:
-    assert per_axis("mesh", 2, 3) == (2, 2, 2)
-    assert per_axis("mesh", (1, 2), 2) == (1, 2)
+    assert per_axis("mesh", 2, (9, 9, 1, 9)) == (2, 2, 2)
+    assert per_axis("mesh", (1, 2), (9, 9)) == (1, 2)
+    assert per_axis("mesh", (1, 2, 3), (9, 1, 9)) == (1, 3)
+    assert per_axis("mesh", (1, 3), (9, 1, 9)) == (1, 3)
     with pytest.raises(ValueError, match=r"mesh has 2 values, \(1, 2\); the image has 3 axes"):
-        per_axis("mesh", (1, 2), 3)
+        per_axis("mesh", (1, 2), (9, 9, 9))
 
 
 @pytest.mark.parametrize("function", [n4ax.n4, n4ax.fit])

@@ -17,8 +17,7 @@ from n4ax.atomic import replaced
 from n4ax.signals import leave_when_told
 
 number = int(sys.argv[1])
-if "ignored" in sys.argv:
-    signal.signal(number, signal.SIG_IGN)
+signal.signal(number, signal.SIG_IGN if "ignored" in sys.argv else signal.SIG_DFL)
 leave_when_told()
 print("printed before")
 threading.Thread(target=threading.Event().wait).start()  # waits for ever

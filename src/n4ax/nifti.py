@@ -19,13 +19,13 @@ from nibabel.wrapstruct import WrapStructError
 
 from n4ax.atomic import replaced
 from n4ax.linpack import singular_values
-from n4ax.space import Space
+from n4ax.space import TOLERATED, Space
 
 _GZIP_LEVEL = 1  # ISA-L's levels are 0 to 3; the voxels of a corrected image gain little beyond
+_GZIP_START = b"\x1f\x8b"  # files named .nii.gz are not always packed
 _NIFTI2_STARTS = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
 _MM_PER_UNIT = {1: 1e3, 3: 1e-3}  # NIfTI's codes for metre and micrometre
 _S_PER_UNIT = {16: 1e-3, 24: 1e-6}  # and for milliseconds and microseconds
-_AFFINE_TOLERANCE = 1e-3
 _SAME_FORM = _RIGHT_ANGLES = 1e-4  # ITK's tolerances
 
 _ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
@@ -50,9 +50,11 @@ def read_image(path: Path) -> Nifti1Pair:
     """
     try:
         if path.name.endswith(".nii.gz"):
-            packed = igzip.decompress(path.read_bytes())
-            kind = Nifti2Image if packed[:4] in _NIFTI2_STARTS else Nifti1Image
-            return kind.from_bytes(packed)
+            content = path.read_bytes()
+            if content.startswith(_GZIP_START):
+                content = igzip.decompress(content)
+            kind = Nifti2Image if content[:4] in _NIFTI2_STARTS else Nifti1Image
+            return kind.from_bytes(content)
         image = nib.load(path)
     except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as NIfTI: {_reason(error)}") from None
@@ -133,7 +135,7 @@ def space_of(image: Nifti1Pair) -> Space:
             square += value * value
         length = square**0.5
         direction[:spatial, axis] = column / length if length else direction[:spatial, axis]
-    return Space(sizes, tuple(origin.tolist()), tuple(tuple(row) for row in direction.tolist()))
+    return Space(sizes, tuple(origin.tolist()), tuple(map(tuple, direction.tolist())))
 
 
 def _quaternion_rows(header: Any) -> npt.NDArray[np.float32]:
@@ -234,8 +236,8 @@ def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArr
     Raises
     ------
     ValueError
-        It cannot be read, or its shape, or its affine by more than 1e-3, is another; the message
-        names both files.
+        It cannot be read, has another shape, or lies elsewhere by more than a thousandth of a
+        voxel; the message names both files.
     """
     other = read_image(path)
     if _without_last_ones(other.shape) != _without_last_ones(image.shape):
@@ -243,14 +245,12 @@ def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArr
             f"{path} has shape {other.shape} and {image_path} has shape {image.shape}: "
             "resample one onto the other first"
         )
-    theirs, ours = affine_of(other), affine_of(image)
-    gap = np.abs(theirs - ours)
-    if not gap.max() <= _AFFINE_TOLERANCE:
-        row, column = np.unravel_index(gap.argmax(), gap.shape)
+    theirs, ours = (Space.of_affine(affine_of(scan), 3) for scan in (other, image))
+    gap = theirs.differs_from(ours, TOLERATED)
+    if gap is not None:
         raise ValueError(
-            f"{path} and {image_path} have different affines: {theirs[row, column]:.6g} and "
-            f"{ours[row, column]:.6g} in row {row}, column {column}. Resample one onto the "
-            "other, or, if only its header is wrong, copy the header"
+            f"{path} and {image_path} do not occupy the same physical space: {gap}. Resample one "
+            "onto the other, or, if only its header is wrong, copy the header"
         )
     return read_voxels(other, path).reshape(image.shape)
 

@@ -22,7 +22,7 @@ class N4BiasFieldCorrection(_Nipypes):
     ``num_threads`` is honoured, and the result does not depend on it.
     """
 
-    _cmd = f"{shlex.quote(sys.executable)} -m n4ax.ants"
+    _cmd = f"{shlex.quote(sys.executable)} -P -m n4ax.ants"
 
     @property
     def version(self) -> None:

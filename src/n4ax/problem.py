@@ -101,7 +101,7 @@ def pose(
         confidence = confidence.reshape(volume.shape)
     spaces = _spaces(spacing, given_shape, settings)
 
-    axes, points = _lay_mesh(volume.shape, spaces.image, settings)
+    axes, points = _lay_mesh(given_shape, spaces.image, settings)
     taken = tuple(axis.taken for axis in axes)
     included = _sampled(inside, axes, spaces.image, spaces.mask, settings)
     if confidence is not None:
@@ -224,11 +224,12 @@ def _itk_order(values: tuple[Any, ...], settings: N4Settings) -> tuple[Any, ...]
 
 
 def _lay_mesh(
-    shape: tuple[int, ...], space: Space, settings: N4Settings
+    given_shape: tuple[int, ...], space: Space, settings: N4Settings
 ) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
-    """The samples of every axis, and the control points of the first level."""
+    """The samples of every axis longer than 1, and the control points of the first level."""
+    shape = tuple(n for n in given_shape if n != 1)
     ndim, order = len(shape), settings.spline_order
-    shrink = per_axis("shrink_factor", settings.shrink_factor, ndim)
+    shrink = per_axis("shrink_factor", settings.shrink_factor, given_shape)
     padding: list[tuple[int, int]] = [(0, 0)] * ndim
     if settings.spline_distance is not None:
         fitted = [
@@ -238,9 +239,10 @@ def _lay_mesh(
         points = tuple(spans + order for spans, _, _ in fitted)
         padding = [(lower, upper) for _, lower, upper in fitted]
     elif settings.control_points is not None:
-        points = per_axis("control_points", settings.control_points, ndim)
+        points = per_axis("control_points", settings.control_points, given_shape)
     elif settings.mesh is not None:
-        points = tuple(elements + order for elements in per_axis("mesh", settings.mesh, ndim))
+        mesh = per_axis("mesh", settings.mesh, given_shape)
+        points = tuple(elements + order for elements in mesh)
     else:
         points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * ndim
     counts, factors, margins = (

@@ -24,17 +24,20 @@ class SeriesResult(NamedTuple):
         What the field was estimated on; with ``"each"`` the first volume.
     results
         What was found: one result, or with ``"each"`` one per volume.
+    each
+        Whether every volume has a field of its own.
     """
 
     corrected: npt.NDArray[np.float32]
     volume: npt.NDArray[np.float32]
     results: list[N4Result]
+    each: bool
 
     @property
     def log_bias(self) -> npt.NDArray[np.float32]:
         """The field; with ``"each"`` the fields, along the last axis."""
         fields = [result.log_bias for result in self.results]
-        return fields[0] if len(fields) == 1 else np.stack(fields, axis=-1)
+        return np.stack(fields, axis=-1) if self.each else fields[0]
 
 
 def correct_series(
@@ -78,14 +81,14 @@ def correct_series(
         volumes = [np.ascontiguousarray(series[..., t]) for t in range(series.shape[3])]
         results = [fit_with(settings, one, mask, **keywords) for one in volumes]
         corrected = np.stack([result.corrected for result in results], axis=-1)
-        return SeriesResult(corrected, volume, results)
+        return SeriesResult(corrected, volume, results, each=True)
     result = fit_with(settings, volume, mask, **keywords)
     inside = None if settings.outside == "divide" else _inside(settings, volume, mask)
     corrected = np.empty(series.shape, np.float32, order="F")
     for t in range(series.shape[3]):
         one = np.ascontiguousarray(series[..., t])
         corrected[..., t] = result.field.apply(one, inside, outside=settings.outside)
-    return SeriesResult(corrected, volume, [result])
+    return SeriesResult(corrected, volume, [result], each=False)
 
 
 def _estimated_on(series: npt.NDArray[np.float32], estimate: Estimate) -> npt.NDArray[np.float32]:

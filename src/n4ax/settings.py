@@ -175,20 +175,23 @@ class N4Settings:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def per_axis(name: str, value: PerAxis, ndim: int) -> tuple[int, ...]:
-    """``value`` once per axis.
+def per_axis(name: str, value: PerAxis, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``value`` once per axis of ``shape`` that is longer than 1.
 
     Raises
     ------
     ValueError
-        A sequence of another length than ``ndim``.
+        A sequence of another length than the shape, with axes of length 1 or without.
     """
+    kept = [axis for axis, n in enumerate(shape) if n != 1]
     if isinstance(value, int):
-        return (value,) * ndim
-    if len(value) != ndim:
+        return (value,) * len(kept)
+    if len(value) == len(shape):
+        return tuple(value[axis] for axis in kept)
+    if len(value) != len(kept):
         raise ValueError(
-            f"{name} has {len(value)} values, {tuple(value)}; the image has {ndim} axes "
-            "(axes of length 1 left out): give one value, or one per axis"
+            f"{name} has {len(value)} values, {tuple(value)}; the image has {len(shape)} axes, "
+            f"{len(kept)} of them longer than 1: give one value, or one per axis"
         )
     return tuple(value)
 

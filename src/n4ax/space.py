@@ -17,6 +17,9 @@ from n4ax.linpack import inverse
 
 Point = Sequence[float]
 
+EXACT, TOLERATED = 1e-6, 1e-3
+"""Tolerance of headers, ITK's and ours: parts of a voxel, and of a unit vector."""
+
 
 @dataclass(frozen=True)
 class Space:
@@ -40,8 +43,28 @@ class Space:
     def plain(cls, spacing: Sequence[float]) -> "Space":
         """Voxels of a size, from the origin along the axes of space."""
         n = len(spacing)
-        rows = tuple(tuple(float(row == column) for column in range(n)) for row in range(n))
-        return cls(tuple(map(float, spacing)), (0.0,) * n, rows)
+        return cls(tuple(map(float, spacing)), (0.0,) * n, _rows(np.eye(n)))
+
+    @classmethod
+    def of_affine(cls, affine: npt.ArrayLike, ndim: int) -> "Space":
+        """From voxel indices to mm in nibabel's convention (RAS), shape (4, 4).
+
+        Axes beyond the third have size 1; a column of zeros keeps its own direction.
+        """
+        matrix = np.asarray(affine, np.float64) * np.array([[-1.0], [-1.0], [1.0], [1.0]])
+        sizes, origin, direction = np.ones(ndim), np.zeros(ndim), np.eye(ndim)
+        spatial = min(ndim, 3)
+        origin[:spatial] = matrix[:spatial, 3]
+        for axis in range(spatial):
+            length = float(np.linalg.norm(matrix[:3, axis]))
+            if length:
+                sizes[axis] = length
+                direction[:spatial, axis] = matrix[:spatial, axis] / length
+        return cls(tuple(sizes.tolist()), tuple(origin.tolist()), _rows(direction))
+
+    def upright(self) -> "Space":
+        """The same voxel size and origin, along the axes of space."""
+        return Space(self.spacing, self.origin, _rows(np.eye(len(self.spacing))))
 
     def kept(self, axes: Sequence[int]) -> "Space":
         """The same along some of the axes."""
@@ -102,6 +125,10 @@ def _plus(start: float, row: Sequence[float], values: Sequence[float]) -> float:
     for factor, value in zip(row, values, strict=True):
         start += factor * value
     return start
+
+
+def _rows(matrix: npt.NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in matrix.tolist())
 
 
 def _in_words(values: Sequence[float]) -> str:

@@ -1,15 +1,16 @@
 """ANTsPy's functions, on its images, on nibabel's, and on arrays."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.nifti1 import Nifti1Pair
 
-from n4ax.ants.report import Report
-from n4ax.ants.steps import TOLERATED, corrected_as_ants
-from n4ax.problem import Spaces
+from n4ax import nifti
+from n4ax.ants.steps import Scan, corrected_as_ants, on_grid
 from n4ax.settings import N4Settings
 from n4ax.space import Space
 
@@ -64,34 +65,34 @@ def n4_bias_field_correction(
     ValueError
         The input cannot be worked with, or a parameter is out of range; the message says which.
     """
+    said: list[str] = []
     scan = _scan("image", image, spacing)
-    inside, confidence = (
-        None if given is None else _on_grid(name, given, scan)
-        for name, given in (("mask", mask), ("weight_mask", weight_mask))
-    )
+    # ANTsPy passes a mask of ones where there is none.
+    inside = scan._replace(voxels=np.ones_like(scan.voxels))
+    if mask is not None:
+        inside = on_grid(_scan("mask", mask, None), scan, said.append)
+    confidence = None
+    if weight_mask is not None:
+        confidence = on_grid(_scan("weight_mask", weight_mask, None), scan, said.append)
     settings = N4Settings(
         iters=convergence["iters"],
         conv_threshold=float(f"{convergence['tol']:.10f}"),  # all the digits that ANTsPy passes
         shrink_factor=shrink_factor,
-        outside="divide" if inside is None else "keep",
+        outside="keep",
         voxel_order="F",
         **_spline(spline_param, scan.voxels.ndim),
     )
-    say = Report(scan.voxels.ndim, settings, verbose)
-    seen = scan.voxels if inside is None else scan.voxels[inside.voxels != 0]
-    if seen.size == 0:
-        raise ValueError("mask is empty: it has no voxel other than 0")
-    say.range(float(seen.min()), float(seen.max()))
-    spaces = (scan.space if given is None else given.space for given in (scan, inside, confidence))
     corrected = corrected_as_ants(
         settings,
-        scan.voxels,
-        None if inside is None else inside.voxels,
-        None if confidence is None else confidence.voxels,
-        Spaces(*spaces),
+        scan,
+        inside,
+        confidence,
         rescale=rescale_intensities,
-        progress=say.iteration if verbose else None,
+        warn=said.append,
+        verbose=verbose,
     )
+    for message in said:
+        warnings.warn(message, stacklevel=2)
     return _like(image, corrected.bias if return_bias_field else corrected.image)
 
 
@@ -139,46 +140,42 @@ def abp_n4(
     return n4_bias_field_correction(_like(image, truncated), mask, spacing=spacing)
 
 
-class _Scan(NamedTuple):
-    voxels: npt.NDArray[np.float32]
-    space: Space
-
-
-def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> _Scan:
+def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Scan:
     """Voxels, and where they lie."""
     if hasattr(image, "direction") and hasattr(image, "numpy"):  # an ANTsImage
+        if image.components > 1:
+            raise ValueError(
+                f"{name} has {image.components} components a voxel; expected one: split it first"
+            )
         rows = tuple(tuple(float(x) for x in row) for row in np.asarray(image.direction))
         space = Space(tuple(image.spacing), tuple(image.origin), rows)
-        return _Scan(image.numpy().astype(np.float32), space)
-    if hasattr(image, "dataobj"):
-        from n4ax import nifti
+        return Scan(name, image.numpy().astype(np.float32), space, space)
+    if not hasattr(image, "dataobj"):
+        voxels = np.asarray(image)
+        _check_real(name, voxels.dtype)
+        sizes = np.atleast_1d(1.0 if spacing is None else spacing)
+        if len(sizes) not in (1, voxels.ndim):
+            raise ValueError(f"spacing has {len(sizes)} values; {name} has {voxels.ndim} axes")
+        sampled = Space.plain(np.broadcast_to(sizes, voxels.ndim).tolist())
+        return Scan(name, voxels.astype(np.float32), None, sampled)
+    _check_real(name, image.get_data_dtype())
+    shape = _without_fourth_of_one(image.shape)
+    space = Space.of_affine(image.affine, len(shape))
+    if isinstance(image, Nifti1Pair):
+        space = nifti.space_of(image).kept(range(len(shape)))
+    return Scan(name, np.asarray(image.dataobj, np.float32).reshape(shape), space, space)
 
-        voxels = np.asarray(image.dataobj, np.float32)
-        if hasattr(image.header, "get_sform"):
-            return _Scan(voxels, nifti.space_of(image))
-        return _Scan(voxels, Space.plain(image.header.get_zooms()))
-    voxels = np.asarray(image)
-    if voxels.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {voxels.dtype}; expected real numbers")
-    sizes = np.broadcast_to(1.0 if spacing is None else spacing, voxels.ndim)
-    return _Scan(voxels.astype(np.float32), Space.plain(sizes.tolist()))
+
+def _check_real(name: str, dtype: Any) -> None:
+    if np.dtype(dtype).kind not in "biuf":
+        raise ValueError(f"{name} has dtype {dtype}; expected real numbers")
 
 
-def _on_grid(name: str, image: Any, scan: _Scan) -> _Scan:
-    other = _scan(name, image, scan.space.spacing)
-    if other.voxels.shape != scan.voxels.shape:
-        raise ValueError(
-            f"{name} has shape {other.voxels.shape} and image has shape {scan.voxels.shape}"
-        )
-    if not hasattr(image, "direction") and not hasattr(image, "dataobj"):
-        return other._replace(space=scan.space)
-    gap = other.space.differs_from(scan.space, TOLERATED)
-    if gap is not None:
-        raise ValueError(
-            f"{name} and image do not occupy the same physical space: {gap}. Resample one onto "
-            "the other, or copy the header if only that is wrong"
-        )
-    return other
+def _without_fourth_of_one(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """As ANTs reads a file of one volume."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
 
 def _spline(parameter: float | Sequence[int] | None, ndim: int) -> dict[str, Any]:
@@ -200,11 +197,12 @@ def _like(image: Any, voxels: npt.NDArray[np.float32]) -> Any:
         return image.clone("float").new_image_like(voxels)
     if not hasattr(image, "dataobj"):
         return voxels
-    if hasattr(image.header, "get_sform"):
-        from n4ax import nifti
-
+    voxels = voxels.reshape(image.shape)
+    if isinstance(image, Nifti1Pair):
         return nifti.with_voxels(image, voxels)
-    return type(image)(voxels, image.affine)
+    header = image.header.copy()
+    header.set_data_dtype(np.float32)
+    return type(image)(voxels, image.affine, header)
 
 
 def _quantiles(

@@ -155,6 +155,8 @@ class _Reader:
         if value is None or value.text == "1":
             raise UsageError("no output: give it with -o, corrected.nii.gz or [corrected,bias]")
         names = [value.text] if value.parameters is None else list(value.parameters)
+        if len(names) == 2 and not names[1]:
+            names.pop()
         if not 1 <= len(names) <= 2 or not all(names):
             raise UsageError(f"-o has {value.text!r}; expected one file, or [corrected,bias]")
         return [Path(name) for name in names]
@@ -170,7 +172,10 @@ class _Reader:
 
     def shrink(self) -> int:
         value = self._values.get("-s")
-        return 4 if value is None else max(1, whole("-s", value.text))
+        factor = 4 if value is None else whole("-s", value.text)
+        if factor < 0:
+            raise UsageError(f"-s is {factor}; expected a whole number from 1 on")
+        return max(1, factor)
 
     def switch(self, flag: str, default: bool) -> bool:
         value = self._values.get(flag)
@@ -192,6 +197,8 @@ class _Reader:
             )
             return _ITERATIONS_WITHOUT_BRACKETS, _THRESHOLD_WITHOUT_BRACKETS
         iterations = tuple(whole("-c", part) for part in vector(parameters[0]))
+        if not any(iterations):
+            raise UsageError(f"-c [{parameters[0]}] asks for no iteration; expected such as 50x50")
         return iterations, number("-c", parameters[1]) if len(parameters) > 1 else 0.0
 
     def mesh(self) -> tuple[int | tuple[int, ...] | None, float | None, int]:

@@ -7,12 +7,11 @@ without ``-v``; with it, standard output has the lines that ANTs prints and peop
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import n4ax
 from n4ax.ants.options import Options, options_of
@@ -20,13 +19,9 @@ from n4ax.settings import EngineName
 from n4ax.signals import leave_when_told
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from nibabel.nifti1 import Nifti1Pair
 
-    from n4ax.ants.report import Report
-    from n4ax.ants.steps import Corrected
-    from n4ax.space import Space
+    from n4ax.ants.steps import Corrected, Scan
 
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
@@ -107,7 +102,7 @@ def _answered(words: list[str]) -> int:
         return 0
     options = options_of(words)
     for warning in options.warnings:
-        _say(f"warning: {warning}")
+        _warn(warning)
     if not options.verbose:
         logging.disable(logging.WARNING)  # kernels being compiled: ANTs without -v is silent
     _run(options)
@@ -118,45 +113,39 @@ def _say(message: str) -> None:
     print(f"N4BiasFieldCorrection (n4ax): {' '.join(message.split())}", file=sys.stderr)
 
 
+def _warn(message: str) -> None:
+    _say(f"warning: {message}")
+
+
 def _fail(message: str) -> int:
     _say(f"error: {message}")
     return FAILURE
 
 
-class _Scan(NamedTuple):
-    """A file, the part of it that is worked on, and where that lies."""
-
-    path: Path
-    image: "Nifti1Pair"
-    voxels: "npt.NDArray[np.float32]"
-    space: "Space"
-
-
 def _run(options: Options) -> None:
     _check_files(options)
-    from n4ax.ants.report import Report
+    from n4ax.ants.steps import corrected_as_ants, on_grid
 
-    scan = _read("-i", options.image, options.dimension)
-    say = Report(scan.voxels.ndim, options.settings, options.verbose)
+    header, scan = _read("-i", options.image, options.dimension)
     mask, weights = (
-        None if path is None else _on_grid(flag, path, scan)
+        None if path is None else on_grid(_read(flag, path, scan.voxels.ndim)[1], scan, _warn)
         for flag, path in (("-x", options.mask), ("-w", options.weights))
     )
-    say.masked(options.mask is not None)
-    low, high = _range(scan, mask)
-    say.range(low, high)
-    if low < 0 and not options.verbose:
-        _say(
-            f"warning: {options.image} has negative intensities, down to {low:g}, where it is "
-            "corrected; N4 works on logarithms. Rescale it to positive values, such as 10 to "
-            "100, or leave them out of the mask (-x)"
+    try:
+        corrected = corrected_as_ants(
+            options.settings,
+            scan,
+            mask,
+            weights,
+            rescale=options.rescale,
+            warn=_warn,
+            verbose=options.verbose,
+            engine=cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None),
+            num_threads=_threads(),
         )
-    if options.distance is not None:
-        say.mesh(options.distance, scan.voxels.shape, scan.space.spacing)
-    start = time.perf_counter()
-    corrected = _corrected(options, scan, mask, weights, say)
-    say.done(corrected.result, time.perf_counter() - start)
-    _write(options, scan, corrected)
+    except ValueError as error:
+        raise ValueError(f"{options.image}: {error}") from None
+    _write(options, header, corrected)
 
 
 def _check_files(options: Options) -> None:
@@ -179,9 +168,10 @@ def _check_files(options: Options) -> None:
         raise ValueError(f"-o {overwritten.pop()} would overwrite the mask or the weights")
 
 
-def _read(flag: str, path: Path, dimension: int | None) -> _Scan:
+def _read(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Scan]":
     """A file; of more axes than are worked on, the first volume or slice, as in ITK."""
     from n4ax import nifti
+    from n4ax.ants.steps import Scan
 
     image = nifti.read_image(path)
     shape = image.shape
@@ -195,65 +185,10 @@ def _read(flag: str, path: Path, dimension: int | None) -> _Scan:
         raise ValueError(f"{flag} {path} has {len(shape)} axes, {shape}; -d asks for {dimension}")
     voxels = nifti.read_voxels(image, path).reshape(shape)
     voxels = voxels[(..., *(0,) * (len(shape) - dimension))]
-    return _Scan(path, image, voxels, nifti.space_of(image).kept(range(dimension)))
-
-
-def _on_grid(flag: str, path: Path, scan: _Scan) -> _Scan:
-    """A mask or weights, which must lie on the grid of the image."""
-    from n4ax.ants.steps import EXACT, TOLERATED
-
-    other = _read(flag, path, scan.voxels.ndim)
-    if other.voxels.shape != scan.voxels.shape:
-        raise ValueError(
-            f"{flag} {path} has shape {other.voxels.shape} and {scan.path} has shape "
-            f"{scan.voxels.shape}: resample one onto the other first"
-        )
-    if other.space.differs_from(scan.space, EXACT) is None:
-        return other
-    gap = other.space.differs_from(scan.space, TOLERATED)
-    if gap is not None:
-        raise ValueError(
-            f"{flag} {path} and {scan.path} do not occupy the same physical space: {gap}. Resample "
-            "one onto the other, or, if only its header is wrong, copy the header (ANTs: "
-            "CopyImageHeaderInformation)"
-        )
-    _say(f"warning: the headers of {path} and {scan.path} differ slightly; the image's is used")
-    return other._replace(space=scan.space)
-
-
-def _range(scan: _Scan, mask: _Scan | None) -> tuple[float, float]:
-    """Least and greatest intensity in the mask."""
-    values = scan.voxels if mask is None else scan.voxels[mask.voxels != 0]
-    if values.size == 0:
-        raise ValueError("the mask (-x) is empty: it has no voxel other than 0")
-    return float(values.min()), float(values.max())
-
-
-def _corrected(
-    options: Options,
-    scan: _Scan,
-    mask: _Scan | None,
-    weights: _Scan | None,
-    say: "Report",
-) -> "Corrected":
-    from n4ax.ants.steps import corrected_as_ants
-    from n4ax.problem import Spaces
-
-    spaces = (given.space if given is not None else scan.space for given in (scan, mask, weights))
-    try:
-        return corrected_as_ants(
-            options.settings,
-            scan.voxels,
-            None if mask is None else mask.voxels,
-            None if weights is None else weights.voxels,
-            Spaces(*spaces),
-            rescale=options.rescale,
-            engine=cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None),
-            num_threads=_threads(),
-            progress=say.iteration if options.verbose else None,
-        )
-    except ValueError as error:
-        raise ValueError(f"{options.image}: {error}") from None
+    space = nifti.space_of(image).kept(range(dimension))
+    # Of a file with more axes, ITK takes none of the directions.
+    sampled = space if len(shape) == dimension else space.upright()
+    return image, Scan(f"{flag} {path}", voxels, space, sampled)
 
 
 def _threads() -> int | None:
@@ -265,7 +200,7 @@ def _threads() -> int | None:
     return None
 
 
-def _write(options: Options, scan: _Scan, corrected: "Corrected") -> None:
+def _write(options: Options, header: "Nifti1Pair", corrected: "Corrected") -> None:
     """All files or none: they get their names only after the last is written."""
     from n4ax import nifti
     from n4ax.atomic import replaced
@@ -276,4 +211,4 @@ def _write(options: Options, scan: _Scan, corrected: "Corrected") -> None:
             images.append((options.bias, corrected.bias))
         places = [stack.enter_context(replaced(path)) for path, _ in images]
         for place, (_, voxels) in zip(places, images, strict=True):
-            nifti.write_image(nifti.with_voxels(scan.image, voxels), place)
+            nifti.write_image(nifti.with_voxels(header, voxels), place)

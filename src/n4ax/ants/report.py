@@ -11,7 +11,7 @@ from n4ax.settings import N4Settings
 _RULE = "*" * 59
 _NONPOSITIVE = f"""
 {_RULE}
-Warning:  The image has intensities that are not positive,
+Warning:  The image has nonpositive intensities,
 and N4 works on their logarithms. Better:
    1. rescale the image to positive values, e.g. [10,100],
    2. run N4 on that,

@@ -26,7 +26,8 @@ def install(folder: Path) -> Path:
         raise ValueError(f"{target} is there already, and not by n4ax: choose another folder")
     with replaced(target) as temporary:
         python = shlex.quote(sys.executable)
-        temporary.write_text(f'#!/bin/sh\n{_MARK}\nexec {python} -m n4ax.ants "$@"\n')
+        # -P: modules are not looked for in the folder that the program is called from.
+        temporary.write_text(f'#!/bin/sh\n{_MARK}\nexec {python} -P -m n4ax.ants "$@"\n')
     target.chmod(0o755)
     return target
 

@@ -1,19 +1,42 @@
-"""What ANTs does around N4: what it restores outside the mask, and how it rescales."""
+"""What ANTs does around N4: on which grid, what it restores outside the mask, how it rescales."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.correction import N4Result, Progress, fit_with
+from n4ax.ants.report import Report
+from n4ax.correction import N4Result, fit_with
 from n4ax.problem import Spaces
 from n4ax.settings import EngineName, N4Settings
+from n4ax.space import EXACT, TOLERATED, Space
 
 _ULP = 2.0**-23  # of float32, at 1
 
-EXACT, TOLERATED = 1e-6, 1e-3
-"""Tolerance of headers, ITK's and ours: parts of a voxel, and of a unit vector."""
+Warn = Callable[[str], None]
+
+
+class Scan(NamedTuple):
+    """An image, a mask or weights.
+
+    Attributes
+    ----------
+    name
+        What a message calls it.
+    voxels
+        float32.
+    space
+        Where it lies; ``None`` where that is not known.
+    sampled
+        Where ITK takes it to lie when it chooses which voxels to take.
+    """
+
+    name: str
+    voxels: npt.NDArray[np.float32]
+    space: Space | None
+    sampled: Space
 
 
 class Corrected(NamedTuple):
@@ -28,17 +51,45 @@ class Corrected(NamedTuple):
         return np.exp(self.result.log_bias)
 
 
+def on_grid(given: Scan, scan: Scan, warn: Warn) -> Scan:
+    """A mask or weights, which must lie on the grid of the image.
+
+    Raises
+    ------
+    ValueError
+        It has another shape, or lies elsewhere by more than a thousandth of a voxel.
+    """
+    if given.voxels.shape != scan.voxels.shape:
+        raise ValueError(
+            f"{given.name} has shape {given.voxels.shape} and {scan.name} has shape "
+            f"{scan.voxels.shape}: resample one onto the other first"
+        )
+    if given.space is None or scan.space is None:
+        return given._replace(sampled=scan.sampled)
+    gap = given.space.differs_from(scan.space, TOLERATED)
+    if gap is not None:
+        raise ValueError(
+            f"{given.name} and {scan.name} do not occupy the same physical space: {gap}. Resample "
+            "one onto the other, or, if only its header is wrong, copy the header (ANTs: "
+            "CopyImageHeaderInformation)"
+        )
+    if given.space.differs_from(scan.space, EXACT) is not None:
+        warn(f"the headers of {given.name} and {scan.name} differ slightly; the image's is used")
+        return given._replace(sampled=scan.sampled)
+    return given if scan.sampled == scan.space else given._replace(sampled=scan.sampled)
+
+
 def corrected_as_ants(
     settings: N4Settings,
-    image: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.float32] | None,
-    weights: npt.NDArray[np.float32] | None,
-    spacing: float | Sequence[float] | Spaces | None,
+    scan: Scan,
+    mask: Scan | None,
+    weights: Scan | None,
     *,
     rescale: bool,
+    warn: Warn,
+    verbose: bool = False,
     engine: EngineName | None = None,
     num_threads: int | None = None,
-    progress: Progress | None = None,
 ) -> Corrected:
     """Estimate the field, divide by it, and treat the mask as ANTs does.
 
@@ -46,13 +97,15 @@ def corrected_as_ants(
     ----------
     settings
         The parameters of N4, ``outside="keep"`` where there is a mask.
-    image, mask, weights
-        Of one shape; inside the mask where it is not 0. ``None`` is the whole image.
-    spacing
-        Voxel size in mm, or where all three lie in space.
+    scan, mask, weights
+        On one grid; inside the mask where it is not 0. ``None`` is the whole image.
     rescale
         Stretch the corrected image to the input's range in the mask, where the mask is 1.
-    engine, num_threads, progress
+    warn
+        Called with what a user should know.
+    verbose
+        Print what ANTs prints.
+    engine, num_threads
         As for :func:`n4ax.n4`.
 
     Raises
@@ -60,26 +113,66 @@ def corrected_as_ants(
     ValueError
         The input cannot be worked with; the message says why.
     """
-    dimensions = image.ndim
-    if dimensions == 4 and isinstance(settings.shrink_factor, int):
-        # The fourth axis is time, and is not shrunk.
-        factors = (*(settings.shrink_factor,) * 3, 1)
-        settings = N4Settings(**{**settings.keywords(), "shrink_factor": factors})
+    say = Report(scan.voxels.ndim, settings, verbose)
+    say.masked(mask is not None)
+    scan = _finite(scan, warn)
+    mask, weights = (None if given is None else _finite(given, warn) for given in (mask, weights))
+    low, high = _range(scan, mask)
+    say.range(low, high)
+    if low < 0 and not verbose:
+        warn(
+            f"{scan.name} has negative intensities, down to {low:g}, where it is corrected; N4 "
+            "works on logarithms. Rescale it to positive values, such as 10 to 100, or leave them "
+            "out of the mask"
+        )
+    if settings.spline_distance is not None:
+        say.mesh(settings.spline_distance, scan.voxels.shape, scan.sampled.spacing)
+    start = time.perf_counter()
     result: Any = fit_with(
-        settings,
-        image,
-        "all" if mask is None else mask,
-        weights=weights,
-        spacing=spacing,
+        _not_shrunk_in_time(settings, scan.voxels.ndim),
+        scan.voxels,
+        "all" if mask is None else mask.voxels,
+        weights=None if weights is None else weights.voxels,
+        spacing=Spaces(*((given or scan).sampled for given in (scan, mask, weights))),
         engine=engine,
         num_threads=num_threads,
-        progress=progress,
+        progress=say.iteration if verbose else None,
         trace=False,
     )
     corrected = result.corrected
-    if rescale:
-        corrected = _rescaled(image, corrected, np.ones_like(image) if mask is None else mask)
+    if rescale and mask is not None:
+        corrected = _rescaled(scan.voxels, corrected, mask.voxels)
+    say.done(result, time.perf_counter() - start)
     return Corrected(corrected, result)
+
+
+def _finite(scan: Scan, warn: Warn) -> Scan:
+    """NaN and infinite voxels as 0, which is how ANTs reads them from a file."""
+    finite = np.isfinite(scan.voxels)
+    bad = finite.size - np.count_nonzero(finite)
+    if bad == 0:
+        return scan
+    warn(f"{scan.name} has {bad} NaN or infinite voxels, which are taken for 0, as by ANTs")
+    return scan._replace(voxels=np.where(finite, scan.voxels, np.float32(0)))
+
+
+def _range(scan: Scan, mask: Scan | None) -> tuple[float, float]:
+    """Least and greatest intensity in the mask."""
+    if mask is None:
+        return float(scan.voxels.min()), float(scan.voxels.max())
+    inside = mask.voxels != 0
+    if not inside.any():
+        raise ValueError(f"{mask.name} is empty: it has no voxel other than 0")
+    low, high = _ends(scan.voxels, inside)
+    return float(low), float(high)
+
+
+def _not_shrunk_in_time(settings: N4Settings, dimensions: int) -> N4Settings:
+    """The settings with a shrink factor of 1 along a fourth axis, which is time."""
+    if dimensions < 4 or not isinstance(settings.shrink_factor, int):
+        return settings
+    factors = (*(settings.shrink_factor,) * 3, 1)
+    return N4Settings(**{**settings.keywords(), "shrink_factor": factors})
 
 
 def _rescaled(

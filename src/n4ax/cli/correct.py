@@ -394,7 +394,7 @@ def _read(path: Path) -> _Scan:
 def _first_volume(scan: _Scan) -> _Scan:
     """The first volume of a series, for its grid."""
     shape = scan.image.shape
-    if len(shape) != 4 or shape[3] < 2:
+    if len(shape) != 4:
         raise ValueError(f"{scan.path} has shape {shape}; --series is for images of 4 axes")
     return _Scan(scan.path, scan.image.slicer[..., 0], scan.voxels[..., 0])  # type: ignore[arg-type]
 

@@ -1,0 +1,158 @@
+"""Programs that call N4BiasFieldCorrection, run for real: the shim, nipype, MRtrix3."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from n4ax.ants import shim
+from n4ax.cli import main as n4ax_main
+from tests import ants
+from tests.ants import SPACING, phantom
+
+
+def test_shim_is_written_and_removed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert n4ax_main(["shim", "bin"]) == 0
+    assert "export PATH=" in capfd.readouterr().out
+    program = folder / "bin" / "N4BiasFieldCorrection"
+    assert program.stat().st_mode & stat.S_IXUSR
+    done = subprocess.run(
+        [program, *["-i", "im.nii.gz", "-c", "[2]", "-o", "out.nii.gz"]],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == done.stderr == b""
+    assert nib.load("out.nii.gz").shape == (28, 26, 22)
+    assert n4ax_main(["shim", "bin", "-q"]) == 0  # again
+    assert n4ax_main(["shim", "--remove", "bin"]) == 0
+    assert not program.exists()
+    assert n4ax_main(["shim", "--remove", "bin"]) == 2
+
+
+def test_modules_of_the_working_folder_are_not_run(shimmed: Path) -> None:
+    (shimmed / "copy.py").write_text("raise SystemExit('a file of the user was run')")
+    (shimmed / "n4ax").mkdir()
+    (shimmed / "n4ax" / "__init__.py").touch()
+    command = [shim.NAME, "-i", "im.nii.gz", "-c", "[2]", "-o", "out.nii.gz"]
+    assert subprocess.run(command, check=False).returncode == 0
+    pytest.importorskip("nipype", reason="nipype is not installed")
+    from n4ax.nipype import N4BiasFieldCorrection
+
+    assert " -P -m n4ax.ants" in N4BiasFieldCorrection(input_image="im.nii.gz").cmdline
+
+
+def test_shim_leaves_other_programs_alone(tmp_path: Path) -> None:
+    other = tmp_path / shim.NAME
+    other.write_text("ANTs")
+    for call in (shim.install, shim.remove):
+        with pytest.raises(ValueError, match="not by n4ax"):
+            call(tmp_path)
+    assert other.read_text() == "ANTs"
+
+
+@pytest.fixture
+def shimmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose program is first on PATH."""
+    shim.install(folder / "bin")
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+NIPYPE: list[dict[str, Any]] = [
+    {"save_bias": True, "dimension": 3, "n_iterations": [6, 5], "shrink_factor": 1},
+    {
+        "mask_image": "mask.nii.gz", "rescale_intensities": True, "copy_header": True,
+        "n_iterations": [6], "shrink_factor": 2,
+    },
+    {
+        "weight_image": "mask.nii.gz", "bspline_fitting_distance": 40.0, "bspline_order": 3,
+        "n_iterations": [5, 4], "convergence_threshold": 1e-7, "shrink_factor": 2,
+        "bias_image": "b.nii.gz", "copy_header": True, "histogram_sharpening": (0.14, 0.02, 150),
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize("inputs", NIPYPE)
+def test_nipype_runs_it(inputs: dict[str, Any], ours: bool, shimmed: Path) -> None:
+    interfaces = pytest.importorskip("nipype.interfaces.ants", reason="nipype is not installed")
+    if ours:
+        from n4ax.nipype import N4BiasFieldCorrection
+    else:
+        N4BiasFieldCorrection = interfaces.N4BiasFieldCorrection
+    made = nib.load("im.nii.gz")
+    integers = nib.Nifti1Image((made.get_fdata() * 10).astype(np.int16), made.affine)
+    integers.header.set_slope_inter(0.1, 0)
+    integers.header["descrip"] = b"as the scanner wrote it"
+    nib.save(integers, "im.nii.gz")
+    node = N4BiasFieldCorrection(input_image="im.nii.gz", **inputs)
+    outputs = node.run().outputs
+    written = [outputs.output_image]
+    if "save_bias" in inputs or "bias_image" in inputs:
+        written.append(outputs.bias_image)
+    mine = [nib.load(path).get_fdata() for path in written]
+    first = nib.load(written[0])
+    copied = first.get_data_dtype() == np.int16
+    assert copied == inputs.get("copy_header", False)
+    if copied:
+        assert bytes(first.header["descrip"]).startswith(b"as the scanner wrote it")
+    words = node.cmdline.split()
+    words = words[words.index("n4ax.ants") + 1 if ours else 1 :]
+    done = ants.once(*words)
+    assert done.returncode == 0, done.stderr
+    for path, image in zip(written, mine, strict=True):
+        # copy_header makes integers of ours after the run, which may round a half elsewhere.
+        step = 0.1 if copied and path == written[0] else 0.0
+        np.testing.assert_allclose(image, nib.load(path).get_fdata(), rtol=2e-5, atol=step)
+
+
+def test_nipypes_interface_is_swapped_by_an_import() -> None:
+    interfaces = pytest.importorskip("nipype.interfaces.ants", reason="nipype is not installed")
+    from n4ax.nipype import N4BiasFieldCorrection
+
+    theirs, ours = interfaces.N4BiasFieldCorrection(), N4BiasFieldCorrection()
+    assert ours.inputs.get() == theirs.inputs.get()
+    assert ours.output_spec is theirs.output_spec
+
+
+def test_dwibiascorrect_of_mrtrix_runs_it(shimmed: Path) -> None:
+    if shutil.which("dwibiascorrect") is None:
+        pytest.skip("MRtrix3 is not installed (Debian: apt-get install mrtrix3)")
+    affine = np.diag([*SPACING, 1.0])
+    b0 = phantom((40, 38, 30))
+    series = np.stack([b0, b0 * 0.5, b0 * 0.45, b0 * 0.55, b0 * 0.4, b0 * 0.5, b0 * 0.6], axis=-1)
+    nib.save(nib.Nifti1Image(series, affine), "dwi.nii")
+    directions = np.vstack([np.zeros(3), np.eye(3), -np.eye(3)])
+    np.savetxt("bvecs", directions.T)
+    np.savetxt("bvals", [[0] + [1000] * 6])
+    inside = np.zeros(b0.shape, np.uint8)
+    inside[4:-4, 4:-4, 3:-3] = 1
+    nib.save(nib.Nifti1Image(inside, affine), "inside.nii")
+    command = (
+        "dwibiascorrect ants dwi.nii out.nii -bias field.nii -mask inside.nii "
+        "-fslgrad bvecs bvals -force"
+    )
+    found = {}
+    for name in ("n4ax", "ants"):
+        if name == "ants":
+            program = shimmed / "bin" / shim.NAME
+            program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{ants.PROGRAM}' \"$@\"\n")
+        done = subprocess.run(
+            [*command.split(), "-scratch", name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found[name] = [nib.load(path).get_fdata() for path in ("out.nii", "field.nii")]
+    for ours, theirs in zip(*found.values(), strict=True):
+        difference = np.abs(ours / theirs - 1)[inside != 0]
+        assert difference.mean() <= 1e-5
+        assert difference.max() <= 5e-5

@@ -1,0 +1,178 @@
+"""ANTsPy's functions, on every kind of image."""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import n4ax.ants
+from tests.ants import SPACING, phantom
+
+ONCE: dict[str, Any] = {"convergence": {"iters": [2], "tol": 0}, "shrink_factor": 2}
+
+
+def scan(kind: Any = nib.Nifti1Image, shift: float = 0.0, shape: tuple[int, ...] = ()) -> Any:
+    """The phantom as an image of nibabel's."""
+    affine = np.array([[-2.0, 0, 0, 20 + shift], [0, 0, 2.5, -9], [0, 2, 0, 4], [0, 0, 0, 1]])
+    voxels = phantom()
+    return kind(voxels.reshape(shape or voxels.shape), affine)
+
+
+@pytest.fixture(scope="module")
+def antspy() -> Any:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("ants")
+
+
+KEYWORDS: list[dict[str, Any]] = [
+    {"convergence": {"iters": [4, 4], "tol": 1e-7}},
+    {"convergence": {"iters": [5], "tol": 0}, "spline_param": 40, "shrink_factor": 2},
+    {
+        "convergence": {"iters": [5], "tol": 0}, "spline_param": (2, 1, 2), "shrink_factor": 3,
+        "rescale_intensities": True,
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("keywords", KEYWORDS)
+@pytest.mark.parametrize("return_bias_field", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_function_gives_the_images_of_antspy(
+    antspy: Any, keywords: dict[str, Any], return_bias_field: bool, masked: bool
+) -> None:
+    image = antspy.from_numpy(phantom(), spacing=SPACING, origin=(3.0, -20.0, 7.0))
+    keywords = {**keywords, "return_bias_field": return_bias_field}
+    if masked:
+        inside = np.zeros(image.shape, np.float32)
+        inside[3:-3, 3:-3, 2:-2] = 1
+        keywords["mask"] = image.new_image_like(inside)
+        keywords["weight_mask"] = image.new_image_like(inside * 0.5)
+    expected = antspy.n4_bias_field_correction(image, **keywords)
+    ours = n4ax.ants.n4_bias_field_correction(image, **keywords)
+    assert isinstance(ours, type(image))
+    assert antspy.image_physical_space_consistency(ours, image)
+    np.testing.assert_allclose(ours.numpy(), expected.numpy(), rtol=2e-5)
+
+
+def test_function_works_on_arrays_and_nibabel_images(capsys: pytest.CaptureFixture[str]) -> None:
+    image = phantom()
+    keywords: dict[str, Any] = {"convergence": {"iters": [3], "tol": 0}, "spline_param": 40}
+    by_array = n4ax.ants.n4_bias_field_correction(image, spacing=SPACING, **keywords)
+    scan = nib.Nifti1Image(image, np.diag([*SPACING, 1.0]))
+    by_scan = n4ax.ants.n4_bias_field_correction(scan, verbose=True, **keywords)
+    assert "Iteration 3 (of 3)" in capsys.readouterr().out
+    assert isinstance(by_scan, nib.Nifti1Image)
+    np.testing.assert_allclose(np.asarray(by_scan.dataobj), by_array, rtol=1e-4)
+    assert by_array.dtype == np.float32
+
+
+def test_signatures_are_antspys(antspy: Any) -> None:
+    import inspect
+
+    for name in ("n4_bias_field_correction", "abp_n4"):
+        theirs = inspect.signature(getattr(antspy, name)).parameters
+        ours = inspect.signature(getattr(n4ax.ants, name)).parameters
+        for parameter in theirs.values():
+            default = ours[parameter.name].default
+            assert list(ours).index(parameter.name) == list(theirs).index(parameter.name)
+            same = dict(default) if parameter.name == "convergence" else default
+            assert same == parameter.default
+
+
+def test_abp_n4_truncates_as_antspy_does(antspy: Any) -> None:
+    voxels = phantom((72, 68, 60))
+    voxels[:6] = 0
+    image = antspy.from_numpy(voxels)
+    inside = image.new_image_like((voxels > 0).astype(np.float32))
+    ours = n4ax.ants.abp_n4(image, mask=inside).numpy()
+    theirs = antspy.abp_n4(image, mask=inside).numpy()
+    assert ours.min() == pytest.approx(theirs.min(), rel=1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=2e-3)
+    from n4ax.ants.functions import _quantiles
+
+    for lower, upper, bins in ((0.01, 0.999, 256), (0.05, 0.6, 64)):
+        cut = antspy.iMath(image, "TruncateIntensity", lower, upper, bins).numpy()
+        found = _quantiles(voxels, lower, upper, bins)
+        assert found == pytest.approx((cut.min(), cut.max()), rel=1e-6)
+    with pytest.raises(ValueError, match="usen3"):
+        n4ax.ants.abp_n4(image, usen3=True)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"mask": np.ones((3, 3, 3))}, "mask has shape"),
+        ({"mask": np.ones((28, 26))}, "mask has shape"),
+        ({"spacing": (1.0, 2.0)}, "spacing has 2 values; image has 3 axes"),
+        ({"image": nib.Nifti1Image(phantom() * 1j, np.eye(4))}, "image has dtype complex"),
+        ({"image": scan(), "mask": scan(shift=30.0)}, "do not occupy the same physical space"),
+        ({"image": scan(nib.MGHImage), "mask": scan(shift=30.0)}, "not occupy the same physical"),
+        ({"mask": np.zeros((28, 26, 22))}, "mask is empty"),
+        ({"spline_param": (1, 2)}, "3 mesh elements"),
+        ({"image": phantom() * 1j}, "image has dtype complex"),
+        ({"shrink_factor": 30}, "a field needs 2"),
+    ],
+)
+def test_functions_name_what_is_wrong(keywords: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        n4ax.ants.n4_bias_field_correction(**{"image": phantom(), **keywords})
+
+
+def test_components_are_refused(antspy: Any) -> None:
+    image = antspy.from_numpy(phantom())
+    with pytest.raises(ValueError, match="image has 2 components"):
+        n4ax.ants.n4_bias_field_correction(antspy.merge_channels([image, image]))
+
+
+def test_a_file_of_one_volume_is_a_volume() -> None:
+    one = scan(shape=(28, 26, 22, 1))
+    found = n4ax.ants.n4_bias_field_correction(one, mask=scan(), **ONCE)
+    expected = n4ax.ants.n4_bias_field_correction(scan(), **ONCE)
+    assert found.shape == one.shape
+    assert np.array_equal(np.asarray(found.dataobj)[..., 0], np.asarray(expected.dataobj))
+
+
+def test_images_of_every_kind_go_with_masks_of_every_kind(antspy: Any) -> None:
+    inside = phantom() > 100
+    mask = nib.Nifti1Image(inside.astype(np.uint8), scan().affine)
+    expected = n4ax.ants.n4_bias_field_correction(scan(), mask=mask, **ONCE)
+    surfer = n4ax.ants.n4_bias_field_correction(scan(nib.MGHImage), mask=mask, **ONCE)
+    assert isinstance(surfer, nib.MGHImage)
+    assert surfer.get_data_dtype().newbyteorder("=") == np.float32
+    np.testing.assert_array_equal(surfer.affine, expected.affine)
+    np.testing.assert_allclose(np.asarray(surfer.dataobj), np.asarray(expected.dataobj), rtol=1e-5)
+    for given in (mask, inside, antspy.from_numpy(inside.astype(np.float32), origin=(9, 9, 9))):
+        found = n4ax.ants.n4_bias_field_correction(phantom(), mask=given, **ONCE)
+        np.testing.assert_allclose(found, np.asarray(expected.dataobj), rtol=1e-5)
+
+
+def test_nan_voxels_are_zeros_with_a_warning() -> None:
+    image = phantom()
+    image[3, 4, 5] = np.nan
+    with pytest.warns(UserWarning, match="image has 1 NaN or infinite voxels") as caught:
+        found = n4ax.ants.n4_bias_field_correction(image, **ONCE)
+    assert caught[0].filename == __file__
+    assert np.isfinite(found).all()
+
+
+def test_verbose_prints_what_antspy_prints(antspy: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    image = antspy.from_numpy(phantom(), spacing=SPACING)
+    keywords: dict[str, Any] = {"spline_param": 30, "verbose": True, **ONCE}
+    printed = []
+    for function in (n4ax.ants.n4_bias_field_correction, antspy.n4_bias_field_correction):
+        function(image, **keywords)
+        lines = capfd.readouterr().out.splitlines()
+        printed.append([line for line in lines if line.split(":")[0].strip() in SAID])
+    assert printed[0] == printed[1]
+    assert len(printed[0]) == len(SAID)
+
+
+SAID = {
+    "Original intensity range", "Specified spline distance", "original image size",
+    "padded image size", "number of control points", "Number of histogram bins", "Spline order",
+    "Maximum number of iterations", "Number of fitting levels", "ElapsedIterations",
+}  # fmt: skip
