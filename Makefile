@@ -9,7 +9,7 @@ demo: $(VENV)/.installed  ## correct the packaged head and draw it
 	$(BIN)/n4ax demo
 
 test: $(VENV)/.installed-test  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .

@@ -35,15 +35,15 @@ CASES = {
 }
 _SOLVES = """
 import sys, time
-from n4ax import correction
+from n4ax import estimation
 from n4ax.ants.program import main
-solved, seconds = correction._solved, []
+solved, seconds = estimation._solved, []
 def timed(*arguments):
     start = time.perf_counter()
     state = solved(*arguments)
     seconds.append(time.perf_counter() - start)
     return state
-correction._solved = timed
+estimation._solved = timed
 for _ in range(4):
     assert main(sys.argv[1:]) == 0
 print(*seconds[1:])

@@ -14,17 +14,22 @@ import n4ax
 SOURCE = Path(n4ax.__file__).parent
 LAYERS = (
     ("settings", "arrays", "atomic", "compiled", "linpack"),
-    ("bspline", "otsu", "convergence", "space", "signals"),
-    ("grid", "sharpening"),
+    ("bspline", "convergence", "space", "signals"),
+    ("nifti", "grid", "sharpening"),
+    ("images",),
+    ("otsu",),
     ("problem", "solver"),
     ("engines",),
     ("field",),
+    ("intensity",),
     ("tracing",),
+    ("estimation",),
+    ("contrasts", "channels"),
     ("correction",),
     ("batch", "series"),
-    ("nifti", "figure"),
+    ("figure",),
     ("ants",),
-    ("cli", "nipype"),
+    ("cli", "nipype", "simpleitk", "torchio", "monai"),
     ("__main__", "__init__"),
 )
 MODULES = sorted(SOURCE.rglob("*.py"))

@@ -104,6 +104,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("mask_label", "1", "a whole number"),
     ("mask_label", 1.5, "a whole number"),
     ("nonfinite", "ignore", "'error', 'exclude'"),
+    ("non_positive", "ignore", "'itk', 'exclude', 'offset'"),
+    ("scale", "max", "'itk', 'minmax', 'mean', 'unit-field'"),
     ("outside", None, "'divide', 'keep', 'zero'"),
     ("voxel_order", "K", "'C', 'F'"),
 ]
@@ -218,6 +220,7 @@ def test_front_doors_agree_but_for_what_they_return() -> None:
     fit = dict(inspect.signature(n4ax.fit).parameters)
     assert n4.pop("return_bias").default is False
     assert fit.pop("affine").default is None
+    assert fit.pop("shared_field").default is False
     assert list(n4.values()) == list(fit.values())
 
 
@@ -237,6 +240,8 @@ def test_every_keyword_of_the_front_doors_reaches_the_settings() -> None:
         "shrink_factor": 2,
         "mask_label": 1,
         "nonfinite": "exclude",
+        "non_positive": "exclude",
+        "scale": "mean",
         "outside": "keep",
         "voxel_order": "F",
     }

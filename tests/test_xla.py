@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax import correction
+from n4ax import estimation
 from n4ax.engines import programs
 from n4ax.engines.box import bounding_box
 from n4ax.engines.xla import count_by_chunks
@@ -314,19 +314,19 @@ def test_what_cannot_be_traced_says_so(small: tuple[Array, Array]) -> None:
 
 def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.ones(3)
-    assert correction.chosen_engine(None, image) == "cpu"
-    assert correction.chosen_engine(None, jnp.asarray(image)) == "cpu"
-    monkeypatch.setattr(correction, "on_accelerator", lambda array: array is image)
-    assert correction.chosen_engine(None, image) == "xla"
-    assert correction.chosen_engine("cpu", image) == "cpu"
+    assert estimation.chosen_engine(None, image) == "cpu"
+    assert estimation.chosen_engine(None, jnp.asarray(image)) == "cpu"
+    monkeypatch.setattr(estimation, "on_accelerator", lambda array: array is image)
+    assert estimation.chosen_engine(None, image) == "xla"
+    assert estimation.chosen_engine("cpu", image) == "cpu"
     monkeypatch.undo()
-    monkeypatch.setattr(correction, "find_spec", lambda name: name)
+    monkeypatch.setattr(estimation, "find_spec", lambda name: name)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    correction._accelerator_found.cache_clear()
+    estimation._accelerator_found.cache_clear()
     try:
-        assert correction.chosen_engine(None, image) == "xla"
+        assert estimation.chosen_engine(None, image) == "xla"
     finally:
-        correction._accelerator_found.cache_clear()
+        estimation._accelerator_found.cache_clear()
 
 
 def test_tensors_of_torch_come_back_as_tensors(small: tuple[Array, Array]) -> None:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from n4ax.batch import n4_batch
-    from n4ax.correction import N4Result, fit, n4
+    from n4ax.correction import fit, n4
+    from n4ax.estimation import N4Result
     from n4ax.field import BiasField
     from n4ax.otsu import otsu_mask
     from n4ax.settings import N4Settings
@@ -15,7 +16,7 @@ __all__ = ["BiasField", "N4Result", "N4Settings", "fit", "n4", "n4_batch", "otsu
 
 _HOMES = {
     "BiasField": "n4ax.field",
-    "N4Result": "n4ax.correction",
+    "N4Result": "n4ax.estimation",
     "N4Settings": "n4ax.settings",
     "fit": "n4ax.correction",
     "n4": "n4ax.correction",

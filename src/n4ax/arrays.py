@@ -15,8 +15,8 @@ _HOST = (1, 3)
 
 
 def taken(array: Any) -> Any:
-    """``array`` as a NumPy or a JAX array, sharing its memory where that is possible."""
-    if is_jax(array):
+    """``array`` as a NumPy, JAX or dask array, sharing its memory where that is possible."""
+    if is_jax(array) or is_lazy(array):
         return array
     if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
         return np.asarray(array)
@@ -29,7 +29,7 @@ def taken(array: Any) -> Any:
 
 def returned(given: Any, result: Any) -> Any:
     """``result`` in the library, and on the device, of ``given``."""
-    if is_traced(result):
+    if is_traced(result) or is_lazy(result):
         return result
     if is_jax(given):
         import jax
@@ -63,6 +63,27 @@ def is_jax(array: Any) -> bool:
     """Whether this is a JAX array, or stands for one while a program is traced."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(array, jax.Array)
+
+
+def is_lazy(array: Any) -> bool:
+    """Whether this is a dask array, whose blocks are not there until they are asked for."""
+    dask = sys.modules.get("dask.array")
+    return dask is not None and isinstance(array, dask.Array)
+
+
+def loaded(array: Any) -> Any:
+    """A dask array as a NumPy array; others as they are."""
+    return array.compute() if is_lazy(array) else array
+
+
+def namespace(array: Any) -> Any:
+    """The functions for arrays of this library: NumPy's, JAX's or dask's."""
+    return sys.modules["dask.array"] if is_lazy(array) else array.__array_namespace__()
+
+
+def values_known(array: Any) -> bool:
+    """Whether the values can be looked at: not of what is traced, nor of what is on a disk."""
+    return not (is_traced(array) or is_lazy(array))
 
 
 def is_traced(array: Any) -> bool:

@@ -2,15 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.arrays import is_jax, returned
-from n4ax.correction import chosen_engine, engine_array, fit_with
+from n4ax.estimation import chosen_engine, engine_array, fit_with
 from n4ax.field import solved_field
+from n4ax.images import Given, like, open_together
+from n4ax.intensity import finished
 from n4ax.problem import pose
 from n4ax.settings import EngineName, N4Settings
 
@@ -66,9 +68,11 @@ def n4_batch(
         for name, values in (("masks", masks), ("weights", weights))
     )
     jobs = list(zip(single, each_mask, each_weight, strict=True))
-    machine = chosen_engine(engine, *(array for job in jobs for array in job))
+    given = [open_together(*job) for job in jobs]
+    machine = chosen_engine(engine, *(array for job in given for array in job.arrays))
     if machine == "xla" and jobs:
-        corrected = _on_all_devices(jobs, spacing, settings)
+        done = _on_all_devices(given, spacing, settings)
+        corrected = [like(image, voxels) for image, voxels in zip(single, done, strict=True)]
     else:
         corrected = [
             fit_with(
@@ -104,7 +108,7 @@ def _together(images: Any, corrected: list[Any]) -> Any:
 
 
 def _on_all_devices(
-    jobs: list[tuple[Any, Any, Any]],
+    jobs: list[Given],
     spacing: float | Sequence[float] | None,
     settings: N4Settings,
 ) -> list[Any]:
@@ -115,12 +119,15 @@ def _on_all_devices(
     devices = jax.devices()
     place = [devices[k * len(devices) // len(jobs)] for k in range(len(jobs))]
     with jax.enable_x64(True):
-        volumes, problems, groups = [], [], defaultdict(dict)
+        volumes, problems, each, groups = [], [], [], defaultdict(dict)
         for k, job in enumerate(jobs):
-            arrays = (engine_array("xla", array) for array in job)
+            own = settings if job.order is None else replace(settings, voxel_order=job.order)
+            arrays = (engine_array("xla", array) for array in job.arrays)
             volume, mask, weight = (jax.device_put(a, place[k]) if is_jax(a) else a for a in arrays)
-            problem = pose(volume, mask, weight, spacing, settings)
-            prepared, plan = programs.prepare(problem, settings, always=False)
+            where = job.spaces if spacing is None else spacing
+            problem = pose(volume, mask, weight, where, own)
+            prepared, plan = programs.prepare(problem, own, always=False)
+            each.append(own)
             shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(prepared))
             groups[plan, shapes][k] = prepared
             volumes.append(volume)
@@ -128,11 +135,9 @@ def _on_all_devices(
         states = {}
         for (plan, _), group in groups.items():
             states |= programs.run_sharded(group, {k: place[k] for k in group}, plan)
-        apply = partial(_corrected, settings=settings)
-        done = map(apply, volumes, problems, [states[k] for k in range(len(jobs))])
-        return [returned(job[0], image) for job, image in zip(jobs, done, strict=True)]
+        return list(map(_corrected, volumes, problems, [states[k] for k in range(len(jobs))], each))
 
 
-def _corrected(volume: Any, problem: Any, state: Any, *, settings: N4Settings) -> Any:
+def _corrected(volume: Any, problem: Any, state: Any, settings: N4Settings) -> Any:
     field = solved_field(problem, state.lattice, settings, volume.shape)
-    return field.applied(volume, field.inside(problem), settings.outside)
+    return finished(field, volume, problem, settings).corrected

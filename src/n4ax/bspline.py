@@ -79,6 +79,10 @@ class AxisBasis:
         """``t^2`` along the axis: what a voxel adds to omega, shape (n, order + 1)."""
         return self.weights.astype(np.float64) ** 2
 
+    def part(self, voxels: slice) -> "AxisBasis":
+        """The basis on some of the voxels."""
+        return AxisBasis(self.first[voxels], self.weights[voxels], self.control_points)
+
     def dense(self, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """``weights`` (n, order + 1) as a matrix of shape (control_points, n)."""
         count, terms = weights.shape

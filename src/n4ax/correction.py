@@ -1,68 +1,24 @@
 """The Python front door: :func:`n4` for a corrected array, :func:`fit` for everything."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache, cached_property
-from importlib.util import find_spec
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, is_traced, on_accelerator, returned, taken
-from n4ax.field import BiasField, solved_field
-from n4ax.problem import Problem, Spaces, pose
+from n4ax.arrays import is_traced
+from n4ax.contrasts import fit_together, is_several
+from n4ax.estimation import Progress, chosen_engine, fit_with
 from n4ax.settings import (
     Convergence,
     EngineName,
     N4Settings,
     Nonfinite,
+    NonPositive,
     Outside,
     PerAxis,
+    Scale,
     VoxelOrder,
 )
-from n4ax.solver import Parameters, State, Stop, beginning, solution_of, solve
-
-Progress = Callable[[int, int, int, float], None]
-"""Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
-
-
-@dataclass(frozen=True)
-class N4Result:
-    """What :func:`fit` found.
-
-    Attributes
-    ----------
-    corrected
-        The corrected image, of the input's array type and shape.
-    field
-        The bias field as a spline: evaluate it elsewhere, apply it to other images, save it.
-    iterations
-        Iterations done at each level.
-    convergence
-        The convergence measure of every iteration, per level.
-    stopped
-        Why each level ended: ``"converged"`` or ``"iteration limit"``.
-    settings
-        The parameters it was found with.
-    """
-
-    corrected: Any
-    field: BiasField
-    iterations: list[int]
-    convergence: list[list[float]]
-    stopped: list[Stop]
-    settings: N4Settings
-
-    @cached_property
-    def log_bias(self) -> Any:
-        """The log bias field on the image's grid (ITK's index stretch); made when asked for.
-
-        float32, of the input's array type.
-        """
-        engine = "xla" if is_jax(self.corrected) else "cpu"
-        return returned(self.corrected, self.field.evaluate(engine=engine))
 
 
 def n4(
@@ -86,6 +42,8 @@ def n4(
     spacing: float | Sequence[float] | None = None,
     shrink_factor: PerAxis = 1,
     nonfinite: Nonfinite = "error",
+    non_positive: NonPositive = "itk",
+    scale: Scale = "itk",
     outside: Outside = "divide",
     voxel_order: VoxelOrder = "C",
     engine: EngineName | None = None,
@@ -99,11 +57,14 @@ def n4(
 
     Parameters
     ----------
-    image : array
-        Intensities, 2, 3 or 4 axes (axes of length 1 do not count), any real dtype.
-    mask : array, "otsu" or "all", optional
-        Array of the image's shape; inside where it is not 0, or equals ``mask_label``. By
-        default, as with ``"otsu"``, :func:`otsu_mask` of the image.
+    image : image or array
+        Intensities, 2, 3 or 4 axes (axes of length 1 do not count), any real dtype. NumPy, JAX,
+        torch and CuPy arrays; images of nibabel, SimpleITK and ANTsPy, which bring their voxel
+        size and order, and whose axes are x, y, z; ``xarray.DataArray``; dask and zarr arrays,
+        of which only the samples are read for the estimation.
+    mask : like image, "otsu" or "all", optional
+        Of the image's shape; inside where it is not 0, or equals ``mask_label``. By default, as
+        with ``"otsu"``, :func:`otsu_mask` of the image (of its samples, for dask and zarr).
     iters : sequence of int
         Most iterations at each level; the mesh doubles from one level to the next.
     over_relax : float
@@ -133,17 +94,25 @@ def n4(
     spline_distance : float, optional
         Length of a mesh element at the first level in mm, as in ANTs; needs ``spacing``.
     spacing : float or one per axis, optional
-        Voxel size in mm.
+        Voxel size in mm; by default that of the image, if it says so.
     shrink_factor : int or one per axis
         Estimate on every n-th voxel; the result is at full resolution all the same.
     nonfinite : "error" or "exclude"
         What to do with NaN and infinite voxels in the mask.
+    non_positive : "itk", "exclude" or "offset"
+        What to do with intensities in the mask that have no logarithm: as ITK (0 counts as 1, a
+        negative one as a far outlier), estimate without them, or raise the image until the least
+        is 1 and lower it again after the correction.
+    scale : "itk", "mean", "unit-field" or "minmax"
+        Level of the result: as the field comes, the mean in the mask kept, the field's geometric
+        mean in the mask made 1, or in the mask stretched to the input's range (ANTs' ``-r``).
     outside : "divide", "keep" or "zero"
         The corrected image outside the mask: divided by the field too, as in ITK, or as it was,
         or 0.
     voxel_order : "C" or "F"
         Which axis ITK would walk fastest: the last (``SimpleITK.GetImageFromArray``), or the
-        first (arrays read from NIfTI files by nibabel). Never guessed from the memory layout.
+        first (arrays read from NIfTI files by nibabel). Never guessed from the memory layout. Of
+        arrays; images know theirs.
     engine : "cpu", "xla" or None
         The compiled CPU engine, or XLA on any device of JAX's. ``None`` takes XLA where an array
         is on an accelerator, or JAX has a GPU, and the CPU engine otherwise.
@@ -158,11 +127,12 @@ def n4(
 
     Returns
     -------
-    corrected : array
+    corrected : like image
         ``image / exp(log_bias)``, of the image's shape; float64 for a float64 image and
-        float32 otherwise. Of the image's library and on its device: JAX arrays for JAX arrays,
-        and through DLPack torch and CuPy tensors for such; NumPy for everything else.
-    log_bias : array
+        float32 otherwise. Of the image's library, in its place and on its device: JAX arrays for
+        JAX arrays, torch and CuPy tensors for such, images with their header for images; for dask
+        and zarr a dask array, divided block by block when it is asked for; else NumPy.
+    log_bias : like image
         Only with ``return_bias``; float32, of the image's shape.
 
     Raises
@@ -210,6 +180,8 @@ def n4(
         spline_distance=spline_distance,
         shrink_factor=shrink_factor,
         nonfinite=nonfinite,
+        non_positive=non_positive,
+        scale=scale,
         outside=outside,
         voxel_order=voxel_order,
     )
@@ -260,28 +232,37 @@ def fit(
     spacing: float | Sequence[float] | None = None,
     shrink_factor: PerAxis = 1,
     nonfinite: Nonfinite = "error",
+    non_positive: NonPositive = "itk",
+    scale: Scale = "itk",
     outside: Outside = "divide",
     voxel_order: VoxelOrder = "C",
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     affine: npt.ArrayLike | None = None,
-) -> N4Result:
-    """Estimate the bias field of an image, and correct it.
+    shared_field: bool = False,
+) -> Any:
+    """Estimate the bias field of an image, or of several, and correct it.
 
     As :func:`n4`, with everything that was found: the field as a spline, which can be saved and
     applied to other images, and how the iterations went.
 
     Parameters
     ----------
-    image, mask, iters, ..., progress
-        As for :func:`n4`.
+    image : image, array, or list of such
+        As for :func:`n4`; or several images of a subject.
+    mask, iters, ..., progress
+        As for :func:`n4`. Of several images mask and weights are for all, or a list of one each.
     affine : array of shape (4, 4), optional
-        Voxel indices to mm, kept with the field for :meth:`BiasField.evaluate_at`.
+        Voxel indices to mm, kept with the field for :meth:`BiasField.evaluate_at`; by default
+        that of the image, if it says so.
+    shared_field : bool
+        Estimate one field for several images, such as the echoes of one acquisition, jointly.
 
     Returns
     -------
     N4Result
+        Of several images a list, one for each.
 
     Raises
     ------
@@ -304,147 +285,22 @@ def fit(
         spline_distance=spline_distance,
         shrink_factor=shrink_factor,
         nonfinite=nonfinite,
+        non_positive=non_positive,
+        scale=scale,
         outside=outside,
         voxel_order=voxel_order,
     )
-    return fit_with(
-        settings,
-        image,
-        mask,
-        weights=weights,
-        spacing=spacing,
-        affine=affine,
-        engine=engine,
-        num_threads=num_threads,
-        progress=progress,
-    )
-
-
-def fit_with(
-    settings: N4Settings,
-    image: npt.ArrayLike,
-    mask: npt.ArrayLike | Literal["otsu", "all"] | None = None,
-    *,
-    weights: npt.ArrayLike | None = None,
-    spacing: float | Sequence[float] | Spaces | None = None,
-    affine: npt.ArrayLike | None = None,
-    engine: EngineName | None = None,
-    num_threads: int | None = None,
-    progress: Progress | None = None,
-    trace: bool = True,
-) -> N4Result:
-    """As :func:`fit`, with all parameters of N4 in one object.
-
-    Parameters
-    ----------
-    settings : N4Settings
-        The parameters.
-    trace : bool
-        Compute the convergence measure of every iteration. Without it (and without
-        ``progress``) it is computed only where it can end a level, and NaN elsewhere.
-    spacing : float, one per axis, or Spaces
-        As for :func:`n4`; or where image, mask and weights lie in space, axes in ITK's order.
-
-    The other parameters, the result and the errors are those of :func:`fit`.
-    """
-    if num_threads is not None and (num_threads != int(num_threads) or num_threads < 1):
-        raise ValueError(f"num_threads is {num_threads!r}; expected a whole number of at least 1")
-    given = (image, mask, weights)
-    if any(is_traced(array) for array in given):
-        raise ValueError("image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4")
-    machine = chosen_engine(engine, *given)
-    volume, inside, confidence = (engine_array(machine, array) for array in given)
-    with _precisely(machine):
-        problem = pose(volume, inside, confidence, spacing, settings)
-        state = _solved(machine, problem, settings, num_threads, progress, trace)
-        solution = solution_of(state, settings)
-        field = solved_field(problem, solution.lattice, settings, volume.shape, affine)
-        corrected = field.applied(
-            volume,
-            field.inside(problem),
-            settings.outside,
-            num_threads=num_threads,
-            give_up=not is_jax(taken(image)),
-        )
-    return N4Result(
-        corrected=returned(image, corrected),
-        field=field,
-        iterations=solution.iterations,
-        convergence=solution.convergence,
-        stopped=solution.stopped,
-        settings=settings,
-    )
-
-
-def chosen_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
-    """Which engine is to work on ``arrays``: the one asked for, or the one that fits.
-
-    XLA where an array is on an accelerator, or there is an accelerator for those that are not.
-    """
-    if engine not in (None, "cpu", "xla"):
-        raise ValueError(f'engine is {engine!r}; expected None, "cpu" or "xla"')
-    if any(is_traced(array) for array in arrays):
-        if engine == "cpu":
-            raise ValueError('engine is "cpu", which cannot be part of a JAX program: use "xla"')
-        return "xla"
-    if engine is not None:
-        return engine
-    return "xla" if any(map(on_accelerator, arrays)) or _accelerator_found() else "cpu"
-
-
-@cache
-def _accelerator_found() -> bool:
-    """Whether JAX has a GPU here. JAX is only asked, which takes a while, if it has a plugin."""
-    if find_spec("jax_plugins") is None:
-        return False
-    import jax
-
-    return jax.default_backend() == "gpu"
-
-
-def engine_array(machine: EngineName, array: Any) -> Any:
-    """An argument as an array of the engine's; words and ``None`` stay."""
-    if array is None or isinstance(array, str):
-        return array
-    own = taken(array)
-    if machine == "cpu":
-        return np.asarray(own)
-    if is_jax(own):
-        return own
-    import jax
-    import jax.numpy as jnp
-
-    with jax.enable_x64(True):
-        return jnp.asarray(own)
-
-
-def _precisely(machine: EngineName) -> AbstractContextManager[Any]:
-    """Double precision for what JAX does, which otherwise has none."""
-    if machine == "cpu":
-        return nullcontext()
-    import jax
-
-    return jax.enable_x64(True)
-
-
-def _solved(
-    machine: EngineName,
-    problem: Problem,
-    settings: N4Settings,
-    num_threads: int | None,
-    progress: Progress | None,
-    trace: bool,
-) -> State:
-    if machine == "xla":
-        from n4ax.engines import programs
-
-        state = programs.estimate(problem, settings, progress, trace)
-        return state._replace(lattice=np.asarray(state.lattice))
-    from n4ax.engines.cpu import FEW_VOXELS, CpuEngine, Threads
-
-    few = np.count_nonzero(problem.included) < FEW_VOXELS
-    with Threads(1 if few else num_threads) as threads:
-        engine = CpuEngine(problem, settings, threads)
-        start = beginning(engine, len(settings.iters), max(settings.iters))
-        parameters = Parameters.of(settings, always=trace or progress is not None)
-        return solve(engine, parameters, start, progress)
+    keywords: dict[str, Any] = {
+        "weights": weights,
+        "spacing": spacing,
+        "affine": affine,
+        "engine": engine,
+        "num_threads": num_threads,
+        "progress": progress,
+    }
+    if is_several(image):
+        images: Any = image
+        return fit_together(settings, images, mask, shared_field=shared_field, **keywords)
+    if shared_field:
+        raise ValueError("shared_field is True for one image: give a list of images")
+    return fit_with(settings, image, mask, **keywords)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, returned, taken
+from n4ax.arrays import is_jax, is_lazy, namespace, taken
 from n4ax.atomic import replaced
 from n4ax.bspline import AxisBasis
 from n4ax.grid import Axis
+from n4ax.images import like, open_together
 from n4ax.problem import Problem
 from n4ax.settings import EngineName, N4Settings, Outside, VoxelOrder
 
@@ -143,7 +144,7 @@ class BiasField:
         Parameters
         ----------
         image
-            Any real dtype.
+            An image or array of any library that :func:`n4ax.n4` takes, of any real dtype.
         mask
             Inside where not 0; needed unless ``outside`` is ``"divide"``.
         outside
@@ -153,31 +154,17 @@ class BiasField:
 
         Returns
         -------
-        array of the image's library and shape, float64 for a float64 image and float32 otherwise
+        image of the same library and shape, float64 for a float64 image and float32 otherwise;
+        of a dask or zarr array a dask array, divided block by block when it is asked for
 
         Raises
         ------
         ValueError
             ``outside`` needs a mask and none is given, shapes do not fit, or the image is complex.
         """
-        volume = taken(image)
-        inside = None if mask is None else taken(mask) != 0
-        corrected = self.applied(volume, inside, outside, num_threads=num_threads)
-        return returned(image, corrected)
-
-    def applied(
-        self,
-        volume: Any,
-        inside: Any,
-        outside: Outside,
-        *,
-        num_threads: int | None = None,
-        give_up: bool = False,
-    ) -> Any:
-        """As :meth:`apply`, on a NumPy or JAX array and a bool mask or ``None``.
-
-        ``give_up``: the memory of a JAX array, not needed any more, may take the result.
-        """
+        given = open_together(image, mask, None)
+        volume = taken(given.arrays[0])
+        inside = None if mask is None else taken(given.arrays[1]) != 0
         if volume.dtype.kind not in "biuf":
             raise ValueError(f"image has dtype {volume.dtype}; expected real numbers")
         if outside not in ("divide", "keep", "zero"):
@@ -186,26 +173,52 @@ class BiasField:
             raise ValueError(f"outside is {outside!r} and no mask is given: pass mask")
         if inside is not None and inside.shape != volume.shape:
             raise ValueError(f"mask has shape {inside.shape} and image has shape {volume.shape}")
+        corrected = self.divided(volume, num_threads=num_threads)
+        if outside != "divide":
+            corrected = outside_of(corrected, volume, inside, outside)
+        return like(image, corrected)
+
+    def divided(self, volume: Any, *, num_threads: int | None = None, give_up: bool = False) -> Any:
+        """``volume / exp(field)`` of a NumPy, JAX or dask array.
+
+        ``give_up``: the memory of a JAX array, not needed any more, may take the result.
+        """
         grid = self._grid(volume.shape)
         if is_jax(volume):
             from n4ax.engines import programs
 
-            bases, spare = self._bases(grid), give_up and outside != "keep"
-            corrected = programs.divide(
-                volume.reshape(grid), self.control_points, bases, give_up=spare
+            divided = programs.divide(
+                volume.reshape(grid), self.control_points, self._bases(grid), give_up=give_up
             )
+            return divided.reshape(volume.shape)
+        lattice, bases = self._turned(grid)
+        turned = self._turn(volume.reshape(grid))
+        if is_lazy(volume):
+            from n4ax.engines import blocks
+
+            divided = blocks.divide(turned, lattice, bases)
         else:
             from n4ax.engines.cpu import Threads, divide
 
-            lattice, bases = self._turned(grid)
             with Threads(num_threads) as threads:
-                corrected = divide(self._turn(volume.reshape(grid)), lattice, bases, threads)
-            corrected = self._turn(corrected)
-        corrected = corrected.reshape(volume.shape)
-        if outside == "divide":
-            return corrected
-        other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
-        return corrected.__array_namespace__().where(inside, corrected, other)
+                divided = divide(turned, lattice, bases, threads)
+        return self._turn(divided).reshape(volume.shape)
+
+    def evaluate_like(self, volume: Any) -> Any:
+        """The log field on the grid of a NumPy, JAX or dask array, as an array of that kind."""
+        if not is_lazy(volume):
+            return self.evaluate(volume.shape, engine="xla" if is_jax(volume) else "cpu")
+        from n4ax.engines import blocks
+
+        grid = self._grid(volume.shape)
+        lattice, bases = self._turned(grid)
+        log_field = blocks.evaluate(lattice, bases, self._turn(volume.reshape(grid)))
+        return self._turn(log_field).reshape(volume.shape)
+
+    def shifted(self, log_intensity: Any) -> BiasField:
+        """The field with a constant added to its logarithm."""
+        points = self.control_points + log_intensity
+        return replace(self, control_points=points.astype(np.float32))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the field to a NumPy ``.npz`` file, whole or not at all."""
@@ -296,6 +309,14 @@ class BiasField:
         points = np.zeros((3, grid.shape[1]))
         points[: len(grid)] = grid
         return between[:3, :3] @ points + between[:3, 3:]
+
+
+def outside_of(corrected: Any, volume: Any, inside: Any, outside: Outside) -> Any:
+    """The corrected image; outside the mask divided as well, kept as it was, or 0."""
+    if outside == "divide":
+        return corrected
+    other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
+    return namespace(corrected).where(inside, corrected, other)
 
 
 def solved_field(

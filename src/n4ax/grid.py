@@ -62,8 +62,7 @@ class Axis:
     def sample_basis(self, control_points: int, order: int) -> AxisBasis:
         """The basis at the samples that fall on the image."""
         basis = axis_basis(self.samples, control_points, order)
-        inside = slice(self.inside.start, self.inside.stop)
-        return AxisBasis(basis.first[inside], basis.weights[inside], control_points)
+        return basis.part(slice(self.inside.start, self.inside.stop))
 
     def stretched_basis(self, count: int, control_points: int, order: int) -> AxisBasis:
         """The basis on the image resampled to ``count`` voxels, first to last (ITK).

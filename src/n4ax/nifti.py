@@ -5,7 +5,7 @@ longer than N4.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,7 +19,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from n4ax.atomic import replaced
 from n4ax.linpack import singular_values
-from n4ax.space import TOLERATED, Space
+from n4ax.space import Space, check_same_place
 
 _GZIP_LEVEL = 1  # ISA-L's levels are 0 to 3; the voxels of a corrected image gain little beyond
 _GZIP_START = b"\x1f\x8b"  # files named .nii.gz are not always packed
@@ -176,7 +176,7 @@ def _same_form(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -
 
 
 def with_voxels(
-    image: Nifti1Pair, voxels: npt.NDArray[Any], dtype: Literal["float32", "same"] = "float32"
+    image: Nifti1Pair, voxels: npt.NDArray[Any], dtype: Any = np.float32
 ) -> Nifti1Image:
     """An image with other voxels and the same header: affine, codes, units and extensions.
 
@@ -187,12 +187,13 @@ def with_voxels(
     voxels
         Real intensities, in the image's shape.
     dtype
-        ``"float32"``, unscaled, or ``"same"``: the image's type and scaling, integers rounded
-        and clipped to their range.
+        A type, unscaled, or ``"same"``: the image's type and scaling, integers rounded and
+        clipped to their range.
     """
-    kind = np.dtype(image.get_data_dtype() if dtype == "same" else np.float32)
+    same = isinstance(dtype, str) and dtype == "same"
+    kind = np.dtype(image.get_data_dtype() if same else dtype)
     slope, inter = 1.0, 0.0
-    if kind.kind in "iu":
+    if same and kind.kind in "iu":
         # The header that nibabel hands out has lost its scaling; the data object has it.
         slope = float(getattr(image.dataobj, "slope", 1.0))
         inter = float(getattr(image.dataobj, "inter", 0.0))
@@ -246,12 +247,7 @@ def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArr
             "resample one onto the other first"
         )
     theirs, ours = (Space.of_affine(affine_of(scan), 3) for scan in (other, image))
-    gap = theirs.differs_from(ours, TOLERATED)
-    if gap is not None:
-        raise ValueError(
-            f"{path} and {image_path} do not occupy the same physical space: {gap}. Resample one "
-            "onto the other, or, if only its header is wrong, copy the header"
-        )
+    check_same_place(str(path), theirs, str(image_path), ours)
     return read_voxels(other, path).reshape(image.shape)
 
 

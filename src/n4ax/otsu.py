@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, is_traced, returned, taken
+from n4ax.arrays import is_jax, is_traced, loaded, taken
+from n4ax.images import like, opened
 
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
@@ -23,13 +24,13 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     Parameters
     ----------
     volume
-        Intensities, any shape, any real dtype.
+        Intensities, any shape, any real dtype: an image or array as :func:`n4ax.n4` takes.
     nbins
         Histogram bins, at least 2.
 
     Returns
     -------
-    array of the volume's shape, uint8
+    like the volume, of its shape, uint8
         Of the volume's library, on its device; NumPy for what is of none. A JAX volume may be
         traced: then one without a finite value is not found out, and gives zeros.
 
@@ -40,7 +41,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """
     if not nbins >= 2 or nbins != int(nbins):
         raise ValueError(f"nbins is {nbins}; expected a whole number of at least 2")
-    values = taken(volume)
+    values = loaded(taken(opened(volume, "volume").voxels))
     if values.dtype.kind not in "biuf":
         raise ValueError(f"volume has dtype {values.dtype}; expected real numbers")
     if values.size == 0:
@@ -49,7 +50,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     known = values.dtype.kind == "f" and not is_traced(values)
     if known and not mask.any() and not values.__array_namespace__().isfinite(values).any():
         raise ValueError("volume has no finite value to find a threshold in")
-    return returned(volume, mask)
+    return like(volume, mask)
 
 
 def _mask(values: Any, nbins: int) -> Any:

@@ -7,33 +7,22 @@ axes on the way in, and :class:`n4ax.field.BiasField` on the way out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from n4ax.arrays import is_traced
+from n4ax.arrays import is_lazy, is_traced, loaded, namespace, values_known
 from n4ax.grid import Axis, padding_for_distance, sampled_axes
-from n4ax.otsu import otsu_mask
+from n4ax.otsu import otsu_mask, otsu_threshold
 from n4ax.settings import N4Settings, per_axis
-from n4ax.space import Space
+from n4ax.space import Space, Spaces
 
 DEFAULT_CONTROL_POINTS = 4
 """SimpleITK's, whatever the order of the spline."""
 
 Array = Any
-"""A NumPy or a JAX array; of one that is traced, the values are not known and not checked."""
-
-
-class Spaces(NamedTuple):
-    """Where the image, its mask and its weights lie in space.
-
-    The three are on one grid, but where a sample falls midway between voxels, the last digits of
-    their headers decide for each by itself which voxel is taken.
-    """
-
-    image: Space
-    mask: Space
-    weights: Space
+"""A NumPy or a JAX array, or, of what is not sampled yet, a dask array. Of one that is traced or
+dask's the values are not known and not checked."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +35,8 @@ class Problem:
         The whole image, singleton axes dropped, as it came (any real dtype).
     mask
         Where the image counts as inside, at full resolution, bool.
+    offset
+        What the image is raised by before it is corrected (``non_positive="offset"``), else 0.
     intensities, included, weights
         The sampled part: raw intensities, which of them count, and their confidence
         (``None``: 1 everywhere).
@@ -62,6 +53,7 @@ class Problem:
     weights: Array | None
     axes: tuple[Axis, ...]
     control_points: tuple[int, ...]
+    offset: Any
 
 
 def pose(
@@ -92,23 +84,31 @@ def pose(
     ValueError
         Anything about the input that N4 cannot work with; the message names the argument.
     """
-    given_shape = image.shape
     _check_image(image)
-    volume = image.reshape([n for n in given_shape if n != 1])
-    inside = _inside(image, mask, settings).reshape(volume.shape)
-    confidence = _confidence(weights, given_shape)
-    if confidence is not None:
-        confidence = confidence.reshape(volume.shape)
-    spaces = _spaces(spacing, given_shape, settings)
+    shape = tuple(n for n in image.shape if n != 1)
+    volume = image.reshape(shape)
+    spaces = _spaces(spacing, image.shape, settings)
+    axes, points = _lay_mesh(image.shape, spaces.image, settings)
+    samples = loaded(volume[tuple(axis.taken for axis in axes)])
 
-    axes, points = _lay_mesh(given_shape, spaces.image, settings)
-    taken = tuple(axis.taken for axis in axes)
-    included = _sampled(inside, axes, spaces.image, spaces.mask, settings)
+    if is_lazy(volume) and _is_otsu(mask):
+        # The threshold of the samples: the image is too large to be looked at.
+        threshold = otsu_threshold(samples)
+        inside, included = volume > threshold, samples > threshold
+    else:
+        inside = _inside(image, mask, settings).reshape(shape)
+        included = _sampled(inside, axes, spaces.image, spaces.mask, settings)
+    confidence = _confidence(weights, image.shape)
     if confidence is not None:
+        confidence = confidence.reshape(shape)
         confidence = _sampled(confidence, axes, spaces.image, spaces.weights, settings)
         included = included & (confidence > 0)
-    included = _finite_only(volume[taken], included, settings)
-    _check_included(volume[taken], included, inside, settings)
+    included = _finite_only(samples, included, settings)
+    if settings.non_positive == "exclude":
+        included = included & (samples > 0)
+    _check_included(samples, included, inside, settings)
+    offset = _offset(samples, included) if settings.non_positive == "offset" else 0.0
+    raised = samples if settings.non_positive != "offset" else samples.astype(np.float32) + offset
 
     def turned(array: Array) -> Array:
         return array.T if settings.voxel_order == "F" else array
@@ -117,11 +117,12 @@ def pose(
     return Problem(
         image=turned(volume),
         mask=turned(inside),
-        intensities=turned(volume[taken]),
+        intensities=turned(raised),
         included=turned(included),
         weights=None if confidence is None else turned(confidence),
         axes=axes[order],
         control_points=points[order],
+        offset=offset,
     )
 
 
@@ -142,24 +143,28 @@ def _check_image(image: Array) -> None:
         )
 
 
-def _inside(image: Array, mask: Array | str | None, settings: N4Settings) -> Array:
-    if mask is None or (isinstance(mask, str) and mask == "otsu"):
+def _is_otsu(mask: Any) -> bool:
+    return mask is None or (isinstance(mask, str) and mask == "otsu")
+
+
+def _inside(image: Array, mask: Any, settings: N4Settings) -> Array:
+    if _is_otsu(mask):
         inside = otsu_mask(image).astype(bool)
         if not is_traced(inside) and not inside.any():
             raise ValueError("image has no voxel above its Otsu threshold: pass a mask")
     elif isinstance(mask, str):
         if mask != "all":
             raise ValueError(f'mask is {mask!r}; expected an array, "otsu" or "all"')
-        return image.__array_namespace__().ones(image.shape, bool)
+        return namespace(image).ones_like(image, dtype=bool)
     else:
         if mask.shape != image.shape:
             raise ValueError(f"mask has shape {mask.shape} and image has shape {image.shape}")
         _check_real("mask", mask)
-        if not is_traced(mask) and mask.dtype.kind == "f" and (mask != mask).any():
+        if values_known(mask) and mask.dtype.kind == "f" and (mask != mask).any():
             raise ValueError("mask has NaN values; expected numbers, 0 where a voxel is outside")
         label = settings.mask_label
         inside = mask != 0 if label is None else mask == label
-        if not is_traced(inside) and not inside.any():
+        if values_known(inside) and not inside.any():
             labels = ", ".join(f"{value:g}" for value in np.unique(np.asarray(mask))[:8])
             wanted = "other than 0" if label is None else f"equal to mask_label={label}"
             raise ValueError(f"mask has no voxel {wanted} (values found: {labels})")
@@ -173,7 +178,7 @@ def _confidence(weights: Array | None, shape: tuple[int, ...]) -> Array | None:
         raise ValueError(f"weights have shape {weights.shape} and image has shape {shape}")
     _check_real("weights", weights)
     confidence = weights.astype(np.float32)
-    if is_traced(confidence):
+    if not values_known(confidence):
         return confidence
     if not weights.__array_namespace__().isfinite(confidence).all():
         raise ValueError("weights have NaN or infinite values; expected finite numbers")
@@ -264,7 +269,7 @@ def _sampled(
 ) -> Array:
     """The samples of a mask or of weights, one for each of the image's."""
     if theirs == ours:
-        return array[tuple(axis.taken for axis in axes)]
+        return loaded(array[tuple(axis.taken for axis in axes)])
     itk = _itk_order(axes, settings)
     laid = sampled_axes(
         [axis.count for axis in itk],
@@ -272,7 +277,7 @@ def _sampled(
         [(axis.lower, axis.upper) for axis in itk],
         theirs,
     )
-    picked = array
+    picked = loaded(array)
     for number, (axis, own) in enumerate(zip(axes, _itk_order(laid, settings), strict=True)):
         voxels = own.first + own.shrink * np.array(axis.inside)
         there = (voxels >= 0) & (voxels < own.count)
@@ -297,6 +302,14 @@ def _finite_only(intensities: Array, included: Array, settings: N4Settings) -> A
     return included & finite if bad else included
 
 
+def _offset(samples: Array, included: Array) -> Any:
+    """What raises the least included intensity to 1, where it is not above 0; float32."""
+    xp = samples.__array_namespace__()
+    single = samples.astype(np.float32)
+    lowest = xp.where(included, single, np.float32(np.inf)).min()
+    return xp.where(lowest > 0, np.float32(0), np.float32(1) - lowest)
+
+
 def _check_included(
     intensities: Array, included: Array, inside: Array, settings: N4Settings
 ) -> None:
@@ -307,7 +320,8 @@ def _check_included(
         raise ValueError(
             "no voxel is left to estimate the field on: the mask has "
             f"{int(inside.sum())} voxels, none of them sampled with "
-            f"shrink_factor={settings.shrink_factor}, weighted above 0 and finite"
+            f"shrink_factor={settings.shrink_factor}, weighted above 0, finite"
+            + (" and positive" if settings.non_positive == "exclude" else "")
         )
     ends = _ends(intensities, included)
     if ends[0] == ends[1]:

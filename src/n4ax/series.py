@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.correction import N4Result, Progress, fit_with
+from n4ax.estimation import N4Result, Progress, fit_with
 from n4ax.otsu import otsu_mask
 from n4ax.settings import N4Settings
 
@@ -66,7 +66,7 @@ def correct_series(
     progress
         Called after every iteration, as for :func:`n4ax.n4`.
     **keywords
-        Further ones of :func:`n4ax.correction.fit_with`.
+        Further ones of :func:`n4ax.estimation.fit_with`.
 
     Raises
     ------
@@ -75,6 +75,11 @@ def correct_series(
     """
     if series.ndim != 4 or 0 in series.shape:
         raise ValueError(f"image has shape {series.shape}; a series has 4 axes, volumes last")
+    if estimate != "each" and (settings.scale == "minmax" or settings.non_positive == "offset"):
+        raise ValueError(
+            'scale="minmax" and non_positive="offset" are of one image, not of its field: with '
+            f'them a series can be corrected by estimate="each" only, not by {estimate!r}'
+        )
     volume = _estimated_on(series, estimate)
     keywords |= {"progress": progress, "trace": False}
     if estimate == "each":

@@ -13,6 +13,8 @@ PerAxis = int | Sequence[int]
 """One integer for every axis, or one per axis of the array, in the array's axis order."""
 
 Nonfinite = Literal["error", "exclude"]
+NonPositive = Literal["itk", "exclude", "offset"]
+Scale = Literal["itk", "minmax", "mean", "unit-field"]
 Outside = Literal["divide", "keep", "zero"]
 VoxelOrder = Literal["C", "F"]
 Convergence = Literal["itk", "exact"]
@@ -62,6 +64,16 @@ class N4Settings:
         Value of the mask that counts as inside. ``None``: every value but 0.
     nonfinite
         NaN and infinite voxels in the mask: ``"error"``, or ``"exclude"`` them.
+    non_positive
+        Intensities in the mask that have no logarithm: ``"itk"`` leaves them unlogged, so that 0
+        counts as 1 and a negative one as a far outlier; ``"exclude"`` estimates without them;
+        ``"offset"`` raises the whole image until the least of them is 1, and lowers it again
+        after the correction.
+    scale
+        Level of the corrected image. ``"itk"``: as the field comes, which is not far from the
+        input's. ``"mean"``: the mean in the mask is kept. ``"unit-field"``: the field's geometric
+        mean in the mask is 1. ``"minmax"``: in the mask, stretched to the input's range (ANTs'
+        ``-r``); the field does not show it.
     outside
         The corrected image outside the mask: ``"divide"`` by the field like the inside (ITK),
         ``"keep"`` the input, or ``"zero"``.
@@ -96,6 +108,8 @@ class N4Settings:
     shrink_factor: PerAxis = 1
     mask_label: int | None = None
     nonfinite: Nonfinite = "error"
+    non_positive: NonPositive = "itk"
+    scale: Scale = "itk"
     outside: Outside = "divide"
     voxel_order: VoxelOrder = "C"
 
@@ -129,6 +143,8 @@ class N4Settings:
                 raise ValueError(f"{name} is {value!r}; expected a number above 0")
         _check_choice("convergence", self.convergence, ("itk", "exact"))
         _check_choice("nonfinite", self.nonfinite, ("error", "exclude"))
+        _check_choice("non_positive", self.non_positive, ("itk", "exclude", "offset"))
+        _check_choice("scale", self.scale, ("itk", "minmax", "mean", "unit-field"))
         _check_choice("outside", self.outside, ("divide", "keep", "zero"))
         _check_choice("voxel_order", self.voxel_order, ("C", "F"))
         self._check_one_mesh()

@@ -81,6 +81,10 @@ class Engine(Protocol[F, M, B]):
         """The field of a lattice; the last two stay valid."""
         ...
 
+    def channels(self, mesh: M, field: F) -> "list[tuple[Engine[F, M, B], M, F]]":
+        """The images that share the field, each with its mesh and field: mostly itself alone."""
+        ...
+
     def extremes(self, field: F) -> tuple[Any, Any]:
         """Least and greatest corrected log intensity, float32."""
         ...
@@ -203,6 +207,14 @@ def beginning(engine: Engine[F, M, B], levels: int, most: int) -> State:
 
 def _increment(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameters) -> Any:
     """What one iteration adds to the control points."""
+    channels = engine.channels(mesh, field)
+    first, *others = (_delta(*channel, parameters) for channel in channels)
+    delta = sum(others, first) / len(channels)
+    return parameters.over_relax * fit_quotient(delta, mesh.omega)
+
+
+def _delta(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameters) -> Any:
+    """Delta of the fit to what sharpening the histogram of one image leaves."""
     lowest, highest = engine.extremes(field)
     width = bin_width(lowest, highest, engine.nbins)
     binned = engine.binned(field, lowest, width)
@@ -212,9 +224,8 @@ def _increment(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameter
             histogram, lowest, width, parameters.fwhm, parameters.wiener
         )
     delta = engine.residual_fit(mesh, binned, expected)
-    increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
-    xp = increment.__array_namespace__()
-    return xp.where(width > 0, increment, xp.zeros_like(increment))
+    xp = delta.__array_namespace__()
+    return xp.where(width > 0, delta, xp.zeros_like(delta))
 
 
 def _put(array: Any, at: Any, value: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -62,17 +63,28 @@ class Space:
                 direction[:spatial, axis] = matrix[:spatial, axis] / length
         return cls(tuple(sizes.tolist()), tuple(origin.tolist()), _rows(direction))
 
+    def affine(self) -> npt.NDArray[np.float64] | None:
+        """From voxel indices to mm in nibabel's convention (RAS); ``None`` beyond 3 axes."""
+        n = len(self.spacing)
+        if n > 3:
+            return None
+        affine = np.eye(4)
+        affine[:n, :n] = self._to_points
+        affine[:n, 3] = self.origin
+        return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
     def upright(self) -> "Space":
         """The same voxel size and origin, along the axes of space."""
         return Space(self.spacing, self.origin, _rows(np.eye(len(self.spacing))))
 
     def kept(self, axes: Sequence[int]) -> "Space":
-        """The same along some of the axes."""
-        return Space(
+        """The same along some of the axes; upright where what is left has no inverse."""
+        part = Space(
             spacing=tuple(self.spacing[axis] for axis in axes),
             origin=tuple(self.origin[axis] for axis in axes),
             direction=tuple(tuple(self.direction[row][axis] for axis in axes) for row in axes),
         )
+        return part if abs(np.linalg.det(part.direction)) > 1e-6 else part.upright()
 
     def coarser(self, factors: Sequence[int], origin: Sequence[float]) -> "Space":
         """Voxels that are larger by ``factors``, from another origin."""
@@ -118,6 +130,34 @@ class Space:
     def _to_voxels(self) -> list[list[float]]:
         matrix: npt.NDArray[np.float64] = inverse(self._to_points)
         return matrix.tolist()
+
+
+class Spaces(NamedTuple):
+    """Where an image, its mask and its weights lie in space.
+
+    The three are on one grid, but where a sample falls midway between voxels, the last digits of
+    their headers decide for each by itself which voxel is taken.
+    """
+
+    image: Space
+    mask: Space
+    weights: Space
+
+
+def check_same_place(name: str, space: Space, other_name: str, other: Space) -> None:
+    """Refuse what lies elsewhere by more than a thousandth of a voxel.
+
+    Raises
+    ------
+    ValueError
+        It names both, and what differs.
+    """
+    gap = space.differs_from(other, TOLERATED)
+    if gap is not None:
+        raise ValueError(
+            f"{name} and {other_name} do not occupy the same physical space: {gap}. Resample one "
+            "onto the other, or, if only its header is wrong, copy the header"
+        )
 
 
 def _plus(start: float, row: Sequence[float], values: Sequence[float]) -> float:

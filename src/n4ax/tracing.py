@@ -14,6 +14,7 @@ from jax import lax
 from n4ax.arrays import is_traced, taken
 from n4ax.engines import programs
 from n4ax.field import solved_field
+from n4ax.intensity import finished
 from n4ax.problem import pose
 from n4ax.settings import N4Settings
 
@@ -79,5 +80,5 @@ def _correct(
         job, plan = programs.prepare(problem, settings, always=False)
         lattice = programs.compiled_run(job, plan).lattice
         field = solved_field(problem, lattice, settings, image.shape)
-        corrected = field.applied(image, field.inside(problem), settings.outside)
+        corrected, field = finished(field, image, problem, settings)
         return (corrected, field.evaluate(engine="xla")) if return_bias else (corrected,)

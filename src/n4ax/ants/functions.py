@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from nibabel.nifti1 import Nifti1Pair
 
-from n4ax import nifti
 from n4ax.ants.steps import Scan, corrected_as_ants, on_grid
+from n4ax.images import like, opened
 from n4ax.settings import N4Settings
 from n4ax.space import Space
 
@@ -34,7 +33,7 @@ def n4_bias_field_correction(
 
     Parameters
     ----------
-    image : ANTsImage, nibabel image or array
+    image : ANTsImage, nibabel image, SimpleITK image or array
         2, 3 or 4 axes. Of arrays the first axis is ITK's x, as in ANTsPy and nibabel.
     mask : like image, optional
         Voxels to use, where not 0; the others keep their intensity. By default all.
@@ -93,7 +92,7 @@ def n4_bias_field_correction(
     )
     for message in said:
         warnings.warn(message, stacklevel=2)
-    return _like(image, corrected.bias if return_bias_field else corrected.image)
+    return like(image, corrected.bias if return_bias_field else corrected.image)
 
 
 def abp_n4(
@@ -108,7 +107,7 @@ def abp_n4(
 
     Parameters
     ----------
-    image : ANTsImage, nibabel image or array
+    image : ANTsImage, nibabel image, SimpleITK image or array
         As for :func:`n4_bias_field_correction`.
     intensity_truncation : (lower, upper, bins)
         Quantiles, of a histogram of the voxels that are not 0.
@@ -137,45 +136,28 @@ def abp_n4(
     lower, upper, bins = intensity_truncation
     scan = _scan("image", image, spacing)
     truncated = np.clip(scan.voxels, *_quantiles(scan.voxels, lower, upper, int(bins)))
-    return n4_bias_field_correction(_like(image, truncated), mask, spacing=spacing)
+    return n4_bias_field_correction(like(image, truncated), mask, spacing=spacing)
 
 
 def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Scan:
     """Voxels, and where they lie."""
-    if hasattr(image, "direction") and hasattr(image, "numpy"):  # an ANTsImage
-        if image.components > 1:
-            raise ValueError(
-                f"{name} has {image.components} components a voxel; expected one: split it first"
-            )
-        rows = tuple(tuple(float(x) for x in row) for row in np.asarray(image.direction))
-        space = Space(tuple(image.spacing), tuple(image.origin), rows)
-        return Scan(name, image.numpy().astype(np.float32), space, space)
-    if not hasattr(image, "dataobj"):
-        voxels = np.asarray(image)
-        _check_real(name, voxels.dtype)
+    scan = opened(image, name)
+    voxels = np.asarray(scan.voxels)
+    if voxels.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {voxels.dtype}; expected real numbers")
+    voxels = voxels.astype(np.float32)
+    if scan.space is None:
         sizes = np.atleast_1d(1.0 if spacing is None else spacing)
         if len(sizes) not in (1, voxels.ndim):
             raise ValueError(f"spacing has {len(sizes)} values; {name} has {voxels.ndim} axes")
         sampled = Space.plain(np.broadcast_to(sizes, voxels.ndim).tolist())
-        return Scan(name, voxels.astype(np.float32), None, sampled)
-    _check_real(name, image.get_data_dtype())
-    shape = _without_fourth_of_one(image.shape)
-    space = Space.of_affine(image.affine, len(shape))
-    if isinstance(image, Nifti1Pair):
-        space = nifti.space_of(image).kept(range(len(shape)))
-    return Scan(name, np.asarray(image.dataobj, np.float32).reshape(shape), space, space)
-
-
-def _check_real(name: str, dtype: Any) -> None:
-    if np.dtype(dtype).kind not in "biuf":
-        raise ValueError(f"{name} has dtype {dtype}; expected real numbers")
-
-
-def _without_fourth_of_one(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """As ANTs reads a file of one volume."""
+        return Scan(name, voxels, None, sampled)
+    # As ANTs reads a file of one volume.
+    shape = voxels.shape
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    return shape
+    space = scan.space.kept(range(len(shape)))
+    return Scan(name, voxels.reshape(shape), space, space)
 
 
 def _spline(parameter: float | Sequence[int] | None, ndim: int) -> dict[str, Any]:
@@ -189,20 +171,6 @@ def _spline(parameter: float | Sequence[int] | None, ndim: int) -> dict[str, Any
             f"spline_param is {parameter!r}; expected a distance in mm, or {ndim} mesh elements"
         )
     return {"mesh": tuple(int(value) for value in values)}
-
-
-def _like(image: Any, voxels: npt.NDArray[np.float32]) -> Any:
-    """An image of the kind of ``image``."""
-    if hasattr(image, "new_image_like") and hasattr(image, "direction"):
-        return image.clone("float").new_image_like(voxels)
-    if not hasattr(image, "dataobj"):
-        return voxels
-    voxels = voxels.reshape(image.shape)
-    if isinstance(image, Nifti1Pair):
-        return nifti.with_voxels(image, voxels)
-    header = image.header.copy()
-    header.set_data_dtype(np.float32)
-    return type(image)(voxels, image.affine, header)
 
 
 def _quantiles(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from n4ax.correction import N4Result
+from n4ax.estimation import N4Result
 from n4ax.grid import padding_for_distance
 from n4ax.settings import N4Settings
 

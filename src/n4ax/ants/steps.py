@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.ants.report import Report
-from n4ax.correction import N4Result, fit_with
-from n4ax.problem import Spaces
+from n4ax.estimation import N4Result, fit_with
+from n4ax.intensity import stretched
 from n4ax.settings import EngineName, N4Settings
-from n4ax.space import EXACT, TOLERATED, Space
+from n4ax.space import EXACT, Space, Spaces, check_same_place
 
 _ULP = 2.0**-23  # of float32, at 1
 
@@ -66,13 +66,7 @@ def on_grid(given: Scan, scan: Scan, warn: Warn) -> Scan:
         )
     if given.space is None or scan.space is None:
         return given._replace(sampled=scan.sampled)
-    gap = given.space.differs_from(scan.space, TOLERATED)
-    if gap is not None:
-        raise ValueError(
-            f"{given.name} and {scan.name} do not occupy the same physical space: {gap}. Resample "
-            "one onto the other, or, if only its header is wrong, copy the header (ANTs: "
-            "CopyImageHeaderInformation)"
-        )
+    check_same_place(given.name, given.space, scan.name, scan.space)
     if given.space.differs_from(scan.space, EXACT) is not None:
         warn(f"the headers of {given.name} and {scan.name} differ slightly; the image's is used")
         return given._replace(sampled=scan.sampled)
@@ -141,7 +135,8 @@ def corrected_as_ants(
     )
     corrected = result.corrected
     if rescale and mask is not None:
-        corrected = _rescaled(scan.voxels, corrected, mask.voxels)
+        inside, where = mask.voxels != 0, _where_rescaled(mask.voxels)
+        corrected = stretched(scan.voxels, corrected, inside, where)
     say.done(result, time.perf_counter() - start)
     return Corrected(corrected, result)
 
@@ -163,8 +158,8 @@ def _range(scan: Scan, mask: Scan | None) -> tuple[float, float]:
     inside = mask.voxels != 0
     if not inside.any():
         raise ValueError(f"{mask.name} is empty: it has no voxel other than 0")
-    low, high = _ends(scan.voxels, inside)
-    return float(low), float(high)
+    values = scan.voxels[inside]
+    return float(values.min()), float(values.max())
 
 
 def _not_shrunk_in_time(settings: N4Settings, dimensions: int) -> N4Settings:
@@ -175,23 +170,6 @@ def _not_shrunk_in_time(settings: N4Settings, dimensions: int) -> N4Settings:
     return N4Settings(**{**settings.keywords(), "shrink_factor": factors})
 
 
-def _rescaled(
-    image: npt.NDArray[np.float32],
-    corrected: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
-    """The corrected image, its range in the mask made that of the image."""
-    inside = mask != 0
-    low, high = _ends(image, inside)
-    corrected_low, corrected_high = _ends(corrected, inside)
-    slope = (high - low) / (corrected_high - corrected_low)
-    # Other labels of the mask count for the range, and are left as they are.
-    where = (mask >= 1 - 2 * _ULP) & (mask <= 1 + 4 * _ULP)
-    return np.where(where, high - slope * (corrected_high - corrected), corrected)
-
-
-def _ends(
-    image: npt.NDArray[np.float32], inside: npt.NDArray[np.bool_]
-) -> tuple[np.float32, np.float32]:
-    values = image[inside]
-    return values.min(), values.max()
+def _where_rescaled(mask: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Where the mask is 1: other labels count for the range, and are left as they are."""
+    return (mask >= 1 - 2 * _ULP) & (mask <= 1 + 4 * _ULP)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from nibabel.nifti1 import Nifti1Pair
 
-    from n4ax.correction import N4Result
+    from n4ax.estimation import N4Result
     from n4ax.series import Estimate
 
 _PRESETS = ("simpleitk", "ants", "antspy", "fast")
@@ -138,6 +138,17 @@ _SETTINGS = _options(
         "--nonfinite",
         type=click.Choice(("error", "exclude")),
         help="NaN and infinite voxels in the mask: stop, or leave them out.",
+    ),
+    click.option(
+        "--non-positive",
+        type=click.Choice(("itk", "exclude", "offset")),
+        help="Intensities in the mask that are not above 0: as ITK, leave them out, or raise the "
+        "image for the estimation.",
+    ),
+    click.option(
+        "--scale",
+        type=click.Choice(("itk", "mean", "unit-field", "minmax")),
+        help="Level of the result: as it comes, mean kept, field of mean 1, or input's range.",
     ),
 )
 
@@ -276,7 +287,7 @@ def _worked(
     }
     with _progress(scan.path.name, settings, quiet) as watch, _options_named():
         if series is None:
-            from n4ax.correction import fit_with
+            from n4ax.estimation import fit_with
 
             result = fit_with(
                 settings, scan.voxels, inside, progress=watch, trace=False, **keywords

@@ -78,6 +78,12 @@ class Threads:
             self._pool.shutdown()
 
 
+def threads_for(problems: Sequence[Problem], num_threads: int | None) -> Threads:
+    """The threads for so many voxels: small problems are solved faster by one."""
+    voxels = sum(np.count_nonzero(problem.included) for problem in problems)
+    return Threads(1 if voxels < FEW_VOXELS else num_threads)
+
+
 def available_cpus() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -201,6 +207,10 @@ class CpuEngine:
         """The field of a lattice, ready to be evaluated row by row; the last two stay valid."""
         mesh.values.reverse()
         return _expand(lattice, mesh.basis, mesh.values[0], self._threads)
+
+    def channels(self, mesh: Any, field: Any) -> list[tuple[Any, Any, Any]]:
+        """The image alone: it shares its field with no other."""
+        return [(self, mesh, field)]
 
     def extremes(self, field: Field) -> tuple[np.float32, np.float32]:
         """Range of the corrected log intensities, as ITK's scan finds it.

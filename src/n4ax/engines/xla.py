@@ -185,6 +185,10 @@ class XlaEngine:
         dense = evaluate_spline(lattice, mesh.weights).reshape(-1)
         return dense if self._voxels.cell is None else _take(dense, self._voxels.cell)
 
+    def channels(self, mesh: Any, field: Any) -> list[tuple[Any, Any, Any]]:
+        """The image alone: it shares its field with no other."""
+        return [(self, mesh, field)]
+
     def extremes(self, field: Array) -> tuple[Array, Array]:
         """Range of the corrected log intensities, as ITK's scan finds it.
 

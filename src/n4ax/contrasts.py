@@ -1,0 +1,118 @@
+"""Several images of one subject: a field for each, or one that they share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from n4ax.estimation import (
+    N4Result,
+    Posed,
+    Progress,
+    checked_threads,
+    fit_with,
+    found,
+    posed,
+    solved_by,
+)
+from n4ax.settings import EngineName, N4Settings
+from n4ax.space import Space, check_same_place
+
+
+def is_several(image: Any) -> bool:
+    """Whether this is a list or tuple of images, and not of numbers."""
+    return isinstance(image, list | tuple) and len(image) > 0 and all(map(_is_image, image))
+
+
+def _is_image(one: Any) -> bool:
+    shape = one.GetSize() if hasattr(one, "GetSize") else getattr(one, "shape", ())
+    return len(shape) > 1
+
+
+def fit_together(
+    settings: N4Settings,
+    images: Sequence[Any],
+    mask: Any,
+    *,
+    weights: Any = None,
+    shared_field: bool = False,
+    engine: EngineName | None = None,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+    **keywords: Any,
+) -> list[N4Result]:
+    """Estimate the field of each of several images, or one field that they share.
+
+    Parameters
+    ----------
+    settings
+        The parameters of N4, for all.
+    images
+        Images or arrays; to share a field, of one shape and in one place.
+    mask, weights
+        For all images, or a list with one for each; else as for :func:`n4ax.n4`.
+    shared_field
+        One field, fitted to what sharpening leaves of every image, each with its own histogram.
+        The iterations end when the field changes little on the voxels of the first.
+    engine, num_threads, progress
+        As for :func:`n4ax.n4`; a shared field is estimated by the CPU engine.
+    **keywords
+        Further ones of :func:`n4ax.estimation.fit_with`.
+
+    Returns
+    -------
+    list of N4Result
+        One per image. With a shared field, lattice and iterations are the same for all.
+
+    Raises
+    ------
+    ValueError
+        An image cannot be worked with, or they cannot share a field; the message says why.
+    """
+    masks, confidences = (
+        _each(name, given, len(images)) for name, given in (("mask", mask), ("weights", weights))
+    )
+    jobs = list(zip(images, masks, confidences, strict=True))
+    if not shared_field:
+        keywords |= {"engine": engine, "num_threads": num_threads, "progress": progress}
+        return [
+            fit_with(settings, image, inside, weights=confidence, **keywords)
+            for image, inside, confidence in jobs
+        ]
+    if engine == "xla":
+        raise ValueError('engine is "xla"; a shared field is estimated by the CPU engine')
+    spacing, affine = keywords.get("spacing"), keywords.get("affine")
+    ready = [posed(settings, *job, spacing, affine, "cpu") for job in jobs]
+    _check_one_grid(ready)
+    state = _solved(ready, checked_threads(num_threads), progress)
+    return [found(job, state, num_threads) for job in ready]
+
+
+def _solved(jobs: list[Posed], num_threads: int | None, progress: Progress | None) -> Any:
+    from n4ax.engines.cpu import CpuEngine, threads_for
+    from n4ax.engines.shared import SharedEngine
+
+    with threads_for([job.problem for job in jobs], num_threads) as threads:
+        each = [CpuEngine(job.problem, job.settings, threads) for job in jobs]
+        return solved_by(SharedEngine(each), jobs[0].settings, progress, trace=True)
+
+
+def _each(name: str, given: Any, count: int) -> list[Any]:
+    """One for each image."""
+    if not isinstance(given, list | tuple) or not is_several(given):
+        return [given] * count
+    if len(given) != count:
+        raise ValueError(f"{name} has {len(given)} entries for {count} images: give one, or each")
+    return list(given)
+
+
+def _check_one_grid(jobs: list[Posed]) -> None:
+    first, *others = jobs
+    for number, other in enumerate(others, 1):
+        same_order = other.settings.voxel_order == first.settings.voxel_order
+        if other.volume.shape != first.volume.shape or not same_order:
+            raise ValueError(
+                f"image {number} has shape {other.volume.shape} and image 0 has shape "
+                f"{first.volume.shape}: a shared field needs one grid; resample them first"
+            )
+        if first.affine is not None and other.affine is not None:
+            theirs, ours = Space.of_affine(other.affine, 3), Space.of_affine(first.affine, 3)
+            check_same_place(f"image {number}", theirs, "image 0", ours)

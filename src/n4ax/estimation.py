@@ -1,0 +1,238 @@
+"""From an image to its field and its correction, once its parameters are settled."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.arrays import is_jax, is_lazy, is_traced, on_accelerator, taken
+from n4ax.field import BiasField, solved_field
+from n4ax.images import like, open_together
+from n4ax.intensity import finished
+from n4ax.problem import Problem, pose
+from n4ax.settings import EngineName, N4Settings
+from n4ax.solver import Parameters, State, Stop, beginning, solution_of, solve
+from n4ax.space import Spaces
+
+Progress = Callable[[int, int, int, float], None]
+"""Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
+
+
+@dataclass(frozen=True)
+class N4Result:
+    """What :func:`fit` found.
+
+    Attributes
+    ----------
+    corrected
+        The corrected image, of the input's array type and shape.
+    field
+        The bias field as a spline: evaluate it elsewhere, apply it to other images, save it.
+    iterations
+        Iterations done at each level.
+    convergence
+        The convergence measure of every iteration, per level.
+    stopped
+        Why each level ended: ``"converged"`` or ``"iteration limit"``.
+    settings
+        The parameters it was found with.
+    """
+
+    corrected: Any
+    field: BiasField
+    iterations: list[int]
+    convergence: list[list[float]]
+    stopped: list[Stop]
+    settings: N4Settings
+
+    @cached_property
+    def log_bias(self) -> Any:
+        """The log bias field on the image's grid (ITK's index stretch); made when asked for.
+
+        float32, of the input's array type.
+        """
+        engine = "xla" if is_jax(self.corrected) else "cpu"
+        return like(self.corrected, self.field.evaluate(engine=engine))
+
+
+def fit_with(
+    settings: N4Settings,
+    image: npt.ArrayLike,
+    mask: npt.ArrayLike | Literal["otsu", "all"] | None = None,
+    *,
+    weights: npt.ArrayLike | None = None,
+    spacing: float | Sequence[float] | Spaces | None = None,
+    affine: npt.ArrayLike | None = None,
+    engine: EngineName | None = None,
+    num_threads: int | None = None,
+    progress: Progress | None = None,
+    trace: bool = True,
+) -> N4Result:
+    """As :func:`fit`, with all parameters of N4 in one object.
+
+    Parameters
+    ----------
+    settings : N4Settings
+        The parameters.
+    trace : bool
+        Compute the convergence measure of every iteration. Without it (and without
+        ``progress``) it is computed only where it can end a level, and NaN elsewhere.
+    spacing : float, one per axis, or Spaces
+        As for :func:`n4`; or where image, mask and weights lie in space, axes in ITK's order.
+
+    The other parameters, the result and the errors are those of :func:`fit`.
+    """
+    job = posed(settings, image, mask, weights, spacing, affine, engine)
+    with precisely(job.engine):
+        state = _solved(job, checked_threads(num_threads), progress, trace)
+        return found(job, state, num_threads)
+
+
+class Posed(NamedTuple):
+    """An image ready for the solver."""
+
+    image: Any
+    """As it was given."""
+    volume: Any
+    """As an array of the engine's."""
+    problem: Problem
+    settings: N4Settings
+    engine: EngineName
+    affine: npt.ArrayLike | None
+
+
+def posed(
+    settings: N4Settings,
+    image: Any,
+    mask: Any,
+    weights: Any,
+    spacing: float | Sequence[float] | Spaces | None,
+    affine: npt.ArrayLike | None,
+    engine: EngineName | None,
+) -> Posed:
+    """Open an image, its mask and its weights, and pose the problem; errors as :func:`fit`."""
+    if any(is_traced(array) for array in (image, mask, weights)):
+        raise ValueError("image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4")
+    given = open_together(image, mask, weights)
+    if given.order is not None:
+        settings = replace(settings, voxel_order=given.order)
+    machine = chosen_engine(engine, *given.arrays)
+    volume, inside, confidence = (engine_array(machine, array) for array in given.arrays)
+    with precisely(machine):
+        where = given.spaces if spacing is None else spacing
+        problem = pose(volume, inside, confidence, where, settings)
+    place = given.affine if affine is None else affine
+    return Posed(image, volume, problem, settings, machine, place)
+
+
+def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
+    """The result, once the solver has come to its end."""
+    solution = solution_of(state, job.settings)
+    field = solved_field(job.problem, solution.lattice, job.settings, job.volume.shape, job.affine)
+    corrected, field = finished(
+        field,
+        job.volume,
+        job.problem,
+        job.settings,
+        num_threads=num_threads,
+        give_up=is_jax(job.volume) and job.volume is not taken(job.image),
+    )
+    return N4Result(
+        corrected=like(job.image, corrected),
+        field=field,
+        iterations=solution.iterations,
+        convergence=solution.convergence,
+        stopped=solution.stopped,
+        settings=job.settings,
+    )
+
+
+def checked_threads(num_threads: int | None) -> int | None:
+    """A number of threads, if it is one.
+
+    Raises
+    ------
+    ValueError
+        It is not.
+    """
+    if num_threads is not None and (num_threads != int(num_threads) or num_threads < 1):
+        raise ValueError(f"num_threads is {num_threads!r}; expected a whole number of at least 1")
+    return num_threads
+
+
+def chosen_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
+    """Which engine is to work on ``arrays``: the one asked for, or the one that fits.
+
+    XLA where an array is on an accelerator, or there is an accelerator for those that are not.
+    """
+    if engine not in (None, "cpu", "xla"):
+        raise ValueError(f'engine is {engine!r}; expected None, "cpu" or "xla"')
+    if any(is_traced(array) for array in arrays):
+        if engine == "cpu":
+            raise ValueError('engine is "cpu", which cannot be part of a JAX program: use "xla"')
+        return "xla"
+    if engine is not None:
+        return engine
+    return "xla" if any(map(on_accelerator, arrays)) or _accelerator_found() else "cpu"
+
+
+@cache
+def _accelerator_found() -> bool:
+    """Whether JAX has a GPU here. JAX is only asked, which takes a while, if it has a plugin."""
+    if find_spec("jax_plugins") is None:
+        return False
+    import jax
+
+    return jax.default_backend() == "gpu"
+
+
+def engine_array(machine: EngineName, array: Any) -> Any:
+    """An argument as an array of the engine's; words and ``None`` stay."""
+    if array is None or isinstance(array, str):
+        return array
+    own = taken(array)
+    if is_lazy(own):
+        return own
+    if machine == "cpu":
+        return np.asarray(own)
+    if is_jax(own):
+        return own
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        return jnp.asarray(own)
+
+
+def precisely(machine: EngineName) -> AbstractContextManager[Any]:
+    """Double precision for what JAX does, which otherwise has none."""
+    if machine == "cpu":
+        return nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
+
+
+def _solved(job: Posed, num_threads: int | None, progress: Progress | None, trace: bool) -> State:
+    if job.engine == "xla":
+        from n4ax.engines import programs
+
+        state = programs.estimate(job.problem, job.settings, progress, trace)
+        return state._replace(lattice=np.asarray(state.lattice))
+    from n4ax.engines.cpu import CpuEngine, threads_for
+
+    with threads_for([job.problem], num_threads) as threads:
+        engine = CpuEngine(job.problem, job.settings, threads)
+        return solved_by(engine, job.settings, progress, trace)
+
+
+def solved_by(engine: Any, settings: N4Settings, progress: Progress | None, trace: bool) -> State:
+    """Solve on an engine that is run from Python."""
+    start = beginning(engine, len(settings.iters), max(settings.iters))
+    parameters = Parameters.of(settings, always=trace or progress is not None)
+    return solve(engine, parameters, start, progress)

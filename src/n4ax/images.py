@@ -1,0 +1,241 @@
+"""Images of other libraries: their voxels and their place in space, taken in and given back.
+
+| images of | axes | fastest for ITK |
+|---|---|---|
+| nibabel, ANTsPy, SimpleITK | x, y, z (, t) | the first |
+| xarray, dask, zarr | as they come | the last |
+
+Arrays and tensors are :mod:`n4ax.arrays`' affair; here they have no place in space. No library is
+loaded that an argument does not come from.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.arrays import is_lazy, returned
+from n4ax.settings import VoxelOrder
+from n4ax.space import Space, Spaces, check_same_place
+
+
+class Opened(NamedTuple):
+    """An image as an array, and what it says of itself.
+
+    Attributes
+    ----------
+    voxels
+        NumPy, JAX, dask, or anything that :func:`n4ax.arrays.taken` takes.
+    space
+        Where it lies, axes in ITK's order; ``None`` for arrays.
+    order
+        Which axis ITK would walk fastest; ``None`` for arrays, which do not say.
+    affine
+        Voxel indices to mm in nibabel's convention (RAS), shape (4, 4), or ``None``.
+    """
+
+    voxels: Any
+    space: Space | None = None
+    order: VoxelOrder | None = None
+    affine: npt.NDArray[np.float64] | None = None
+
+
+class Given(NamedTuple):
+    """Image, mask and weights as arrays, and what the image says of itself."""
+
+    arrays: tuple[Any, Any, Any]
+    spaces: Spaces | None
+    order: VoxelOrder | None
+    affine: npt.NDArray[np.float64] | None
+
+
+def open_together(image: Any, mask: Any, weights: Any) -> Given:
+    """An image, and its mask and weights, which must lie where it does.
+
+    Words and ``None`` stay.
+
+    Raises
+    ------
+    ValueError
+        Mask or weights are known to lie elsewhere, or an image is not of one real number a voxel.
+    """
+    scan = opened(image, "image")
+    arrays, spaces = [scan.voxels], [scan.space]
+    for name, other in (("mask", mask), ("weights", weights)):
+        if other is None or isinstance(other, str):
+            arrays.append(other)
+            spaces.append(scan.space)
+            continue
+        theirs = opened(other, name)
+        voxels = theirs.voxels
+        if theirs.order is None and _library(image) == "SimpleITK":
+            voxels = voxels.T  # as GetArrayFromImage gives them: z, y, x
+        if (
+            scan.space is not None
+            and theirs.space is not None
+            and voxels.shape == scan.voxels.shape
+        ):
+            check_same_place(name, theirs.space, "image", scan.space)
+        arrays.append(voxels)
+        spaces.append(theirs.space or scan.space)
+    known = None if scan.space is None else Spaces(*spaces)  # type: ignore[arg-type]
+    return Given(tuple(arrays), known, scan.order, scan.affine)  # type: ignore[arg-type]
+
+
+def opened(image: Any, name: str = "image") -> Opened:
+    """An image of any library as an array.
+
+    Raises
+    ------
+    ValueError
+        It has several numbers a voxel, or they are not real.
+    """
+    library = _library(image)
+    if hasattr(image, "dataobj"):
+        return _of_nibabel(image, name)
+    if library == "SimpleITK":
+        return _of_simpleitk(image, name)
+    if library == "ants" and hasattr(image, "direction"):
+        _check_one(name, image.components)
+        space = Space(tuple(image.spacing), tuple(image.origin), _rows(image.direction))
+        return Opened(image.numpy(), space, "F", space.affine())
+    if library == "xarray" and hasattr(image, "coords"):
+        return Opened(image.data, _of_coordinates(image), "C")
+    if library == "zarr":
+        return Opened(_of_zarr(image, name))
+    return Opened(image)
+
+
+def like(image: Any, voxels: Any) -> Any:
+    """An image of the library and in the place of ``image``, of its shape, with other voxels.
+
+    Voxels keep their type where the library's format has it. A zarr array gives a dask array.
+    """
+    library = _library(image)
+    if hasattr(image, "dataobj"):
+        return _like_nibabel(image, np.asarray(voxels).reshape(image.shape))
+    if library == "SimpleITK":
+        return _like_simpleitk(image, np.asarray(voxels).reshape(image.GetSize()))
+    if library == "ants" and hasattr(image, "direction"):
+        return image.new_image_like(np.ascontiguousarray(voxels).reshape(image.shape))
+    if library == "xarray" and hasattr(image, "coords"):
+        return image.copy(data=like(image.data, voxels))
+    if is_lazy(voxels):
+        return voxels
+    if library == "dask":
+        import dask.array
+
+        return dask.array.from_array(np.asarray(voxels), chunks=image.chunks)
+    return returned(image, voxels)
+
+
+def _library(image: Any) -> str:
+    return type(image).__module__.partition(".")[0]
+
+
+def _check_one(name: str, components: int) -> None:
+    if components > 1:
+        raise ValueError(
+            f"{name} has {components} components a voxel; expected one: take them one by one"
+        )
+
+
+def _check_real(name: str, dtype: Any) -> None:
+    if np.dtype(dtype).kind not in "biuf":
+        raise ValueError(
+            f"{name} has dtype {dtype}; expected real numbers (for complex data pass the magnitude)"
+        )
+
+
+def _rows(matrix: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(x) for x in row) for row in np.asarray(matrix))
+
+
+def _of_nibabel(image: Any, name: str) -> Opened:
+    from nibabel.nifti1 import Nifti1Pair
+
+    from n4ax import nifti
+
+    stored = np.dtype(image.get_data_dtype())
+    _check_real(name, stored)
+    kind = np.float64 if stored.kind == "f" and stored.itemsize >= 8 else np.float32
+    space = Space.of_affine(image.affine, len(image.shape))
+    if isinstance(image, Nifti1Pair):
+        space = nifti.space_of(image)
+    affine = np.asarray(image.affine, np.float64)
+    return Opened(np.asarray(image.dataobj, kind), space, "F", affine)
+
+
+def _like_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
+    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.spatialimages import HeaderDataError
+
+    from n4ax import nifti
+
+    if isinstance(image, Nifti1Pair):
+        return nifti.with_voxels(image, voxels, voxels.dtype)
+    header = image.header.copy()
+    try:
+        header.set_data_dtype(voxels.dtype)
+    except HeaderDataError:  # FreeSurfer's format has no double precision
+        voxels = voxels.astype(np.float32)
+        header.set_data_dtype(np.float32)
+    return type(image)(voxels, image.affine, header)
+
+
+def _of_simpleitk(image: Any, name: str) -> Opened:
+    import SimpleITK as sitk
+
+    _check_one(name, image.GetNumberOfComponentsPerPixel())
+    kind = image.GetPixelIDTypeAsString()
+    if "label" in kind:  # which SimpleITK cannot make an array of, and crashes
+        raise ValueError(f"{name} is a {kind}: convert it with SimpleITK.LabelMapToLabel first")
+    voxels = sitk.GetArrayFromImage(image).T  # a view would not keep the image alive
+    _check_real(name, voxels.dtype)
+    n = image.GetDimension()
+    direction = np.reshape(image.GetDirection(), (n, n))
+    space = Space(image.GetSpacing(), image.GetOrigin(), _rows(direction))
+    return Opened(voxels, space, "F", space.affine())
+
+
+def _like_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:
+    import SimpleITK as sitk
+
+    result = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T), isVector=False)
+    result.CopyInformation(image)
+    for key in image.GetMetaDataKeys():
+        result.SetMetaData(key, image.GetMetaData(key))
+    return result
+
+
+def _of_zarr(array: Any, name: str) -> Any:
+    try:
+        import dask.array
+    except ImportError as error:
+        raise ImportError(
+            f"{name} is a zarr array, which needs dask: pip install 'n4ax[arrays]'"
+        ) from error
+    return dask.array.from_zarr(array)
+
+
+def _of_coordinates(image: Any) -> Space | None:
+    """From the coordinates of an ``xarray.DataArray``, in mm, where every axis has even ones."""
+    sizes, origin = [], []
+    for axis in reversed(image.dims):  # ITK's order
+        at = np.asarray(image.coords[axis], np.float64) if axis in image.coords else np.zeros(0)
+        steps = np.diff(at)
+        if not len(steps) or not steps[0] > 0 or np.ptp(steps) > 1e-3 * steps[0]:
+            return None
+        sizes.append(float(steps.mean()))
+        origin.append(float(at[0]))
+    plain = Space.plain(sizes)
+    return Space(plain.spacing, tuple(origin), plain.direction)
+
+
+def spacing_of(image: Any) -> Sequence[float] | None:
+    """Voxel size along each axis of an image, in mm; ``None`` for arrays."""
+    scan = opened(image)
+    if scan.space is None:
+        return None
+    return scan.space.spacing if scan.order == "F" else scan.space.spacing[::-1]
