@@ -100,6 +100,8 @@ class Posed(NamedTuple):
     """As it was given."""
     volume: Any
     """As an array of the engine's."""
+    spare: bool
+    """Whether the memory of that array is nobody else's."""
     problem: Problem
     settings: N4Settings
     engine: EngineName
@@ -127,7 +129,8 @@ def posed(
         where = given.spaces if spacing is None else spacing
         problem = pose(volume, inside, confidence, where, settings)
     place = given.affine if affine is None else affine
-    return Posed(image, volume, problem, settings, machine, place)
+    spare = not is_jax(taken(given.arrays[0]))  # else it may be the user's own
+    return Posed(image, volume, spare, problem, settings, machine, place)
 
 
 def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
@@ -140,7 +143,7 @@ def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
         job.problem,
         job.settings,
         num_threads=num_threads,
-        give_up=is_jax(job.volume) and job.volume is not taken(job.image),
+        give_up=job.spare,
     )
     return N4Result(
         corrected=like(job.image, corrected),
