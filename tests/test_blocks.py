@@ -70,6 +70,55 @@ def test_only_the_samples_are_read_for_the_estimation(head: Any) -> None:
     assert np.array_equal(part, result.field.apply(head)[:45, :45, :45])
 
 
+def test_field_of_a_lazy_image_is_lazy(head: Any) -> None:
+    corrected, log_bias = n4ax.n4(da.from_array(head, chunks=40), "all", return_bias=True, **QUICK)
+    assert isinstance(log_bias, da.Array)
+    assert log_bias.chunks == corrected.chunks
+    expected = n4ax.n4(head, "all", return_bias=True, **QUICK)[1]
+    assert np.array_equal(log_bias.compute(), expected)
+
+
+def test_lazy_mask_of_an_image_in_memory(head: Any) -> None:
+    inside = head > 60
+    lazy = da.from_array(inside, chunks=40)
+    for outside in ("divide", "keep"):
+        found = n4ax.n4(head, lazy, outside=outside, **QUICK)
+        assert isinstance(found, np.ndarray)
+        assert np.array_equal(found, n4ax.n4(head, inside, outside=outside, **QUICK))
+
+
+def test_xla_and_blocks(head: Any) -> None:
+    lazy = da.from_array(head, chunks=40)
+    with pytest.raises(ValueError, match="takes no dask or zarr arrays"):
+        n4ax.n4(lazy, "all", engine="xla", **QUICK)
+    with pytest.raises(ValueError, match="takes no dask or zarr arrays"):
+        n4ax.n4_batch([lazy], "all", engine="xla", **QUICK)
+    inside = head > 60
+    by_lazy = n4ax.n4(head, da.from_array(inside, chunks=40), engine="xla", outside="keep", **QUICK)
+    assert np.array_equal(by_lazy, n4ax.n4(head, inside, engine="xla", outside="keep", **QUICK))
+
+
+def test_stacked_images_of_blocks(head: Any) -> None:
+    stack = np.stack([head, head * 0.7])
+    found = n4ax.n4_batch(da.from_array(stack, chunks=(1, 40, 40, 40)), "all", **QUICK)
+    assert isinstance(found, da.Array)
+    assert np.array_equal(found.compute(), n4ax.n4_batch(stack, "all", **QUICK))
+
+
+def test_otsu_of_integers_is_that_of_the_samples(head: Any) -> None:
+    integers = head.astype(np.int16) - np.int16(300)
+    whole = {**QUICK, "shrink_factor": 1, "outside": "zero", "non_positive": "offset"}
+    found = n4ax.n4(da.from_array(integers, chunks=40), **whole)
+    assert np.array_equal(found.compute(), n4ax.n4(integers, **whole))
+
+
+def test_blocks_of_unknown_size_are_refused(head: Any) -> None:
+    lazy = da.from_array(head, chunks=40)
+    unknown = lazy[lazy[:, 0, 0] >= 0]
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        n4ax.n4(unknown, "all", **QUICK)
+
+
 def test_zarr_array_gives_a_dask_array(head: Any, tmp_path: Path) -> None:
     array = zarr.create_array(tmp_path / "a.zarr", shape=head.shape, chunks=(40,) * 3, dtype="f4")
     array[:] = head

@@ -50,9 +50,13 @@ def test_list_of_images_gives_a_list_of_results(head: Any, inside: Any) -> None:
     results = n4ax.fit([head, other], inside, **SETTINGS)
     for image, result in zip((head, other), results, strict=True):
         assert np.array_equal(result.corrected, n4ax.n4(image, inside, **SETTINGS))
-    masks = [inside, "all"]
-    each = n4ax.fit([head, other], [inside, np.ones_like(inside)], **SETTINGS)
-    assert np.array_equal(each[1].corrected, n4ax.n4(other, masks[1], **SETTINGS))
+    for masks in ([inside, np.ones_like(inside)], (inside, "all")):
+        each = n4ax.fit((head, other), masks, weights=[None, inside + 1], **SETTINGS)
+        assert np.array_equal(each[0].corrected, results[0].corrected)
+        alone = n4ax.n4(other, "all", weights=inside + 1, **SETTINGS)
+        assert np.array_equal(each[1].corrected, alone)
+    with pytest.raises(ValueError, match="image 1: image is constant"):
+        n4ax.fit([head, np.ones_like(head)], "all", **SETTINGS)
 
 
 def test_one_image_that_shares_with_itself_is_alone(head: Any, inside: Any) -> None:
@@ -74,7 +78,6 @@ def test_shared_field_is_nearer_to_the_truth(echoes: Any, inside: Any, field: An
 
     shared = n4ax.fit(echoes, inside, shared_field=True, **SETTINGS)
     alone = n4ax.fit(echoes, inside, **SETTINGS)
-    assert len({result.log_bias.tobytes() for result in shared}) == 1
     errors = [error(result.log_bias) for result in alone]
     assert error(shared[0].log_bias) < np.mean(errors)
     assert error(shared[0].log_bias) < 0.5 * error(np.zeros_like(field))
@@ -126,6 +129,7 @@ def test_what_cannot_share_a_field_is_refused(
             images, mask = [head, head[1:]], None
         case "elsewhere":
             images = [nib.Nifti1Image(head, np.diag([2, 2, k, 1])) for k in (2, 3)]
+            mask = None
         case "single":
             images = head
     if change.get("mask") == "three":

@@ -214,3 +214,127 @@ def test_no_library_is_loaded_that_no_image_comes_from() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# ---- kinds that are mixed --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cube() -> npt.NDArray[np.float32]:
+    """In nibabel's order; shaded otherwise along each axis, so that a turn shows."""
+    voxels = np.asarray(nib.load(HEAD).dataobj, np.float32)[20:80, 20:80, 15:75]
+    ramp = np.linspace(-0.5, 0.5, 60)
+    return (voxels * np.exp(ramp[:, None, None] - 0.3 * ramp[None, :, None])).astype(np.float32)
+
+
+def kinds_of(voxels: npt.NDArray[Any]) -> dict[str, Any]:
+    """The same image in every library that says how its axes run."""
+    import SimpleITK as sitk
+    import xarray
+
+    spacing = (1.0, 1.2, 1.5)
+    affine = np.diag([-1.0, -1.2, 1.5, 1.0])  # in ITK's convention along the axes of space
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T))
+    image.SetSpacing(spacing)
+    at = {axis: np.arange(60) * step for axis, step in zip("xyz", spacing, strict=True)}
+    xyz = xarray.DataArray(voxels, at, dims=("x", "y", "z"))
+    return {
+        "nibabel": nib.Nifti1Image(voxels, affine),
+        "SimpleITK": image,
+        "xarray xyz": xyz,
+        "xarray zyx": xyz.transpose("z", "y", "x"),
+    }
+
+
+def as_xyz(image: Any) -> npt.NDArray[Any]:
+    scan = opened(image)
+    return np.asarray(scan.voxels) if scan.order == "F" else np.asarray(scan.voxels).T
+
+
+def test_masks_of_every_library_go_with_images_of_every_library(cube: Any) -> None:
+    pytest.importorskip("SimpleITK")
+    pytest.importorskip("xarray")
+    inside = ((cube > 80) & (np.arange(60)[:, None, None] > 12)).astype(np.uint8)
+    images, masks = kinds_of(cube), kinds_of(inside)
+    expected = as_xyz(n4ax.n4(images["nibabel"], masks["nibabel"], outside="keep", **QUICK))
+    assert not np.allclose(expected, as_xyz(n4ax.n4(images["nibabel"], inside.T, **QUICK)))
+    for kind, image in images.items():
+        for other, mask in masks.items():
+            found = as_xyz(n4ax.n4(image, mask, outside="keep", **QUICK))
+            np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=f"{kind}, {other}")
+
+
+def test_plain_arrays_beside_simpleitk_are_its_arrays(cube: Any) -> None:
+    pytest.importorskip("SimpleITK")
+    inside = ((cube > 80) & (np.arange(60)[:, None, None] > 12)).astype(np.uint8)
+    image, mask = kinds_of(cube)["SimpleITK"], kinds_of(inside)["SimpleITK"]
+    expected = as_xyz(n4ax.n4(image, mask, **QUICK))
+    np.testing.assert_array_equal(as_xyz(n4ax.n4(image, inside.T, **QUICK)), expected)
+    by_array = n4ax.n4(np.ascontiguousarray(cube.T), mask, spacing=(1.5, 1.2, 1.0), **QUICK)
+    np.testing.assert_allclose(by_array.T, expected, rtol=1e-5)
+    turned = n4ax.n4(cube, mask, spacing=(1.0, 1.2, 1.5), voxel_order="F", **QUICK)
+    np.testing.assert_allclose(turned, expected, rtol=1e-5)
+
+
+def test_field_turns_with_the_axes_of_the_image(cube: Any) -> None:
+    pytest.importorskip("SimpleITK")
+    pytest.importorskip("xarray")
+    images = kinds_of(cube)
+    for kind, image in images.items():
+        result = n4ax.fit(image, "all", **QUICK)
+        expected = as_xyz(result.corrected)
+        for other, given in images.items():
+            found = as_xyz(result.field.apply(given))
+            np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=f"{kind}, {other}")
+    plain = n4ax.fit(np.ascontiguousarray(cube.T), "all", **QUICK)
+    found = as_xyz(plain.field.apply(images["SimpleITK"]))
+    np.testing.assert_allclose(found, plain.corrected.T, rtol=1e-5)
+
+
+def test_mask_of_one_volume_goes_with_a_volume(head: nib.Nifti1Image, plain: Any) -> None:
+    mask = n4ax.otsu_mask(plain)
+    expected = n4ax.n4(head, mask, **QUICK)
+    one = nib.Nifti1Image(mask[..., None], head.affine)
+    found = n4ax.n4(head, one, **QUICK)
+    assert np.array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
+
+
+def test_voxel_size_of_xarrays(plain: Any) -> None:
+    xarray = pytest.importorskip("xarray")
+    z, y, x = plain.shape
+    up = {"z": np.arange(z) * 2.0, "y": np.arange(y) * 1.5, "x": np.arange(x) * 1.0}
+    expected = n4ax.n4(plain, spline_distance=40, spacing=(2.0, 1.5, 1.0), **QUICK)
+    for coordinates in (up, {**up, "y": up["y"][::-1]}):
+        image = xarray.DataArray(plain, coordinates, dims=("z", "y", "x"))
+        image.encoding = {"dtype": "int16", "scale_factor": 0.1}
+        found = n4ax.n4(image, spline_distance=40, **QUICK)
+        assert np.array_equal(found.values, expected)
+        assert found.encoding == {}
+    series = xarray.DataArray(plain[None], {"t": [0.0], **up}, dims=("t", "z", "y", "x"))
+    assert np.array_equal(n4ax.n4(series, spline_distance=40, **QUICK).values[0], expected)
+
+
+def test_torch_tensors_of_a_graph_and_of_half_precision(plain: Any) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed: n4ax[torchio]")
+    tensor = torch.from_numpy(plain.astype(np.float32))
+    expected = n4ax.n4(plain, **QUICK)
+    parameter = torch.nn.Parameter(tensor)
+    assert np.array_equal(n4ax.n4(parameter, **QUICK).numpy(), expected)
+    half = n4ax.n4((tensor / 8).bfloat16(), **QUICK)
+    assert half.dtype == torch.float32
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(plain.astype(np.float32))
+    mask = n4ax.otsu_mask(plain)
+    by_tensor = n4ax.n4(image, torch.from_numpy(mask), **QUICK)
+    by_array = n4ax.n4(image, mask, **QUICK)
+    assert np.array_equal(sitk.GetArrayFromImage(by_tensor), sitk.GetArrayFromImage(by_array))
+
+
+def test_metatensor_of_monai(plain: Any) -> None:
+    monai = pytest.importorskip("monai", reason="monai is not installed: n4ax[monai]")
+    image = monai.data.MetaTensor(plain.astype(np.float32), meta={"site": "here"})
+    found = n4ax.n4(image, **QUICK)
+    assert isinstance(found, monai.data.MetaTensor)
+    assert found.meta["site"] == "here"
+    assert np.array_equal(found.numpy(), n4ax.n4(plain, **QUICK))

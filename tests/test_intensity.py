@@ -111,6 +111,18 @@ def test_nonfinite_voxels_count_in_no_policy(head: Any, inside: Any) -> None:
         assert np.isfinite(found[inside]).sum() == inside.sum() - 2
 
 
+def test_mean_that_changes_its_sign_is_an_error(head: Any) -> None:
+    image = (head - head.mean(dtype=np.float64)) / head.std()
+    said = []
+    for shift in (-1e-4, 1e-4):  # the mean after correction is far from 0, of one sign or the other
+        try:
+            n4ax.n4(image + shift, "all", scale="mean", iters=(10,), conv_threshold=0.0)
+        except ValueError as error:
+            said.append(str(error))
+    assert len(said) == 1
+    assert said[0].startswith('scale is "mean"')
+
+
 def test_excluding_everything_is_an_error_that_says_so(head: Any, inside: Any) -> None:
     with pytest.raises(ValueError, match="and positive"):
         n4ax.n4(-head - 1, inside, non_positive="exclude", **QUICK)

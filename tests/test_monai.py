@@ -321,8 +321,11 @@ def test_images_share_the_field_of_one(
 def test_shared_field_needs_one_channel_and_one_grid(sample: dict[str, Any], head: Array) -> None:
     transform = N4BiasFieldCorrectiond("t2", shared_field_key="t1", **QUICK)
     moved = data.MetaTensor(sample["t2"].numpy(), affine=torch.from_numpy(AFFINE + np.eye(4)))
-    with pytest.raises(ValueError, match="t2 and t1 do not occupy the same physical space"):
+    with pytest.raises(ValueError, match="t1 and t2 do not occupy the same physical space"):
         transform({**sample, "t2": moved})
+    by_mask = N4BiasFieldCorrectiond("t2", mask_key="t1", **QUICK)
+    with pytest.raises(ValueError, match="t1 and t2 do not occupy the same physical space"):
+        by_mask({**sample, "t2": moved})
     transform({**sample, "t2": moved.as_tensor()})  # does not say where it lies
     with pytest.raises(ValueError, match="resample one onto the other first"):
         transform({**sample, "t2": sample["t2"][..., :30]})
@@ -422,7 +425,7 @@ def test_bad_parameters_are_named_at_construction(keywords: dict[str, Any], word
 @pytest.mark.parametrize("setting", [{"scale": "minmax"}, {"non_positive": "offset"}])
 def test_a_shared_field_refuses_what_it_cannot_carry_over(setting: dict[str, Any]) -> None:
     (name,) = setting
-    with pytest.raises(ValueError, match=f"{name} is .*, which a shared field cannot carry over"):
+    with pytest.raises(ValueError, match=f"{name} is .*, which belongs to one image"):
         N4BiasFieldCorrectiond("t1", shared_field_key="t1", **setting)
 
 

@@ -187,7 +187,8 @@ def test_channels_are_corrected_one_by_one(head: Array, brain: Array) -> None:
     for channel, source in zip(transformed.numpy(), (head, second), strict=True):
         assert np.array_equal(channel, direct(source))
     several = tio.Subject(
-        t1=scalar(head, second), brain=tio.LabelMap(tensor=np.stack([brain, brain[::-1]]))
+        t1=scalar(head, second),
+        brain=tio.LabelMap(tensor=np.stack([brain, brain[::-1]]), affine=AFFINE),
     )
     transformed = N4BiasFieldCorrection("brain", **QUICK)(several).t1.numpy()
     assert np.array_equal(transformed[1], direct(second, brain[::-1]))
@@ -411,8 +412,8 @@ def test_floating_point_exceptions_are_no_errors_as_in_the_direct_call(head: Arr
         ({"num_threads": 1.5}, "num_threads is 1.5"),
         ({"mask": 3}, "mask is 3; expected the name of a label map"),
         ({"shared_field": True}, "shared_field is True; expected the name of an image"),
-        ({"shared_field": "t1", "scale": "minmax"}, "scale is 'minmax', which a shared field"),
-        ({"shared_field": "t1", "non_positive": "offset"}, "non_positive is 'offset', which a"),
+        ({"shared_field": "t1", "scale": "minmax"}, "scale is 'minmax', which belongs to one"),
+        ({"shared_field": "t1", "non_positive": "offset"}, "non_positive is 'offset', which"),
     ],
 )
 def test_bad_parameters_are_named_at_construction(keywords: dict[str, Any], words: str) -> None:
@@ -439,3 +440,11 @@ def test_without_torchio_the_extra_is_named() -> None:
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: n4ax.torchio needs TorchIO")
     assert last.endswith("pip install 'n4ax[torchio]'")
+
+
+def test_mask_that_lies_elsewhere_is_refused(subject: Any, brain: Array) -> None:
+    moved = np.array(AFFINE, float)
+    moved[0, 3] += 50
+    subject["brain"] = tio.LabelMap(tensor=brain[None], affine=moved)
+    with pytest.raises(ValueError, match="do not occupy the same physical space"):
+        N4BiasFieldCorrection("brain", **QUICK)(subject)

@@ -18,6 +18,8 @@ def taken(array: Any) -> Any:
     """``array`` as a NumPy, JAX or dask array, sharing its memory where that is possible."""
     if is_jax(array) or is_lazy(array):
         return array
+    if is_torch(array):
+        array = _without_gradient(array)
     if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
         return np.asarray(array)
     if array.__dlpack_device__()[0] in _HOST:
@@ -35,12 +37,30 @@ def returned(given: Any, result: Any) -> Any:
         import jax
 
         return result if is_jax(result) else jax.device_put(result, given.sharding)
+    if is_torch(given):
+        torch = sys.modules["torch"]
+        host = isinstance(result, np.ndarray)
+        tensor = torch.from_numpy(result) if host else torch.from_dlpack(result)
+        return tensor.to(given.device)
     library = sys.modules.get(type(given).__module__.partition(".")[0])
     if hasattr(given, "__dlpack_device__") and hasattr(library, "from_dlpack"):
         on_host = given.__dlpack_device__()[0] in _HOST
         result = np.asarray(result) if on_host else result
         return result if isinstance(given, np.ndarray) else library.from_dlpack(result)  # type: ignore[union-attr]
     return np.asarray(result)
+
+
+def is_torch(array: Any) -> bool:
+    """Whether this is a tensor of torch, or of a library that builds on it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def _without_gradient(tensor: Any) -> Any:
+    """A tensor that DLPack takes: no part of a graph, and of a type that NumPy has."""
+    torch = sys.modules["torch"]
+    plain = tensor.detach().as_subclass(torch.Tensor)
+    return plain.float() if plain.dtype == torch.bfloat16 else plain
 
 
 def float32_product(a: Any, b: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, returned
+from n4ax.arrays import is_jax, is_lazy, namespace, returned
 from n4ax.estimation import chosen_engine, engine_array, fit_with
 from n4ax.field import solved_field
-from n4ax.images import Given, like, open_together
+from n4ax.images import Given, like, open_together, opened
 from n4ax.intensity import finished
 from n4ax.problem import pose
 from n4ax.settings import EngineName, N4Settings
@@ -68,9 +68,10 @@ def n4_batch(
         for name, values in (("masks", masks), ("weights", weights))
     )
     jobs = list(zip(single, each_mask, each_weight, strict=True))
-    given = [open_together(*job) for job in jobs]
-    machine = chosen_engine(engine, *(array for job in given for array in job.arrays))
+    machine = chosen_engine(engine, *(array for job in jobs for array in job))
     if machine == "xla" and jobs:
+        given = [open_together(*job, settings.voxel_order) for job in jobs]
+        chosen_engine("xla", *(array for job in given for array in job.arrays))  # or refused
         done = _on_all_devices(given, spacing, settings)
         corrected = [like(image, voxels) for image, voxels in zip(single, done, strict=True)]
     else:
@@ -98,7 +99,10 @@ def _together(images: Any, corrected: list[Any]) -> Any:
     if not hasattr(images, "dtype"):
         return corrected
     if not is_jax(images):
-        return returned(images, np.stack([np.asarray(image) for image in corrected]))
+        each = [opened(image).voxels for image in corrected]
+        lazy = any(map(is_lazy, each))
+        xp = namespace(next(filter(is_lazy, each))) if lazy else np
+        return like(images, xp.stack([one if lazy else np.asarray(one) for one in each]))
     import jax
     import jax.numpy as jnp
 

@@ -113,18 +113,6 @@ class Corrector:
         options: dict[str, Any] = {"outside": self.settings.outside, "num_threads": self._threads}
         return torch.stack([shared.field.apply(one, shared.inside, **options) for one in image])
 
-    def check_shared(self) -> None:
-        """Refuse settings that depend on more of an image than its field.
-
-        Raises
-        ------
-        ValueError
-            They are set.
-        """
-        for name, value in (("scale", "minmax"), ("non_positive", "offset")):
-            if getattr(self.settings, name) == value:
-                raise ValueError(f"{name} is {value!r}, which a shared field cannot carry over")
-
     def _fit(self, channel: torch.Tensor, inside: Mask, spacing: Spacing) -> N4Result:
         return fit_with(
             self.settings,
@@ -172,8 +160,7 @@ class Corrector:
 
     def _inside(self, channel: torch.Tensor, mask: Mask) -> torch.Tensor:
         if isinstance(mask, torch.Tensor):
-            label = self.settings.mask_label
-            return mask != 0 if label is None else mask == label
+            return self.settings.inside(mask)
         return torch.ones_like(channel, dtype=torch.bool) if mask == "all" else otsu_mask(channel)
 
 

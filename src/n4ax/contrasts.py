@@ -1,6 +1,7 @@
 """Several images of one subject: a field for each, or one that they share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from n4ax.estimation import (
@@ -14,7 +15,7 @@ from n4ax.estimation import (
     solved_by,
 )
 from n4ax.settings import EngineName, N4Settings
-from n4ax.space import Space, check_same_place
+from n4ax.space import check_same_place
 
 
 def is_several(image: Any) -> bool:
@@ -73,17 +74,30 @@ def fit_together(
     jobs = list(zip(images, masks, confidences, strict=True))
     if not shared_field:
         keywords |= {"engine": engine, "num_threads": num_threads, "progress": progress}
-        return [
-            fit_with(settings, image, inside, weights=confidence, **keywords)
-            for image, inside, confidence in jobs
-        ]
+        results = []
+        for number, (image, inside, confidence) in enumerate(jobs):
+            with _about(number):
+                results.append(fit_with(settings, image, inside, weights=confidence, **keywords))
+        return results
     if engine == "xla":
         raise ValueError('engine is "xla"; a shared field is estimated by the CPU engine')
     spacing, affine = keywords.get("spacing"), keywords.get("affine")
-    ready = [posed(settings, *job, spacing, affine, "cpu") for job in jobs]
+    ready = []
+    for number, job in enumerate(jobs):
+        with _about(number):
+            ready.append(posed(settings, *job, spacing, affine, "cpu"))
     _check_one_grid(ready)
     state = _solved(ready, checked_threads(num_threads), progress)
     return [found(job, state, num_threads) for job in ready]
+
+
+@contextmanager
+def _about(number: int) -> Iterator[None]:
+    """Say on an error which of the images it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"image {number}: {error}") from None
 
 
 def _solved(jobs: list[Posed], num_threads: int | None, progress: Progress | None) -> Any:
@@ -97,7 +111,10 @@ def _solved(jobs: list[Posed], num_threads: int | None, progress: Progress | Non
 
 def _each(name: str, given: Any, count: int) -> list[Any]:
     """One for each image."""
-    if not isinstance(given, list | tuple) or not is_several(given):
+    one_each = isinstance(given, list | tuple) and all(
+        item is None or isinstance(item, str) or _is_image(item) for item in given
+    )
+    if not one_each:
         return [given] * count
     if len(given) != count:
         raise ValueError(f"{name} has {len(given)} entries for {count} images: give one, or each")
@@ -107,12 +124,15 @@ def _each(name: str, given: Any, count: int) -> list[Any]:
 def _check_one_grid(jobs: list[Posed]) -> None:
     first, *others = jobs
     for number, other in enumerate(others, 1):
-        same_order = other.settings.voxel_order == first.settings.voxel_order
-        if other.volume.shape != first.volume.shape or not same_order:
+        if other.settings.voxel_order != first.settings.voxel_order:
+            raise ValueError(
+                f"image {number} and image 0 have their axes in another order (x first, z first): "
+                "give both from one library"
+            )
+        if other.volume.shape != first.volume.shape:
             raise ValueError(
                 f"image {number} has shape {other.volume.shape} and image 0 has shape "
                 f"{first.volume.shape}: a shared field needs one grid; resample them first"
             )
-        if first.affine is not None and other.affine is not None:
-            theirs, ours = Space.of_affine(other.affine, 3), Space.of_affine(first.affine, 3)
-            check_same_place(f"image {number}", theirs, "image 0", ours)
+        if first.space is not None and other.space is not None:
+            check_same_place(f"image {number}", other.space, "image 0", first.space)

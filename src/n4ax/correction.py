@@ -142,9 +142,9 @@ def n4(
 
     Notes
     -----
-    Time grows with the voxels in the mask and the iterations, memory is under three times the
-    float32 volume (eight times the masked part of it by XLA). Nothing is rescaled: the field's
-    level is that of ITK's.
+    Time grows with the voxels in the mask and the iterations; memory, with the policies of the
+    defaults, is under three times the float32 volume (eight times the masked part of it by XLA).
+    With the defaults nothing is rescaled: the field's level is that of ITK's.
 
     Image, mask and weights may be traced by JAX: inside ``jax.jit`` and under ``jax.vmap``. Inside
     ``jit`` nothing about their values is checked, and the whole volume is worked on rather than

@@ -10,14 +10,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, is_lazy, is_traced, on_accelerator, taken
+from n4ax.arrays import is_jax, is_lazy, is_torch, is_traced, on_accelerator, taken
 from n4ax.field import BiasField, solved_field
-from n4ax.images import like, open_together
+from n4ax.images import like, open_together, opened
 from n4ax.intensity import finished
 from n4ax.problem import Problem, pose
 from n4ax.settings import EngineName, N4Settings
 from n4ax.solver import Parameters, State, Stop, beginning, solution_of, solve
-from n4ax.space import Spaces
+from n4ax.space import Space, Spaces
 
 Progress = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
@@ -56,8 +56,8 @@ class N4Result:
 
         float32, of the input's array type.
         """
-        engine = "xla" if is_jax(self.corrected) else "cpu"
-        return like(self.corrected, self.field.evaluate(engine=engine))
+        volume = opened(self.corrected).voxels
+        return like(self.corrected, self.field.evaluate_like(taken(volume)))
 
 
 def fit_with(
@@ -106,6 +106,10 @@ class Posed(NamedTuple):
     settings: N4Settings
     engine: EngineName
     affine: npt.ArrayLike | None
+    axes_known: bool
+    """Whether the image says how its axes run."""
+    space: Space | None
+    """Where it lies, if it says so."""
 
 
 def posed(
@@ -120,7 +124,7 @@ def posed(
     """Open an image, its mask and its weights, and pose the problem; errors as :func:`fit`."""
     if any(is_traced(array) for array in (image, mask, weights)):
         raise ValueError("image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4")
-    given = open_together(image, mask, weights)
+    given = open_together(image, mask, weights, settings.voxel_order)
     if given.order is not None:
         settings = replace(settings, voxel_order=given.order)
     machine = chosen_engine(engine, *given.arrays)
@@ -130,13 +134,22 @@ def posed(
         problem = pose(volume, inside, confidence, where, settings)
     place = given.affine if affine is None else affine
     spare = not is_jax(taken(given.arrays[0]))  # else it may be the user's own
-    return Posed(image, volume, spare, problem, settings, machine, place)
+    space = None if given.spaces is None else given.spaces.image
+    known = given.order is not None
+    return Posed(image, volume, spare, problem, settings, machine, place, known, space)
 
 
 def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
     """The result, once the solver has come to its end."""
     solution = solution_of(state, job.settings)
-    field = solved_field(job.problem, solution.lattice, job.settings, job.volume.shape, job.affine)
+    field = solved_field(
+        job.problem,
+        solution.lattice,
+        job.settings,
+        job.volume.shape,
+        job.affine,
+        job.axes_known,
+    )
     corrected, field = finished(
         field,
         job.volume,
@@ -175,6 +188,10 @@ def chosen_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
     """
     if engine not in (None, "cpu", "xla"):
         raise ValueError(f'engine is {engine!r}; expected None, "cpu" or "xla"')
+    if any(map(is_lazy, arrays)):
+        if engine == "xla":
+            raise ValueError('engine is "xla", which takes no dask or zarr arrays: use "cpu"')
+        return "cpu"
     if any(is_traced(array) for array in arrays):
         if engine == "cpu":
             raise ValueError('engine is "cpu", which cannot be part of a JAX program: use "xla"')
@@ -198,6 +215,8 @@ def engine_array(machine: EngineName, array: Any) -> Any:
     """An argument as an array of the engine's; words and ``None`` stay."""
     if array is None or isinstance(array, str):
         return array
+    if machine == "cpu" and is_torch(array):
+        array = array.cpu()
     own = taken(array)
     if is_lazy(own):
         return own

@@ -15,7 +15,7 @@ from n4ax.arrays import is_jax, is_lazy, namespace, taken
 from n4ax.atomic import replaced
 from n4ax.bspline import AxisBasis
 from n4ax.grid import Axis
-from n4ax.images import like, open_together
+from n4ax.images import is_turned, like, open_together
 from n4ax.problem import Problem
 from n4ax.settings import EngineName, N4Settings, Outside, VoxelOrder
 
@@ -40,6 +40,8 @@ class BiasField:
         The order of the voxels that it was estimated in; evaluation sums in the same.
     affine
         Voxel indices to mm of that image, shape (4, 4), or ``None`` where it is not known.
+    axes_known
+        Whether that image said how its axes run; a plain array does not.
     """
 
     control_points: npt.NDArray[np.float32]
@@ -48,6 +50,7 @@ class BiasField:
     axes: tuple[Axis, ...]
     voxel_order: VoxelOrder = "C"
     affine: npt.NDArray[np.float64] | None = None
+    axes_known: bool = False
 
     def evaluate(
         self,
@@ -144,7 +147,9 @@ class BiasField:
         Parameters
         ----------
         image
-            An image or array of any library that :func:`n4ax.n4` takes, of any real dtype.
+            An image or array of any library that :func:`n4ax.n4` takes, of any real dtype. If
+            its axes are known to run the other way than those of the field's image (z, y, x
+            against x, y, z), the field is turned.
         mask
             Inside where not 0; needed unless ``outside`` is ``"divide"``.
         outside
@@ -173,7 +178,11 @@ class BiasField:
             raise ValueError(f"outside is {outside!r} and no mask is given: pass mask")
         if inside is not None and inside.shape != volume.shape:
             raise ValueError(f"mask has shape {inside.shape} and image has shape {volume.shape}")
-        corrected = self.divided(volume, num_threads=num_threads)
+        plain = None if self.axes_known else self.shape
+        if is_turned(image, given, self.voxel_order, plain):
+            corrected = self.divided(volume.T, num_threads=num_threads).T
+        else:
+            corrected = self.divided(volume, num_threads=num_threads)
         if outside != "divide":
             corrected = outside_of(corrected, volume, inside, outside)
         return like(image, corrected)
@@ -233,6 +242,7 @@ class BiasField:
             axes=np.array(layout),
             voxel_order=self.voxel_order,
             affine=np.empty(0) if self.affine is None else self.affine,
+            axes_known=self.axes_known,
         )
         with replaced(Path(path)) as temporary:
             temporary.write_bytes(content.getvalue())
@@ -258,6 +268,7 @@ class BiasField:
                     axes=tuple(Axis(*(int(n) for n in row)) for row in data["axes"]),
                     voxel_order="F" if str(data["voxel_order"]) == "F" else "C",
                     affine=data["affine"] if data["affine"].size else None,
+                    axes_known=bool(data["axes_known"]),
                 )
         except Exception as error:  # a damaged file can fail in many ways
             raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
@@ -325,6 +336,7 @@ def solved_field(
     settings: N4Settings,
     shape: tuple[int, ...],
     affine: npt.ArrayLike | None = None,
+    axes_known: bool = False,
 ) -> BiasField:
     """The field that a solver found, in the axis order of the image that was given."""
     reverse = settings.voxel_order == "F"
@@ -335,4 +347,5 @@ def solved_field(
         axes=problem.axes[::-1] if reverse else problem.axes,
         voxel_order=settings.voxel_order,
         affine=None if affine is None else np.asarray(affine, np.float64),
+        axes_known=axes_known,
     )

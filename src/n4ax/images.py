@@ -3,19 +3,19 @@
 | images of | axes | fastest for ITK |
 |---|---|---|
 | nibabel, ANTsPy, SimpleITK | x, y, z (, t) | the first |
-| xarray, dask, zarr | as they come | the last |
+| xarray | as they come | the first if it is called x, else the last |
+| dask, zarr | as they come | the last |
 
 Arrays and tensors are :mod:`n4ax.arrays`' affair; here they have no place in space. No library is
 loaded that an argument does not come from.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_lazy, returned
+from n4ax.arrays import is_lazy, loaded, returned, taken
 from n4ax.settings import VoxelOrder
 from n4ax.space import Space, Spaces, check_same_place
 
@@ -50,10 +50,11 @@ class Given(NamedTuple):
     affine: npt.NDArray[np.float64] | None
 
 
-def open_together(image: Any, mask: Any, weights: Any) -> Given:
+def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") -> Given:
     """An image, and its mask and weights, which must lie where it does.
 
-    Words and ``None`` stay.
+    Words and ``None`` stay. ``plain`` is the order of plain arrays beside images of SimpleITK;
+    "C" is that of its own arrays, z, y, x. Beside others they come as they are.
 
     Raises
     ------
@@ -67,20 +68,52 @@ def open_together(image: Any, mask: Any, weights: Any) -> Given:
             arrays.append(other)
             spaces.append(scan.space)
             continue
-        theirs = opened(other, name)
-        voxels = theirs.voxels
-        if theirs.order is None and _library(image) == "SimpleITK":
-            voxels = voxels.T  # as GetArrayFromImage gives them: z, y, x
-        if (
-            scan.space is not None
-            and theirs.space is not None
-            and voxels.shape == scan.voxels.shape
-        ):
-            check_same_place(name, theirs.space, "image", scan.space)
-        arrays.append(voxels)
-        spaces.append(theirs.space or scan.space)
+        voxels, space = _beside(name, other, image, scan, plain)
+        arrays.append(voxels if is_lazy(scan.voxels) else loaded(voxels))
+        spaces.append(space)
     known = None if scan.space is None else Spaces(*spaces)  # type: ignore[arg-type]
     return Given(tuple(arrays), known, scan.order, scan.affine)  # type: ignore[arg-type]
+
+
+def _beside(
+    name: str, other: Any, image: Any, scan: Opened, plain: VoxelOrder
+) -> tuple[Any, Space | None]:
+    """A mask or weights with the axes of the image, and where it lies."""
+    if _library(other) == _library(image) == "xarray" and set(other.dims) == set(image.dims):
+        other = other.transpose(*image.dims)
+    theirs = opened(other, name)
+    voxels = theirs.voxels if is_lazy(theirs.voxels) else taken(theirs.voxels)
+    beside_itk = "SimpleITK" in (_library(image), _library(other))
+    unsaid = plain if beside_itk else scan.order or theirs.order
+    if (theirs.order or unsaid) != (scan.order or unsaid):
+        voxels = voxels.T
+    if voxels.shape != scan.voxels.shape and _trimmed(voxels.shape) == _trimmed(scan.voxels.shape):
+        voxels = voxels.reshape(scan.voxels.shape)
+    if scan.space is None or theirs.space is None or voxels.shape != scan.voxels.shape:
+        return voxels, scan.space  # another shape is refused later
+    if len(theirs.space.spacing) != len(scan.space.spacing):
+        return voxels, scan.space
+    check_same_place(name, theirs.space, "image", scan.space)
+    return voxels, theirs.space
+
+
+def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the axes of length 1 at its end."""
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def is_turned(image: Any, given: Given, order: VoxelOrder, shape: tuple[int, ...] | None) -> bool:
+    """Whether an image has its axes the other way than the one that a field is of.
+
+    ``order`` is that one's; ``shape`` too if it was a plain array, which may have axes that run
+    otherwise: images of its shape then come as they are, but for SimpleITK's.
+    """
+    if given.order in (None, order):
+        return False
+    same = shape is not None and tuple(given.arrays[0].shape) == shape
+    return not same or _library(image) == "SimpleITK"
 
 
 def opened(image: Any, name: str = "image") -> Opened:
@@ -101,7 +134,8 @@ def opened(image: Any, name: str = "image") -> Opened:
         space = Space(tuple(image.spacing), tuple(image.origin), _rows(image.direction))
         return Opened(image.numpy(), space, "F", space.affine())
     if library == "xarray" and hasattr(image, "coords"):
-        return Opened(image.data, _of_coordinates(image), "C")
+        order = "F" if image.dims[:1] == ("x",) else "C"
+        return Opened(image.data, _of_coordinates(image, order), order)
     if library == "zarr":
         return Opened(_of_zarr(image, name))
     return Opened(image)
@@ -120,13 +154,20 @@ def like(image: Any, voxels: Any) -> Any:
     if library == "ants" and hasattr(image, "direction"):
         return image.new_image_like(np.ascontiguousarray(voxels).reshape(image.shape))
     if library == "xarray" and hasattr(image, "coords"):
-        return image.copy(data=like(image.data, voxels))
+        result = image.copy(data=like(image.data, voxels))
+        result.encoding = {}  # of the integers that it may have been read from
+        return result
     if is_lazy(voxels):
         return voxels
     if library == "dask":
         import dask.array
 
         return dask.array.from_array(np.asarray(voxels), chunks=image.chunks)
+    if library == "monai":
+        from monai.utils.type_conversion import convert_to_dst_type
+
+        tensor = returned(image, voxels)
+        return convert_to_dst_type(tensor, image, dtype=tensor.dtype)[0]
     return returned(image, voxels)
 
 
@@ -219,23 +260,17 @@ def _of_zarr(array: Any, name: str) -> Any:
     return dask.array.from_zarr(array)
 
 
-def _of_coordinates(image: Any) -> Space | None:
-    """From the coordinates of an ``xarray.DataArray``, in mm, where every axis has even ones."""
+def _of_coordinates(image: Any, order: VoxelOrder) -> Space | None:
+    """From the coordinates of an ``xarray.DataArray``, in mm, where its axes have even ones."""
     sizes, origin = [], []
-    for axis in reversed(image.dims):  # ITK's order
-        at = np.asarray(image.coords[axis], np.float64) if axis in image.coords else np.zeros(0)
-        steps = np.diff(at)
-        if not len(steps) or not steps[0] > 0 or np.ptp(steps) > 1e-3 * steps[0]:
+    for axis in image.dims if order == "F" else image.dims[::-1]:  # ITK's order
+        at = np.asarray(image.coords[axis]) if axis in image.coords else np.zeros(0)
+        if at.dtype.kind not in "iuf" or len(at) == 0:
+            return None
+        steps = np.abs(np.diff(at.astype(np.float64))) if len(at) > 1 else np.ones(1)
+        if not steps[0] > 0 or np.ptp(steps) > 1e-3 * steps[0]:
             return None
         sizes.append(float(steps.mean()))
         origin.append(float(at[0]))
     plain = Space.plain(sizes)
     return Space(plain.spacing, tuple(origin), plain.direction)
-
-
-def spacing_of(image: Any) -> Sequence[float] | None:
-    """Voxel size along each axis of an image, in mm; ``None`` for arrays."""
-    scan = opened(image)
-    if scan.space is None:
-        return None
-    return scan.space.spacing if scan.order == "F" else scan.space.spacing[::-1]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from n4ax.arrays import loaded, namespace
+from n4ax.arrays import loaded, namespace, values_known
 from n4ax.field import BiasField, outside_of
 from n4ax.problem import Problem
 from n4ax.settings import N4Settings
@@ -67,6 +67,11 @@ def finished(
     corrected = field.divided(raised, num_threads=num_threads, give_up=give_up and plain)
     if settings.scale == "mean":
         kept = _mean(raised, inside) / _mean(corrected, inside)
+        if values_known(kept) and not kept > 0:
+            raise ValueError(
+                'scale is "mean", and the mean in the mask changes its sign: N4 is for positive '
+                'intensities; raise them first, or choose scale="unit-field"'
+            )
         field = field.shifted(-namespace(kept).log(kept))
         corrected = field.divided(raised, num_threads=num_threads)
     if settings.scale == "minmax":

@@ -219,7 +219,7 @@ class N4BiasFieldCorrectiond(MapTransform):
         self.shared_field_key = shared_field_key
         self.transform = N4BiasFieldCorrection(**parameters)
         if shared_field_key is not None:
-            self.transform.corrector.check_shared()
+            self.transform.corrector.settings.check_shared()
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
         """The dictionary with its images corrected."""
@@ -232,13 +232,15 @@ class N4BiasFieldCorrectiond(MapTransform):
         if source is None:
             for key in keys:
                 with about(f"image {key!r}"):
+                    self._check_place(key, result[key], self.mask_key, mask)
                     result[key] = self.transform(result[key], mask)
             return result
         with about(f"image {self.shared_field_key!r}"):
+            self._check_place(self.shared_field_key, source, self.mask_key, mask)
             shared = self.transform.shared_field(source, mask)
         for key in keys:
             with about(f"image {key!r}"):
-                self._check_place(key, result[key], source)
+                self._check_place(key, result[key], self.shared_field_key, source)
                 result[key] = self.transform.apply_field(shared, result[key])
         return result
 
@@ -248,10 +250,11 @@ class N4BiasFieldCorrectiond(MapTransform):
             raise KeyError(f"{name} is {key!r}; the data has the keys {[*data]}")
         return None if key is None else data[key]
 
-    def _check_place(self, key: Hashable, img: NdarrayOrTensor, source: NdarrayOrTensor) -> None:
-        """Where both images say where they lie, it must be one place."""
-        if isinstance(img, MetaTensor) and isinstance(source, MetaTensor):
-            check_same_place(str(key), _place(img), str(self.shared_field_key), _place(source))
+    def _check_place(self, key: Hashable, img: Any, other_key: Hashable, other: Any) -> None:
+        """Where both images say where they lie, it must be one place; shapes are checked later."""
+        known = isinstance(img, MetaTensor) and isinstance(other, MetaTensor)
+        if known and img.shape[1:] == other.shape[1:]:
+            check_same_place(str(other_key), _place(other), str(key), _place(img))
 
 
 N4BiasFieldCorrectionD = N4BiasFieldCorrectionDict = N4BiasFieldCorrectiond

@@ -19,7 +19,8 @@ from n4ax.images import like, opened
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """Foreground of an image: 1 above Otsu's threshold and 0 elsewhere.
 
-    Equals ``SimpleITK.OtsuThreshold(image, 0, 1, nbins)`` voxel for voxel.
+    Equals ``SimpleITK.OtsuThreshold(image, 0, 1, nbins)`` voxel for voxel. Of a dask or zarr
+    array all is read.
 
     Parameters
     ----------
@@ -56,8 +57,6 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
 def _mask(values: Any, nbins: int) -> Any:
     with np.errstate(all="ignore"):  # where no value is finite, which is seen to by the caller
         threshold = otsu_threshold(values, nbins)
-    if values.dtype.kind in "iu":  # ITK casts the threshold to the image's type
-        threshold = values.__array_namespace__().trunc(threshold)
     return (values > threshold).astype(np.uint8)
 
 
@@ -79,8 +78,8 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     """The upper edge of the bin that best splits the histogram in two (ITK's arithmetic).
 
     Maximises ``sum(frequency * mean^2)`` of the two classes, which is the between-class
-    variance up to a constant, over the first ``nbins - 1`` bins. Double; infinite or not a number
-    where no value is finite.
+    variance up to a constant, over the first ``nbins - 1`` bins. Double, of integers whole;
+    infinite or not a number where no value is finite.
     """
     xp = values.__array_namespace__()
     lowest, highest = _value_range(values, nbins, xp)
@@ -98,7 +97,9 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     mean_below = xp.where(below > 0, weighted[:-1] / below, 0.0)
     mean_above = xp.where(above > 0, (weighted[-1] - weighted[:-1]) / above, 0.0)
     between = below * mean_below**2 + above * mean_above**2
-    return edges[_first_clear_maximum(between, xp) + 1]
+    threshold = edges[_first_clear_maximum(between, xp) + 1]
+    # ITK casts the threshold to the image's type.
+    return xp.trunc(threshold) if values.dtype.kind in "iu" else threshold
 
 
 def _value_range(values: Any, nbins: int, xp: Any) -> tuple[Any, Any]:

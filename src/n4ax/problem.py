@@ -136,6 +136,11 @@ def _check_real(name: str, array: Array) -> None:
 
 def _check_image(image: Array) -> None:
     _check_real("image", image)
+    if any(n != n for n in image.shape):
+        raise ValueError(
+            f"image has blocks of unknown size, shape {image.shape}: call its "
+            "compute_chunk_sizes() first"
+        )
     ndim = sum(n != 1 for n in image.shape)
     if not 2 <= ndim <= 4 or image.size == 0:
         raise ValueError(
@@ -163,7 +168,7 @@ def _inside(image: Array, mask: Any, settings: N4Settings) -> Array:
         if values_known(mask) and mask.dtype.kind == "f" and (mask != mask).any():
             raise ValueError("mask has NaN values; expected numbers, 0 where a voxel is outside")
         label = settings.mask_label
-        inside = mask != 0 if label is None else mask == label
+        inside = settings.inside(mask)
         if values_known(inside) and not inside.any():
             labels = ", ".join(f"{value:g}" for value in np.unique(np.asarray(mask))[:8])
             wanted = "other than 0" if label is None else f"equal to mask_label={label}"
@@ -193,6 +198,8 @@ def _spaces(
     """Where everything lies, axes longer than 1 alone, in ITK's order."""
     kept = [axis for axis, n in enumerate(shape) if n != 1]
     if isinstance(spacing, Spaces):
+        if settings.voxel_order == "C":  # to ITK's order, as the spaces are
+            kept = [len(shape) - 1 - axis for axis in reversed(kept)]
         return Spaces(*(space.kept(kept) if len(kept) < len(shape) else space for space in spacing))
     steps = _spacing(spacing, shape, settings)
     return Spaces(*(Space.plain(_itk_order(steps, settings)),) * 3)

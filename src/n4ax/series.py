@@ -75,11 +75,8 @@ def correct_series(
     """
     if series.ndim != 4 or 0 in series.shape:
         raise ValueError(f"image has shape {series.shape}; a series has 4 axes, volumes last")
-    if estimate != "each" and (settings.scale == "minmax" or settings.non_positive == "offset"):
-        raise ValueError(
-            'scale="minmax" and non_positive="offset" are of one image, not of its field: with '
-            f'them a series can be corrected by estimate="each" only, not by {estimate!r}'
-        )
+    if estimate != "each":
+        settings.check_shared()
     volume = _estimated_on(series, estimate)
     keywords |= {"progress": progress, "trace": False}
     if estimate == "each":
@@ -113,4 +110,4 @@ def _inside(
     if mask is None or isinstance(mask, str):
         whole = mask == "all"
         return np.ones(volume.shape, bool) if whole else otsu_mask(volume).astype(bool)
-    return mask != 0 if settings.mask_label is None else mask == settings.mask_label
+    return settings.inside(mask)

@@ -186,6 +186,25 @@ class N4Settings:
         """Forty over-relaxed iterations, the default schedule of n4ax 0.1."""
         return cls(iters=(8, 12, 12, 8), over_relax=1.8, conv_threshold=0.0)
 
+    def inside(self, mask: Any) -> Any:
+        """Where a mask counts as inside, bool: where it is the label, or not 0."""
+        return mask != 0 if self.mask_label is None else mask == self.mask_label
+
+    def check_shared(self) -> None:
+        """Refuse what belongs to one image and cannot go with its field to others.
+
+        Raises
+        ------
+        ValueError
+            ``scale`` is ``"minmax"``, or ``non_positive`` is ``"offset"``.
+        """
+        for name, value in (("scale", "minmax"), ("non_positive", "offset")):
+            if getattr(self, name) == value:
+                raise ValueError(
+                    f"{name} is {value!r}, which belongs to one image and does not go with its "
+                    "field to others: correct each by itself, or choose another"
+                )
+
     def keywords(self) -> dict[str, Any]:
         """The settings as keyword arguments for :func:`n4ax.n4` and :func:`n4ax.fit`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

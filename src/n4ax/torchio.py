@@ -118,9 +118,9 @@ class N4BiasFieldCorrection(IntensityTransform):
         for name in _PARAMETERS:
             setattr(self, name, getattr(settings, name))
         self.args_names = ["mask", "shared_field", *_PARAMETERS, "engine", "num_threads"]
-        corrector = self._corrector()
+        self._corrector()  # which checks the engine and the number of threads
         if shared_field is not None:
-            corrector.check_shared()
+            settings.check_shared()
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
         """Correct the images of a subject in place: TorchIO has copied it."""
@@ -169,4 +169,6 @@ class N4BiasFieldCorrection(IntensityTransform):
         maps = {name: one for name, one in images.items() if isinstance(one, tio.LabelMap)}
         if self.mask not in maps:
             raise ValueError(f"mask is {self.mask!r}; this subject has the label maps {[*maps]}")
+        place = itk_space(maps[self.mask].affine, 3)
+        check_same_place(self.mask, place, "the image", itk_space(image.affine, 3))
         return maps[self.mask].data

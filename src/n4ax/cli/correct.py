@@ -480,9 +480,8 @@ def _draw(path: Path, done: _Done) -> None:
     from n4ax.otsu import otsu_mask
 
     (scan, inside), result = done[:2], done.results[0]
-    label = result.settings.mask_label
     if not isinstance(inside, str):
-        mask = np.not_equal(inside, 0) if label is None else np.equal(inside, label)
+        mask = result.settings.inside(inside)
     elif inside == "all":
         mask = np.ones(scan.voxels.shape, bool)
     else:
