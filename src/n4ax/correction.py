@@ -58,8 +58,8 @@ def n4(
     Parameters
     ----------
     image : image or array
-        Intensities, 2, 3 or 4 axes (axes of length 1 do not count), any real dtype. NumPy, JAX,
-        torch and CuPy arrays; images of nibabel, SimpleITK and ANTsPy, which bring their voxel
+        Intensities, 2, 3 or 4 axes (axes of length 1 do not count), any real dtype. NumPy, JAX
+        and torch arrays, and through DLPack those of other libraries; images of nibabel, SimpleITK and ANTsPy, which bring their voxel
         size and order, and whose axes are x, y, z; ``xarray.DataArray``; dask and zarr arrays,
         of which only the samples are read for the estimation.
     mask : like image, "otsu" or "all", optional
@@ -130,7 +130,7 @@ def n4(
     corrected : like image
         ``image / exp(log_bias)``, of the image's shape; float64 for a float64 image and
         float32 otherwise. Of the image's library, in its place and on its device: JAX arrays for
-        JAX arrays, torch and CuPy tensors for such, images with their header for images; for dask
+        JAX arrays, tensors for tensors, images with their header for images; for dask
         and zarr a dask array, divided block by block when it is asked for; else NumPy.
     log_bias : like image
         Only with ``return_bias``; float32, of the image's shape.
