@@ -59,9 +59,10 @@ def n4(
     ----------
     image : image or array
         Intensities, 2, 3 or 4 axes (axes of length 1 do not count), any real dtype. NumPy, JAX
-        and torch arrays, and through DLPack those of other libraries; images of nibabel, SimpleITK and ANTsPy, which bring their voxel
-        size and order, and whose axes are x, y, z; ``xarray.DataArray``; dask and zarr arrays,
-        of which only the samples are read for the estimation.
+        and torch arrays, and through DLPack those of other libraries; images of nibabel,
+        SimpleITK and ANTsPy, which bring their voxel size and order, and whose axes are x, y, z;
+        ``xarray.DataArray``; dask and zarr arrays, of which only the samples are read for the
+        estimation.
     mask : like image, "otsu" or "all", optional
         Of the image's shape; inside where it is not 0, or equals ``mask_label``. By default, as
         with ``"otsu"``, :func:`otsu_mask` of the image (of its samples, for dask and zarr).
