@@ -192,6 +192,13 @@ def test_complex_images_are_refused(head: nib.Nifti1Image, plain: Any) -> None:
         n4ax.n4(nib.Nifti1Image(plain * np.complex64(1j), head.affine))
 
 
+def test_lists_of_numbers_are_arrays() -> None:
+    voxels = np.random.default_rng(0).gamma(9, 30, (20, 22))
+    inside = np.ones(voxels.shape, int)
+    found = n4ax.n4(voxels.tolist(), inside.tolist(), iters=(3,))
+    assert np.array_equal(found, n4ax.n4(voxels, inside, iters=(3,)))
+
+
 def test_batch_of_images(head: nib.Nifti1Image, expected: Any) -> None:
     for engine in ("cpu", "xla"):
         found = n4ax.n4_batch([head, head], engine=engine, **QUICK)
@@ -286,6 +293,9 @@ def test_field_turns_with_the_axes_of_the_image(cube: Any) -> None:
         for other, given in images.items():
             found = as_xyz(result.field.apply(given))
             np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=f"{kind}, {other}")
+    with_affine = n4ax.fit(cube, "all", affine=images["nibabel"].affine, voxel_order="F", **QUICK)
+    found = as_xyz(with_affine.field.apply(images["xarray zyx"]))
+    np.testing.assert_allclose(found, with_affine.corrected, rtol=1e-5)
     plain = n4ax.fit(np.ascontiguousarray(cube.T), "all", **QUICK)
     found = as_xyz(plain.field.apply(images["SimpleITK"]))
     np.testing.assert_allclose(found, plain.corrected.T, rtol=1e-5)

@@ -135,7 +135,8 @@ def posed(
     place = given.affine if affine is None else affine
     spare = not is_jax(taken(given.arrays[0]))  # else it may be the user's own
     space = None if given.spaces is None else given.spaces.image
-    known = given.order is not None
+    # An affine is of axes x, y, z, which "F" confirms.
+    known = given.order is not None or (affine is not None and settings.voxel_order == "F")
     return Posed(image, volume, spare, problem, settings, machine, place, known, space)
 
 
