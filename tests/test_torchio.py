@@ -448,3 +448,5 @@ def test_mask_that_lies_elsewhere_is_refused(subject: Any, brain: Array) -> None
     subject["brain"] = tio.LabelMap(tensor=brain[None], affine=moved)
     with pytest.raises(ValueError, match="do not occupy the same physical space"):
         N4BiasFieldCorrection("brain", **QUICK)(subject)
+    subject["brain"] = tio.LabelMap(tensor=brain[None])  # does not say where it lies
+    N4BiasFieldCorrection("brain", **QUICK)(subject)

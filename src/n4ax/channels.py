@@ -16,7 +16,7 @@ from n4ax.estimation import N4Result, checked_threads, fit_with
 from n4ax.field import BiasField
 from n4ax.otsu import otsu_mask
 from n4ax.settings import EngineName, N4Settings
-from n4ax.space import Space, Spaces
+from n4ax.space import Space, Spaces, check_same_place
 
 Mask = torch.Tensor | str | None
 """A tensor of the image's shape or of one channel, ``"otsu"`` (``None`` is the same), ``"all"``."""
@@ -188,6 +188,20 @@ def itk_space(affine: Any, ndim: int, *, fastest_last: bool = False) -> Space:
         return space
     rows = tuple(row[::-1] for row in space.direction)
     return replace(space, spacing=space.spacing[::-1], direction=rows)
+
+
+def check_together(name: str, affine: Any, other_name: str, other: Any) -> None:
+    """Refuse what lies elsewhere than another image, where both say where they lie.
+
+    Both libraries give the identity to what came without an affine.
+
+    Raises
+    ------
+    ValueError
+        It names both, and what differs.
+    """
+    if not any(np.array_equal(matrix, np.eye(4)) for matrix in (affine, other)):
+        check_same_place(name, Space.of_affine(affine, 3), other_name, Space.of_affine(other, 3))
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def opened(image: Any, name: str = "image") -> Opened:
         return Opened(image.data, _of_coordinates(image, order), order)
     if library == "zarr":
         return Opened(_of_zarr(image, name))
-    return Opened(image if hasattr(image, "shape") else np.asarray(image))
+    return Opened(image if hasattr(image, "shape") else taken(image))
 
 
 def like(image: Any, voxels: Any) -> Any:

@@ -28,11 +28,12 @@ from n4ax.channels import (
     SharedField,
     Spacing,
     about,
+    check_together,
     from_function,
     itk_space,
 )
 from n4ax.settings import EngineName, N4Settings, PerAxis, VoxelOrder
-from n4ax.space import Space, check_same_place
+from n4ax.space import Space
 
 
 class N4BiasFieldCorrection(Transform):
@@ -254,7 +255,7 @@ class N4BiasFieldCorrectiond(MapTransform):
         """Where both images say where they lie, it must be one place; shapes are checked later."""
         known = isinstance(img, MetaTensor) and isinstance(other, MetaTensor)
         if known and img.shape[1:] == other.shape[1:]:
-            check_same_place(str(other_key), _place(other), str(key), _place(img))
+            check_together(str(other_key), _affine(other), str(key), _affine(img))
 
 
 N4BiasFieldCorrectionD = N4BiasFieldCorrectionDict = N4BiasFieldCorrectiond
@@ -272,6 +273,9 @@ def _as_monai(corrected: torch.Tensor, img: NdarrayOrTensor) -> torch.Tensor:
     return convert_to_dst_type(corrected, dst=target, dtype=corrected.dtype)[0]
 
 
-def _place(img: MetaTensor, *, fastest_last: bool = False) -> Space:
-    affine = to_affine_nd(3, img.affine.numpy())
-    return itk_space(affine, img.ndim - 1, fastest_last=fastest_last)
+def _place(img: MetaTensor, *, fastest_last: bool) -> Space:
+    return itk_space(_affine(img), img.ndim - 1, fastest_last=fastest_last)
+
+
+def _affine(img: MetaTensor) -> Any:
+    return to_affine_nd(3, img.affine.numpy())

@@ -17,9 +17,16 @@ except ImportError as error:
         "n4ax.torchio needs TorchIO, which cannot be imported here: pip install 'n4ax[torchio]'"
     ) from error
 
-from n4ax.channels import Corrector, Mask, MaskFunction, about, from_function, itk_space
+from n4ax.channels import (
+    Corrector,
+    Mask,
+    MaskFunction,
+    about,
+    check_together,
+    from_function,
+    itk_space,
+)
 from n4ax.settings import EngineName, N4Settings, PerAxis
-from n4ax.space import check_same_place
 
 # TorchIO's arrays have x first, whatever the file, so the order of the voxels is no choice.
 _PARAMETERS = tuple(field.name for field in fields(N4Settings) if field.name != "voxel_order")
@@ -157,7 +164,7 @@ class N4BiasFieldCorrection(IntensityTransform):
             shared = corrector.shared_field(images[source].data, mask, place)
         for name, image in self.get_images_dict(subject).items():
             with about(f"image {name!r}"):
-                check_same_place(name, itk_space(image.affine, 3), source, place)
+                check_together(name, image.affine, source, images[source].affine)
                 image.set_data(corrector.applied(shared, image.data))
 
     def _mask_of(self, subject: tio.Subject, image: tio.ScalarImage) -> Mask:
@@ -169,6 +176,5 @@ class N4BiasFieldCorrection(IntensityTransform):
         maps = {name: one for name, one in images.items() if isinstance(one, tio.LabelMap)}
         if self.mask not in maps:
             raise ValueError(f"mask is {self.mask!r}; this subject has the label maps {[*maps]}")
-        place = itk_space(maps[self.mask].affine, 3)
-        check_same_place(self.mask, place, "the image", itk_space(image.affine, 3))
+        check_together(self.mask, maps[self.mask].affine, "the image", image.affine)
         return maps[self.mask].data
