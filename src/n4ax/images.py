@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from n4ax.arrays import is_lazy, loaded, returned, taken
 from n4ax.settings import VoxelOrder
-from n4ax.space import Space, Spaces, check_same_place
+from n4ax.space import Space, Spaces, check_same_place, without_last_ones
 
 
 class Opened(NamedTuple):
@@ -87,7 +87,7 @@ def _beside(
     unsaid = plain if beside_itk else scan.order or theirs.order
     if (theirs.order or unsaid) != (scan.order or unsaid):
         voxels = voxels.T
-    if voxels.shape != scan.voxels.shape and _trimmed(voxels.shape) == _trimmed(scan.voxels.shape):
+    if without_last_ones(voxels.shape) == without_last_ones(scan.voxels.shape):
         voxels = voxels.reshape(scan.voxels.shape)
     if scan.space is None or theirs.space is None or voxels.shape != scan.voxels.shape:
         return voxels, scan.space  # another shape is refused later
@@ -95,13 +95,6 @@ def _beside(
         return voxels, scan.space
     check_same_place(name, theirs.space, "image", scan.space)
     return voxels, theirs.space
-
-
-def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without the axes of length 1 at its end."""
-    while shape and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
 
 
 def is_turned(image: Any, given: Given, order: VoxelOrder, shape: tuple[int, ...] | None) -> bool:

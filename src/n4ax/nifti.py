@@ -19,7 +19,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from n4ax.atomic import replaced
 from n4ax.linpack import singular_values
-from n4ax.space import Space, check_same_place
+from n4ax.space import Space, check_same_place, without_last_ones
 
 _GZIP_LEVEL = 1  # ISA-L's levels are 0 to 3; the voxels of a corrected image gain little beyond
 _GZIP_START = b"\x1f\x8b"  # files named .nii.gz are not always packed
@@ -241,7 +241,7 @@ def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArr
         voxel; the message names both files.
     """
     other = read_image(path)
-    if _without_last_ones(other.shape) != _without_last_ones(image.shape):
+    if without_last_ones(other.shape) != without_last_ones(image.shape):
         raise ValueError(
             f"{path} has shape {other.shape} and {image_path} has shape {image.shape}: "
             "resample one onto the other first"
@@ -249,12 +249,6 @@ def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArr
     theirs, ours = (Space.of_affine(affine_of(scan), 3) for scan in (other, image))
     check_same_place(str(path), theirs, str(image_path), ours)
     return read_voxels(other, path).reshape(image.shape)
-
-
-def _without_last_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    while shape and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
 
 
 def _reason(error: Exception) -> str:

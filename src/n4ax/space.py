@@ -160,6 +160,13 @@ def check_same_place(name: str, space: Space, other_name: str, other: Space) -> 
         )
 
 
+def without_last_ones(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
+    """A shape without the axes of length 1 at its end, but for the ``least`` first."""
+    while len(shape) > least and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
 def _plus(start: float, row: Sequence[float], values: Sequence[float]) -> float:
     """``start`` and the products of a row, added one by one (the builtin sum compensates)."""
     for factor, value in zip(row, values, strict=True):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from n4ax.ants.steps import Scan, corrected_as_ants, on_grid
 from n4ax.images import like, opened
 from n4ax.settings import N4Settings
-from n4ax.space import Space
+from n4ax.space import Space, without_last_ones
 
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
 
@@ -153,9 +153,7 @@ def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Sca
         sampled = Space.plain(np.broadcast_to(sizes, voxels.ndim).tolist())
         return Scan(name, voxels, None, sampled)
     # As ANTs reads a file of one volume.
-    shape = voxels.shape
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    shape = without_last_ones(voxels.shape, least=3)
     space = scan.space.kept(range(len(shape)))
     return Scan(name, voxels.reshape(shape), space, space)
 

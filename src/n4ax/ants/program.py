@@ -172,11 +172,10 @@ def _read(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Sc
     """A file; of more axes than are worked on, the first volume or slice, as in ITK."""
     from n4ax import nifti
     from n4ax.ants.steps import Scan
+    from n4ax.space import without_last_ones
 
     image = nifti.read_image(path)
-    shape = image.shape
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    shape = without_last_ones(image.shape, least=3)
     if len(shape) == 3 and shape[2] == 1 and dimension in (None, 2):
         shape = shape[:2]
     if dimension is None:
