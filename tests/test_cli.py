@@ -407,5 +407,5 @@ def test_an_error_of_jax_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr("n4ax.estimation.fit_with", fail)
+    monkeypatch.setattr("n4ax.scan.fit_with", fail)
     assert "out of memory; try --engine cpu" in refused(capsys, "correct", scan)

@@ -31,6 +31,31 @@ def test_series_is_divided_by_the_field_of_one_volume(word: str, folder: Path) -
     np.testing.assert_allclose(corrected, series / np.exp(log_bias)[..., None], rtol=1e-6)
 
 
+@pytest.mark.parametrize("words", ["0,2", "b0"])
+def test_a_field_of_the_mean_of_some_volumes(words: str, folder: Path) -> None:
+    Path("series.bval").write_text("0 1000 50\n")
+    assert correct_series("--series", words, "--bias", "bias.nii.gz") == 0
+    series = np.asarray(nib.load("series.nii.gz").dataobj, np.float32)
+    volume = series[..., [0, 2]].mean(axis=3, dtype=np.float64).astype(np.float32)
+    nib.save(nib.Nifti1Image(volume, nib.load("series.nii.gz").affine), "mean.nii.gz")
+    settings = ["--mask", "none", "--iterations", "4x4", "--threshold", "0", "--shrink", "2"]
+    assert n4ax_main(["correct", "mean.nii.gz", *settings, "--bias", "mean_bias.nii.gz"]) == 0
+    fields = [np.asarray(nib.load(name).dataobj) for name in ("bias.nii.gz", "mean_bias.nii.gz")]
+    np.testing.assert_array_equal(*fields)
+
+
+@pytest.mark.parametrize(
+    ("bval", "message"), [(None, "cannot be read"), ("1000 800 900", "no b=0"), ("x", "cannot be")]
+)
+def test_bad_b_values_are_named(
+    bval: str | None, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if bval is not None:
+        Path("series.bval").write_text(bval)
+    assert correct_series("--series", "b0") == 2
+    assert message in capsys.readouterr().err
+
+
 def test_each_volume_of_a_series_has_a_field_of_its_own(folder: Path) -> None:
     assert correct_series("--series", "each", "--bias", "bias.nii.gz", "--figure", "a.png") == 0
     series = np.asarray(nib.load("series.nii.gz").dataobj, np.float32)
@@ -68,7 +93,7 @@ def test_series_outside_the_mask(outside: str, folder: Path) -> None:
     ("line", "words"),
     [
         ("series.nii.gz --series 3", "volumes 0 to 2; there is no 3"),
-        ("series.nii.gz --series median", "is not mean, first, each or a number"),
+        ("series.nii.gz --series median", "is not mean, first, each, b0 or numbers"),
         ("series.nii.gz --series each --field f.npz", "--series each makes many"),
         ("im.nii.gz --series mean", "--series is for images of 4 axes"),
         ("series.nii.gz --series mean --mask smaller.nii.gz", "has shape (27, 26, 22)"),

@@ -9,8 +9,9 @@ from n4ax.estimation import N4Result, Progress, fit_with
 from n4ax.otsu import otsu_mask
 from n4ax.settings import N4Settings
 
-Estimate = Literal["mean", "first", "each"] | int
-"""What the field is estimated on: the mean, the first volume, each by itself, or volume N."""
+Estimate = Literal["mean", "first", "each"] | int | tuple[int, ...]
+"""What the field is estimated on: the mean, the first volume, each by itself, volume N, or the mean
+of several volumes."""
 
 
 class SeriesResult(NamedTuple):
@@ -62,7 +63,8 @@ def correct_series(
     mask
         Of the shape of a volume, or a word as for :func:`n4ax.n4`.
     estimate
-        Volume that the field is estimated on; ``"each"`` estimates one for every volume.
+        Volume that the field is estimated on, or volumes, then on their mean; ``"each"`` estimates
+        one for every volume.
     progress
         Called after every iteration, as for :func:`n4ax.n4`.
     **keywords
@@ -78,7 +80,7 @@ def correct_series(
     if estimate != "each":
         settings.check_shared()
     volume = _estimated_on(series, estimate)
-    keywords |= {"progress": progress, "trace": False}
+    keywords["progress"] = progress
     if estimate == "each":
         volumes = [np.ascontiguousarray(series[..., t]) for t in range(series.shape[3])]
         results = [fit_with(settings, one, mask, **keywords) for one in volumes]
@@ -96,10 +98,14 @@ def correct_series(
 def _estimated_on(series: npt.NDArray[np.float32], estimate: Estimate) -> npt.NDArray[np.float32]:
     if estimate == "mean":
         return series.mean(axis=3, dtype=np.float64).astype(np.float32)
-    number = estimate if isinstance(estimate, int) else 0
-    if not 0 <= number < series.shape[3]:
-        raise ValueError(f"series has volumes 0 to {series.shape[3] - 1}; there is no {number}")
-    return np.ascontiguousarray(series[..., number])
+    numbers = estimate if isinstance(estimate, tuple) else (estimate,)
+    numbers = tuple(number if isinstance(number, int) else 0 for number in numbers)
+    for number in numbers:
+        if not 0 <= number < series.shape[3]:
+            raise ValueError(f"series has volumes 0 to {series.shape[3] - 1}; there is no {number}")
+    if len(numbers) == 1:
+        return np.ascontiguousarray(series[..., numbers[0]])
+    return series[..., list(numbers)].mean(axis=3, dtype=np.float64).astype(np.float32)
 
 
 def _inside(
