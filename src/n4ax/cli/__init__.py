@@ -1,4 +1,4 @@
-"""The command line: ``n4ax correct``, ``n4ax demo``, ``n4ax ants`` and ``n4ax shim``.
+"""The command line: ``n4ax correct``, ``demo``, ``bids``, ``report``, ``ants`` and ``shim``.
 
 Heavy packages are loaded inside the functions, after the arguments are known to be good.
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 import click
 
 import n4ax
+from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
+from n4ax.cli.report import report
 from n4ax.signals import leave_when_told
 
 BAD_INPUT = 2
@@ -83,6 +85,7 @@ def _usage(error: click.ClickException) -> str:
       n4ax correct head.nii.gz
       n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
       n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4
+      n4ax bids study study/derivatives/n4ax participant
       n4ax demo
       n4ax shim ~/n4ax-bin
     """,
@@ -132,5 +135,5 @@ def shim(folder: Path, remove: bool, quiet: bool) -> None:
         print(f"Removed {target}." if remove else f"Wrote {target}. {first}")
 
 
-for command in (correct, demo, ants, shim):
+for command in (correct, demo, bids, report, ants, shim):
     n4ax_command.add_command(command)

@@ -1,0 +1,1 @@
+"""Whole data sets in the BIDS layout: ``n4ax bids``."""

@@ -1,0 +1,352 @@
+"""One image of a dataset: corrected, with all that is written for it, unless that is there."""
+
+import hashlib
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal
+
+import numpy as np
+
+import n4ax
+from n4ax import nifti
+from n4ax.bids.inputs import Source, find_mask, inherited
+from n4ax.bids.outputs import FULL, Outputs, alone_with, as_json, put_in_place, uri, write_text
+from n4ax.estimation import chosen_engine
+from n4ax.report.measures import measure
+from n4ax.report.pictures import draw
+from n4ax.scan import (
+    CorrectedScan,
+    Scan,
+    bias_image,
+    correct_scan,
+    read_scan,
+    unweighted_volumes,
+)
+from n4ax.series import Estimate
+from n4ax.settings import EngineName, N4Settings
+
+_Seconds = dict[str, float]
+"""By what they were spent on."""
+
+_computing = Lock()
+"""A worker with a GPU reads and writes other images while one is computed."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """How the images of a dataset are to be corrected.
+
+    Attributes
+    ----------
+    dataset, output
+        Folders.
+    settings
+        The parameters of N4.
+    mask
+        ``"otsu"``, ``"none"`` or a pattern of paths, as for :func:`n4ax.bids.inputs.find_mask`.
+    series
+        What the field of an image with several volumes is estimated on. For diffusion images
+        it is the mean of the volumes without weighting.
+    dtype
+        Voxel type of the corrected image, as for :func:`n4ax.nifti.with_voxels`.
+    engine, threads
+        As for :func:`n4ax.n4`; results do not depend on the number of threads.
+    """
+
+    dataset: Path
+    output: Path
+    settings: N4Settings
+    mask: str = "otsu"
+    series: Estimate = "mean"
+    dtype: Literal["float32", "same"] = "float32"
+    engine: EngineName | None = None
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an image.
+
+    Attributes
+    ----------
+    source
+        Path of the image, from the dataset.
+    participant
+        Its label.
+    state
+        ``"corrected"``; ``"unchanged"``: all of it was there; ``"failed"``; or ``"busy"``: another
+        run works on it.
+    reason
+        Of a failure, in one line.
+    log
+        Lines for the participant's log.
+    seconds
+        That it took.
+    disk_full
+        Whether it failed for want of space.
+    """
+
+    source: str
+    participant: str
+    state: Literal["corrected", "unchanged", "failed", "busy"]
+    reason: str = ""
+    log: tuple[str, ...] = ()
+    seconds: float = 0.0
+    disk_full: bool = False
+
+
+def correct_source(job: Job, source: Source, *, wait: bool = True) -> Outcome:
+    """Correct an image and write all that comes of it, or say why that cannot be done.
+
+    What is there already stays if it is complete and was made from the same files with the same
+    settings by the same version. With ``wait``, an image that another run works on is waited for.
+    """
+    start = time.perf_counter()
+    outcome = Outcome(source.path, source.entities["sub"], "failed")
+    try:
+        with alone_with(job.output, source.stem, wait=wait) as staging:
+            notes, state = _corrected(job, source, staging)
+        outcome = replace(outcome, state=state, log=notes)
+    except BlockingIOError:
+        outcome = replace(outcome, state="busy")
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        reason = f"{place}{error.strerror or error}"
+        outcome = replace(outcome, reason=reason, disk_full=error.errno in FULL)
+    except ValueError as error:
+        outcome = replace(outcome, reason=str(error))
+    except MemoryError:
+        reason = "not enough memory: run fewer images at once (--n-procs) or give --shrink 2"
+        outcome = replace(outcome, reason=reason)
+    except Exception as error:  # one bad image must not end a study
+        log = tuple(traceback.format_exc().splitlines())
+        outcome = replace(outcome, reason=f"{type(error).__name__}: {error}", log=log)
+    reason = " ".join(outcome.reason.split())
+    return replace(outcome, reason=reason, seconds=time.perf_counter() - start)
+
+
+@dataclass
+class _Clock:
+    seconds: _Seconds = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """Files that go with an image."""
+
+    mask: str
+    metadata: Mapping[str, Any]
+    gradients: Mapping[str, Path]
+    notes: tuple[str, ...]
+
+
+def _corrected(
+    job: Job, source: Source, staging: Path
+) -> tuple[tuple[str, ...], Literal["corrected", "unchanged"]]:
+    beside = _beside(job, source)
+    outputs = Outputs.of(source)
+    stamp = _stamp(job, source, beside)
+    if _is_complete(job.output, outputs, stamp):
+        return (), "unchanged"
+    clock = _Clock()
+    with clock.of("Read"):
+        scan = read_scan(job.dataset / source.path)
+        series = _series(job, scan, beside)
+    with _computing, clock.of("N4"):
+        done = correct_scan(
+            job.settings, scan, beside.mask, series=series, engine=job.engine,
+            num_threads=job.threads, trace=True,
+        )  # fmt: skip
+    with clock.of("Write"):
+        _write_images(job, source, scan, done, beside, staging)
+    with clock.of("Report"):
+        _write_report(job, source, scan, done, staging, clock.seconds)
+    sidecar = _sidecar(job, source, done, beside, stamp, staging)
+    write_text(staging / outputs.sidecar, as_json(sidecar))
+    put_in_place(staging, job.output, outputs.sidecar)
+    return (*beside.notes, *_summary(done, beside, clock.seconds)), "corrected"
+
+
+def _beside(job: Job, source: Source) -> _Beside:
+    """The mask, the metadata and the gradients; what cannot be read of the metadata is noted."""
+    mask, notes = job.mask, []
+    if mask not in ("otsu", "none"):
+        mask = str(find_mask(job.dataset, source, mask))
+    metadata: dict[str, Any] = {}
+    for path in reversed(inherited(job.dataset, source, ".json")):
+        try:
+            metadata |= json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError) as error:
+            notes.append(f"{path} is left out: it cannot be read as JSON ({error})")
+    gradients = {}
+    for extension in Outputs.of(source).beside:
+        found = inherited(job.dataset, source, extension)
+        if found:
+            gradients[extension] = found[0]
+    return _Beside(mask, metadata, gradients, tuple(notes))
+
+
+def _series(job: Job, scan: Scan, beside: _Beside) -> Estimate | None:
+    """What the field is estimated on, if there are several volumes."""
+    if scan.image.ndim < 4 or scan.image.shape[3] == 1:
+        return None
+    if scan.path.name.split(".")[0].endswith("_dwi"):
+        if ".bval" not in beside.gradients:
+            raise ValueError(f"{scan.path} has no .bval file: its volumes without weighting are "
+                             "not known")  # fmt: skip
+        return unweighted_volumes(beside.gradients[".bval"])
+    return job.series
+
+
+def _stamp(job: Job, source: Source, beside: _Beside) -> str:
+    """What the outputs depend on, in one number: contents, settings and version, not times."""
+    files = {"Image": job.dataset / source.path, **beside.gradients}
+    if beside.mask not in ("otsu", "none"):
+        files["Mask"] = Path(beside.mask)
+    content = {
+        "Version": n4ax.__version__,
+        "Settings": job.settings.keywords(),
+        "Mask": job.mask,
+        "Series": job.series,
+        "DType": job.dtype,
+        "Metadata": beside.metadata,
+        "Files": {name: _digest(path) for name, path in files.items()},
+    }
+    text = json.dumps(content, sort_keys=True, default=str)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_complete(output: Path, outputs: Outputs, stamp: str) -> bool:
+    """Whether all was written with this stamp and has the size that it had then."""
+    try:
+        made = json.loads((output / outputs.sidecar).read_text(encoding="utf-8"))["N4"]
+        return made["Stamp"] == stamp and all(
+            (output / name).stat().st_size == size for name, size in made["Files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _write_images(
+    job: Job, source: Source, scan: Scan, done: CorrectedScan, beside: _Beside, staging: Path
+) -> None:
+    outputs = Outputs.of(source)
+    (staging / outputs.image).parent.mkdir(parents=True)
+    corrected = nifti.with_voxels(scan.image, done.corrected, job.dtype)
+    nifti.write_image(corrected, staging / outputs.image)
+    nifti.write_image(bias_image(scan, done.log_bias), staging / outputs.field)
+    about = {
+        "Description": "Bias field: the corrected image is the source divided by it.",
+        "Sources": [uri(job.dataset, job.dataset / source.path)],
+    }
+    write_text(staging / outputs.field_sidecar, as_json(about))
+    for extension, path in beside.gradients.items():
+        shutil.copyfile(path, staging / outputs.beside[extension])
+
+
+def _sidecar(
+    job: Job, source: Source, done: CorrectedScan, beside: _Beside, stamp: str, staging: Path
+) -> dict[str, Any]:
+    """Metadata of the source, and how the image was corrected."""
+    result = done.results[0]
+    sources = [job.dataset / source.path]
+    if beside.mask not in ("otsu", "none"):
+        sources.append(Path(beside.mask))
+    files = sorted(path for path in staging.rglob("*") if path.is_file())
+    kept = {name: value for name, value in beside.metadata.items() if name != "RawSources"}
+    settings = {name: value for name, value in job.settings.keywords().items() if value is not None}
+    return kept | {
+        "Description": "Corrected for intensity inhomogeneity by N4.",
+        "Sources": [uri(job.dataset, path) for path in sources],
+        "SkullStripped": bool(beside.metadata.get("SkullStripped", False)),
+        "N4": {
+            "Settings": settings,
+            "Mask": job.mask,
+            "Iterations": result.iterations,
+            "Stopped": result.stopped,
+            "Convergence": [_last(measures) for measures in result.convergence],
+            "FieldRange": [float(np.exp(f(done.log_bias))) for f in (np.min, np.max)],
+            "SoftwareVersions": {"n4ax": n4ax.__version__, "numpy": np.__version__},
+            "Stamp": stamp,
+            "Files": {
+                str(path.relative_to(staging).as_posix()): path.stat().st_size
+                for path in files
+                if "figures" not in path.relative_to(staging).parts
+            },
+        },
+    }  # fmt: skip
+
+
+def _write_report(
+    job: Job, source: Source, scan: Scan, done: CorrectedScan, staging: Path, seconds: _Seconds
+) -> None:
+    """The pictures, and what the report says in numbers."""
+    outputs, result, inside = Outputs.of(source), done.results[0], done.inside()
+    place = staging / outputs.figures
+    place.parent.mkdir(parents=True)
+    start = time.perf_counter()
+    planes = done.scan.voxels, result.log_bias, result.corrected
+    draw(place.parent, place.name, *planes, inside, done.scan.affine)
+    record = {
+        "Source": source.path,
+        "Output": outputs.image,
+        "Subject": source.entities["sub"],
+        "Session": source.entities.get("ses"),
+        "Suffix": source.entities["suffix"],
+        "Shape": list(scan.image.shape),
+        "VoxelSize": list(nifti.voxel_sizes(scan.image)),
+        "Mask": job.mask,
+        "Engine": chosen_engine(job.engine, scan.voxels),
+        "Iterations": result.iterations,
+        "Stopped": result.stopped,
+        "Convergence": [[_number(value) for value in level] for level in result.convergence],
+        "Threshold": result.settings.conv_threshold,
+        "Measures": measure(*planes, inside),
+        "Version": n4ax.__version__,
+    }
+    took = seconds | {"Report": time.perf_counter() - start}
+    took["Total"] = sum(took.values())
+    record["Seconds"] = {name: round(value, 4) for name, value in took.items()}
+    write_text(place.with_name(f"{place.name}.json"), as_json(record))
+
+
+def _summary(done: CorrectedScan, beside: _Beside, seconds: Mapping[str, float]) -> tuple[str, ...]:
+    result = done.results[0]
+    low, high = (float(np.exp(extreme)) for extreme in (done.log_bias.min(), done.log_bias.max()))
+    levels = ", ".join(
+        f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
+    )
+    took = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
+    return (
+        f"mask {beside.mask}; iterations per level: {levels}; field from {low:.3f} to {high:.3f}",
+        took,
+    )
+
+
+def _last(measures: list[float]) -> float | None:
+    return _number(measures[-1]) if measures else None
+
+
+def _number(value: float) -> float | None:
+    """A number of JSON, which has none for what is not finite."""
+    return float(value) if np.isfinite(value) else None

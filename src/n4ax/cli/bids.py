@@ -1,0 +1,411 @@
+"""``n4ax bids``: a BIDS App over whole datasets."""
+
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+import n4ax
+from n4ax.cli import options
+from n4ax.cli.options import together
+from n4ax.signals import time_to_clean_up
+
+if TYPE_CHECKING:
+    from n4ax.bids.correction import Job, Outcome
+    from n4ax.bids.inputs import Source
+    from n4ax.bids.study import Tally
+    from n4ax.bids.workers import Workers
+
+_LEVELS = ("participant", "group")
+_SOME_FAILED = 1
+_GB_PER_WORKER = 2.0
+"""Memory that a worker is taken to need: 1 mm heads take half of it, 40 million voxels all."""
+_BYTES = {"": 1.0, "G": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}
+_LISTS = ("--participant-label", "--session-label", "--suffix")
+
+
+class _ListsTakeSeveral(click.Command):
+    """A command whose lists may be given as BIDS Apps have them: ``--participant-label 01 02``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option for each value that follows it."""
+        spread: list[str] = []
+        place = 0
+        while place < len(args):
+            spread.append(args[place])
+            name = args[place].replace("_", "-")
+            place += 1
+            if name not in _LISTS:
+                continue
+            end = place
+            while end < len(args) and not args[end].startswith("-"):
+                end += 1
+            values = args[place:end]
+            if len(values) > 3 and values[-1] in _LEVELS:  # the three arguments come last
+                values = values[:-3]
+            spread += [word for value in values[1:] for word in (value, args[place - 1])]
+            spread += values[:1]
+            place += len(values)
+        return super().parse_args(ctx, spread)
+
+
+def _gigabytes(_context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+\.?\d*)\s*([GMKT]?)i?B?", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise click.BadParameter(f"{text!r} is not of the form 16, 16GB or 800MB", param=option)
+    return float(found[1]) * _BYTES[found[2].upper()]
+
+
+_INPUTS = together(
+    click.option(
+        "--participant-label", "participants", multiple=True, metavar="LABEL...",
+        help="Only these participants, with sub- or without.",
+    ),
+    click.option(
+        "--session-label", "sessions", multiple=True, metavar="LABEL...",
+        help="Only these sessions, with ses- or without.",
+    ),
+    click.option(
+        "--suffix", "suffixes", multiple=True, metavar="SUFFIX...",
+        help="Kinds of images: T1w, bold, dwi, any suffix; inplane is both, boldref is sbref too. "
+        " [default: T1w T2w FLAIR PDw inplane]",
+    ),
+    click.option(
+        "--bids-filter-file", "filter_file", type=options.INPUT_FILE, metavar="FILE",
+        help='Filters as fMRIPrep has them: {"t1w": {"acquisition": "mprage"}}.',
+    ),
+    click.option(
+        "--mask", metavar="otsu|none|PATTERN",
+        help="Voxels to use: otsu, none (the whole image), or masks by a pattern of paths from "
+        "BIDS_DIR, with {sub}, {ses}, {folder}, {stem}, {name} and * filled in.  [default: otsu; "
+        "none with --preset ants or antspy]",
+    ),
+    click.option(
+        "--series", callback=options.series_words, default="mean", show_default=True,
+        metavar="mean|first|each|N",
+        help="What the field of an image with several volumes is estimated on. For dwi it is "
+        "always the mean of the volumes without diffusion weighting.",
+    ),
+)  # fmt: skip
+
+_WORKERS = together(
+    click.option(
+        "--n-procs", "--nprocs", "--n-cpus", "processes", type=click.IntRange(min=1), metavar="N",
+        help="Images at a time (in each job of a cluster).  [default: as many as there are cores, "
+        "memory allowing]",
+    ),
+    click.option(
+        "--nthreads", "--omp-nthreads", "--threads", "threads", type=click.IntRange(min=1),
+        metavar="N", help="Threads for each image.  [default: cores / images at a time]",
+    ),
+    click.option(
+        "--mem", "--mem-gb", "memory", callback=_gigabytes, metavar="GB",
+        help="Memory for all images at a time (of a job, on a cluster); one that takes more than "
+        "its share is given up.",
+    ),
+    click.option(
+        "-w", "--work-dir", "scratch", type=click.Path(file_okay=False, path_type=Path),
+        help="Folder for scratch files and the logs of jobs.  [default: OUTPUT_DIR/.n4ax]",
+    ),
+    click.option(
+        "--cluster", type=click.Choice(("local", "slurm", "pbs", "lsf", "sge")), default="local",
+        show_default=True, help="Where to work: here, or in jobs of a queueing system.",
+    ),
+    click.option("--jobs", type=click.IntRange(min=1), metavar="N", default=1, show_default=True,
+                 help="Jobs to submit."),
+    click.option("--queue", metavar="NAME", help="Queue or partition of the jobs."),
+    click.option("--walltime", metavar="HH:MM:SS", help="Time limit of a job."),
+    click.option("--account", metavar="NAME", help="Account or project of the jobs."),
+    click.option(
+        "--cluster-options", "cluster_options", type=options.INPUT_FILE, metavar="FILE",
+        help="JSON file of further options of dask-jobqueue, such as "
+        '{"job_extra_directives": ["--gres=gpu:1"]}.',
+    ),
+    click.option("--scheduler", metavar="tcp://HOST:PORT",
+                 help="Use a Dask scheduler that runs already."),
+)  # fmt: skip
+
+
+@click.command(
+    cls=_ListsTakeSeveral,
+    context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
+    epilog="""\b
+    Examples:
+      n4ax bids study study/derivatives/n4ax participant
+      n4ax bids study out participant --participant-label 01 02 --suffix T1w
+      n4ax bids study out participant --preset ants --mask \\
+        'derivatives/masks/{folder}/{name}_desc-brain_mask.nii.gz'
+      n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
+        --mem 32 --walltime 04:00:00
+      n4ax bids study out group
+    The same command again does what is missing, or whose image, mask or
+    settings have changed.
+    """,
+)
+@click.argument("bids_dir", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("output_dir", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("level", metavar="participant|group", type=click.Choice(_LEVELS))
+@_INPUTS
+@options.DTYPE
+@options.ENGINE
+@_WORKERS
+@click.option("-n", "--dry-run", is_flag=True, help="List the images, and do nothing.")
+@click.option("--stop-on-first-crash", "stop", is_flag=True, help="End at the first failure.")
+@click.option(
+    "--skip-bids-validator", "--skip-bids-validation", is_flag=True,
+    help="Accepted, as by other BIDS Apps; the dataset is never validated.",
+)  # fmt: skip
+@options.QUIET
+@click.version_option(n4ax.__version__, prog_name="n4ax")
+@options.SETTINGS
+@click.pass_context
+def bids(
+    context: click.Context,
+    bids_dir: Path,
+    output_dir: Path,
+    level: str,
+    dry_run: bool,
+    quiet: bool,
+    stop: bool,
+    **given: Any,
+) -> None:
+    """Correct all images of a BIDS dataset.
+
+    Writes a BIDS derivative dataset with the corrected images, the fields, and reports to look
+    at. participant corrects; group writes the report of the group alone.
+    """
+    scratch = given.pop("scratch") or output_dir / ".n4ax"
+    del given["skip_bids_validator"]
+    with _extra_named():
+        from n4ax.bids.outputs import discard_leftovers, prepare_output
+        from n4ax.bids.study import report_study
+
+        plan = _plan(bids_dir, output_dir, given) if level == "participant" else None
+    if dry_run:
+        _list(plan)
+        return
+    prepare_output(bids_dir, output_dir)
+    discard_leftovers(output_dir)
+    failed = plan is not None and _corrected(plan, scratch, stop, quiet)
+    discard_leftovers(output_dir)
+    report_study(output_dir)
+    context.exit(_SOME_FAILED if failed else 0)
+
+
+class _Plan(NamedTuple):
+    """What is to be done, how, and where."""
+
+    sources: "list[Source]"
+    job: "Job"
+    workers: "Workers"
+
+
+def _plan(dataset: Path, output: Path, given: dict[str, Any]) -> _Plan:
+    """The plan; everything that can be checked before the work is checked."""
+    from n4ax.bids.inputs import DEFAULT_SUFFIXES, find_sources, read_filters
+
+    inputs, how, place = (
+        {name: given.pop(name) for name in names}
+        for names in (
+            ("participants", "sessions", "suffixes"),
+            ("mask", "series", "dtype", "engine", "threads"),
+            ("processes", "memory", "cluster", "jobs", "queue", "walltime", "account", "scheduler"),
+        )
+    )
+    filters, further = given.pop("filter_file"), given.pop("cluster_options")
+    how["mask"] = how["mask"] or options.default_mask(given["preset"])
+    settings = options.settings_of(given.pop("preset"), given, bids)
+    inputs["suffixes"] = inputs["suffixes"] or DEFAULT_SUFFIXES
+    inputs["filters"] = read_filters(filters) if filters else None
+    sources = find_sources(dataset, **inputs)
+
+    from n4ax.bids.correction import Job
+    from n4ax.bids.outputs import check_distinct
+
+    check_distinct(sources)
+    workers = _workers(place, how["threads"], how["engine"], further, len(sources))
+    how["threads"] = workers.threads if workers.scheduler is None else how["threads"]
+    if how["series"] == "b0":
+        raise ValueError("--series b0 is what dwi is done by anyway; for others give mean or first")
+    return _Plan(sources, Job(dataset.absolute(), output.absolute(), settings, **how), workers)
+
+
+def _workers(
+    place: dict[str, Any], threads: int | None, engine: str | None, further: Path | None,
+    images: int,
+) -> "Workers":  # fmt: skip
+    """Where to work: as asked for, and else what this machine has room for."""
+    from n4ax.bids.workers import Workers, visible_gpus
+
+    memory, processes = place.pop("memory"), place.pop("processes")
+    here = place["cluster"] == "local" and not place["scheduler"]
+    gpus = visible_gpus() if here and engine != "cpu" and find_spec("jax_plugins") else 0
+    cores = _cores() if place["cluster"] == "local" else processes or 1
+    if processes is None:
+        room = memory or _free_gigabytes()
+        processes = max(1, min(cores, images, int(room / _GB_PER_WORKER)))
+    content = {}
+    if further is not None:
+        try:
+            content = json.loads(further.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"--cluster-options {further} is not JSON: {error}") from None
+    return Workers(
+        processes=processes,
+        threads=threads or max(1, cores // processes),
+        memory_gb=memory,
+        options=content,
+        gpus=gpus,
+        **place,
+    )
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _free_gigabytes() -> float:
+    import psutil
+
+    return psutil.virtual_memory().available / 1e9
+
+
+@contextmanager
+def _extra_named() -> Iterator[None]:
+    """What to install, where a library for datasets is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"n4ax bids needs {error.name}: pip install 'n4ax[bids]', or 'n4ax[cluster]' for jobs"
+        ) from None
+
+
+def _list(plan: _Plan | None) -> None:
+    """What would be done."""
+    from n4ax.bids.inputs import find_mask
+    from n4ax.bids.outputs import Outputs
+
+    if plan is None:
+        print("The report of the group would be written; nothing was done (--dry-run).")
+        return
+    job = plan.job
+    for source in plan.sources:
+        mask = job.mask
+        if mask not in ("otsu", "none"):
+            try:
+                mask = str(find_mask(job.dataset, source, mask))
+            except ValueError as error:
+                mask = f"missing: {error}"
+        print(f"{source.path} -> {Outputs.of(source).image} (mask {mask})")
+    people = len({source.entities["sub"] for source in plan.sources})
+    print(f"{len(plan.sources)} images of {people} participants; nothing was done (--dry-run).")
+
+
+def _corrected(plan: _Plan, scratch: Path, stop: bool, quiet: bool) -> bool:
+    """Do it, and whether anything failed."""
+    from n4ax.bids.study import correct_study
+    from n4ax.bids.workers import connected
+
+    if not plan.sources:
+        raise ValueError(f"{plan.job.dataset} has none of the images asked for: see --suffix")
+    start = time.perf_counter()
+    with (
+        time_to_clean_up(),  # jobs of a cluster are cancelled
+        connected(plan.workers, scratch) as client,
+        _progress(len(plan.sources), quiet) as watch,
+    ):
+        tally = correct_study(client, plan.job, plan.sources, stop_at_failure=stop, watch=watch)
+    if not quiet:
+        print(_summary(tally, plan, time.perf_counter() - start))
+    for outcome in tally.failures:
+        print(f"n4ax: failed: {outcome.source}: {_told(outcome.reason)}", file=sys.stderr)
+    if tally.stopped:
+        print(f"n4ax: stopped: {tally.stopped}", file=sys.stderr)
+    return bool(tally.failures or tally.stopped)
+
+
+def _told(reason: str) -> str:
+    """A reason in the words of the options."""
+    return options.in_options(reason, bids)
+
+
+def _summary(tally: "Tally", plan: _Plan, seconds: float) -> str:
+    states = tally.states
+    left = len(plan.sources) - states.total()
+    rest = f", {left} not tried" if left else ""
+    rate = 60 * states.total() / seconds
+    return (
+        f"{states['corrected']} corrected, {states['unchanged']} unchanged, {states['failed']} "
+        f"failed{rest} in {timedelta(seconds=round(seconds))} ({rate:.0f} a minute). "
+        f"Reports: {plan.job.output / 'group.html'}"
+    )
+
+
+@contextmanager
+def _progress(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] | None]":
+    """A bar with rate and time left on a terminal; elsewhere a line for each image."""
+    if quiet:
+        yield None
+        return
+    pace = _Pace(count)
+    if not sys.stderr.isatty():
+        width = len(str(count))
+
+        def line(outcome: "Outcome") -> None:
+            number, state = pace.next(outcome), outcome.state
+            what = f"{state}: {_told(outcome.reason)}" if outcome.reason else state
+            print(f"[{number:{width}d}/{count}] {outcome.source} {what} · {pace}", file=sys.stderr)
+
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        task = display.add_task("", total=count, state="starting")
+
+        def step(outcome: "Outcome") -> None:
+            number = pace.next(outcome)
+            display.update(task, completed=number, state=f"{pace} · {Path(outcome.source).name}")
+
+        yield step
+
+
+class _Pace:
+    """How many images a minute, how many failed, and the time left."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._done, self._failed = count, 0, 0
+        self._start = time.perf_counter()
+
+    def next(self, outcome: "Outcome") -> int:
+        """Count one more."""
+        self._done += 1
+        self._failed += outcome.state == "failed"
+        return self._done
+
+    def __str__(self) -> str:
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        left = timedelta(seconds=round(seconds / self._done * (self._count - self._done)))
+        failed = f" · {self._failed} failed" if self._failed else ""
+        return f"{60 * self._done / seconds:.0f} a minute · {left} left{failed}"
