@@ -19,9 +19,10 @@ lint: $(VENV)/.installed-dev  ## style and types
 exactness: $(VENV)/.installed-test  ## compare with ITK, write docs/exactness.md
 	$(BIN)/python -m benchmarks.exactness
 
-bench: $(VENV)/.installed-test  ## time against the peers, write docs/speed.md and ants-speed.md
+bench: $(VENV)/.installed-test  ## time against the peers, write docs/*speed.md
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.ants
+	$(BIN)/python -m benchmarks.studies
 
 gpu: $(VENV)/.installed  ## time and check the XLA engine on the device that JAX finds
 	$(BIN)/python benchmarks/gpu.py
