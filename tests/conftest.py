@@ -1,12 +1,14 @@
 """Shared by all tests: where the data lies, and a folder of small images."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from tests import slurm
 from tests.ants import SPACING, phantom
 
 os.environ["N4AX_CACHE_DIR"] = ""  # tests leave nothing in the user's folders
@@ -21,6 +23,17 @@ def shared() -> Path:
     if not (folder / "oracle").is_dir():
         pytest.skip("the folder ../shared with the large volumes is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm_configuration() -> Iterator[Path]:
+    """The configuration of a real SLURM, which runs as long as the tests."""
+    pytest.importorskip("dask_jobqueue")
+    reason = slurm.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with slurm.running() as path:
+        yield path
 
 
 @pytest.fixture

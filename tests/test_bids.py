@@ -20,6 +20,7 @@ import pytest
 from n4ax.bids.inputs import Source, find_mask, find_sources, inherited, read_filters
 from n4ax.bids.outputs import Outputs, check_distinct
 from n4ax.cli import main
+from tests import slurm
 from tests.conftest import ROOT
 from tests.studies import make_study
 
@@ -336,6 +337,35 @@ def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) 
     assert "Traceback" not in messages
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+def test_jobs_of_slurm_give_the_same(
+    study: Path,
+    undisturbed: dict[str, bytes],
+    slurm_configuration: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(slurm_configuration))
+    loopback = {"interface": "lo", "scheduler_options": {"host": "127.0.0.1"}}
+    (tmp_path / "site.json").write_text(json.dumps(loopback))
+    output = tmp_path / "n4ax"
+    jobs = ("--cluster", "slurm", "--jobs", "2", "--mem", "2", "--walltime", "00:05:00")
+    further = ("--cluster-options", str(tmp_path / "site.json"))
+    process = started(study, output, *jobs, *further)
+    wait_for(3, process)
+    assert len(slurm.queued(slurm_configuration)) == 2
+    process.terminate()  # and its jobs are cancelled
+    _, messages = process.communicate(timeout=30)
+    assert "Traceback" not in messages
+    deadline = time.monotonic() + 20
+    while slurm.queued(slurm_configuration) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not slurm.queued(slurm_configuration)
+    done = run(study, output, *LONG, *jobs, *further)
+    assert done.returncode == 1, done.stderr
+    assert "2 failed" in done.stdout
+    assert results(output) == undisturbed
 
 
 def test_a_dry_run_lists_and_does_nothing(

@@ -61,12 +61,12 @@ def save_figure(
     """
     finite = mask & np.isfinite(before)
     volumes = (_three_axes(volume, finite) for volume in (before, log_bias, after, finite))
-    turned = [_upright(volume, affine) for volume in volumes]
+    turned = [upright(volume, affine) for volume in volumes]
     (first, sizes), (log_field, _), (last, _), (within, _) = turned
     inside = within > 0.5
     # The field is shown around its mean in the mask, since N4 leaves its level open.
     log_field = log_field - log_field[inside].mean()
-    swing = max(float(np.percentile(np.abs(log_field[inside]), 99)), 0.02)
+    swing = field_swing(log_field[inside])
     around_one = {"cmap": "RdBu_r", "norm": LogNorm(exp(-swing), exp(swing))}
     panels = (
         _Panel("before", first, _grey_levels(first[inside])),
@@ -91,7 +91,7 @@ def _draw(
     title: str,
     swing: float,
 ) -> Figure:
-    planes = [_plane(inside, axis) for axis in (2, 1, 0) if _is_plane(inside.shape, axis)]
+    planes = [middle_plane(inside, axis) for axis in (2, 1, 0) if is_plane(inside.shape, axis)]
     heights = [_height_to_width(inside.shape, sizes, axis) for axis, _ in planes]
     total = _WIDTH * sum(heights) + 0.75
     figure = Figure(figsize=(3 * _WIDTH + 0.9, total), facecolor=_BACKGROUND, dpi=120)
@@ -119,10 +119,20 @@ def _draw(
 
 
 def _grey_levels(voxels: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """From 0, or below it where the voxels are, to the bright ones."""
+    low, high = grey_window(voxels)
+    return {"cmap": "gray", "vmin": low, "vmax": high}
+
+
+def grey_window(voxels: npt.NDArray[Any]) -> tuple[float, float]:
+    """Black and white: from 0, or below it where the voxels are, to the bright ones."""
     dark, bright = (float(level) for level in np.percentile(voxels, (0.5, 99.5)))
     low = min(dark, 0.0)
-    return {"cmap": "gray", "vmin": low, "vmax": bright if bright > low else low + 1.0}
+    return low, bright if bright > low else low + 1.0
+
+
+def field_swing(log_field: npt.NDArray[Any]) -> float:
+    """How far the colours reach either way from the mean of a log field, which is 0."""
+    return max(float(np.percentile(np.abs(log_field), 99)), 0.02)
 
 
 def _colour_bar(figure: Figure, field: Any, swing: float) -> None:
@@ -145,9 +155,9 @@ def _three_axes(volume: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.ND
     return parts[..., int(voxels.argmax())].astype(np.float32)
 
 
-def _upright(
-    volume: npt.NDArray[np.float32], affine: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
+def upright(
+    volume: npt.NDArray[Any], affine: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[Any], tuple[float, ...]]:
     """A 3-D volume turned to right, anterior, superior, and its voxel sizes in mm."""
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
         affine = np.eye(4)
@@ -155,12 +165,12 @@ def _upright(
     return np.asarray(turned.dataobj), tuple(float(z) for z in turned.header.get_zooms())
 
 
-def _is_plane(shape: tuple[int, ...], axis: int) -> bool:
+def is_plane(shape: tuple[int, ...], axis: int) -> bool:
     """Whether there is a picture across ``axis``: neither of the others has length 1."""
     return min(n for number, n in enumerate(shape) if number != axis) > 1
 
 
-def _plane(inside: npt.NDArray[np.bool_], axis: int) -> tuple[int, int]:
+def middle_plane(inside: npt.NDArray[Any], axis: int) -> tuple[int, int]:
     """Axis and index of the plane through the middle of the mask."""
     weights = inside.sum(axis=tuple(number for number in range(3) if number != axis))
     return axis, int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))

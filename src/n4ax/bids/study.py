@@ -75,51 +75,55 @@ def correct_study(
     """
     tally = Tally()
     left = Counter(source.entities["sub"] for source in sources)
-    changed: set[str] = set()
+    people = sorted(left)
+    due: set[str] = set()
     pages: list[Future] = []
     for outcome in _outcomes(client, job, sources):
         tally.add(outcome)
         full = _log(job.output, outcome)
         if watch is not None:
             watch(outcome)
-        left[outcome.participant] -= 1
-        if outcome.state != "unchanged":
-            changed.add(outcome.participant)
+        label = outcome.participant
+        left[label] -= 1
+        if outcome.state != "unchanged" or not (job.output / f"sub-{label}.html").exists():
+            due.add(label)
         tally.stopped = full or _reason_to_stop(outcome, stop_at_failure)
         if tally.stopped:
             break
-        if not left[outcome.participant] and _page_is_due(job.output, outcome, changed):
-            label = outcome.participant
-            pages.append(client.submit(_page, job.output, label, pure=False, priority=-1))
-    client.gather(pages, errors="skip" if tally.stopped else "raise")
+        if label in due and not left[label]:
+            beside = _neighbours(label, people)
+            pages.append(client.submit(_page, job.output, label, beside, pure=False, priority=-1))
     _write_errors(job.output)
+    client.gather(pages, errors="skip" if tally.stopped else "raise")
     return tally
 
 
 def report_study(output: Path) -> None:
-    """Write the report of the group, if there is anything to report.
+    """Write the report of the group.
 
     Raises
     ------
+    ValueError
+        There is nothing to report.
     OSError
         It cannot be written.
     """
     with FileLock(output / PRIVATE / "group.lock"):
-        try:
-            write_group(output)
-        except ValueError:  # nothing has been corrected yet
-            return
+        write_group(output)
 
 
 def _outcomes(client: Client, job: Job, sources: Iterable[Source]) -> Iterator[Outcome]:
     """What becomes of each, as they finish; not too many are waiting at a time.
 
-    Those that another run works on are left for the end.
+    Those that another run works on are left for the end, and those of which workers died are
+    tried once more then, alone: it may have been their neighbour in the worker.
     """
     waiting = iter(sources)
     busy: list[Source] = []
+    killed: list[Source] = []
     queue: Any = as_completed()
     running: dict[Any, Source] = {}
+    last = False
 
     def submit(some: Iterable[Source], *, wait: bool) -> None:
         for source in some:
@@ -134,27 +138,37 @@ def _outcomes(client: Client, job: Job, sources: Iterable[Source]) -> Iterator[O
             outcome = _outcome(future, source)
             if outcome.state == "busy":
                 busy.append(source)
+            elif _has_killed(future) and not last:
+                killed.append(source)
             else:
                 yield outcome
             submit(islice(waiting, 1), wait=False)
-            if not running:
+            if not running and busy:
                 submit(busy, wait=True)
                 busy.clear()
+            elif not running and killed:
+                last = True
+                submit([killed.pop()], wait=True)
     finally:
         client.cancel([Future(key, client) for key in running])
+
+
+def _has_killed(future: Future) -> bool:
+    """Whether workers have died of a task."""
+    return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
 def _outcome(future: Future, source: Source) -> Outcome:
     """What a task came to, its worker's death included."""
     if future.status == "finished":
         return future.result()
-    error = future.exception() if future.status == "error" else None
-    if isinstance(error, KilledWorker):
+    if _has_killed(future):
         reason = (
             "the worker died on it each time, most likely out of memory: run fewer images at once "
             "(--n-procs), give --mem more, or give --shrink 2"
         )
     else:
+        error = future.exception() if future.status == "error" else None
         reason = f"{type(error).__name__}: {error}" if error else "the scheduler gave it up"
     return Outcome(source.path, source.entities["sub"], "failed", " ".join(reason.split()))
 
@@ -171,18 +185,15 @@ def _full(reason: str) -> str:
     return f"{reason}: make space and run the same command again"
 
 
-def _page_is_due(output: Path, outcome: Outcome, changed: set[str]) -> bool:
-    page = output / f"sub-{outcome.participant}.html"
-    return outcome.participant in changed or not page.exists()
+def _neighbours(label: str, people: list[str]) -> tuple[str | None, str | None]:
+    place = people.index(label)
+    return (*people[:place], None)[place - 1], (*people[place + 1 :], None)[0]
 
 
-def _page(output: Path, label: str) -> None:
+def _page(output: Path, label: str, neighbours: tuple[str | None, str | None]) -> None:
     """The report of a participant, whose images may all have failed."""
     _write_errors(output)
-    try:
-        write_participant(output, label)
-    except ValueError:  # there is nothing of this participant
-        return
+    write_participant(output, label, neighbours)
 
 
 def _log(output: Path, outcome: Outcome) -> str:

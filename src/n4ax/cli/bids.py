@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -20,6 +21,8 @@ from n4ax.cli.options import together
 from n4ax.signals import time_to_clean_up
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from n4ax.bids.correction import Job, Outcome
     from n4ax.bids.inputs import Source
     from n4ax.bids.study import Tally
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 
 _LEVELS = ("participant", "group")
 _SOME_FAILED = 1
+_PATIENCE = 60.0
+"""Seconds between two looks at whether there is any worker."""
 _GB_PER_WORKER = 2.0
 """Memory that a worker is taken to need: 1 mm heads take half of it, 40 million voxels all."""
 _BYTES = {"": 1.0, "G": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}
@@ -235,6 +240,8 @@ def _plan(dataset: Path, output: Path, given: dict[str, Any]) -> _Plan:
 
     check_distinct(sources)
     workers = _workers(place, how["threads"], how["engine"], further, len(sources))
+    if workers.cluster == "local" and workers.scheduler is None and not workers.gpus:
+        how["engine"] = how["engine"] or "cpu"  # or all workers would take the same GPU
     how["threads"] = workers.threads if workers.scheduler is None else how["threads"]
     if how["series"] == "b0":
         raise ValueError("--series b0 is what dwi is done by anyway; for others give mean or first")
@@ -290,9 +297,9 @@ def _extra_named() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"n4ax bids needs {error.name}: pip install 'n4ax[bids]', or 'n4ax[cluster]' for jobs"
-        ) from None
+        raise ValueError(f"n4ax bids needs {error.name}: pip install 'n4ax[bids]'") from None
+    except ImportError as error:
+        raise ValueError(str(error)) from None
 
 
 def _list(plan: _Plan | None) -> None:
@@ -326,7 +333,9 @@ def _corrected(plan: _Plan, scratch: Path, stop: bool, quiet: bool) -> bool:
     start = time.perf_counter()
     with (
         time_to_clean_up(),  # jobs of a cluster are cancelled
+        _extra_named(),
         connected(plan.workers, scratch) as client,
+        _told_to_wait(client, scratch),
         _progress(len(plan.sources), quiet) as watch,
     ):
         tally = correct_study(client, plan.job, plan.sources, stop_at_failure=stop, watch=watch)
@@ -337,6 +346,29 @@ def _corrected(plan: _Plan, scratch: Path, stop: bool, quiet: bool) -> bool:
     if tally.stopped:
         print(f"n4ax: stopped: {tally.stopped}", file=sys.stderr)
     return bool(tally.failures or tally.stopped)
+
+
+@contextmanager
+def _told_to_wait(client: "Client", scratch: Path) -> Iterator[None]:
+    """Say so while there is no worker: jobs may wait in their queue, or have ended."""
+    over = Event()
+
+    def look() -> None:
+        while not over.wait(_PATIENCE):
+            if not client.scheduler_info()["workers"]:
+                print(
+                    "n4ax: no worker is running: its jobs may wait, or have come to their end "
+                    f"(see {scratch / 'logs'}; the same command again goes on)",
+                    file=sys.stderr,
+                )
+
+    watcher = Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join(1)
 
 
 def _told(reason: str) -> str:

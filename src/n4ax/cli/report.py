@@ -1,0 +1,30 @@
+"""``n4ax report``."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="""\b
+    Examples:
+      n4ax report derivatives/n4ax
+    """
+)
+@click.argument(
+    "output",
+    metavar="OUTPUT_DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+def report(output: Path, quiet: bool) -> None:
+    """Write the quality reports of a folder of corrected scans.
+
+    One page for each participant, sub-<label>.html, and group.html for all of them.
+    """
+    from n4ax.report.pages import write_all
+
+    written = write_all(output)
+    if not quiet:
+        pages = "page" if len(written) == 2 else "pages"
+        print(f"Wrote {len(written) - 1} participant {pages} and {written[-1]}.")

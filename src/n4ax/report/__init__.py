@@ -1,0 +1,1 @@
+"""Quality reports of a folder of corrected scans: numbers, pictures and pages."""
