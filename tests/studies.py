@@ -61,7 +61,7 @@ def make_study(folder: Path, shared: Path | None, participants: int = 6) -> tupl
 def _volumes(shared: Path | None) -> Iterator[tuple[str, nib.Nifti1Image]]:
     """Kinds and crops, over and over: whole images, then a reference, a series, a diffusion."""
     if shared is None:
-        heads = [("T1w", HEAD), ("T2w", HEAD), ("FLAIR", HEAD), ("PDw", HEAD)]
+        heads = [(kind, HEAD) for kind, _ in FULL]
         epi = HEAD
     else:
         heads = [(kind, shared / "data" / f"{name}.nii.gz") for kind, name in FULL]

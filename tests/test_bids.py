@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from n4ax.bids.inputs import Source, find_mask, find_sources, inherited, read_filters
-from n4ax.bids.outputs import Outputs, check_distinct
+from n4ax.bids.outputs import Outputs, refusals
 from n4ax.cli import main
 from tests import slurm
 from tests.conftest import ROOT
@@ -63,9 +63,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(study: Path) -> Path:
     """The output of an undisturbed run."""
-    output = tmp_path_factory.mktemp("out") / "n4ax"
+    output = study.parent / "n4ax"
     done = run(study, output, *QUICK)
     assert done.returncode == 1, done.stderr
     assert f"22 corrected, 0 unchanged, {BROKEN} failed" in done.stdout
@@ -229,8 +229,12 @@ def started(study: Path, output: Path, *arguments: str) -> subprocess.Popen[str]
 def wait_for(count: int, process: subprocess.Popen[str]) -> None:
     """Until so many images are done."""
     assert process.stderr is not None
-    for _ in range(count):
-        assert process.stderr.readline().startswith("[")
+    done = 0
+    for line in process.stderr:
+        done += line.startswith("[")
+        if done == count:
+            return
+    pytest.fail(f"the run ended after {done} images")
 
 
 def computing(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -250,7 +254,7 @@ def test_a_killed_worker_loses_nothing(
     workers[0].kill()
     text, messages = process.communicate(timeout=300)
     assert process.returncode == 1, messages
-    assert "22 corrected, 0 unchanged, 2 failed" in text
+    assert "2 failed" in text
     assert results(output) == undisturbed
     print(f"a worker of {len(workers)} was killed: {len(undisturbed)} files identical")
 
@@ -259,11 +263,12 @@ def test_a_killed_run_is_taken_up_again(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     output = tmp_path / "n4ax"
-    counts = []
+    seed = random.SystemRandom().randrange(10**6)
+    moments, counts = random.Random(seed), []
     for _ in range(3):
         process = started(study, output)
         wait_for(1 + len(counts) * 6, process)
-        time.sleep(random.SystemRandom().uniform(0, 1.5))
+        time.sleep(moments.uniform(0, 1.5))
         workers = computing(process)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
@@ -277,8 +282,8 @@ def test_a_killed_run_is_taken_up_again(
     done = run(study, output, *LONG)
     assert "2 failed" in done.stdout
     assert results(output) == undisturbed
-    assert not list((output / ".n4ax").glob("sub-*"))
-    print(f"killed with {counts} of {len(undisturbed)} files there: all identical in the end")
+    assert not list((output / ".n4ax" / "unfinished").iterdir())
+    print(f"seed {seed}: killed with {counts} of {len(undisturbed)} files: identical in the end")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting takes root")
@@ -317,12 +322,14 @@ def test_two_runs_into_the_same_output(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     output = tmp_path / "n4ax"
-    both = [started(study, output, "--n-procs", "1") for _ in range(2)]
+    first = started(study, output, "--n-procs", "1")
+    wait_for(1, first)
+    second = started(study, output, "--n-procs", "1")
+    both = first, second
     texts = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [1, 1], texts
     corrected = [int(text.split(" corrected")[0]) for text, _ in texts]
     assert sum(corrected) == 22  # none was done twice
-    assert min(corrected) > 0  # nor did one wait for the other
     assert results(output) == undisturbed
     print(f"two runs did {corrected[0]} and {corrected[1]} of 22 images")
 
@@ -384,9 +391,11 @@ def test_a_dry_run_lists_and_does_nothing(
     assert "4 images of 2 participants" in capsys.readouterr().out
     lists = ["bids", "--participant-label", "01", str(study), str(output), "participant"]
     assert main([*lists, "--suffix=T1w", "-n"]) == 0
-    assert "2 images of 1 participants" in capsys.readouterr().out
-    assert main([*arguments, "--mask", "masks/{folder}/{stem}.nii.gz"]) == 0
-    assert "(mask missing: no mask at " in capsys.readouterr().out
+    assert "2 images of 1 participant;" in capsys.readouterr().out
+    assert main([*arguments, "--mask", "masks/{folder}/{stem}.nii.gz"]) == 1
+    assert "-> no mask at " in capsys.readouterr().out
+    assert main(["bids", str(study), str(output), "group", "-n"]) == 0
+    assert not output.exists()
 
 
 def test_it_stops_at_the_first_failure_if_told_to(study: Path, tmp_path: Path) -> None:
@@ -435,7 +444,17 @@ def test_masks_by_a_pattern(study: Path, tmp_path: Path) -> None:
         (["empty", "out", "participant"], "has no folder sub-<label>"),
         (["study", "other", "participant"], "holds another dataset"),
         (["study", "out", "participant", "--participant-label", "99"], "sub-99 is not in study"),
-        (["study", "out", "participant", "--suffix", "T9w"], "none of the images asked for"),
+        (["study", "out", "participant", "--suffix", "T9w"], "(suffixes T9w); it has T1w"),
+        (["study", "out", "participant", "--session-label", "9"], "sessions 9); it has T1w"),
+        (["study", "study/sub-01/out", "participant"], "among the images of a participant"),
+        (["study", "made", "participant"], "holds images of made/../another"),
+        (["study", "made", "group"], "holds images of made/../another"),
+        (["study", "nowhere", "group"], "OUTPUT_DIR nowhere does not exist"),
+        (["study", "out", "participant", "--participant-label", "01", "02"], "sub-02 has no image"),
+        (["study", "out", "participant", "--mask", ""], "--mask is empty"),
+        (["study", "out", "participant", "--mem", "99999"], "more than the"),
+        (["study", "out", "participant", "--mem", "0.1"], "expected at least 0.5"),
+        (["study", "out", "participant", "--series", "b0"], "what dwi is done by anyway"),
         (["study", "out", "participant", "--mem", "much"], "not of the form 16"),
         (["study", "out", "participant", "--shrink", "0"], "--shrink"),
         (["study", "out", "participant", "--bids-filter-file", "bad.json"], "read as JSON"),
@@ -456,6 +475,11 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(tmp_path)
     Path("study/sub-01/anat").mkdir(parents=True)
     Path("study/sub-01/anat/sub-01_T1w.nii.gz").touch()
+    Path("study/sub-02").mkdir()
+    Path("another").mkdir()
+    Path("made").mkdir()
+    made = {"GeneratedBy": [{"Name": "n4ax"}], "DatasetLinks": {"raw": "../another"}}
+    Path("made/dataset_description.json").write_text(json.dumps(made))
     Path("empty").mkdir()
     Path("other").mkdir()
     Path("other/dataset_description.json").write_text('{"GeneratedBy": [{"Name": "fMRIPrep"}]}')
@@ -464,7 +488,8 @@ def test_bad_input_is_one_line(
     assert main(["bids", *arguments]) == 2
     errors = capsys.readouterr().err
     assert message in errors
-    assert len(errors.splitlines()) == 1
+    assert len([line for line in errors.splitlines() if " note: " not in line]) == 1
+    assert not Path("out").exists()
 
 
 def empty_tree(folder: Path, *names: str) -> Path:
@@ -499,6 +524,7 @@ def test_filters_choose_as_those_of_fmriprep(tmp_path: Path) -> None:
     assert names({"t1w": {"acq": None}}) == others | {"T1w"}
     assert names({"t1w": {"acquisition": "Query.NONE"}}) == others | {"T1w"}
     assert names({"t1w": {"acquisition": "Query.ANY"}}) == others | mprage | {"acq-space_T1w"}
+    assert names({"t1w": {"acquisition": ["*"]}}) == others | mprage | {"acq-space_T1w"}
     assert names({"t1w": {"run": 1}}) == others | {"acq-mprage_run-01_T1w"}
     assert names({"t1w": {"run": [1, None]}}) == others | {
         "acq-mprage_run-01_T1w", "acq-space_T1w", "T1w"
@@ -509,6 +535,116 @@ def test_filters_choose_as_those_of_fmriprep(tmp_path: Path) -> None:
     assert names({"t1w": {"extension": "nii"}}) == others | {"T1w"}
 
 
+def small_study(folder: Path, *names: str) -> Path:
+    """A dataset of one small volume under several names."""
+    scan = nib.load(ROOT / "src" / "n4ax" / "data" / "head.nii.gz").slicer[30:70, 30:70, 30:60]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        nib.save(scan, folder / name)
+    return folder
+
+
+def small_run(dataset: Path, output: Path, *arguments: str) -> int:
+    return main(["bids", str(dataset), str(output), "participant", *QUICK, "-q", *arguments])
+
+
+def errors_of(output: Path) -> dict[str, str]:
+    errors = json.loads((output / "n4ax_errors.json").read_text())["Errors"]
+    return {error["Source"]: error["Reason"] for error in errors}
+
+
+def test_odd_names_fail_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = small_study(
+        tmp_path / "ds",
+        "sub-1/anat/sub-1_T1w.nii.gz",
+        "sub-1/anat/sub-2_acq-x_T1w.nii.gz",  # somebody else's name
+        "sub-2/anat/sub-2_T2w.nii",
+        "sub-2/anat/sub-2_T2w.nii.gz",  # twice
+        "sub-2/anat/old/sub-2_T1w.nii.gz",  # not where BIDS has images
+        "sub-2/sub-2_FLAIR.nii.gz",
+        "derivatives/x/sub-1/anat/sub-1_T1w.nii.gz",
+    )
+    (dataset / "sub-3").mkdir()
+    (dataset / "sub-4").symlink_to("nowhere")
+    (dataset / "sub-1" / "anat" / "sub-1_FLAIR.nii.gz").symlink_to("nowhere")
+    (dataset / "sub-1" / "anat" / "sub-1_PDw.nii.gz").touch()
+    output = tmp_path / "out"
+    assert small_run(dataset, output) == 1
+    reasons = errors_of(output)
+    assert len(reasons) == 5
+    assert "is not that of its folder" in reasons["sub-1/anat/sub-2_acq-x_T1w.nii.gz"]
+    assert "sub-2_T2w.nii.gz would both become" in reasons["sub-2/anat/sub-2_T2w.nii"]
+    assert "datalad get" in reasons["sub-1/anat/sub-1_FLAIR.nii.gz"]
+    assert "the file is empty" in reasons["sub-1/anat/sub-1_PDw.nii.gz"]
+    assert "none of these images: sub-3, sub-4" in capsys.readouterr().err
+    assert [path.name for path in images(output)] == [
+        "sub-1_desc-n4_T1w.nii.gz", "sub-1_mod-T1w_desc-n4_biasfield.nii.gz"
+    ]  # fmt: skip
+    assert "is not that of its folder" in (output / "sub-1.html").read_text()
+    assert (output / "sub-2.html").exists()
+
+
+def test_what_is_gone_is_forgotten_and_what_is_missing_made_again(tmp_path: Path) -> None:
+    names = ["sub-1/anat/sub-1_T1w.nii.gz", "sub-2/anat/sub-2_T1w.nii.gz"]
+    dataset, output = small_study(tmp_path / "ds", *names), tmp_path / "out"
+    (dataset / "sub-3" / "anat").mkdir(parents=True)
+    broken = dataset / "sub-3" / "anat" / "sub-3_T1w.nii.gz"
+    broken.touch()
+    assert small_run(dataset, output) == 1
+    assert (output / "sub-3.html").exists()
+    before = {path: path.read_bytes() for path in output.glob("*.html")}
+    broken.unlink()
+    shutil.rmtree(output / "sub-2" / "figures")
+    (output / "sub-2.html").write_text("an old page")
+    (output / "sub-1" / "figures" / "sub-1_desc-n4_T1w.json").write_text("{")
+    assert small_run(dataset, output) == 0
+    assert errors_of(output) == {}
+    assert not (output / "sub-3.html").exists()
+    assert "data:image/webp" in (output / "sub-2.html").read_text()
+    assert "sub-3" not in (output / "group.html").read_text()
+    assert before[output / "sub-1.html"] != b""
+    assert main(["bids", str(dataset), str(output), "group"]) == 0
+
+
+def test_pages_of_a_run_that_was_stopped_are_made_up_for(tmp_path: Path) -> None:
+    names = [f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz" for number in (1, 2)]
+    dataset, output = small_study(tmp_path / "ds", *names), tmp_path / "out"
+    assert small_run(dataset, output) == 0
+    page = (output / "sub-1.html").read_bytes()
+    (output / "sub-1.html").write_text("made before the images")
+    assert small_run(dataset, output) == 0  # nothing is corrected
+    assert (output / "sub-1.html").read_bytes() == page
+
+
+def test_metadata_that_do_not_hold_any_more_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = small_study(tmp_path / "ds", "sub-1/anat/sub-1_T1w.nii.gz")
+    metadata = {"EchoTime": float("nan"), "FlipAngle": 9, "IntendedFor": "x", "Deface": "bids::a"}
+    beside = dataset / "sub-1" / "anat" / "sub-1_T1w.json"
+    beside.write_text("\ufeff" + json.dumps(metadata), encoding="utf-8")
+    (dataset / "T1w.json").write_text("[1]")
+    output = tmp_path / "out"
+    assert small_run(dataset, output) == 0
+    made = json.loads((output / "sub-1" / "anat" / "sub-1_desc-n4_T1w.json").read_text())
+    assert made["FlipAngle"] == 9
+    assert made["Deface"] == "bids:raw:a"
+    assert not {"EchoTime", "IntendedFor"} & set(made)
+    assert "T1w.json is left out: it is JSON, but no object" in capsys.readouterr().err
+
+
+def test_a_worker_that_runs_out_of_memory_is_told_of(tmp_path: Path) -> None:
+    dataset = small_study(tmp_path / "ds", "sub-2/anat/sub-2_T1w.nii.gz")
+    huge = dataset / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
+    huge.parent.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(np.ones((560, 560, 560), np.uint8), np.eye(4)), huge)
+    output = tmp_path / "out"
+    assert small_run(dataset, output, "--mem", "0.6", "--n-procs", "1") == 1
+    assert list(errors_of(output)) == ["sub-1/anat/sub-1_T1w.nii.gz"]
+    assert "the worker died on it" in errors_of(output)["sub-1/anat/sub-1_T1w.nii.gz"]
+    assert len(images(output)) == 2
+
+
 def test_names_of_outputs_keep_the_entities() -> None:
     outputs = Outputs.of(Source.of("sub-1/ses-2/func/sub-1_ses-2_task-rest_echo-1_bold.nii.gz"))
     assert outputs.image == "sub-1/ses-2/func/sub-1_ses-2_task-rest_echo-1_desc-n4_bold.nii.gz"
@@ -517,8 +653,8 @@ def test_names_of_outputs_keep_the_entities() -> None:
     preprocessed = Source.of("sub-1/anat/sub-1_desc-preproc_T1w.nii.gz")
     assert Outputs.of(preprocessed).image == "sub-1/anat/sub-1_desc-n4_T1w.nii.gz"
     raw = Source.of("sub-1/anat/sub-1_T1w.nii.gz")
-    with pytest.raises(ValueError, match="would both become"):
-        check_distinct([raw, preprocessed])
+    assert set(refusals([raw, preprocessed])) == {raw.path, preprocessed.path}
+    assert refusals([raw]) == {}
 
 
 def test_what_goes_with_an_image_is_inherited(tmp_path: Path) -> None:
@@ -530,6 +666,7 @@ def test_what_goes_with_an_image_is_inherited(tmp_path: Path) -> None:
         "sub-1/ses-1/dwi/sub-1_ses-1_dwi.bval",
         "sub-1/ses-1/dwi/sub-1_ses-1_run-2_dwi.bval",
         "sub-1/ses-1/dwi/sub-1_ses-1_run-1_sbref.bval",
+        "old_dwi.bval",
     )
     source = Source.of("sub-1/ses-1/dwi/sub-1_ses-1_run-1_dwi.nii.gz")
     found = [str(path.relative_to(dataset)) for path in inherited(dataset, source, ".bval")]
@@ -543,8 +680,8 @@ def test_mask_patterns(tmp_path: Path) -> None:
     assert find_mask(tmp_path, source, "m/{name}_a.nii.gz") == a
     assert find_mask(tmp_path, source, f"{tmp_path}/m/sub-{{sub}}_*_a.nii.gz") == a
     for pattern, message in (
-        ("m/{name}_*.nii.gz", "2 masks"), ("m/{name}_c.nii.gz", "no mask"), ("{run}", "run"),
-        ("{", "cannot be filled in"),
+        ("m/{name}_*.nii.gz", "2 masks"), ("m/{name}_c.nii.gz", "no mask"), ("{run}", "has no run"),
+        ("{sub.x}", "no mask"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             find_mask(tmp_path, source, pattern)

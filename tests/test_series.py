@@ -45,7 +45,13 @@ def test_a_field_of_the_mean_of_some_volumes(words: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bval", "message"), [(None, "cannot be read"), ("1000 800 900", "no b=0"), ("x", "cannot be")]
+    ("bval", "message"),
+    [
+        (None, "cannot be read"),
+        ("1000 800 900", "least is 800: raise --b0-threshold"),
+        ("x", "cannot be"),
+        ("0 1000", "2 b-values and series.nii.gz 3 volumes"),
+    ],
 )
 def test_bad_b_values_are_named(
     bval: str | None, message: str, folder: Path, capsys: pytest.CaptureFixture[str]

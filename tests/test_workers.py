@@ -100,9 +100,9 @@ BAD = {
     "gpus": ({"gpus": -1}, "gpus is -1; expected a whole number of at least 0"),
     "memory": (
         {"memory_gb": 0.9, "processes": 4},
-        "memory_gb is 0.9; expected at least 1, 0.25 for",
+        "memory_gb is 0.9; expected at least 2, 0.5 for",
     ),
-    "not a number": ({"memory_gb": float("nan")}, "memory_gb is nan; expected at least 0.25"),
+    "not a number": ({"memory_gb": float("nan")}, "memory_gb is nan; expected at least 0.5"),
     "queue": ({"queue": "short"}, "queue is 'short', which goes with a cluster"),
     "options": ({"options": {"interface": "lo"}}, "options is .*, which goes with a cluster"),
     "walltime": ({"cluster": "slurm", "walltime": "2h"}, "walltime is '2h'; expected HH:MM:SS"),
@@ -234,7 +234,7 @@ def test_leaving_in_the_middle_of_a_task(tmp_path: Path) -> None:
         tasks = client.map(write, [images / "a.nii", images / "b.nii", images / "c.nii"])
         assert until(lambda: len(list(images.iterdir())) == 2)
         started = time.monotonic()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 60  # they would go on for 600
     assert list(images.iterdir()) == []
     assert all(task.status == "cancelled" for task in tasks)
 

@@ -51,6 +51,7 @@ def read_image(path: Path) -> Nifti1Pair:
     try:
         if path.name.endswith(".nii.gz"):
             content = path.read_bytes()
+            _check_content(content)
             if content.startswith(_GZIP_START):
                 content = igzip.decompress(content)
             kind = Nifti2Image if content[:4] in _NIFTI2_STARTS else Nifti1Image
@@ -249,6 +250,14 @@ def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArr
     theirs, ours = (Space.of_affine(affine_of(scan), 3) for scan in (other, image))
     check_same_place(str(path), theirs, str(image_path), ours)
     return read_voxels(other, path).reshape(image.shape)
+
+
+def _check_content(content: bytes) -> None:
+    """Refuse what is no image at all, and say what it is."""
+    if not content:
+        raise ValueError("the file is empty")
+    if b"/annex/objects/" in content[:1000]:
+        raise ValueError("it only points to the image, which is not here: fetch it (datalad get)")
 
 
 def _reason(error: Exception) -> str:

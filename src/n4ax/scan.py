@@ -15,7 +15,7 @@ from n4ax.series import Estimate, correct_series
 from n4ax.settings import EngineName, N4Settings
 
 _MASK_WORDS: Mapping[str, Literal["otsu", "all"]] = {"otsu": "otsu", "none": "all"}
-_B0 = 50.0
+B0_THRESHOLD = 50.0
 """Largest b-value in s/mm² that counts as no diffusion weighting."""
 
 
@@ -133,13 +133,17 @@ def bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Image:
     return nifti.with_voxels(scan.image, np.exp(log_bias))
 
 
-def unweighted_volumes(bval: Path) -> tuple[int, ...]:
+def unweighted_volumes(bval: Path, scan: Scan, threshold: float = B0_THRESHOLD) -> tuple[int, ...]:
     """The volumes without diffusion weighting, from a file of b-values (FSL's ``.bval``).
 
     Parameters
     ----------
     bval
-        b-values in s/mm², one per volume; up to 50 counts as none.
+        b-values in s/mm², one per volume.
+    scan
+        The image.
+    threshold
+        Largest b-value that counts as none, in s/mm².
 
     Returns
     -------
@@ -149,15 +153,21 @@ def unweighted_volumes(bval: Path) -> tuple[int, ...]:
     Raises
     ------
     ValueError
-        It is missing or is not numbers, or every volume is weighted.
+        It is missing, is not numbers or not as many as volumes, or every volume is weighted.
     """
     try:
         values = [float(word) for word in bval.read_text().split()]
     except (OSError, ValueError) as error:
         raise ValueError(f"{bval} cannot be read as b-values: {error}") from None
-    volumes = tuple(number for number, value in enumerate(values) if value <= _B0)
+    count = scan.image.shape[3] if scan.image.ndim > 3 else 1
+    if len(values) != count:
+        raise ValueError(f"{bval} has {len(values)} b-values and {scan.path} {count} volumes")
+    volumes = tuple(number for number, value in enumerate(values) if value <= threshold)
     if not volumes:
-        raise ValueError(f"{bval} has no b-value up to {_B0:g}: there is no b=0 volume")
+        raise ValueError(
+            f"{bval} has no b-value up to {threshold:g}, the least is {min(values):g}: raise "
+            "--b0-threshold"
+        )
     return volumes
 
 

@@ -7,6 +7,7 @@ JAX's) leaves the compiler's locks taken, and other threads wait for them for ev
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -50,6 +51,19 @@ def time_to_clean_up() -> Iterator[None]:
         yield
     finally:
         _restore(before)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold off Ctrl-C for a moment, also from processes that are started meanwhile."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _restore(handlers: dict[int, Any]) -> None:

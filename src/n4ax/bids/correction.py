@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Literal
 
@@ -17,11 +17,21 @@ import numpy as np
 import n4ax
 from n4ax import nifti
 from n4ax.bids.inputs import Source, find_mask, inherited
-from n4ax.bids.outputs import FULL, Outputs, alone_with, as_json, put_in_place, uri, write_text
+from n4ax.bids.outputs import (
+    FULL,
+    BusyError,
+    Outputs,
+    alone_with,
+    as_json,
+    put_in_place,
+    uri,
+    write_text,
+)
 from n4ax.estimation import chosen_engine
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
 from n4ax.scan import (
+    B0_THRESHOLD,
     CorrectedScan,
     Scan,
     bias_image,
@@ -34,6 +44,9 @@ from n4ax.settings import EngineName, N4Settings
 
 _Seconds = dict[str, float]
 """By what they were spent on."""
+
+_LINKS = ("AssociatedEmptyRoom", "IntendedFor", "RawSources")
+"""Metadata that name other images of the source dataset."""
 
 _computing = Lock()
 """A worker with a GPU reads and writes other images while one is computed."""
@@ -54,6 +67,8 @@ class Job:
     series
         What the field of an image with several volumes is estimated on. For diffusion images
         it is the mean of the volumes without weighting.
+    b0_threshold
+        Largest b-value of those, in s/mm².
     dtype
         Voxel type of the corrected image, as for :func:`n4ax.nifti.with_voxels`.
     engine, threads
@@ -65,6 +80,7 @@ class Job:
     settings: N4Settings
     mask: str = "otsu"
     series: Estimate = "mean"
+    b0_threshold: float = B0_THRESHOLD
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
@@ -85,21 +101,25 @@ class Outcome:
         run works on it.
     reason
         Of a failure, in one line.
+    notes
+        What the user should know although it went well.
     log
         Lines for the participant's log.
     seconds
         That it took.
-    disk_full
-        Whether it failed for want of space.
+    disk_full, worker_died
+        Whether it failed for want of space, or with the process that worked on it.
     """
 
     source: str
     participant: str
     state: Literal["corrected", "unchanged", "failed", "busy"]
     reason: str = ""
+    notes: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     seconds: float = 0.0
     disk_full: bool = False
+    worker_died: bool = False
 
 
 def correct_source(job: Job, source: Source, *, wait: bool = True) -> Outcome:
@@ -109,16 +129,16 @@ def correct_source(job: Job, source: Source, *, wait: bool = True) -> Outcome:
     settings by the same version. With ``wait``, an image that another run works on is waited for.
     """
     start = time.perf_counter()
-    outcome = Outcome(source.path, source.entities["sub"], "failed")
+    outcome = Outcome(source.path, source.participant, "failed")
     try:
-        with alone_with(job.output, source.stem, wait=wait) as staging:
-            notes, state = _corrected(job, source, staging)
-        outcome = replace(outcome, state=state, log=notes)
-    except BlockingIOError:
+        name = PurePosixPath(Outputs.of(source).figures).name
+        with alone_with(job.output, name, wait=wait) as staging:
+            outcome = _corrected(job, source, staging, outcome)
+    except BusyError:
         outcome = replace(outcome, state="busy")
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        reason = f"{place}{error.strerror or error}"
+        place = error.filename2 or error.filename
+        reason = f"{place}: {error.strerror}" if place and error.strerror else str(error)
         outcome = replace(outcome, reason=reason, disk_full=error.errno in FULL)
     except ValueError as error:
         outcome = replace(outcome, reason=str(error))
@@ -153,14 +173,12 @@ class _Beside:
     notes: tuple[str, ...]
 
 
-def _corrected(
-    job: Job, source: Source, staging: Path
-) -> tuple[tuple[str, ...], Literal["corrected", "unchanged"]]:
+def _corrected(job: Job, source: Source, staging: Path, outcome: Outcome) -> Outcome:
     beside = _beside(job, source)
     outputs = Outputs.of(source)
     stamp = _stamp(job, source, beside)
     if _is_complete(job.output, outputs, stamp):
-        return (), "unchanged"
+        return replace(outcome, state="unchanged", notes=beside.notes)
     clock = _Clock()
     with clock.of("Read"):
         scan = read_scan(job.dataset / source.path)
@@ -174,10 +192,11 @@ def _corrected(
         _write_images(job, source, scan, done, beside, staging)
     with clock.of("Report"):
         _write_report(job, source, scan, done, staging, clock.seconds)
-    sidecar = _sidecar(job, source, done, beside, stamp, staging)
+    sidecar = _sidecar(job, source, done, series, beside, stamp, staging)
     write_text(staging / outputs.sidecar, as_json(sidecar))
     put_in_place(staging, job.output, outputs.sidecar)
-    return (*beside.notes, *_summary(done, beside, clock.seconds)), "corrected"
+    log = _summary(done, beside, clock.seconds)
+    return replace(outcome, state="corrected", notes=beside.notes, log=log)
 
 
 def _beside(job: Job, source: Source) -> _Beside:
@@ -188,15 +207,26 @@ def _beside(job: Job, source: Source) -> _Beside:
     metadata: dict[str, Any] = {}
     for path in reversed(inherited(job.dataset, source, ".json")):
         try:
-            metadata |= json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError) as error:
-            notes.append(f"{path} is left out: it cannot be read as JSON ({error})")
+            metadata |= _metadata(path)
+        except (OSError, ValueError) as error:
+            notes.append(f"{path} is left out: {error}")
     gradients = {}
     for extension in Outputs.of(source).beside:
         found = inherited(job.dataset, source, extension)
         if found:
             gradients[extension] = found[0]
     return _Beside(mask, metadata, gradients, tuple(notes))
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    """A sidecar's entries; those that are not numbers of JSON (NaN) are left out."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=lambda _: None)
+    except ValueError as error:
+        raise ValueError(f"it cannot be read as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError("it is JSON, but no object")
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def _series(job: Job, scan: Scan, beside: _Beside) -> Estimate | None:
@@ -207,7 +237,7 @@ def _series(job: Job, scan: Scan, beside: _Beside) -> Estimate | None:
         if ".bval" not in beside.gradients:
             raise ValueError(f"{scan.path} has no .bval file: its volumes without weighting are "
                              "not known")  # fmt: skip
-        return unweighted_volumes(beside.gradients[".bval"])
+        return unweighted_volumes(beside.gradients[".bval"], scan, job.b0_threshold)
     return job.series
 
 
@@ -219,13 +249,14 @@ def _stamp(job: Job, source: Source, beside: _Beside) -> str:
     content = {
         "Version": n4ax.__version__,
         "Settings": job.settings.keywords(),
-        "Mask": job.mask,
-        "Series": job.series,
+        "Mask": job.mask if job.mask in ("otsu", "none") else "by a pattern",
+        "Series": "b0" if ".bval" in Outputs.of(source).beside else job.series,
+        "B0Threshold": job.b0_threshold,
         "DType": job.dtype,
         "Metadata": beside.metadata,
         "Files": {name: _digest(path) for name, path in files.items()},
     }
-    text = json.dumps(content, sort_keys=True, default=str)
+    text = json.dumps(content, sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -240,6 +271,7 @@ def _is_complete(output: Path, outputs: Outputs, stamp: str) -> bool:
     """Whether all was written with this stamp and has the size that it had then."""
     try:
         made = json.loads((output / outputs.sidecar).read_text(encoding="utf-8"))["N4"]
+        json.loads((output / f"{outputs.figures}.json").read_text(encoding="utf-8"))
         return made["Stamp"] == stamp and all(
             (output / name).stat().st_size == size for name, size in made["Files"].items()
         )
@@ -257,44 +289,65 @@ def _write_images(
     nifti.write_image(bias_image(scan, done.log_bias), staging / outputs.field)
     about = {
         "Description": "Bias field: the corrected image is the source divided by it.",
-        "Sources": [uri(job.dataset, job.dataset / source.path)],
+        "Sources": _sources(job, source, beside),
     }
     write_text(staging / outputs.field_sidecar, as_json(about))
     for extension, path in beside.gradients.items():
         shutil.copyfile(path, staging / outputs.beside[extension])
 
 
-def _sidecar(
-    job: Job, source: Source, done: CorrectedScan, beside: _Beside, stamp: str, staging: Path
-) -> dict[str, Any]:
-    """Metadata of the source, and how the image was corrected."""
-    result = done.results[0]
-    sources = [job.dataset / source.path]
+def _sources(job: Job, source: Source, beside: _Beside) -> list[str]:
+    """BIDS URIs of the image and of its mask."""
+    paths = [job.dataset / source.path]
     if beside.mask not in ("otsu", "none"):
-        sources.append(Path(beside.mask))
-    files = sorted(path for path in staging.rglob("*") if path.is_file())
-    kept = {name: value for name, value in beside.metadata.items() if name != "RawSources"}
-    settings = {name: value for name, value in job.settings.keywords().items() if value is not None}
-    return kept | {
+        paths.append(Path(beside.mask))
+    return [uri(job.dataset, path) for path in paths]
+
+
+def _sidecar(
+    job: Job, source: Source, done: CorrectedScan, series: Estimate | None, beside: _Beside,
+    stamp: str, staging: Path,
+) -> dict[str, Any]:  # fmt: skip
+    """Metadata of the source, and how the image was corrected."""
+    results = done.results if series == "each" else done.results[:1]
+    each = {
+        "Iterations": [result.iterations for result in results],
+        "Stopped": [result.stopped for result in results],
+        "Convergence": [[_last(level) for level in result.convergence] for result in results],
+    }
+    settings = job.settings.keywords()
+    files = [path for path in sorted(staging.rglob("*")) if path.is_file()]
+    record = f"{Outputs.of(source).figures}.json"  # which has times, and so no fixed size
+    sizes = {path.relative_to(staging).as_posix(): path.stat().st_size for path in files}
+    return _of_the_source(beside.metadata) | {
         "Description": "Corrected for intensity inhomogeneity by N4.",
-        "Sources": [uri(job.dataset, path) for path in sources],
+        "Sources": _sources(job, source, beside),
         "SkullStripped": bool(beside.metadata.get("SkullStripped", False)),
         "N4": {
-            "Settings": settings,
+            "Settings": {name: value for name, value in settings.items() if value is not None},
             "Mask": job.mask,
-            "Iterations": result.iterations,
-            "Stopped": result.stopped,
-            "Convergence": [_last(measures) for measures in result.convergence],
-            "FieldRange": [float(np.exp(f(done.log_bias))) for f in (np.min, np.max)],
+            **({} if series is None else {"EstimatedOn": series}),
+            "DType": job.dtype,
+            **(each if series == "each" else {name: found[0] for name, found in each.items()}),
+            "Engine": chosen_engine(job.engine, done.corrected),
             "SoftwareVersions": {"n4ax": n4ax.__version__, "numpy": np.__version__},
             "Stamp": stamp,
-            "Files": {
-                str(path.relative_to(staging).as_posix()): path.stat().st_size
-                for path in files
-                if "figures" not in path.relative_to(staging).parts
-            },
+            "Files": {name: size for name, size in sizes.items() if name != record},
         },
-    }  # fmt: skip
+    }
+
+
+def _of_the_source(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What stays true of a derivative: no links to other images, and its own dataset by name."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, str):
+            return f"bids:raw:{value[6:]}" if value.startswith("bids::") else value
+        if isinstance(value, list):
+            return [named(one) for one in value]
+        return {key: named(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+    return {name: named(value) for name, value in metadata.items() if name not in _LINKS}
 
 
 def _write_report(
@@ -310,8 +363,8 @@ def _write_report(
     record = {
         "Source": source.path,
         "Output": outputs.image,
-        "Subject": source.entities["sub"],
-        "Session": source.entities.get("ses"),
+        "Subject": source.participant,
+        "Session": source.session,
         "Suffix": source.entities["suffix"],
         "Shape": list(scan.image.shape),
         "VoxelSize": list(nifti.voxel_sizes(scan.image)),

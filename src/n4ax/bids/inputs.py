@@ -6,7 +6,9 @@ K. J. Gorgolewski et al., "The brain imaging data structure", Scientific Data 3,
 doi:10.1038/sdata.2016.44.
 """
 
+import glob
 import json
+import os
 import re
 import tempfile
 from collections import defaultdict
@@ -22,6 +24,9 @@ from bids2table import get_arrow_schema, index_dataset, parse_bids_entities
 DEFAULT_SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "inplane")
 _SEVERAL = {"inplane": ("inplaneT1", "inplaneT2"), "boldref": ("boldref", "sbref")}
 _IMAGES = (".nii.gz", ".nii")
+_DATATYPES = ("anat", "dwi", "fmap", "func", "perf")
+_DEEPEST = 2  # sub-01/ses-1, whose folders are looked into
+_WORD = re.compile(r"\{(\w+)\}")
 _NOT_INHERITED = ("datatype", "suffix", "ext")
 _NOT_MAGNITUDE = ("phase", "real", "imag")
 _BY_NAME = 50
@@ -52,6 +57,17 @@ class Source:
     def of(cls, path: str) -> "Source":
         """The source of a path from the dataset's folder."""
         return cls(path, parse_bids_entities(path))
+
+    @property
+    def participant(self) -> str:
+        """The label of the participant in whose folder it is."""
+        return PurePosixPath(self.path).parts[0].removeprefix("sub-")
+
+    @property
+    def session(self) -> str | None:
+        """The label of the session in whose folder it is."""
+        second = PurePosixPath(self.path).parts[1]
+        return second.removeprefix("ses-") if second.startswith("ses-") else None
 
     @property
     def stem(self) -> str:
@@ -89,34 +105,53 @@ def find_sources(
     Raises
     ------
     ValueError
-        The folder has no participants, or a label asked for is not there.
+        The folder has no participants, or one asked for is not there or has no such image.
+    OSError
+        A folder cannot be read.
     """
     wanted = _labels("sub", participants)
-    there = {path.name for path in dataset.glob("sub-*") if path.is_dir()}
-    if not there:
-        raise ValueError(f"{dataset} has no folder sub-<label>; expected a BIDS dataset")
-    missing = sorted(wanted - there)
+    everyone = sorted(wanted or _participants(dataset))
+    missing = sorted(wanted - set(_participants(dataset)))
     if missing:
         raise ValueError(
-            f"{', '.join(missing)} is not in {dataset}: give labels of {len(there)} participants "
-            f"such as {min(there)}"
+            f"{', '.join(missing)} is not in {dataset}: give labels of participants, such as "
+            f"{min(_participants(dataset))}"
         )
+    _check_readable(dataset, everyone)
     kinds = {kind for suffix in suffixes for kind in _SEVERAL.get(suffix, (suffix,))}
     chosen_sessions = {name.removeprefix("ses-") for name in _labels("ses", sessions)}
     sources = [
         source
-        for source in map(Source.of, _paths(dataset, sorted(wanted or there), kinds))
-        if (not chosen_sessions or source.entities.get("ses") in chosen_sessions)
+        for source in map(Source.of, _paths(dataset, everyone, kinds))
+        if (not chosen_sessions or source.session in chosen_sessions)
         and _passes(source.entities, filters or {})
     ]
+    without = sorted(wanted - {f"sub-{source.participant}" for source in sources})
+    if without:
+        raise ValueError(
+            f"{', '.join(without)} has no image of those asked for ({', '.join(sorted(kinds))}"
+            f"{'; of some sessions' if sessions else ''}{'; by the filters' if filters else ''})"
+        )
     return sorted(sources, key=lambda source: source.path)
+
+
+def known_participants(dataset: Path) -> list[str]:
+    """Labels of the participants that have a folder, or a link to one that is not there."""
+    return [name.removeprefix("sub-") for name in _participants(dataset)]
+
+
+def known_suffixes(dataset: Path) -> list[str]:
+    """What kinds of images a dataset has."""
+    paths = _paths(dataset, _participants(dataset), None)
+    return sorted({Source.of(path).entities["suffix"] for path in paths})
 
 
 def read_filters(path: Path) -> Filters:
     """Filters of pybids' form, as ``--bids-filter-file`` of fMRIPrep takes them.
 
     Keys of the file are names of queries, such as ``t1w``; each is an object of entities (long or
-    short names) and what they must be: a value, a list of values, or ``null`` for none.
+    short names) and what they must be: a value, a list of values, ``null`` for none, ``"*"`` for
+    any.
 
     Raises
     ------
@@ -124,7 +159,7 @@ def read_filters(path: Path) -> Filters:
         It is not such a file; the message says where.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
@@ -160,20 +195,21 @@ def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
         "stem": source.stem,
         "name": source.stem.removesuffix(f"_{source.entities['suffix']}"),
     }
-    try:
-        path = pattern.format_map(words)
-    except (KeyError, ValueError, IndexError) as error:
+    unknown = sorted(set(_WORD.findall(pattern)) - set(words))
+    if unknown:
         raise ValueError(
-            f"mask pattern {pattern} cannot be filled in for {source.path}: {error} is none of "
+            f"mask pattern {pattern}: {source.path} has no {', '.join(unknown)}; it has "
             f"{', '.join(words)}"
-        ) from None
-    start = Path(Path(path).anchor) if Path(path).is_absolute() else dataset
-    inner = str(PurePosixPath(path).relative_to(start)) if Path(path).is_absolute() else path
-    found = sorted(start.glob(inner)) if re.search(r"[*?[]", path) else [start / inner]
-    found = [one for one in found if one.is_file()]
+        )
+    wild = re.search(r"[*?]", pattern) is not None
+    path = _WORD.sub(
+        lambda found: glob.escape(words[found[1]]) if wild else words[found[1]], pattern
+    )
+    names = glob.glob(path, root_dir=dataset, recursive=True) if wild else [path]
+    found = [one for one in (dataset / name for name in sorted(names)) if one.is_file()]
     if len(found) != 1:
         what = "no mask" if not found else f"{len(found)} masks"
-        raise ValueError(f"{what} at {start / inner}; expected one")
+        raise ValueError(f"{what} at {dataset / path}; expected one")
     return found[0]
 
 
@@ -191,6 +227,8 @@ def inherited(dataset: Path, source: Source, ext: str) -> list[Path]:
     for place in (folder, *folder.parents):
         beside = sorted((dataset / place).glob(f"*{source.entities['suffix']}{ext}"), key=_longest)
         for path in beside:
+            if not all("-" in part for part in path.name.split("_")[:-1]):
+                continue  # no name of BIDS
             entities = parse_bids_entities(path.name)
             named = {k: v for k, v in entities.items() if k not in _NOT_INHERITED}
             if entities["suffix"] == source.entities["suffix"] and named.items() <= own.items():
@@ -206,17 +244,51 @@ def _labels(entity: str, given: Iterable[str]) -> set[str]:
     return {f"{entity}-{label.removeprefix(f'{entity}-')}" for label in given}
 
 
-def _paths(dataset: Path, participants: Sequence[str], kinds: set[str]) -> Iterator[str]:
-    """Images of the kinds, some participants after the other."""
+def _participants(dataset: Path) -> list[str]:
+    """Folders of participants; links that lead nowhere too, or they would be missed silently."""
+    found = sorted(
+        path.name for path in dataset.glob("sub-*") if path.is_dir() or path.is_symlink()
+    )
+    if not found:
+        raise ValueError(f"{dataset} has no folder sub-<label>; expected a BIDS dataset")
+    return found
+
+
+def _check_readable(dataset: Path, participants: Sequence[str]) -> None:
+    """Refuse folders that may not be looked into, whose images would be missed silently."""
+    for name in participants:
+        folders = [dataset / name]
+        for folder in folders:
+            if folder.is_dir():
+                with os.scandir(folder) as entries:
+                    deeper = [Path(entry) for entry in entries if entry.is_dir()]
+                folders += deeper if len(folder.relative_to(dataset).parts) < _DEEPEST else []
+
+
+def _paths(dataset: Path, participants: Sequence[str], kinds: set[str] | None) -> Iterator[str]:
+    """Images of the kinds (``None``: of all), some participants after the other."""
     wanted = set(participants)
     with _without_dots(dataset) as root:
         for pattern in _patterns(participants):
             table = index_dataset(root, include_subjects=pattern)
             field = pyarrow.compute.field
-            chosen = field("suffix").isin(sorted(kinds)) & field("ext").isin(_IMAGES)
+            chosen = field("ext").isin(_IMAGES)
+            if kinds is not None:
+                chosen = chosen & field("suffix").isin(sorted(kinds))
             for path in table.filter(chosen)["path"].to_pylist():
-                if PurePosixPath(path).parts[0] in wanted:
+                parts = PurePosixPath(path).parts
+                if parts[0] in wanted and _is_in_place(parts[1:-1]):
                     yield PurePosixPath(path).as_posix()
+
+
+def _is_in_place(folders: tuple[str, ...]) -> bool:
+    """Whether an image is where BIDS has it: in a data type's folder, of a session if any."""
+    sessions = folders[:-1]
+    return (
+        folders[-1:] != ()
+        and folders[-1] in _DATATYPES
+        and (sessions == () or (len(sessions) == 1 and sessions[0].startswith("ses-")))
+    )
 
 
 def _patterns(participants: Sequence[str]) -> list[str | list[str]]:
@@ -262,15 +334,14 @@ def _passes(entities: Mapping[str, str], filters: Filters) -> bool:
 
 def _matches(found: str | None, wanted: Any) -> bool:
     """Whether an entity is as a filter wants it, pybids' words for any and none included."""
+    if isinstance(wanted, list):
+        return any(_matches(found, value) for value in wanted)
     if wanted is None:
         return found is None
-    if isinstance(wanted, str) and "Query." in wanted:
-        word = wanted.rsplit("Query.", 1)[1].split(":")[0].rstrip(">").upper()
+    if isinstance(wanted, str) and (wanted == "*" or "Query." in wanted):
+        word = wanted.rsplit("Query.", 1)[-1].split(":")[0].rstrip(">").upper()
         return word == "OPTIONAL" or (found is None) == (word == "NONE")
-    return any(
-        found is value if None in (found, value) else _same(str(found), value)
-        for value in _list(wanted)
-    )
+    return found is not None and _same(found, wanted)
 
 
 def _same(found: str, wanted: Any) -> bool:

@@ -10,10 +10,12 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 from bids2table import get_arrow_schema
 from filelock import FileLock, Timeout
@@ -21,10 +23,10 @@ from filelock import FileLock, Timeout
 import n4ax
 from n4ax.atomic import replaced
 from n4ax.bids.inputs import Source
+from n4ax.report.records import ERRORS
 
 PRIVATE = ".n4ax"
 """Folder in the output for what is not finished, locks and records of failures."""
-ERRORS = "n4ax_errors.json"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _DESC = "n4"
@@ -85,47 +87,83 @@ class Outputs(NamedTuple):
         )
 
 
-def check_distinct(sources: list[Source]) -> None:
-    """Refuse images that would be written to the same place.
+def refusals(sources: Sequence[Source]) -> dict[str, str]:
+    """Images that cannot have an output of their own, by path, with the reason.
+
+    Their names do not agree with their folders, or they differ from another image in nothing but
+    what the outputs are not called after, such as the extension.
+    """
+    refused = {}
+    seen: dict[str, Source] = {}
+    for source in sources:
+        named = source.entities.get("sub"), source.entities.get("ses")
+        if named != (source.participant, source.session):
+            refused[source.path] = (
+                "the participant or session of its name is not that of its folder"
+            )
+            continue
+        outputs = Outputs.of(source)
+        for name in (outputs.image, outputs.figures):
+            other = seen.setdefault(name, source)
+            if other is not source:
+                for one, two in ((source, other), (other, source)):
+                    refused[one.path] = (
+                        f"it and {two.path} would both become {PurePosixPath(name).name}: choose "
+                        "one with --bids-filter-file"
+                    )
+    return refused
+
+
+def check_output(dataset: Path, output: Path) -> None:
+    """Refuse a folder that must not be written to.
 
     Raises
     ------
     ValueError
-        Two differ in nothing but what the outputs are called after; the message names them.
+        It is the source dataset or among its participants, or holds another dataset or images of
+        another source.
     """
-    seen: dict[str, Source] = {}
-    for source in sources:
-        other = seen.setdefault(Outputs.of(source).image, source)
-        if other is not source:
-            raise ValueError(
-                f"{other.path} and {source.path} would both become {Outputs.of(source).image}: "
-                "choose one with --bids-filter-file"
-            )
+    place, source = output.resolve(), dataset.resolve()
+    proposed = dataset / "derivatives" / "n4ax"
+    if place == source:
+        raise ValueError(
+            f"OUTPUT_DIR {output} is the source dataset: give a folder of its own, such as "
+            f"{proposed}"
+        )
+    if place.is_relative_to(source) and place.relative_to(source).parts[0].startswith("sub-"):
+        raise ValueError(
+            f"OUTPUT_DIR {output} is among the images of a participant: give another folder, such "
+            f"as {proposed}"
+        )
+    description = output / "dataset_description.json"
+    if not description.exists():
+        return
+    content = _json(description)
+    makers = content.get("GeneratedBy") or [{}]
+    if not any(maker.get("Name") == "n4ax" for maker in makers if isinstance(maker, dict)):
+        raise ValueError(f"OUTPUT_DIR {output} holds another dataset: choose an empty folder")
+    links = content.get("DatasetLinks")
+    before = unquote(str(links.get("raw", ""))) if isinstance(links, dict) else ""
+    if before and (output / before).is_dir() and (output / before).resolve() != source:
+        raise ValueError(
+            f"OUTPUT_DIR {output} holds images of {output / before}: choose a folder for each "
+            "dataset"
+        )
 
 
 def prepare_output(dataset: Path, output: Path) -> None:
-    """Make the output folder a BIDS derivative dataset.
+    """Make the output folder a BIDS derivative dataset; errors as :func:`check_output`.
 
     Raises
     ------
-    ValueError
-        It is the source dataset, or holds somebody else's.
     OSError
         It cannot be written to.
     """
-    if output.resolve() == dataset.resolve():
-        raise ValueError(
-            f"OUTPUT_DIR {output} is the source dataset: give a folder of its own, such as "
-            f"{dataset / 'derivatives' / 'n4ax'}"
-        )
-    described = output / "dataset_description.json"
-    if described.exists():
-        makers = _json(described).get("GeneratedBy") or [{}]
-        if not any(maker.get("Name") == "n4ax" for maker in makers if isinstance(maker, dict)):
-            raise ValueError(f"OUTPUT_DIR {output} holds another dataset: choose an empty folder")
+    check_output(dataset, output)
     output.mkdir(parents=True, exist_ok=True)
+    name = _json(dataset / "dataset_description.json").get("Name") or dataset.resolve().name
     description = {
-        "Name": f"{_json(dataset / 'dataset_description.json').get('Name', dataset.name)} (n4ax)",
+        "Name": f"{name} (n4ax)",
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [
@@ -138,7 +176,7 @@ def prepare_output(dataset: Path, output: Path) -> None:
         "SourceDatasets": [{"URL": _link(dataset, output)}],
         "DatasetLinks": {"raw": _link(dataset, output)},
     }
-    write_text(described, as_json(description))
+    write_text(output / "dataset_description.json", as_json(description))
     write_text(output / ".bidsignore", "\n".join(_IGNORED) + "\n")
     if not (output / "README.md").exists():
         write_text(output / "README.md", _README)
@@ -150,7 +188,7 @@ def uri(dataset: Path, path: Path) -> str:
         inner = Path(os.path.abspath(path)).relative_to(os.path.abspath(dataset))
     except ValueError:
         return path.absolute().as_uri()
-    return f"bids:raw:{inner.as_posix()}"
+    return f"bids:raw:{quote(inner.as_posix())}"
 
 
 def as_json(content: Any) -> str:
@@ -160,9 +198,13 @@ def as_json(content: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all; one that is the same already stays."""
-    if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+    if not (path.is_file() and path.read_bytes() == text.encode()):
         with replaced(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+class BusyError(Exception):
+    """Another run works on it."""
 
 
 @contextmanager
@@ -185,36 +227,40 @@ def alone_with(output: Path, name: str, *, wait: bool) -> Iterator[Path]:
 
     Raises
     ------
-    BlockingIOError
+    BusyError
         Others work on it, and this is not to wait.
     """
-    place = output / PRIVATE
-    place.mkdir(exist_ok=True)
-    lock = place / f"{name}.lock"
-    holder = FileLock(lock, timeout=-1 if wait else 0)
-    try:
-        holder.acquire()
-    except Timeout:
-        raise BlockingIOError(errno.EAGAIN, "another run works on it", name) from None
-    try:
-        staging = place / name
+    with _locked(output, name, wait=wait):
+        staging = output / PRIVATE / "unfinished" / name
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
-        staging.mkdir()
+        staging.mkdir(parents=True)
         try:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-            lock.unlink(missing_ok=True)  # others who wait for it notice, and make it anew
-    finally:
-        holder.release()
 
 
 def discard_leftovers(output: Path) -> None:
     """Remove what runs that were killed have left, but not what another run is working on."""
-    for lock in (output / PRIVATE).glob("sub-*.lock"):
-        with suppress(Timeout), FileLock(lock, timeout=0):
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-            lock.unlink(missing_ok=True)
+    for staging in (output / PRIVATE / "unfinished").glob("*"):
+        with suppress(BusyError, OSError), alone_with(output, staging.name, wait=False):
+            pass
+
+
+@contextmanager
+def _locked(output: Path, name: str, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of a name, whose file stays: to remove it would let two hold it at once."""
+    place = output / PRIVATE / "locks"
+    place.mkdir(parents=True, exist_ok=True)
+    holder = FileLock(place / f"{name}.lock", timeout=-1 if wait else 0)
+    try:
+        holder.acquire()
+    except Timeout:
+        raise BusyError(name) from None
+    try:
+        yield
+    finally:
+        holder.release()
 
 
 def put_in_place(staging: Path, output: Path, sidecar: str) -> None:
@@ -233,9 +279,15 @@ def put_in_place(staging: Path, output: Path, sidecar: str) -> None:
         os.replace(path, target)
 
 
+@cache
+def _order() -> dict[str, int]:
+    """Where in a name each entity comes."""
+    return {name: rank for rank, name in enumerate(get_arrow_schema().names)}
+
+
 def _inserted(parts: list[str], new: str) -> list[str]:
     """Entities with another one where BIDS wants it."""
-    order = {name: rank for rank, name in enumerate(get_arrow_schema().names)}
+    order = _order()
     rank = order[new.split("-")[0]]
     for place, part in enumerate(parts):
         if order.get(part.split("-")[0], -1) > rank:
@@ -244,13 +296,13 @@ def _inserted(parts: list[str], new: str) -> list[str]:
 
 
 def _link(dataset: Path, output: Path) -> str:
-    return Path(os.path.relpath(dataset.resolve(), output.resolve())).as_posix()
+    return quote(Path(os.path.relpath(dataset.resolve(), output.resolve())).as_posix())
 
 
 def _json(path: Path) -> Mapping[str, Any]:
     """An object of a JSON file; empty where there is none to be read."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -1,24 +1,24 @@
-"""All images of a dataset, over all workers: what became of them, told, logged and reported."""
+"""All images of a dataset, over all workers: corrected, written down, and reported."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future, as_completed
 from distributed.scheduler import KilledWorker
-from filelock import FileLock
 
 from n4ax.bids.correction import Job, Outcome, correct_source
 from n4ax.bids.inputs import Source
-from n4ax.bids.outputs import ERRORS, FULL, PRIVATE, as_json, write_text
-from n4ax.report.pages import write_group, write_participant
+from n4ax.bids.journal import Journal
+from n4ax.bids.outputs import FULL
+from n4ax.report.pages import neighbours, remove_empty, write_group, write_participant
+from n4ax.report.records import NothingToReportError, labels, natural
 
-_AHEAD = 1000
+_AHEAD = 10_000
 """Images that the scheduler knows of beyond those that are finished."""
 
 
@@ -32,19 +32,33 @@ class Tally:
         How many were corrected, unchanged and failed.
     failures
         The outcomes that failed.
+    notes
+        What there is to say of images that went well, and of reports that did not.
     stopped
         Why not all were tried; empty if they were.
+    disk_full
+        Whether that was for want of space.
     """
 
     states: Counter[str] = field(default_factory=Counter)
     failures: list[Outcome] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     stopped: str = ""
+    disk_full: bool = False
 
     def add(self, outcome: Outcome) -> None:
         """Count one more."""
         self.states[outcome.state] += 1
+        self.notes += [f"{outcome.source}: {note}" for note in outcome.notes]
         if outcome.state == "failed":
             self.failures.append(outcome)
+        if outcome.disk_full:
+            self.fill(outcome.reason)
+
+    def fill(self, reason: str) -> None:
+        """Stop since there is no space."""
+        self.disk_full = True
+        self.stopped = f"{reason}: make space and run the same command again"
 
 
 def correct_study(
@@ -52,6 +66,8 @@ def correct_study(
     job: Job,
     sources: Sequence[Source],
     *,
+    refused: Mapping[str, str] | None = None,
+    shared_workers: bool = False,
     stop_at_failure: bool = False,
     watch: Callable[[Outcome], None] | None = None,
 ) -> Tally:
@@ -63,6 +79,11 @@ def correct_study(
         Whose workers can read the dataset and write the output.
     job, sources
         How, and which.
+    refused
+        Those of them that cannot be corrected, by path, with the reason.
+    shared_workers
+        Whether a worker has several images at a time: then those of a worker that died are tried
+        once more, alone, since it may have been another's fault.
     stop_at_failure
         Try no more after the first that fails. A full disk always ends a study.
     watch
@@ -73,29 +94,51 @@ def correct_study(
     OSError
         Logs, reports or errors cannot be written.
     """
-    tally = Tally()
-    left = Counter(source.entities["sub"] for source in sources)
-    people = sorted(left)
-    due: set[str] = set()
-    pages: list[Future] = []
-    for outcome in _outcomes(client, job, sources):
+    tally, journal = Tally(), Journal(job)
+    try:
+        outcomes = _outcomes(client, job, sources, refused or {}, shared_workers)
+        pages = _Pages(client, job.output, sources)
+        _go_through(outcomes, sources, tally, journal, pages, stop_at_failure, watch)
+        journal.write_errors()
+    except ConnectionError as error:
+        tally.stopped = f"{error}: run the same command again"
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        tally.fill(f"{error.filename}: {error.strerror}")
+    return tally
+
+
+def _go_through(
+    outcomes: Iterator[Outcome], sources: Sequence[Source], tally: Tally, journal: Journal,
+    pages: "_Pages", stop_at_failure: bool, watch: Callable[[Outcome], None] | None,
+) -> None:  # fmt: skip
+    """Count, write down and report what becomes of each."""
+    left = Counter(source.participant for source in sources)
+    journal.write_errors()
+    touched = journal.forgotten
+    for outcome in outcomes:
         tally.add(outcome)
-        full = _log(job.output, outcome)
         if watch is not None:
             watch(outcome)
+        journal.add(outcome)
+        if outcome.state == "failed" and stop_at_failure:
+            tally.stopped = tally.stopped or f"{outcome.source} failed"
+        if tally.disk_full:
+            return
         label = outcome.participant
         left[label] -= 1
-        if outcome.state != "unchanged" or not (job.output / f"sub-{label}.html").exists():
-            due.add(label)
-        tally.stopped = full or _reason_to_stop(outcome, stop_at_failure)
+        touched.add(label)
         if tally.stopped:
             break
-        if label in due and not left[label]:
-            beside = _neighbours(label, people)
-            pages.append(client.submit(_page, job.output, label, beside, pure=False, priority=-1))
-    _write_errors(job.output)
-    client.gather(pages, errors="skip" if tally.stopped else "raise")
-    return tally
+        if not left[label]:
+            touched.discard(label)
+            journal.write_errors()
+            pages.write(label)
+    journal.write_errors()
+    for label in sorted(touched):
+        pages.write(label)
+    tally.notes += pages.problems()
 
 
 def report_study(output: Path) -> None:
@@ -108,22 +151,66 @@ def report_study(output: Path) -> None:
     OSError
         It cannot be written.
     """
-    with FileLock(output / PRIVATE / "group.lock"):
-        write_group(output)
+    if not output.is_dir():
+        raise ValueError(f"OUTPUT_DIR {output} does not exist: run n4ax bids ... participant first")
+    write_group(output)
+    remove_empty(output)
 
 
-def _outcomes(client: Client, job: Job, sources: Iterable[Source]) -> Iterator[Outcome]:
+class _Pages:
+    """The pages of the participants, written by the workers when they have nothing else to do."""
+
+    def __init__(self, client: Client, output: Path, sources: Sequence[Source]) -> None:
+        people = {source.participant for source in sources}
+        with suppress(NothingToReportError):
+            people |= set(labels(output))
+        self._client, self._output = client, output
+        self._people = sorted(people, key=natural)
+        self._futures: list[Future] = []
+
+    def write(self, label: str) -> None:
+        """Have the page of a participant written."""
+        beside = neighbours(label, self._people)
+        page = self._client.submit(_page, self._output, label, beside, pure=False, priority=-1)
+        self._futures.append(page)
+
+    def problems(self) -> list[str]:
+        """Wait for the pages, and say which could not be written, and why."""
+        found: Any = self._client.gather(self._futures)
+        return [problem for problem in found if problem]
+
+
+def _page(output: Path, label: str, beside: tuple[str | None, str | None]) -> str:
+    """Write the report of a participant; why not, if it cannot be written."""
+    try:
+        write_participant(output, label, beside)
+    except NothingToReportError:  # what failed is there no more
+        return ""
+    except (OSError, ValueError) as error:
+        return f"the report of sub-{label} could not be written: {error}"
+    return ""
+
+
+def _outcomes(
+    client: Client,
+    job: Job,
+    sources: Iterable[Source],
+    refused: Mapping[str, str],
+    shared_workers: bool,
+) -> Iterator[Outcome]:
     """What becomes of each, as they finish; not too many are waiting at a time.
 
-    Those that another run works on are left for the end, and those of which workers died are
-    tried once more then, alone: it may have been their neighbour in the worker.
+    Those that another run works on are left for the end, and so are those that are tried again.
     """
-    waiting = iter(sources)
+    for source in sources:
+        if source.path in refused:
+            yield Outcome(source.path, source.participant, "failed", refused[source.path])
+    waiting = iter([source for source in sources if source.path not in refused])
     busy: list[Source] = []
     killed: list[Source] = []
     queue: Any = as_completed()
     running: dict[Any, Source] = {}
-    last = False
+    again = shared_workers
 
     def submit(some: Iterable[Source], *, wait: bool) -> None:
         for source in some:
@@ -138,7 +225,7 @@ def _outcomes(client: Client, job: Job, sources: Iterable[Source]) -> Iterator[O
             outcome = _outcome(future, source)
             if outcome.state == "busy":
                 busy.append(source)
-            elif _has_killed(future) and not last:
+            elif outcome.worker_died and again:
                 killed.append(source)
             else:
                 yield outcome
@@ -147,103 +234,25 @@ def _outcomes(client: Client, job: Job, sources: Iterable[Source]) -> Iterator[O
                 submit(busy, wait=True)
                 busy.clear()
             elif not running and killed:
-                last = True
+                again = False
                 submit([killed.pop()], wait=True)
     finally:
-        client.cancel([Future(key, client) for key in running])
-
-
-def _has_killed(future: Future) -> bool:
-    """Whether workers have died of a task."""
-    return future.status == "error" and isinstance(future.exception(), KilledWorker)
+        with suppress(Exception):  # where the scheduler is gone, so are they
+            client.cancel([Future(key, client) for key in running])
 
 
 def _outcome(future: Future, source: Source) -> Outcome:
     """What a task came to, its worker's death included."""
-    if future.status == "finished":
+    if future.status in ("cancelled", "lost"):
+        raise ConnectionError("the scheduler of the workers is gone")
+    try:
         return future.result()
-    if _has_killed(future):
+    except KilledWorker:
         reason = (
             "the worker died on it each time, most likely out of memory: run fewer images at once "
             "(--n-procs), give --mem more, or give --shrink 2"
         )
-    else:
-        error = future.exception() if future.status == "error" else None
-        reason = f"{type(error).__name__}: {error}" if error else "the scheduler gave it up"
-    return Outcome(source.path, source.entities["sub"], "failed", " ".join(reason.split()))
-
-
-def _reason_to_stop(outcome: Outcome, stop_at_failure: bool) -> str:
-    if outcome.disk_full:
-        return _full(outcome.reason)
-    if outcome.state == "failed" and stop_at_failure:
-        return f"{outcome.source} failed"
-    return ""
-
-
-def _full(reason: str) -> str:
-    return f"{reason}: make space and run the same command again"
-
-
-def _neighbours(label: str, people: list[str]) -> tuple[str | None, str | None]:
-    place = people.index(label)
-    return (*people[:place], None)[place - 1], (*people[place + 1 :], None)[0]
-
-
-def _page(output: Path, label: str, neighbours: tuple[str | None, str | None]) -> None:
-    """The report of a participant, whose images may all have failed."""
-    _write_errors(output)
-    write_participant(output, label, neighbours)
-
-
-def _log(output: Path, outcome: Outcome) -> str:
-    """Log an outcome, and record or forget a failure; why not, if the disk is full."""
-    try:
-        _write_log(output, outcome)
-        _record_failure(output, outcome)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        return _full(f"{error.filename}: {error.strerror}")
-    return ""
-
-
-def _write_log(output: Path, outcome: Outcome) -> None:
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    what = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
-    lines = [f"{now} {outcome.source} {what} ({outcome.seconds:.2f} s)"]
-    lines += [f"{now}   {line}" for line in outcome.log]
-    path = output / "logs" / f"sub-{outcome.participant}.log"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-
-
-def _record_failure(output: Path, outcome: Outcome) -> None:
-    record = _failures(output) / f"{Path(outcome.source).name}.json"
-    if outcome.state != "failed":
-        record.unlink(missing_ok=True)
-        return
-    record.parent.mkdir(parents=True, exist_ok=True)
-    failure = {
-        "Source": outcome.source, "Subject": outcome.participant, "Reason": outcome.reason
-    }  # fmt: skip
-    write_text(record, as_json(failure))
-
-
-def _write_errors(output: Path) -> None:
-    """What failed in this run and in others into the same output, and has not succeeded since."""
-    private = output / PRIVATE
-    private.mkdir(exist_ok=True)
-    with FileLock(private / "errors.lock"):
-        failures = []
-        for path in sorted(_failures(output).glob("*.json")):
-            try:
-                failures.append(json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError):  # taken away by another run meanwhile
-                continue
-        write_text(output / ERRORS, as_json({"Errors": failures}))
-
-
-def _failures(output: Path) -> Path:
-    return output / PRIVATE / "failed"
+        return Outcome(source.path, source.participant, "failed", reason, worker_died=True)
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        return Outcome(source.path, source.participant, "failed", reason)

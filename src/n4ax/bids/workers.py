@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from n4ax.bids import jobs
-from n4ax.signals import leave_when_told
+from n4ax.signals import leave_when_told, uninterrupted
 
 if TYPE_CHECKING:
     import distributed
@@ -35,7 +35,7 @@ THREADS_ON_A_GPU = 3
 SECONDS_TO_ANSWER = 10
 
 _LOOPBACK = "127.0.0.1"
-_LEAST_GB = 0.25  # Python with NumPy, numba and Dask takes this much before it does anything
+_LEAST_GB = 0.5  # Python with NumPy, numba and Dask takes this much before it does anything
 
 _LISTS = ("job_extra_directives", "job_script_prologue", "worker_extra_args")
 
@@ -454,7 +454,11 @@ def _scheduler_class() -> type:
 
 def _cluster(workers: Workers, scratch: Path) -> "SpecCluster":
     if workers.cluster == "local":
-        return _local_cluster(workers, scratch)
+        try:
+            return _local_cluster(workers, scratch)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1:] or ["no reason given"]
+            raise OSError(f"the workers could not be started: {reason[0]}") from error
     return jobs.submitted(workers, scratch, **_of_jobs(workers))
 
 
@@ -477,21 +481,23 @@ def _local_cluster(workers: Workers, scratch: Path) -> "SpecCluster":
         "local_directory": str(scratch / "dask"),
         "preload": [__name__],
     }
-    return SpecCluster(
-        scheduler={
-            "cls": _scheduler_class(),
-            "options": {
-                "host": _LOOPBACK,
-                "port": 0,
-                "dashboard": False,
-                "dashboard_address": f"{_LOOPBACK}:0",  # or it takes 8787, and says so if it cannot
+    with uninterrupted():  # or Ctrl-C comes to workers that cannot take it yet
+        return SpecCluster(
+            scheduler={
+                "cls": _scheduler_class(),
+                "options": {
+                    "host": _LOOPBACK,
+                    "port": 0,
+                    "dashboard": False,
+                    # Or it takes 8787, and says so if it cannot.
+                    "dashboard_address": f"{_LOOPBACK}:0",
+                },
             },
-        },
-        workers={
-            number: {"cls": Nanny, "options": {**shared, "env": variables}}
-            for number, variables in enumerate(_environments(workers))
-        },
-    )
+            workers={
+                number: {"cls": Nanny, "options": {**shared, "env": variables}}
+                for number, variables in enumerate(_environments(workers))
+            },
+        )
 
 
 def _memory_of_each(workers: Workers) -> int | None:

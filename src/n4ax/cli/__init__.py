@@ -62,11 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def console() -> None:
     """The installed program."""
     leave_when_told()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it cannot keep its cache
     sys.exit(main())
 
 
 def _fail(message: str) -> int:
-    print(f"n4ax: error: {' '.join(message.splitlines())}", file=sys.stderr)
+    print(f"n4ax: error: {' '.join(message.split())}", file=sys.stderr)
     return BAD_INPUT
 
 

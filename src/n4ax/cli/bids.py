@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
@@ -18,18 +18,21 @@ import click
 import n4ax
 from n4ax.cli import options
 from n4ax.cli.options import together
+from n4ax.cli.progress import images_shown
 from n4ax.signals import time_to_clean_up
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from n4ax.bids.correction import Job, Outcome
+    from n4ax.bids.correction import Job
     from n4ax.bids.inputs import Source
     from n4ax.bids.study import Tally
     from n4ax.bids.workers import Workers
 
 _LEVELS = ("participant", "group")
 _SOME_FAILED = 1
+_NAMED = 10
+"""Participants without images that are named."""
 _PATIENCE = 60.0
 """Seconds between two looks at whether there is any worker."""
 _GB_PER_WORKER = 2.0
@@ -66,7 +69,7 @@ class _ListsTakeSeveral(click.Command):
 def _gigabytes(_context: click.Context, option: click.Parameter, text: str | None) -> float | None:
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+\.?\d*)\s*([GMKT]?)i?B?", text.strip(), re.IGNORECASE)
+    found = re.fullmatch(r"(\d+\.?\d*)\s*([GMKT]?)B?", text.strip(), re.IGNORECASE)
     if found is None or float(found[1]) == 0:
         raise click.BadParameter(f"{text!r} is not of the form 16, 16GB or 800MB", param=option)
     return float(found[1]) * _BYTES[found[2].upper()]
@@ -107,15 +110,15 @@ _INPUTS = together(
 _WORKERS = together(
     click.option(
         "--n-procs", "--nprocs", "--n-cpus", "processes", type=click.IntRange(min=1), metavar="N",
-        help="Images at a time (in each job of a cluster).  [default: as many as there are cores, "
-        "memory allowing]",
+        help="Images at a time, in each job of a cluster.  [default: as many as there are cores, "
+        "memory allowing; 1 in a job]",
     ),
     click.option(
         "--nthreads", "--omp-nthreads", "--threads", "threads", type=click.IntRange(min=1),
         metavar="N", help="Threads for each image.  [default: cores / images at a time]",
     ),
     click.option(
-        "--mem", "--mem-gb", "memory", callback=_gigabytes, metavar="GB",
+        "--mem", "--memory-gb", "memory_gb", callback=_gigabytes, metavar="GB",
         help="Memory for all images at a time (of a job, on a cluster); one that takes more than "
         "its share is given up.",
     ),
@@ -162,6 +165,7 @@ _WORKERS = together(
 @click.argument("output_dir", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("level", metavar="participant|group", type=click.Choice(_LEVELS))
 @_INPUTS
+@options.B0_THRESHOLD
 @options.DTYPE
 @options.ENGINE
 @_WORKERS
@@ -192,60 +196,114 @@ def bids(
     """
     scratch = given.pop("scratch") or output_dir / ".n4ax"
     del given["skip_bids_validator"]
-    with _extra_named():
+    if level == "group":
+        _report(bids_dir, output_dir, dry_run)
+        return
+    _check_here()
+    with options.extra_named("bids"):
         from n4ax.bids.outputs import discard_leftovers, prepare_output
+
+        plan = _plan(bids_dir, output_dir, given)
+    if dry_run:
+        context.exit(_SOME_FAILED if _list(plan) else 0)
+    prepare_output(plan.job.dataset, plan.job.output)
+    discard_leftovers(plan.job.output)
+    failed = _corrected(plan, scratch, stop, quiet)
+    discard_leftovers(plan.job.output)
+    context.exit(_SOME_FAILED if failed else 0)
+
+
+def _check_here() -> None:
+    """Refuse to start workers in a folder that has been removed."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise ValueError("the current folder is not there any more: go to another") from None
+
+
+def _report(dataset: Path, output: Path, dry_run: bool) -> None:
+    with options.extra_named("bids"):
+        from n4ax.bids.outputs import check_output
         from n4ax.bids.study import report_study
 
-        plan = _plan(bids_dir, output_dir, given) if level == "participant" else None
+    check_output(dataset, output)
     if dry_run:
-        _list(plan)
-        return
-    prepare_output(bids_dir, output_dir)
-    discard_leftovers(output_dir)
-    failed = plan is not None and _corrected(plan, scratch, stop, quiet)
-    discard_leftovers(output_dir)
-    report_study(output_dir)
-    context.exit(_SOME_FAILED if failed else 0)
+        print("The report of the group would be written; nothing was done (--dry-run).")
+    else:
+        report_study(output)
 
 
 class _Plan(NamedTuple):
     """What is to be done, how, and where."""
 
     sources: "list[Source]"
+    refused: Mapping[str, str]
+    """Which of them cannot be corrected, by path, with the reason."""
     job: "Job"
     workers: "Workers"
 
 
 def _plan(dataset: Path, output: Path, given: dict[str, Any]) -> _Plan:
     """The plan; everything that can be checked before the work is checked."""
-    from n4ax.bids.inputs import DEFAULT_SUFFIXES, find_sources, read_filters
+    from n4ax.bids.correction import Job
+    from n4ax.bids.inputs import DEFAULT_SUFFIXES, find_sources, known_participants, read_filters
+    from n4ax.bids.outputs import check_output, refusals
 
+    check_output(dataset, output)
     inputs, how, place = (
         {name: given.pop(name) for name in names}
         for names in (
             ("participants", "sessions", "suffixes"),
-            ("mask", "series", "dtype", "engine", "threads"),
-            ("processes", "memory", "cluster", "jobs", "queue", "walltime", "account", "scheduler"),
+            ("mask", "series", "b0_threshold", "dtype", "engine", "threads"),
+            (
+                "processes",
+                "memory_gb",
+                "cluster",
+                "jobs",
+                "queue",
+                "walltime",
+                "account",
+                "scheduler",
+            ),
         )
     )
     filters, further = given.pop("filter_file"), given.pop("cluster_options")
-    how["mask"] = how["mask"] or options.default_mask(given["preset"])
+    if how["mask"] is None:
+        how["mask"] = options.default_mask(given["preset"])
+    if not how["mask"]:
+        raise ValueError("--mask is empty; expected otsu, none or a pattern of paths")
+    if how["series"] == "b0":
+        raise ValueError("--series b0 is what dwi is done by anyway; for others give mean or first")
     settings = options.settings_of(given.pop("preset"), given, bids)
     inputs["suffixes"] = inputs["suffixes"] or DEFAULT_SUFFIXES
     inputs["filters"] = read_filters(filters) if filters else None
     sources = find_sources(dataset, **inputs)
-
-    from n4ax.bids.correction import Job
-    from n4ax.bids.outputs import check_distinct
-
-    check_distinct(sources)
+    if not sources:
+        raise ValueError(_nothing(dataset, inputs))
+    without = set(known_participants(dataset)) - {source.participant for source in sources}
+    if without and not inputs["participants"]:
+        names = ", ".join(f"sub-{label}" for label in sorted(without)[:_NAMED])
+        more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+        print(f"n4ax: note: none of these images: {names}{more}", file=sys.stderr)
     workers = _workers(place, how["threads"], how["engine"], further, len(sources))
     if workers.cluster == "local" and workers.scheduler is None and not workers.gpus:
         how["engine"] = how["engine"] or "cpu"  # or all workers would take the same GPU
     how["threads"] = workers.threads if workers.scheduler is None else how["threads"]
-    if how["series"] == "b0":
-        raise ValueError("--series b0 is what dwi is done by anyway; for others give mean or first")
-    return _Plan(sources, Job(dataset.absolute(), output.absolute(), settings, **how), workers)
+    job = Job(dataset.absolute(), output.absolute(), settings, **how)
+    return _Plan(sources, refusals(sources), job, workers)
+
+
+def _nothing(dataset: Path, inputs: Mapping[str, Any]) -> str:
+    """That there is no image, and what there would be."""
+    from n4ax.bids.inputs import known_suffixes
+
+    asked = f"suffixes {', '.join(inputs['suffixes'])}"
+    if inputs["sessions"]:
+        asked += f"; sessions {', '.join(inputs['sessions'])}"
+    if inputs["filters"]:
+        asked += "; and the filters"
+    there = ", ".join(known_suffixes(dataset)) or "no images"
+    return f"{dataset} has none of the images asked for ({asked}); it has {there}"
 
 
 def _workers(
@@ -253,12 +311,21 @@ def _workers(
     images: int,
 ) -> "Workers":  # fmt: skip
     """Where to work: as asked for, and else what this machine has room for."""
+    from dask.system import CPU_COUNT  # what a container may have
+
     from n4ax.bids.workers import Workers, visible_gpus
 
-    memory, processes = place.pop("memory"), place.pop("processes")
+    memory, processes = place.pop("memory_gb"), place.pop("processes")
     here = place["cluster"] == "local" and not place["scheduler"]
     gpus = visible_gpus() if here and engine != "cpu" and find_spec("jax_plugins") else 0
-    cores = _cores() if place["cluster"] == "local" else processes or 1
+    cores = CPU_COUNT if place["cluster"] == "local" else processes or 1
+    if here and memory is not None and memory > _gigabytes_in_all():
+        raise ValueError(
+            f"--mem {memory:g} is more than the {_gigabytes_in_all():.0f} GB of this machine; "
+            "expected GB, or a unit as in 16000MB"
+        )
+    if processes is None and not here:
+        processes = 1
     if processes is None:
         room = memory or _free_gigabytes()
         processes = max(1, min(cores, images, int(room / _GB_PER_WORKER)))
@@ -268,79 +335,81 @@ def _workers(
             content = json.loads(further.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"--cluster-options {further} is not JSON: {error}") from None
-    return Workers(
-        processes=processes,
-        threads=threads or max(1, cores // processes),
-        memory_gb=memory,
-        options=content,
-        gpus=gpus,
-        **place,
-    )
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    with options.options_named(bids):
+        return Workers(
+            processes=processes,
+            threads=threads or max(1, cores // processes),
+            memory_gb=memory,
+            options=content,
+            gpus=gpus,
+            **place,
+        )
 
 
 def _free_gigabytes() -> float:
     import psutil
 
-    return psutil.virtual_memory().available / 1e9
+    return min(psutil.virtual_memory().available / 1e9, _gigabytes_in_all())
 
 
-@contextmanager
-def _extra_named() -> Iterator[None]:
-    """What to install, where a library for datasets is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise ValueError(f"n4ax bids needs {error.name}: pip install 'n4ax[bids]'") from None
-    except ImportError as error:
-        raise ValueError(str(error)) from None
+def _gigabytes_in_all() -> float:
+    """Memory of this machine, or what a container may have of it."""
+    from distributed.system import MEMORY_LIMIT
+
+    return MEMORY_LIMIT / 1e9
 
 
-def _list(plan: _Plan | None) -> None:
-    """What would be done."""
+def _list(plan: _Plan) -> bool:
+    """What would be done, and whether anything would fail."""
     from n4ax.bids.inputs import find_mask
     from n4ax.bids.outputs import Outputs
 
-    if plan is None:
-        print("The report of the group would be written; nothing was done (--dry-run).")
-        return
-    job = plan.job
+    job, failed = plan.job, False
     for source in plan.sources:
-        mask = job.mask
-        if mask not in ("otsu", "none"):
+        what, mask = Outputs.of(source).image, job.mask
+        problem = plan.refused.get(source.path)
+        if problem is None and mask not in ("otsu", "none"):
             try:
                 mask = str(find_mask(job.dataset, source, mask))
             except ValueError as error:
-                mask = f"missing: {error}"
-        print(f"{source.path} -> {Outputs.of(source).image} (mask {mask})")
-    people = len({source.entities["sub"] for source in plan.sources})
-    print(f"{len(plan.sources)} images of {people} participants; nothing was done (--dry-run).")
+                problem = str(error)
+        failed = failed or problem is not None
+        print(f"{source.path} -> {problem or f'{what} (mask {mask})'}")
+    people = len({source.participant for source in plan.sources})
+    images, people = _count(len(plan.sources), "image"), _count(people, "participant")
+    print(f"{images} of {people}; nothing was done (--dry-run).")
+    return failed
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _corrected(plan: _Plan, scratch: Path, stop: bool, quiet: bool) -> bool:
     """Do it, and whether anything failed."""
-    from n4ax.bids.study import correct_study
+    from n4ax.bids.study import correct_study, report_study
     from n4ax.bids.workers import connected
 
-    if not plan.sources:
-        raise ValueError(f"{plan.job.dataset} has none of the images asked for: see --suffix")
     start = time.perf_counter()
     with (
         time_to_clean_up(),  # jobs of a cluster are cancelled
-        _extra_named(),
+        options.extra_named("bids"),
         connected(plan.workers, scratch) as client,
         _told_to_wait(client, scratch),
-        _progress(len(plan.sources), quiet) as watch,
+        images_shown(len(plan.sources), quiet, _told) as watch,
     ):
-        tally = correct_study(client, plan.job, plan.sources, stop_at_failure=stop, watch=watch)
+        tally = correct_study(
+            client, plan.job, plan.sources, refused=plan.refused, watch=watch,
+            shared_workers=bool(plan.workers.gpus or plan.workers.scheduler), stop_at_failure=stop,
+        )  # fmt: skip
+    try:
+        report_study(plan.job.output)
+    except (OSError, ValueError) as error:
+        tally.notes.append(f"the report of the group could not be written: {error}")
     if not quiet:
         print(_summary(tally, plan, time.perf_counter() - start))
+    for note in tally.notes:
+        print(f"n4ax: note: {note}", file=sys.stderr)
     for outcome in tally.failures:
         print(f"n4ax: failed: {outcome.source}: {_told(outcome.reason)}", file=sys.stderr)
     if tally.stopped:
@@ -386,58 +455,3 @@ def _summary(tally: "Tally", plan: _Plan, seconds: float) -> str:
         f"failed{rest} in {timedelta(seconds=round(seconds))} ({rate:.0f} a minute). "
         f"Reports: {plan.job.output / 'group.html'}"
     )
-
-
-@contextmanager
-def _progress(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] | None]":
-    """A bar with rate and time left on a terminal; elsewhere a line for each image."""
-    if quiet:
-        yield None
-        return
-    pace = _Pace(count)
-    if not sys.stderr.isatty():
-        width = len(str(count))
-
-        def line(outcome: "Outcome") -> None:
-            number, state = pace.next(outcome), outcome.state
-            what = f"{state}: {_told(outcome.reason)}" if outcome.reason else state
-            print(f"[{number:{width}d}/{count}] {outcome.source} {what} · {pace}", file=sys.stderr)
-
-        yield line
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task("", total=count, state="starting")
-
-        def step(outcome: "Outcome") -> None:
-            number = pace.next(outcome)
-            display.update(task, completed=number, state=f"{pace} · {Path(outcome.source).name}")
-
-        yield step
-
-
-class _Pace:
-    """How many images a minute, how many failed, and the time left."""
-
-    def __init__(self, count: int) -> None:
-        self._count, self._done, self._failed = count, 0, 0
-        self._start = time.perf_counter()
-
-    def next(self, outcome: "Outcome") -> int:
-        """Count one more."""
-        self._done += 1
-        self._failed += outcome.state == "failed"
-        return self._done
-
-    def __str__(self) -> str:
-        seconds = max(time.perf_counter() - self._start, 1e-9)
-        left = timedelta(seconds=round(seconds / self._done * (self._count - self._done)))
-        failed = f" · {self._failed} failed" if self._failed else ""
-        return f"{60 * self._done / seconds:.0f} a minute · {left} left{failed}"

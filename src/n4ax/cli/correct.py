@@ -1,10 +1,8 @@
 """``n4ax correct`` and ``n4ax demo``."""
 
 import logging
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,11 +11,11 @@ import click
 
 import n4ax
 from n4ax.cli import options
+from n4ax.cli.progress import iterations_shown
 
 if TYPE_CHECKING:
     from n4ax.scan import CorrectedScan, Scan
     from n4ax.series import Estimate
-    from n4ax.settings import N4Settings
 
 _SUFFIXES = {
     "--output": (".nii", ".nii.gz"),
@@ -74,6 +72,7 @@ class _Outputs(NamedTuple):
 @click.option("--bias", type=options.PATH, metavar="FILE", help="Write the field as an image.")
 @click.option("--field", type=options.PATH, metavar="FILE", help="Write its control points (.npz).")
 @click.option("--figure", type=options.PATH, metavar="PNG", help="Draw before, field and after.")
+@options.B0_THRESHOLD
 @options.DTYPE
 @options.THREADS
 @options.ENGINE
@@ -93,6 +92,7 @@ def correct(
     engine: Literal["cpu", "xla"] | None,
     quiet: bool,
     preset: str,
+    b0_threshold: float,
     **given: Any,
 ) -> None:
     """Correct the bias field of a NIfTI image."""
@@ -110,9 +110,9 @@ def correct(
     from n4ax.scan import correct_scan, read_scan
 
     scan = read_scan(image)
-    with _progress(image.name, settings, quiet) as watch, options.options_named(correct):
+    with iterations_shown(image.name, settings, quiet) as watch, options.options_named(correct):
         done = correct_scan(
-            settings, scan, mask, series=_estimated(series, image), weights=weights,
+            settings, scan, mask, series=_estimated(series, scan, b0_threshold), weights=weights,
             engine=engine, num_threads=threads, progress=watch,
         )  # fmt: skip
     _write(outputs, scan, done, dtype)
@@ -120,13 +120,16 @@ def correct(
         print(_summary(scan, mask, done, outputs, time.perf_counter() - start))
 
 
-def _estimated(series: "Estimate | Literal['b0'] | None", image: Path) -> "Estimate | None":
+def _estimated(
+    series: "Estimate | Literal['b0'] | None", scan: "Scan", b0_threshold: float
+) -> "Estimate | None":
     """What the field is estimated on; without diffusion weighting by the file of b-values."""
     if series != "b0":
         return series
     from n4ax.scan import unweighted_volumes
 
-    return unweighted_volumes(image.with_name(f"{_stem(image)}.bval"))
+    bval = scan.path.with_name(f"{_stem(scan.path)}.bval")
+    return unweighted_volumes(bval, scan, b0_threshold)
 
 
 @click.command(
@@ -186,37 +189,6 @@ def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
         if sum(realpath(path) == realpath(other) for _, other in outputs.given()) > 1:
             raise ValueError(f"{path} is named for two outputs: choose another name for one")
         check_writable(path)
-
-
-@contextmanager
-def _progress(
-    name: str, settings: "N4Settings", quiet: bool
-) -> Iterator[Callable[[int, int, int, float], None] | None]:
-    """A live line on a terminal; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (
-        SpinnerColumn(),
-        # File names may have brackets, which are not to be taken for markup.
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[state]}", markup=False),
-        TimeElapsedColumn(),
-    )
-    levels = len(settings.iters)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task(name, total=sum(settings.iters), state="")
-
-        def watch(level: int, iteration: int, limit: int, measure: float) -> None:
-            done = sum(settings.iters[:level]) + iteration
-            state = f"level {level + 1} of {levels}  {iteration:3d}/{limit}  {measure:.6f}"
-            display.update(task, completed=done, state=state)
-
-        yield watch
 
 
 def _write(

@@ -147,6 +147,14 @@ ENGINE = click.option(
     type=click.Choice(("cpu", "xla")),
     help="Compiled for the CPU, or JAX.  [default: xla where JAX has a GPU, else cpu]",
 )
+B0_THRESHOLD = click.option(
+    "--b0-threshold",
+    type=click.FloatRange(min=0),
+    default=50.0,
+    show_default=True,
+    metavar="B",
+    help="Largest b-value, in s/mm², of a volume without diffusion weighting.",
+)
 DTYPE = click.option(
     "--dtype",
     type=click.Choice(("float32", "same")),
@@ -154,6 +162,23 @@ DTYPE = click.option(
     show_default=True,
     help="Voxel type of the output; same rounds and clips integers.",
 )
+
+
+@contextmanager
+def extra_named(extra: str) -> Iterator[None]:
+    """What to install, where a library is missing.
+
+    Raises
+    ------
+    ValueError
+        One is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is missing: pip install 'n4ax[{extra}]'") from None
+    except ImportError as error:
+        raise ValueError(str(error)) from None
 
 
 def default_mask(preset: str) -> str:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import click
 
+from n4ax.cli import options
+from n4ax.cli.progress import pages_shown
+
 
 @click.command(
     epilog="""\b
@@ -22,9 +25,11 @@ def report(output: Path, quiet: bool) -> None:
 
     One page for each participant, sub-<label>.html, and group.html for all of them.
     """
-    from n4ax.report.pages import write_all
+    with options.extra_named("bids"):
+        from n4ax.report.pages import write_all
 
-    written = write_all(output)
+    with pages_shown(quiet) as watch:
+        written = write_all(output, watch)
     if not quiet:
         pages = "page" if len(written) == 2 else "pages"
         print(f"Wrote {len(written) - 1} participant {pages} and {written[-1]}.")

@@ -19,10 +19,12 @@ from n4ax.atomic import replaced
 from n4ax.report import charts
 from n4ax.report.outliers import LIMIT, Distance, distances
 from n4ax.report.pictures import field_colours, plane_count, webp
-from n4ax.report.records import Record, failures, labels, read_records
+from n4ax.report.records import NothingToReportError, Record, failures, labels, read_records
 
 _THUMBNAIL = 96
 """Height of a thumbnail, in pixels; it is shown at half of it."""
+_PICTURED = 2000
+"""Scans up to which the group's page has thumbnails: with more it would be slow to load."""
 _NOTHING = "–"
 _PICTURES = ("before", "after", "field")
 _UNKNOWN = dict.fromkeys(
@@ -56,7 +58,7 @@ def write_all(output: Path, progress: Callable[[int, int], None] | None = None) 
     everyone = labels(output)
     written = []
     for done, label in enumerate(everyone, start=1):
-        written.append(_write_participant(output, label, _neighbours(label, everyone)))
+        written.append(write_participant(output, label, neighbours(label, everyone)))
         if progress:
             progress(done, len(everyone) + 1)
     written.append(write_group(output))
@@ -65,30 +67,47 @@ def write_all(output: Path, progress: Callable[[int, int], None] | None = None) 
     return written
 
 
-def write_participant(
-    output: Path, label: str, neighbours: tuple[str | None, str | None] | None = None
-) -> Path:
+def write_participant(output: Path, label: str, beside: tuple[str | None, str | None]) -> Path:
     """Write ``sub-<label>.html``; other parameters and errors as :func:`write_all`.
 
     Parameters
     ----------
     label
         The participant's.
-    neighbours
-        Labels of the participants before and after, to which the page links; by default among
-        those that have left something by now.
+    beside
+        Labels of the participants before and after, to which the page links.
+
+    Raises
+    ------
+    NothingToReportError
+        There is neither a scan nor a failure of this participant.
     """
-    if neighbours is not None:
-        return _write_participant(output, label, neighbours)
-    label, everyone = label.removeprefix("sub-"), labels(output)
-    return _write_participant(output, label, _neighbours(label, everyone))
+    label = label.removeprefix("sub-")
+    records = read_records(output, label)
+    failed = [entry for entry in failures(output) if str(entry["Subject"]) == label]
+    if not records and not failed:
+        raise NothingToReportError(
+            f"{output / f'sub-{label}'}: no scan to report on (looked for figures/*.json and "
+            f"ses-*/figures/*.json): run n4ax bids on participant {label} first"
+        )
+    return _write(
+        output / f"sub-{label}.html",
+        "participant.html",
+        label=label,
+        scans=[_scan(record) for record in records],
+        failures=failed,
+        before=beside[0],
+        after=beside[1],
+        colours=_gradient(),
+        version=_versions(records),
+    )
 
 
 def write_group(output: Path) -> Path:
     """Write ``group.html``; parameters and errors as :func:`write_all`."""
     everyone = labels(output)
     scans = [record for label in everyone for record in read_records(output, label)]
-    rows = [_row(record) for record in scans]
+    rows = [_row(record, pictured=len(scans) <= _PICTURED) for record in scans]
     _mark_outliers(rows)
     return _write(
         output / "group.html",
@@ -102,7 +121,8 @@ def write_group(output: Path) -> Path:
     )
 
 
-def _neighbours(label: str, everyone: Sequence[str]) -> tuple[str | None, str | None]:
+def neighbours(label: str, everyone: Sequence[str]) -> tuple[str | None, str | None]:
+    """The labels before and after one."""
     if label not in everyone:
         return None, None
     place = everyone.index(label)
@@ -112,32 +132,20 @@ def _neighbours(label: str, everyone: Sequence[str]) -> tuple[str | None, str | 
     )
 
 
-def _write_participant(output: Path, label: str, neighbours: tuple[str | None, str | None]) -> Path:
-    records = read_records(output, label)
-    failed = [entry for entry in failures(output) if str(entry["Subject"]) == label]
-    if not records and not failed:
-        raise ValueError(
-            f"{output / f'sub-{label}'}: no scan to report on (looked for figures/*.json and "
-            f"ses-*/figures/*.json): run n4ax bids on participant {label} first"
-        )
-    return _write(
-        output / f"sub-{label}.html",
-        "participant.html",
-        label=label,
-        scans=[_scan(record) for record in records],
-        failures=failed,
-        before=neighbours[0],
-        after=neighbours[1],
-        colours=_gradient(),
-        version=_versions(records),
-    )
-
-
 def _write(path: Path, template: str, **context: Any) -> Path:
-    page = _environment().get_template(template).render(**context)
-    with replaced(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
+    page = _environment().get_template(template).render(**context).encode()
+    if not (path.is_file() and path.read_bytes() == page):
+        with replaced(path) as temporary:
+            temporary.write_bytes(page)
     return path
+
+
+def remove_empty(output: Path) -> None:
+    """Remove the pages of participants that have neither a scan nor a failure any more."""
+    everyone = {f"sub-{label}.html" for label in labels(output)}
+    for page in output.glob("sub-*.html"):
+        if page.name not in everyone:
+            page.unlink(missing_ok=True)
 
 
 @cache
@@ -207,7 +215,7 @@ def _comparisons(measures: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _row(record: Record, *, pictured: bool) -> dict[str, Any]:
     """What the group's table shows of a scan; ``flags`` are for :func:`_mark_outliers`."""
     entries, measures = record.entries, record.entries["Measures"]
     parts = _parts(entries)
@@ -233,7 +241,7 @@ def _row(record: Record) -> dict[str, Any]:
         "span": high / low if low and high is not None else None,
         "iterations": sum(entries.get("Iterations") or []),
         "seconds": (entries.get("Seconds") or {}).get("Total"),
-        "thumbnail": _thumbnail(record.picture("after")),
+        "thumbnail": _thumbnail(record.picture("after")) if pictured else None,
         "flags": {},
     }
 

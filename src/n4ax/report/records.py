@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _PATTERNS = ("figures/*.json", "ses-*/figures/*.json")
-_ERRORS = "n4ax_errors.json"
+ERRORS = "n4ax_errors.json"
+"""What failed, in the output folder."""
+_MEASURED = ("FieldRange", "CoefficientOfVariation", "CoefficientOfJointVariation", "Histogram")
 _NEEDED = ("Source", "Subject", "Suffix", "Measures")
 
 
@@ -27,12 +29,16 @@ class Record(NamedTuple):
         return self.path.with_name(f"{self.stem}_{name}.webp")
 
 
+class NothingToReportError(ValueError):
+    """Neither scans nor failures where some were looked for."""
+
+
 def labels(output: Path) -> list[str]:
     """Of all participants with a scan or a failure; 2 comes before 10.
 
     Raises
     ------
-    ValueError
+    NothingToReportError
         There is none.
     """
     with_records = {
@@ -42,7 +48,7 @@ def labels(output: Path) -> list[str]:
     }
     found = with_records | {str(failure["Subject"]) for failure in failures(output)}
     if not found:
-        raise ValueError(
+        raise NothingToReportError(
             f"{output}: no scan to report on (looked for sub-*/figures/*.json and "
             "sub-*/ses-*/figures/*.json): run n4ax bids on it first"
         )
@@ -70,7 +76,7 @@ def failures(output: Path) -> list[dict[str, Any]]:
     ValueError
         The file of them is not what it should be.
     """
-    path = output / _ERRORS
+    path = output / ERRORS
     if not path.exists():
         return []
     found = _json(path).get("Errors")
@@ -93,6 +99,9 @@ def _read(path: Path) -> Record:
     missing = [name for name in _NEEDED if name not in entries]
     if missing:
         raise ValueError(f"{path} is not a record of a scan: it has no {' and no '.join(missing)}")
+    measured = entries["Measures"]
+    if not isinstance(measured, dict) or not set(_MEASURED) <= set(measured):
+        raise ValueError(f"{path} is not a record of a scan: its Measures lack {_MEASURED}")
     return Record(path, entries)
 
 
