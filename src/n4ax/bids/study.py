@@ -1,7 +1,7 @@
 """All images of a dataset, over all workers: corrected, written down, and reported."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -110,9 +110,14 @@ def correct_study(
 
 
 def _go_through(
-    outcomes: Iterator[Outcome], sources: Sequence[Source], tally: Tally, journal: Journal,
-    pages: "_Pages", stop_at_failure: bool, watch: Callable[[Outcome], None] | None,
-) -> None:  # fmt: skip
+    outcomes: Generator[Outcome, None, None],
+    sources: Sequence[Source],
+    tally: Tally,
+    journal: Journal,
+    pages: "_Pages",
+    stop_at_failure: bool,
+    watch: Callable[[Outcome], None] | None,
+) -> None:
     """Count, write down and report what becomes of each."""
     left = Counter(source.participant for source in sources)
     journal.write_errors()
@@ -135,6 +140,7 @@ def _go_through(
             touched.discard(label)
             journal.write_errors()
             pages.write(label)
+    outcomes.close()  # those that were not waited for are given up
     journal.write_errors()
     for label in sorted(touched):
         pages.write(label)
@@ -197,7 +203,7 @@ def _outcomes(
     sources: Iterable[Source],
     refused: Mapping[str, str],
     shared_workers: bool,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """What becomes of each, as they finish; not too many are waiting at a time.
 
     Those that another run works on are left for the end, and so are those that are tried again.

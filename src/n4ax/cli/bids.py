@@ -251,20 +251,11 @@ def _plan(dataset: Path, output: Path, given: dict[str, Any]) -> _Plan:
 
     check_output(dataset, output)
     inputs, how, place = (
-        {name: given.pop(name) for name in names}
+        {name: given.pop(name) for name in names.split()}
         for names in (
-            ("participants", "sessions", "suffixes"),
-            ("mask", "series", "b0_threshold", "dtype", "engine", "threads"),
-            (
-                "processes",
-                "memory_gb",
-                "cluster",
-                "jobs",
-                "queue",
-                "walltime",
-                "account",
-                "scheduler",
-            ),
+            "participants sessions suffixes",
+            "mask series b0_threshold dtype engine threads",
+            "processes memory_gb cluster jobs queue walltime account scheduler",
         )
     )
     filters, further = given.pop("filter_file"), given.pop("cluster_options")
