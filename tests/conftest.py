@@ -1,7 +1,7 @@
 """Shared by all tests: where the data lies, and a folder of small images."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +14,7 @@ from tests.ants import SPACING, phantom
 os.environ["N4AX_CACHE_DIR"] = ""  # tests leave nothing in the user's folders
 
 ROOT = Path(__file__).parents[1]
+_TOLD = "told"
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,20 @@ def shared() -> Path:
     if not (folder / "oracle").is_dir():
         pytest.skip("the folder ../shared with the large volumes is not here")
     return folder
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say at the end of the tests what one has found, whatever process it ran in."""
+    return lambda text: record_property(_TOLD, text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have told."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties:
+            if name == _TOLD and report.when == "call":
+                terminalreporter.write_line(f"{report.head_line}: {text}")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -244,7 +244,7 @@ def computing(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def test_a_killed_worker_loses_nothing(
-    study: Path, undisturbed: dict[str, bytes], tmp_path: Path
+    study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     output = tmp_path / "n4ax"
     process = started(study, output)
@@ -256,11 +256,11 @@ def test_a_killed_worker_loses_nothing(
     assert process.returncode == 1, messages
     assert "2 failed" in text
     assert results(output) == undisturbed
-    print(f"a worker of {len(workers)} was killed: {len(undisturbed)} files identical")
+    tell(f"a worker of {len(workers)} was killed: {len(undisturbed)} files identical")
 
 
 def test_a_killed_run_is_taken_up_again(
-    study: Path, undisturbed: dict[str, bytes], tmp_path: Path
+    study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     output = tmp_path / "n4ax"
     seed = random.SystemRandom().randrange(10**6)
@@ -283,12 +283,12 @@ def test_a_killed_run_is_taken_up_again(
     assert "2 failed" in done.stdout
     assert results(output) == undisturbed
     assert not list((output / ".n4ax" / "unfinished").iterdir())
-    print(f"seed {seed}: killed with {counts} of {len(undisturbed)} files: identical in the end")
+    tell(f"seed {seed}: killed with {counts} of {len(undisturbed)} files: identical in the end")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting takes root")
 def test_a_full_disk_loses_nothing(
-    study: Path, undisturbed: dict[str, bytes], tmp_path: Path
+    study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -313,13 +313,13 @@ def test_a_full_disk_loses_nothing(
         done = run(study, output, *LONG, "-w", str(scratch))
         assert "2 failed" in done.stdout
         assert results(output) == undisturbed
-        print(f"disk full with {len(there)} of {len(undisturbed)} files: all identical in the end")
+        tell(f"disk full with {len(there)} of {len(undisturbed)} files: all identical in the end")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_two_runs_into_the_same_output(
-    study: Path, undisturbed: dict[str, bytes], tmp_path: Path
+    study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     output = tmp_path / "n4ax"
     first = started(study, output, "--n-procs", "1")
@@ -331,7 +331,7 @@ def test_two_runs_into_the_same_output(
     corrected = [int(text.split(" corrected")[0]) for text, _ in texts]
     assert sum(corrected) == 22  # none was done twice
     assert results(output) == undisturbed
-    print(f"two runs did {corrected[0]} and {corrected[1]} of 22 images")
+    tell(f"two runs did {corrected[0]} and {corrected[1]} of 22 images")
 
 
 def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) -> None:

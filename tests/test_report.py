@@ -5,7 +5,7 @@ import re
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -706,7 +706,7 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(browser: Pages, few: 
 
 
 def test_group_page_of_100_participants_loads(
-    browser: Pages, many: Path, capsys: pytest.CaptureFixture[str]
+    browser: Pages, many: Path, tell: Callable[[str], None]
 ) -> None:
     start = time.perf_counter()
     page = write_group(many)
@@ -715,11 +715,10 @@ def test_group_page_of_100_participants_loads(
     took = {"loadEventEnd": 0}
     while not took["loadEventEnd"]:  # the browser may still be at it
         took = browser.ask("performance.getEntriesByType('navigation')[0].toJSON()")
-    with capsys.disabled():
-        print(
-            f"\ngroup page of 200 scans: {page.stat().st_size / 1e6:.2f} MB, written in "
-            f"{written:.2f} s, loaded in {took['loadEventEnd'] / 1e3:.2f} s"
-        )
+    tell(
+        f"group page of 200 scans: {page.stat().st_size / 1e6:.2f} MB, written in "
+        f"{written:.2f} s, loaded in {took['loadEventEnd'] / 1e3:.2f} s"
+    )
     drawings = re.findall(r"<svg.*?</svg>", page.read_text(), re.DOTALL)
     assert drawings
     assert all(len(svg) < 25_000 for svg in drawings)

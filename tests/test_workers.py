@@ -13,8 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from n4ax.bids import workers as module
-from n4ax.bids.workers import Workers, connected, job_script, visible_gpus
+from n4ax.bids import connection as module
+from n4ax.bids.connection import connected, job_script
+from n4ax.bids.workers import Workers, visible_gpus
 from tests import slurm
 
 distributed = pytest.importorskip("distributed")
@@ -243,7 +244,8 @@ def test_leaving_in_the_middle_of_a_task(tmp_path: Path) -> None:
 DRIVER = """
 import os, sys, time
 from pathlib import Path
-from n4ax.bids.workers import Workers, connected
+from n4ax.bids.connection import connected
+from n4ax.bids.workers import Workers
 
 if __name__ == "__main__":
     options = {"interface": "lo", "scheduler_options": {"host": "127.0.0.1"}}
@@ -282,7 +284,8 @@ def test_workers_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
 NOISY = """
 import os, signal, time
 from pathlib import Path
-from n4ax.bids.workers import Workers, connected
+from n4ax.bids.connection import connected
+from n4ax.bids.workers import Workers
 
 def fail():
     raise RuntimeError("of a task")
@@ -408,7 +411,7 @@ def test_job_scripts(cluster: Any, tmp_path: Path) -> None:
     for part in (
         f"{sys.executable} -m distributed.cli.dask_worker tcp://127.0.0.1:", "--nworkers 2 --nanny",
         "--memory-limit 7.45GiB", "--death-timeout 90", f"--local-directory {tmp_path}/dask",
-        "--nthreads 1 --no-dashboard --preload n4ax.bids.workers --lifetime 4h --interface lo",
+        "--nthreads 1 --no-dashboard --preload n4ax.bids.connection --lifetime 4h --interface lo",
     ):  # fmt: skip
         assert part in command
     assert command.index("--nthreads 3") < command.index("--nthreads 1")  # the last one holds

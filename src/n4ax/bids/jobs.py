@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from n4ax.bids.workers import Workers
+
 if TYPE_CHECKING:
     from distributed import SpecCluster
-
-    from n4ax.bids.workers import Workers
 
 JOB_GB = 8.0
 """Memory of a job of which nothing else is said."""
@@ -33,7 +33,7 @@ def settings(cluster: str) -> dict[str, Any]:
     return {name: None} if dask.config.get(name) in _NOT_ASKED_FOR else {}
 
 
-def submitted(workers: "Workers", scratch: Path, **keywords: Any) -> "SpecCluster":
+def submitted(workers: Workers, scratch: Path, **keywords: Any) -> "SpecCluster":
     """The cluster as `prepared` makes it, with its jobs in the queue.
 
     Raises
@@ -61,7 +61,7 @@ def submitted(workers: "Workers", scratch: Path, **keywords: Any) -> "SpecCluste
 
 
 def prepared(
-    workers: "Workers", scratch: Path, scheduler: type, exports: Mapping[str, str], preload: str
+    workers: Workers, scratch: Path, scheduler: type, exports: Mapping[str, str], preload: str
 ) -> Any:
     """dask-jobqueue's cluster with no job yet, for which its programs need not be here.
 
@@ -131,7 +131,7 @@ def _closing(kind: Any) -> Any:
     return Cluster
 
 
-def _keywords(workers: "Workers", scratch: Path, lines: list[str], preload: str) -> dict[str, Any]:
+def _keywords(workers: Workers, scratch: Path, lines: list[str], preload: str) -> dict[str, Any]:
     options = dict(workers.options)
     given: dict[str, Any] = {
         "queue": workers.queue,
@@ -160,7 +160,7 @@ def _keywords(workers: "Workers", scratch: Path, lines: list[str], preload: str)
     }
 
 
-def _walltime(workers: "Workers") -> str | None:
+def _walltime(workers: Workers) -> str | None:
     """As the cluster wants it; LSF counts in minutes, of which it gets the begun one too."""
     if workers.walltime is None or workers.cluster != "lsf":
         return workers.walltime

@@ -378,8 +378,8 @@ def _count(number: int, what: str) -> str:
 
 def _corrected(plan: _Plan, scratch: Path, stop: bool, quiet: bool) -> bool:
     """Do it, and whether anything failed."""
+    from n4ax.bids.connection import connected
     from n4ax.bids.study import correct_study, report_study
-    from n4ax.bids.workers import connected
 
     start = time.perf_counter()
     with (
