@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import nibabel as nib
@@ -47,7 +48,11 @@ def slurm_configuration() -> Iterator[Path]:
     reason = slurm.why_not()
     if reason is not None:
         pytest.skip(reason)
-    with slurm.running() as path:
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(slurm.running())
+        except RuntimeError as error:  # of this machine, not of what is tested
+            pytest.skip(f"SLURM is installed, but does not come up here: {error}")
         yield path
 
 
