@@ -109,7 +109,7 @@ def shares_of(folder: Path) -> dict[str, float]:
     job = correction.Job(folder / "heads", output, settings, mask="none", threads=1)
     timed = (
         ("gzip", igzip, "decompress"), ("gzip", igzip, "compress"),
-        ("N4", correction, "correct_scan"), ("pictures and measures", correction, "_write_report"),
+        ("N4", correction, "correct_scan"), ("pictures and measures", correction, "_reported"),
         ("hashing", correction, "_stamp"), ("files", nifti.Path, "write_bytes"),
         ("files", nifti.Path, "read_bytes"), ("files", os, "fsync"),
     )  # fmt: skip

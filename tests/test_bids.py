@@ -394,6 +394,11 @@ def test_a_dry_run_lists_and_does_nothing(
     assert "2 images of 1 participant;" in capsys.readouterr().out
     assert main([*arguments, "--mask", "masks/{folder}/{stem}.nii.gz"]) == 1
     assert "-> no mask at " in capsys.readouterr().out
+    jobs = ["--cluster", "slurm", "--walltime", "02:00:00", "--n-procs", "3"]
+    assert main([*arguments, *jobs]) == 0
+    script = capsys.readouterr().out.split("The script of each job:")[1]
+    assert "#SBATCH -t 02:00:00" in script
+    assert "#SBATCH --cpus-per-task=3" in script
     assert main(["bids", str(study), str(output), "group", "-n"]) == 0
     assert not output.exists()
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import signal
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -132,10 +133,12 @@ def job_script(workers: Workers, scratch: Path) -> str:
     if workers.cluster == "local":
         raise ValueError("cluster is 'local', which has no jobs: choose another cluster")
     _check_installed(workers)
-    with _quiet(), _settings(workers):
-        cluster = jobs.prepared(workers, scratch.resolve(), **_of_jobs(workers))
+    # dask-jobqueue makes its folders at once, and this is to leave nothing behind.
+    with _quiet(), _settings(workers), tempfile.TemporaryDirectory(prefix="n4ax-") as folder:
+        jobs.check_folder(scratch.resolve())
+        cluster = jobs.prepared(workers, Path(folder), **_of_jobs(workers))
         try:
-            return cluster.job_script()
+            return cluster.job_script().replace(folder, str(scratch.resolve()))
         finally:
             cluster.close()
 

@@ -191,7 +191,8 @@ def _corrected(job: Job, source: Source, staging: Path, outcome: Outcome) -> Out
     with clock.of("Write"):
         _write_images(job, source, scan, done, beside, staging)
     with clock.of("Report"):
-        _write_report(job, source, scan, done, staging, clock.seconds)
+        measures = _reported(source, done, staging)
+    _write_record(job, source, scan, done, measures, clock.seconds, staging)
     sidecar = _sidecar(job, source, done, series, beside, stamp, staging)
     write_text(staging / outputs.sidecar, as_json(sidecar))
     put_in_place(staging, job.output, outputs.sidecar)
@@ -350,16 +351,22 @@ def _of_the_source(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name: named(value) for name, value in metadata.items() if name not in _LINKS}
 
 
-def _write_report(
-    job: Job, source: Source, scan: Scan, done: CorrectedScan, staging: Path, seconds: _Seconds
-) -> None:
-    """The pictures, and what the report says in numbers."""
-    outputs, result, inside = Outputs.of(source), done.results[0], done.inside()
-    place = staging / outputs.figures
+def _reported(source: Source, done: CorrectedScan, staging: Path) -> dict[str, Any]:
+    """Draw the pictures of the report, and take its measures."""
+    place, result = staging / Outputs.of(source).figures, done.results[0]
     place.parent.mkdir(parents=True)
-    start = time.perf_counter()
-    planes = done.scan.voxels, result.log_bias, result.corrected
+    planes, inside = (done.scan.voxels, result.log_bias, result.corrected), done.inside()
     draw(place.parent, place.name, *planes, inside, done.scan.affine)
+    return measure(*planes, inside)
+
+
+def _write_record(
+    job: Job, source: Source, scan: Scan, done: CorrectedScan, measures: dict[str, Any],
+    seconds: _Seconds, staging: Path,
+) -> None:  # fmt: skip
+    """What the report says of the image."""
+    outputs, result = Outputs.of(source), done.results[0]
+    took = seconds | {"Total": sum(seconds.values())}
     record = {
         "Source": source.path,
         "Output": outputs.image,
@@ -374,13 +381,11 @@ def _write_report(
         "Stopped": result.stopped,
         "Convergence": [[_number(value) for value in level] for level in result.convergence],
         "Threshold": result.settings.conv_threshold,
-        "Measures": measure(*planes, inside),
+        "Measures": measures,
+        "Seconds": {name: round(value, 4) for name, value in took.items()},
         "Version": n4ax.__version__,
     }
-    took = seconds | {"Report": time.perf_counter() - start}
-    took["Total"] = sum(took.values())
-    record["Seconds"] = {name: round(value, 4) for name, value in took.items()}
-    write_text(place.with_name(f"{place.name}.json"), as_json(record))
+    write_text(staging / f"{outputs.figures}.json", as_json(record))
 
 
 def _summary(done: CorrectedScan, beside: _Beside, seconds: Mapping[str, float]) -> tuple[str, ...]:

@@ -109,13 +109,13 @@ def find_sources(
     OSError
         A folder cannot be read.
     """
-    wanted = _labels("sub", participants)
-    everyone = sorted(wanted or _participants(dataset))
-    missing = sorted(wanted - set(_participants(dataset)))
+    wanted, there = _labels("sub", participants), _participants(dataset)
+    everyone = sorted(wanted or there)
+    missing = sorted(wanted - set(there))
     if missing:
         raise ValueError(
             f"{', '.join(missing)} is not in {dataset}: give labels of participants, such as "
-            f"{min(_participants(dataset))}"
+            f"{there[0]}"
         )
     _check_readable(dataset, everyone)
     kinds = {kind for suffix in suffixes for kind in _SEVERAL.get(suffix, (suffix,))}

@@ -60,6 +60,21 @@ def submitted(workers: Workers, scratch: Path, **keywords: Any) -> "SpecCluster"
     return cluster
 
 
+def check_folder(scratch: Path) -> None:
+    """Refuse a folder whose name cannot stand in a job script.
+
+    Raises
+    ------
+    ValueError
+        It is one.
+    """
+    if not re.fullmatch(r"[\w./+,=@:-]+", str(scratch)):
+        raise ValueError(
+            f"{scratch} cannot stand in a job script: choose a working folder of letters, digits "
+            "and . _ + , = @ : - alone, on a disk that the cluster's nodes see"
+        )
+
+
 def prepared(
     workers: Workers, scratch: Path, scheduler: type, exports: Mapping[str, str], preload: str
 ) -> Any:
@@ -85,11 +100,7 @@ def prepared(
     """
     import dask_jobqueue
 
-    if not re.fullmatch(r"[\w./+,=@:-]+", str(scratch)):
-        raise ValueError(
-            f"{scratch} cannot stand in a job script: choose a working folder of letters, digits "
-            "and . _ + , = @ : - alone, on a disk that the cluster's nodes see"
-        )
+    check_folder(scratch)
     kind = getattr(dask_jobqueue, f"{workers.cluster.upper()}Cluster")
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     try:

@@ -22,6 +22,10 @@ _AHEAD = 10_000
 """Images that the scheduler knows of beyond those that are finished."""
 
 
+class SchedulerGoneError(Exception):
+    """Nobody hands out the tasks any more."""
+
+
 @dataclass
 class Tally:
     """What became of the images of a study.
@@ -100,7 +104,7 @@ def correct_study(
         pages = _Pages(client, job.output, sources)
         _go_through(outcomes, sources, tally, journal, pages, stop_at_failure, watch)
         journal.write_errors()
-    except ConnectionError as error:
+    except SchedulerGoneError as error:
         tally.stopped = f"{error}: run the same command again"
     except OSError as error:
         if error.errno not in FULL:
@@ -129,8 +133,6 @@ def _go_through(
         journal.add(outcome)
         if outcome.state == "failed" and stop_at_failure:
             tally.stopped = tally.stopped or f"{outcome.source} failed"
-        if tally.disk_full:
-            return
         label = outcome.participant
         left[label] -= 1
         touched.add(label)
@@ -141,6 +143,8 @@ def _go_through(
             journal.write_errors()
             pages.write(label)
     outcomes.close()  # those that were not waited for are given up
+    if tally.disk_full:
+        return
     journal.write_errors()
     for label in sorted(touched):
         pages.write(label)
@@ -250,7 +254,7 @@ def _outcomes(
 def _outcome(future: Future, source: Source) -> Outcome:
     """What a task came to, its worker's death included."""
     if future.status in ("cancelled", "lost"):
-        raise ConnectionError("the scheduler of the workers is gone")
+        raise SchedulerGoneError("the scheduler of the workers is gone")
     try:
         return future.result()
     except KilledWorker:

@@ -205,7 +205,7 @@ def bids(
 
         plan = _plan(bids_dir, output_dir, given)
     if dry_run:
-        context.exit(_SOME_FAILED if _list(plan) else 0)
+        context.exit(_SOME_FAILED if _list(plan, scratch) else 0)
     prepare_output(plan.job.dataset, plan.job.output)
     discard_leftovers(plan.job.output)
     failed = _corrected(plan, scratch, stop, quiet)
@@ -350,7 +350,7 @@ def _gigabytes_in_all() -> float:
     return MEMORY_LIMIT / 1e9
 
 
-def _list(plan: _Plan) -> bool:
+def _list(plan: _Plan, scratch: Path) -> bool:
     """What would be done, and whether anything would fail."""
     from n4ax.bids.inputs import find_mask
     from n4ax.bids.outputs import Outputs
@@ -366,6 +366,11 @@ def _list(plan: _Plan) -> bool:
                 problem = str(error)
         failed = failed or problem is not None
         print(f"{source.path} -> {problem or f'{what} (mask {mask})'}")
+    if plan.workers.scheduler is None and plan.workers.cluster != "local":
+        with options.extra_named("cluster"):
+            from n4ax.bids.connection import job_script
+
+            print(f"\nThe script of each job:\n\n{job_script(plan.workers, scratch)}")
     people = len({source.participant for source in plan.sources})
     images, people = _count(len(plan.sources), "image"), _count(people, "participant")
     print(f"{images} of {people}; nothing was done (--dry-run).")
