@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint exactness bench gpu clean
+.PHONY: demo test lint docs exactness bench gpu clean
 
 demo: $(VENV)/.installed  ## correct the packaged head and draw it
 	$(BIN)/n4ax demo
@@ -16,13 +16,14 @@ lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-exactness: $(VENV)/.installed-test  ## compare with ITK, write docs/exactness.md
-	$(BIN)/python -m benchmarks.exactness
+docs: $(VENV)/.installed-test  ## the site, into build/site
+	$(BIN)/python -m mkdocs build --strict
 
-bench: $(VENV)/.installed-test  ## time against the peers, write docs/*speed.md
-	$(BIN)/python -m benchmarks.speed
-	$(BIN)/python -m benchmarks.ants
-	$(BIN)/python -m benchmarks.studies
+exactness: $(VENV)/.installed-test  ## compare with ITK and ANTs, write docs/exactness.md
+	$(BIN)/python -m benchmarks exactness
+
+bench: $(VENV)/.installed-test  ## all measurements beside the peers, write docs/performance.md too
+	$(BIN)/python -m benchmarks
 
 gpu: $(VENV)/.installed  ## time and check the XLA engine on the device that JAX finds
 	$(BIN)/python benchmarks/gpu.py

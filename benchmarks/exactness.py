@@ -1,182 +1,236 @@
-"""How close to ITK, and how close ITK is to itself: writes docs/exactness.md.
+"""How close to SimpleITK and to ANTs, and how close those are to themselves.
 
-Usage: python -m benchmarks.exactness [--self-noise] [CASE ...]
-
-Compares with the cached answers of SimpleITK in ../shared/oracle. ``--self-noise`` also measures
-SimpleITK against itself over 6 inputs changed by one ulp (hours for the large volumes, which are
-left out unless named) and writes tests/data/self_noise.json; otherwise that file is read.
+Against their cached answers in ``../shared/oracle`` (64 threads, where ITK's float32 sums come
+near the true ones); without that folder against SimpleITK as it answers here.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from tests import itk
+from matplotlib.figure import Figure
 
 import n4ax
-from benchmarks.peers import DATA, ROOT, old_n4ax, volume
+from benchmarks import ants_exactness, plots
+from benchmarks.peers import ROOT, Worker, peer
+from benchmarks.volumes import DATA, ORACLE, PACKAGED, TITLES, apart, volume
 
-ORACLE = DATA.parent / "oracle"
-NOISE_FILE = ROOT / "tests" / "data" / "self_noise.json"
-PAGE = ROOT / "docs" / "exactness.md"
+SEEDS = 3
 SMALL = 120_000
-"""Voxels in the mask up to which the self-noise is measured without being asked for by name."""
+"""Voxels in the mask up to which ITK to itself is measured anew."""
 
-NAMES = {"iters": "iters", "thr": "conv_threshold", "bins": "nbins", "fwhm": "fwhm",
-         "wiener": "wiener", "order": "spline_order", "points": "control_points",
-         "shrink": "shrink_factor"}  # fmt: skip
+MANY_THREADS = 64
+NAMES = {
+    "iters": "iters",
+    "thr": "conv_threshold",
+    "bins": "nbins",
+    "fwhm": "fwhm",
+    "wiener": "wiener",
+    "order": "spline_order",
+    "points": "control_points",
+    "shrink": "shrink_factor",
+}
+"""Of the cached cases, and of :func:`n4ax.n4`."""
 
 
-def main(arguments: list[str]) -> None:
-    measure = "--self-noise" in arguments
-    chosen = [name for name in arguments if not name.startswith("--")]
-    names = chosen or sorted(path.stem for path in ORACLE.glob("sitk_*.json"))
-    noise = json.loads(NOISE_FILE.read_text()) if NOISE_FILE.exists() else {}
-    rows = []
-    for name in names:
-        case = json.loads((ORACLE / f"{name}.json").read_text())
-        if measure and (chosen or case["masked_voxels"] <= SMALL):
-            noise[name] = self_noise(name, case)
-            NOISE_FILE.write_text(json.dumps(noise, indent=1, sort_keys=True) + "\n")
-        rows.append(compare(name, case) | {"noise": noise.get(name)})
-        print(rows[-1], flush=True)
-    if not chosen:
-        PAGE.write_text(page(rows))
+def measure(quick: bool, rounds: int) -> dict[str, Any]:  # noqa: ARG001
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        old = stack.enter_context(Worker(peer("n4ax 0.1.1")))
+        itk = stack.enter_context(Worker(peer("SimpleITK"), threads=MANY_THREADS))
+        if not ORACLE.is_dir():
+            print(" ../shared is not here: the packaged head, against SimpleITK run now")
+            rows = [packaged_case(itk, old, folder, every=2 if quick else 1)]
+            return {"cached": False, "simpleitk": rows, "ants": [], "seeds": 1}
+        rows = []
+        for path in sorted(ORACLE.glob("sitk_*.json")):
+            case = json.loads(path.read_text())
+            if quick and case["masked_voxels"] > SMALL:
+                continue
+            rows.append(cached_case(case, old, folder))
+            rows[-1]["noise"] = noise_of(case, None if quick else itk, folder)
+            print(f"  {rows[-1]['name']}: {rows[-1]['n4ax']}", flush=True)
+    theirs = ants_exactness.rows(quick, SEEDS)
+    return {"cached": True, "simpleitk": rows, "ants": theirs, "seeds": SEEDS}
+
+
+def cached_case(case: dict[str, Any], old: Worker, folder: Path) -> dict[str, Any]:
+    """Ours by both engines, and 0.1.1, against the cached answer."""
+    answer = np.load(ORACLE / f"{case['name']}.npz")
+    image, mask, spacing = opened(case)
+    at, inside = tuple(answer["index"].T), answer["in_mask"]
+    found = ours(image, mask, answer["log_bias"], at, inside, keywords(case) | {"spacing": spacing})
+    theirs = {
+        "iterations": case["iterations"],
+        "measure": [value for _, _, value in case["convergence"]],
+    }
+    earlier = None
+    if not {"shrink", "points", "order"} & set(case):  # it does not have these
+        log_bias = old_field(old, image, mask, case["iterations"], folder)
+        earlier = apart(log_bias[at], answer["log_bias"], inside)
+    return {
+        "name": case["name"].removeprefix("sitk_"),
+        "voxels": case["masked_voxels"],
+        "n4ax 0.1.1": earlier,
+        "threads": case.get("thread_spread"),
+        **against(found, theirs),
+    }
+
+
+def ours(
+    image: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    expected: npt.NDArray[Any],
+    at: tuple[Any, ...],
+    inside: npt.NDArray[Any],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Difference, iterations and convergence measures by each engine; nibabel's axis order."""
+    found = {}
+    for name, engine in (("n4ax", "cpu"), ("n4ax by XLA", "xla")):
+        result = n4ax.fit(image, mask, voxel_order="F", engine=engine, **settings)
+        found[name] = {
+            "difference": apart(np.asarray(result.log_bias)[at], expected, inside),
+            "iterations": result.iterations,
+            "measure": [value for level in result.convergence for value in level],
+        }
+    return found
+
+
+def against(found: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Differences, whether levels stop alike, and how far the measures of ours are off."""
+    first, second = found["n4ax"], found["n4ax by XLA"]
+    same = first["iterations"] == second["iterations"] == theirs["iterations"]
+    off = None
+    if same and theirs["measure"]:
+        each = np.abs(np.array(first["measure"]) / np.array(theirs["measure"]) - 1)
+        off = {"first": float(each[:10].max()), "all": float(each.max())}
+    return {
+        "iterations": {name: each["iterations"] for name, each in found.items()}
+        | {"SimpleITK": theirs["iterations"]},
+        "same_iterations": same,
+        "measure": off,
+        **{name: each["difference"] for name, each in found.items()},
+    }
+
+
+def old_field(
+    old: Worker, image: npt.NDArray[Any], mask: npt.NDArray[Any], iters: list[int], folder: Path
+) -> npt.NDArray[Any]:
+    """The log field of 0.1.1 with as many iterations as ITK did and no over-relaxation."""
+    settings = {"iters": iters, "over_relax": 1.0, "conv_threshold": 0.0}
+    return field_of(old, image, mask, settings, folder)
+
+
+def field_of(
+    worker: Worker,
+    image: npt.NDArray[Any],
+    mask: npt.NDArray[Any],
+    settings: dict[str, Any],
+    folder: Path,
+) -> npt.NDArray[Any]:
+    """A peer's log field, of arrays in nibabel's axis order, whose first axis is ITK's x."""
+    source, target = folder / "in.npz", folder / "out.npy"
+    np.savez(source, image=np.ascontiguousarray(image.T), mask=np.ascontiguousarray(mask.T))
+    worker.ask(do="correct", input=str(source), output=str(target), keywords=settings)
+    return np.load(target).T
+
+
+def noise_of(case: dict[str, Any], itk: Worker | None, folder: Path) -> dict[str, Any] | None:
+    """SimpleITK to its cached answer on images moved by one float32 ulp: largest of some.
+
+    Measured now where that is a matter of seconds, else as kept in the repository.
+    """
+    name = case["name"]
+    if itk is None or case["masked_voxels"] > SMALL:
+        kept = json.loads((ROOT / "tests" / "data" / "self_noise.json").read_text())
+        return kept[name] | {"seeds": None} if name in kept else None
+    answer = np.load(ORACLE / f"{name}.npz")
+    image, mask, _ = opened(case)
+    settings = keywords(case)
+    if "control_points" in settings:
+        settings["control_points"] = settings["control_points"][::-1]
+    found = []
+    for seed in range(SEEDS):
+        log_bias = field_of(itk, one_ulp_off(image, seed), mask, settings, folder)
+        at = tuple(answer["index"].T)
+        found.append(apart(log_bias[at], answer["log_bias"], answer["in_mask"]))
+    return {key: max(one[key] for one in found) for key in ("mean", "max")} | {"seeds": SEEDS}
+
+
+def one_ulp_off(image: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
+    """The image with every voxel that is not 0 moved by one float32 ulp up or down."""
+    up = np.random.default_rng(seed).random(image.shape) < 0.5
+    towards = np.where(up, np.float32(np.inf), np.float32(-np.inf))
+    return np.where(image == 0, image, np.nextafter(image, towards)).astype(np.float32)
+
+
+def opened(
+    case: dict[str, Any],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], tuple[float, ...]]:
+    """Image, mask and voxel size in mm of a cached case, in nibabel's axis order."""
+    scan = nib.load(DATA / f"{case['vol']}.nii.gz")
+    image = np.asarray(scan.dataobj, np.float32).squeeze()
+    mask = n4ax.otsu_mask(image) if case["mask"] == "otsu" else (image > 0).astype(np.uint8)
+    return image, mask, tuple(float(size) for size in scan.header.get_zooms()[: image.ndim])
 
 
 def keywords(case: dict[str, Any]) -> dict[str, Any]:
     return {ours: case[theirs] for theirs, ours in NAMES.items() if theirs in case}
 
 
-def compare(name: str, case: dict[str, Any]) -> dict[str, Any]:
-    """Ours and n4ax 0.1.1 against the cached answer."""
-    answer = np.load(ORACLE / f"{name}.npz")
-    image, spacing = volume(case["vol"])
-    mask = n4ax.otsu_mask(image) if case["mask"] == "otsu" else (image > 0).astype(np.uint8)
-    start = time.perf_counter()
-    result = n4ax.fit(image, mask, spacing=spacing, voxel_order="F", **keywords(case))
-    seconds = time.perf_counter() - start
-    by_xla = n4ax.fit(image, mask, spacing=spacing, voxel_order="F", engine="xla", **keywords(case))
-    at, inside = tuple(answer["index"].T), answer["in_mask"]
-    expected = answer["log_bias"]
-    measures = np.concatenate(result.convergence)
-    theirs = np.array([value for _, _, value in case["convergence"]])
-    same = result.iterations == case["iterations"]
-    error = np.abs(measures / theirs - 1) if same else np.array([np.nan])
+def packaged_case(itk: Worker, old: Worker, folder: Path, every: int) -> dict[str, Any]:
+    """The packaged head at SimpleITK's defaults, with SimpleITK's answer of now."""
+    given = volume(PACKAGED, every)
+    image, mask = given.image.T, given.mask.T
+    source, target = given.saved(folder), folder / "itk.npy"
+    answer = itk.ask(do="correct", input=source, output=str(target), keywords={})
+    expected, everywhere = np.load(target).T, (slice(None),) * image.ndim
+    found = ours(image, mask, expected, everywhere, mask, {})
+    theirs = {"iterations": answer["iterations"], "measure": []}
+    changed = field_of(itk, one_ulp_off(image, 0), mask, {}, folder)
+    earlier = old_field(old, image, mask, answer["iterations"], folder)
     return {
-        "name": name,
-        "voxels": case["masked_voxels"],
-        "iterations": (result.iterations, by_xla.iterations, case["iterations"]),
-        "measure_first": float(error[:10].max()),
-        "measure_all": float(error.max()),
-        "ours": differences(result.log_bias[at], expected, inside),
-        "xla": differences(by_xla.log_bias[at], expected, inside),
-        "old": old_differences(image, mask, case, at, expected, inside),
-        "threads": case.get("thread_spread"),
-        "seconds": (seconds, case["seconds"]),
+        "name": TITLES[PACKAGED],
+        "voxels": int(mask.sum()),
+        "n4ax 0.1.1": apart(earlier, expected, mask),
+        "threads": None,
+        "noise": apart(changed, expected, mask) | {"seeds": 1},
+        **against(found, theirs),
     }
 
 
-def differences(
-    found: npt.NDArray[Any], expected: npt.NDArray[Any], inside: npt.NDArray[Any]
-) -> dict[str, float]:
-    gap = np.abs(found - expected)[inside]
-    return {"mean": float(gap.mean()), "max": float(gap.max())}
-
-
-def old_differences(
-    image: npt.NDArray[Any],
-    mask: npt.NDArray[Any],
-    case: dict[str, Any],
-    at: tuple[Any, ...],
-    expected: npt.NDArray[Any],
-    inside: npt.NDArray[Any],
-) -> dict[str, float] | None:
-    """n4ax 0.1.1 with the iterations that ITK did, where it has the parameters."""
-    if {"shrink", "points", "order"} & set(case):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "in.npz", Path(folder) / "out.npy"
-        # Its last axis is the one that runs fastest, like ours by default.
-        np.savez(source, image=np.ascontiguousarray(image.T), mask=np.ascontiguousarray(mask.T))
-        settings = {"iters": case["iterations"], "over_relax": 1.0, "conv_threshold": 0.0}
-        request = {"input": str(source), "output": str(target), "keywords": settings}
-        worker = Path(__file__).with_name("old_worker.py")
-        subprocess.run(
-            [sys.executable, str(worker), str(old_n4ax())],
-            input=json.dumps(request) + "\n",
-            text=True,
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        return differences(np.load(target).T[at], expected, inside)
-
-
-def self_noise(name: str, case: dict[str, Any]) -> dict[str, float]:
-    """SimpleITK against its cached answer, over 6 inputs changed by one ulp."""
-    answer = np.load(ORACLE / f"{name}.npz")
-    image, _ = volume(case["vol"])
-    mask = n4ax.otsu_mask(image) if case["mask"] == "otsu" else (image > 0).astype(np.uint8)
-    at, inside = tuple(answer["index"].T), answer["in_mask"]
-    settings = {k: v for k, v in keywords(case).items() if k != "shrink_factor"}
-    if "control_points" in settings:
-        settings["control_points"] = settings["control_points"][::-1]
-    if "iters" in settings:
-        settings["iters"] = tuple(settings["iters"])
-    assert "shrink" not in case, "measure it by hand"
-    found = []
-    for seed in range(6):
-        changed = itk.one_ulp_off(image, seed)
-        log_bias = itk.correct(changed.T, mask.T, **settings).log_bias.T[at]
-        found.append(differences(log_bias, answer["log_bias"], inside))
-        print(f"  {name}: ITK to itself {found[-1]}", flush=True)
-    return {key: max(one[key] for one in found) for key in ("mean", "max")}
-
-
-def page(rows: list[dict[str, Any]]) -> str:
-    def pair(value: dict[str, float] | None) -> str:
-        return "" if value is None else f"{value['mean']:.1e} / {value['max']:.1e}"
-
-    lines = [
-        "# Exactness",
-        "",
-        "Difference of the log bias field in the mask to SimpleITK 2.5.7 at 64 threads, mean / "
-        "largest, **no scale or offset removed**, on real volumes at full resolution. Written by "
-        "`make exactness`.",
-        "",
-        "- *ITK to itself*: SimpleITK to SimpleITK, largest of 6 inputs whose voxels were moved "
-        "by one float32 ulp (or of one, from the cached answers). An implementation cannot be "
-        "told from ITK where its difference to ITK is of this size.",
-        "- *ITK, 1 thread*: SimpleITK at 1 thread to SimpleITK at 64, from the cached answers: its "
-        "float32 sums depend on the number of threads.",
-        "- *n4ax 0.1.1*: with as many iterations per level as ITK did and no over-relaxation; – "
-        "where it does not have the parameters.",
-        "- *measure*: largest relative difference of the convergence measure, over the first 10 "
-        "iterations / over all.",
-        "- *by XLA*: the XLA engine, on the CPU.",
-        "An empty place: not measured.",
-        "",
-        "| case | voxels in mask | iterations per level, ours = ITK | measure | n4ax | by XLA | "
-        "ITK to itself | ITK, 1 thread | n4ax 0.1.1 |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ours, by_xla, theirs = row["iterations"]
-        same = "yes" if ours == by_xla == theirs else f"**no**, XLA {by_xla}, ITK {theirs}"
-        lines.append(
-            f"| {row['name'].removeprefix('sitk_')} | {row['voxels']:,} | {ours} {same} | "
-            f"{row['measure_first']:.0e} / {row['measure_all']:.0e} | {pair(row['ours'])} | "
-            f"{pair(row['xla'])} | "
-            f"{pair(row['noise'])} | {pair(row['threads'])} | {pair(row['old']) or '–'} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """Mean and largest difference to SimpleITK of every case."""
+    rows = result["simpleitk"]
+    figure = Figure(figsize=(9, 1.6 + 0.33 * len(rows)))
+    panels = figure.subplots(1, 2, sharey=True)
+    dots = (
+        ("n4ax 0.1.1", "n4ax 0.1.1", "v"),
+        ("noise", "SimpleITK to itself, one ulp apart", "|"),
+        ("n4ax by XLA", "n4ax by XLA", "s"),
+        ("n4ax", "n4ax", "o"),
+    )
+    for panel, key in zip(panels, ("mean", "max"), strict=True):
+        for name, label, marker in dots:
+            known = [(n, row[name][key]) for n, row in enumerate(rows) if row.get(name)]
+            colour = plots.COLOURS.get(name, plots.COLOURS["SimpleITK"])
+            size = 16 if marker == "|" else 6
+            panel.plot(
+                [value for _, value in known], [n for n, _ in known], marker,
+                color=colour, markersize=size, markeredgewidth=2 if marker == "|" else 1,
+                label=label,
+            )  # fmt: skip
+        panel.set(xscale="log")
+        what = "mean" if key == "mean" else "largest"
+        panel.set_xlabel(f"{what} difference of the log field to SimpleITK")
+    panels[0].set_yticks(range(len(rows)), [row["name"] for row in rows])
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=8)
+    plots.save(figure, folder / "exactness-exactness.svg")

@@ -1,32 +1,207 @@
-"""The peers of the benchmarks: where they come from, and how they are called."""
+"""The peers: an environment for each, made when it is missing, and a process in it.
 
+Environments are folders of ``.peers/`` in the checkout. Every process is held to as many
+processors as it has threads, so that those which cannot be told (XLA) have no more than the
+others.
+"""
+
+import json
+import os
 import subprocess
 import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-
-import nibabel as nib
-import numpy as np
-import numpy.typing as npt
+from typing import Any, NamedTuple, Self
 
 ROOT = Path(__file__).parents[1]
-DATA = ROOT.parent / "shared" / "data"
-OLD_N4AX = "0.1.1"
+PEERS = ROOT / ".peers"
+WORKER = Path(__file__).with_name("worker.py")
 
 
-def old_n4ax() -> Path:
-    """A folder with n4ax 0.1.1 from the package index, apart from this environment's packages."""
-    folder = ROOT / ".peers" / f"n4ax-{OLD_N4AX}"
-    if not (folder / "n4ax").is_dir():
-        # Its metadata asks for Python 3.12; its two files run on 3.11 as well.
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
-                   "--disable-pip-version-check", "--ignore-requires-python",
-                   "--target", str(folder), f"n4ax=={OLD_N4AX}"]  # fmt: skip
-        subprocess.run(command, check=True)
-    return folder
+class Peer(NamedTuple):
+    name: str
+    python: Path
+    engine: str | None
+    """Of ours: "cpu" or "xla"."""
 
 
-def volume(name: str) -> tuple[npt.NDArray[np.float32], tuple[float, ...]]:
-    """A volume in nibabel's axis order, singleton axes dropped, and its voxel size in mm."""
-    scan = nib.load(DATA / f"{name}.nii.gz")
-    image = np.asarray(scan.dataobj, np.float32).squeeze()
-    return image, tuple(float(size) for size in scan.header.get_zooms()[: image.ndim])
+class _Recipe(NamedTuple):
+    folder: str
+    installs: tuple[tuple[str, ...], ...]
+    """Arguments of pip, one call after the other."""
+    engine: str | None = None
+
+
+_OURS = (("--editable", f"{ROOT}[bids]"),)
+_RECIPES = {
+    "SimpleITK": _Recipe("simpleitk", (("numpy>=2", "SimpleITK==2.5.7"),)),
+    "ANTsPy": _Recipe("antspy", (("antspyx==0.6.3",),)),
+    # The metadata of 0.1.1 asks for Python 3.12; its two files run on 3.11 as well.
+    "n4ax 0.1.1": _Recipe(
+        "n4ax-0.1.1",
+        (
+            (f"jax=={version('jax')}", f"numpy=={version('numpy')}"),
+            ("--no-deps", "--ignore-requires-python", "n4ax==0.1.1"),
+        ),
+    ),
+    "n4ax": _Recipe("n4ax", _OURS, "cpu"),
+    "n4ax by XLA": _Recipe("n4ax", _OURS, "xla"),
+}
+
+
+def peer(name: str) -> Peer:
+    """A peer by its name; its environment is made, or completed, where it is missing."""
+    recipe = _RECIPES[name]
+    folder = PEERS / recipe.folder
+    python = folder / "bin" / "python"
+    wanted = json.dumps([sys.version, recipe.installs])
+    made = folder / "installed.json"
+    if not made.exists() or made.read_text() != wanted:
+        print(f"environment of {name}: {folder}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        for arguments in recipe.installs:
+            command = [str(python), "-m", "pip", "install", "-qq",
+                       "--disable-pip-version-check", *arguments]  # fmt: skip
+            subprocess.run(command, check=True)
+        made.write_text(wanted)
+    return Peer(name, python, recipe.engine)
+
+
+def made_peers() -> list[Peer]:
+    """One of every environment that there is."""
+    return [
+        Peer(name, PEERS / recipe.folder / "bin" / "python", recipe.engine)
+        for name, recipe in _RECIPES.items()
+        if recipe.engine != "xla" and (PEERS / recipe.folder / "installed.json").exists()
+    ]
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Variables of a peer's process: its threads, and where ours keeps what it compiles."""
+    return os.environ | {
+        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
+        "NUMBA_CACHE_DIR": str(PEERS / "kernels"),
+        "N4AX_CACHE_DIR": str(PEERS / "xla"),
+        "PYTHONPATH": "",
+    }
+
+
+def cold(folder: Path) -> dict[str, str]:
+    """Variables with which nothing that was compiled before is found; ``folder`` is empty."""
+    return {"N4AX_CACHE_DIR": "", "NUMBA_CACHE_DIR": str(folder)}
+
+
+def pinned(threads: int, command: Sequence[str]) -> list[str]:
+    """A command held to the first ``threads`` processors that this process may use."""
+    processors = sorted(os.sched_getaffinity(0))[:threads]
+    return ["taskset", "--cpu-list", ",".join(map(str, processors)), *command]
+
+
+class Finished(NamedTuple):
+    seconds: float
+    peak_bytes: int
+    printed: str
+
+
+def run_process(
+    peer: Peer,
+    arguments: Sequence[str],
+    threads: int = 2,
+    environment: dict[str, str] | None = None,
+) -> Finished:
+    """A whole process of a peer's Python: its time, its peak memory and its standard output.
+
+    Raises
+    ------
+    RuntimeError
+        It failed; the message is what it wrote to standard error.
+    """
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            pinned(threads, [str(peer.python), "-P", *arguments]),
+            env=_variables(threads, environment),
+            stdout=output,
+            stderr=errors,
+        )
+        peaks = [0]
+        watch = threading.Thread(target=_watch, args=(process, peaks))
+        watch.start()
+        status = process.wait()
+        seconds = time.perf_counter() - start
+        watch.join()
+        output.seek(0)
+        errors.seek(0)
+        if status != 0:
+            raise RuntimeError(f"{peer.name} {arguments} ended with {status}:\n{errors.read()}")
+        return Finished(seconds, max(peaks), output.read())
+
+
+def _watch(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
+    """Note the greatest VmHWM of a process until it has ended, every 10 ms."""
+    path = Path(f"/proc/{process.pid}/status")
+    while process.poll() is None:
+        lines = path.read_text().splitlines() if path.exists() else []
+        peaks += [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+        time.sleep(0.01)
+
+
+class Worker:
+    """A process of ``worker.py`` in a peer's environment: a question, an answer."""
+
+    def __init__(
+        self, peer: Peer, threads: int = 2, environment: dict[str, str] | None = None
+    ) -> None:
+        self.peer = peer
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        # -P: the modules of this folder are none of the peer's.
+        command = [str(peer.python), "-P", str(WORKER), peer.name, str(threads)]
+        self._process = subprocess.Popen(
+            pinned(threads, command),
+            env=_variables(threads, environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+        )
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """The answer to a request; see ``worker.py``.
+
+        Raises
+        ------
+        RuntimeError
+            The process has died; the message is what it wrote to standard error.
+        """
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        answer = ""
+        try:
+            stdin.write(json.dumps(request) + "\n")
+            stdin.flush()
+            answer = stdout.readline()
+        except BrokenPipeError:
+            pass
+        if not answer:
+            self._process.wait()
+            self._errors.seek(0)
+            raise RuntimeError(f"{self.peer.name} died on {request}:\n{self._errors.read()}")
+        return json.loads(answer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+        self._errors.close()
+
+
+def _variables(threads: int, more: dict[str, str] | None) -> dict[str, str]:
+    return environment(threads) | (more or {})

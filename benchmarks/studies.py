@@ -1,18 +1,14 @@
-"""Throughput over a dataset beside a loop of ANTsPy calls: writes docs/studies-speed.md.
-
-Usage: python -m benchmarks.studies [--rounds N]
+"""Throughput over a dataset: ``n4ax bids`` beside a loop of ANTsPy calls.
 
 In turn: ``n4ax bids`` over a dataset of 1 mm heads, from the start of the program to its end, and
 a process that calls ANTsPy on heads of the same dataset, one after the other, from the first call
 to the last. Then where the time of an image goes, in one process. Last, a dry run over a tree of
-5,000 participants.
+many participants.
 """
 
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -24,13 +20,16 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from matplotlib.figure import Figure
 
-from benchmarks.peers import DATA, ROOT
+from benchmarks import plots
+from benchmarks.peers import peer, run_process
+from benchmarks.rounds import ratio, spread, take_turns
+from benchmarks.volumes import PACKAGED, T1W, TITLES, is_there, path_of
 
-HEAD = "t1w_head_memprage_3t_fnndsc_adi"
-PAGE = ROOT / "docs" / "studies-speed.md"
 PARTICIPANTS, OF_ANTS = 24, 2
-TREE = 5000
+QUICK_PARTICIPANTS, QUICK_OF_ANTS = 6, 1
+TREE, QUICK_TREE = 5000, 500
 _LOOP = """
 import sys, time
 import ants
@@ -46,28 +45,42 @@ print((len(sys.argv) - 2) / (time.perf_counter() - start) * 60)
 """
 
 
-def main(rounds: int) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        heads = write_heads(folder / "heads")
-        found: dict[str, list[float]] = defaultdict(list)
-        ours(folder)  # once before, for the compiled code on disk
-        for _ in range(rounds):
-            found["ants"].append(ants(folder, heads))
-            found["ours"].append(ours(folder))
-            print({key: values[-1] for key, values in found.items()}, flush=True)
+def measure(quick: bool, rounds: int) -> dict[str, Any]:
+    name = PACKAGED if quick or not is_there(T1W) else T1W
+    participants, of_ants = (
+        (QUICK_PARTICIPANTS, QUICK_OF_ANTS) if quick else (PARTICIPANTS, OF_ANTS)
+    )
+    tree = QUICK_TREE if quick else TREE
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        heads = write_heads(path_of(name), folder / "heads", participants)
+        ours(folder, participants)  # once before, for the compiled code on disk
+        calls: dict[str, Callable[[], float]] = {
+            "theirs": lambda: ants(folder, heads[:of_ants]),
+            "ours": lambda: ours(folder, participants),
+        }
+        rates = take_turns(min(rounds, 2), calls)
         shares = shares_of(folder)
-        dry = dry_run(folder)
-    PAGE.write_text(page(found, shares, dry, rounds))
-    print(PAGE.read_text())
+        seconds, peak = dry_run(folder, tree)
+    return {
+        "volume": TITLES[name],
+        "shape": list(nib.load(path_of(name)).shape),
+        "participants": participants,
+        "images_of_ants": of_ants,
+        "images_per_minute": rates,
+        "spread": {name: spread(values) for name, values in rates.items()},
+        "faster_by": ratio(rates["ours"], rates["theirs"]),
+        "shares": shares,
+        "dry_run": {"participants": tree, "seconds": seconds, "peak_bytes": peak},
+    }
 
 
-def write_heads(folder: Path) -> list[Path]:
+def write_heads(source: Path, folder: Path, participants: int) -> list[Path]:
     """A dataset of one head, flipped and scaled."""
-    scan = nib.load(DATA / f"{HEAD}.nii.gz")
+    scan = nib.load(source)
     voxels = np.asarray(scan.dataobj)
     paths = []
-    for number in range(1, PARTICIPANTS + 1):
+    for number in range(1, participants + 1):
         path = folder / f"sub-{number:02d}" / "anat" / f"sub-{number:02d}_T1w.nii.gz"
         path.parent.mkdir(parents=True)
         varied = np.flip(voxels, axis=number % 3) * (1 + 0.02 * number)
@@ -77,20 +90,18 @@ def write_heads(folder: Path) -> list[Path]:
 
 
 def ants(folder: Path, heads: list[Path]) -> float:
-    """Images a minute of ANTsPy, with all threads."""
-    command = [sys.executable, "-c", _LOOP, str(folder / "ants.nii.gz"), *map(str, heads[:OF_ANTS])]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
+    """Images a minute of a loop of ANTsPy calls."""
+    words = ["-c", _LOOP, str(folder / "ants.nii.gz"), *map(str, heads)]
+    return float(run_process(peer("ANTsPy"), words).printed.split()[-1])
 
 
-def ours(folder: Path) -> float:
+def ours(folder: Path, participants: int) -> float:
     """Images a minute of the whole program: corrected images, fields and reports."""
     output = folder / "out"
     shutil.rmtree(output, ignore_errors=True)
-    command = [sys.executable, "-m", "n4ax", "bids", str(folder / "heads"), str(output)]
-    start = time.perf_counter()
-    subprocess.run([*command, "participant", "--preset", "ants", "-q"], check=True)
-    return PARTICIPANTS / (time.perf_counter() - start) * 60
+    words = ["bids", str(folder / "heads"), str(output), "participant", "--preset", "ants", "-q"]
+    done = run_process(peer("n4ax"), ["-m", "n4ax", *words])
+    return participants / done.seconds * 60
 
 
 def shares_of(folder: Path) -> dict[str, float]:
@@ -121,7 +132,8 @@ def shares_of(folder: Path) -> dict[str, float]:
         assert outcome.state == "corrected", outcome
         rest = outcome.seconds - sum(seconds.values())
         if number:  # the first loads the compiled code
-            runs.append(dict(seconds, Python=rest, total=outcome.seconds))
+            taken = {**seconds, "Python": rest}
+            runs.append({name: value / outcome.seconds for name, value in taken.items()})
     return {name: median(run[name] for run in runs) for name in runs[0]}
 
 
@@ -149,68 +161,37 @@ def _timed(places: tuple[tuple[str, Any, str], ...], seconds: dict[str, float]) 
             setattr(place, name, function)
 
 
-def dry_run(folder: Path) -> tuple[float, float]:
-    """Seconds and MB of a dry run over a large tree of empty files."""
+def dry_run(folder: Path, participants: int) -> tuple[float, int]:
+    """Seconds and peak bytes of a dry run over a large tree of empty files."""
     tree = folder / "tree"
     kinds = {
         "anat": ("T1w.nii.gz", "T1w.json", "T2w.nii.gz"),
         "func": ("bold.nii.gz", "sbref.nii.gz"),
         "dwi": ("dwi.nii.gz", "dwi.bval", "dwi.bvec"),
     }
-    for number in range(1, TREE + 1):
+    for number in range(1, participants + 1):
         for kind, names in kinds.items():
             place = tree / f"sub-{number:05d}" / kind
             place.mkdir(parents=True)
             for name in names:
                 (place / f"sub-{number:05d}_{name}").touch()
-    program = (
-        "import sys; from n4ax.cli import main; status = main(sys.argv[1:]);"
-        "print(open('/proc/self/status').read(), file=sys.stderr); sys.exit(status)"
-    )
-    command = [sys.executable, "-c", program, "bids", str(tree), str(folder / "no"), "participant"]
-    start = time.perf_counter()
-    done = subprocess.run([*command, "--dry-run"], check=True, capture_output=True, text=True)
-    seconds = time.perf_counter() - start
-    assert f"{2 * TREE} images of {TREE} participants" in done.stdout
-    return seconds, int(re.findall(r"VmHWM:\s+(\d+)", done.stderr)[0]) / 1000
+    words = ["-m", "n4ax", "bids", str(tree), str(folder / "no"), "participant", "--dry-run"]
+    done = run_process(peer("n4ax"), words)
+    found = re.findall(r"(\d+) images of (\d+) participants", done.printed.replace(",", ""))
+    assert found == [(str(2 * participants), str(participants))], done.printed[-500:]
+    return done.seconds, done.peak_bytes
 
 
-def page(
-    found: dict[str, list[float]], shares: dict[str, float], dry: tuple[float, float], rounds: int
-) -> str:
-    ratios = [a / b for a, b in zip(found["ours"], found["ants"], strict=True)]
-    total = shares.pop("total")
-    spread = f"{min(ratios):.0f} to {max(ratios):.0f}"
-    lines = [
-        "# Speed over studies",
-        "",
-        f"Real heads of 192 x 192 x 176 voxels of about 1 mm, ANTs' defaults (`--preset ants`), "
-        f"{os.cpu_count()} shared cores, {rounds} rounds in turn, medians. Written by `python -m "
-        "benchmarks.studies`; the ratio is the one to quote.",
-        "",
-        "| | images a minute |",
-        "|---|---|",
-        f"| a loop of ANTsPy calls, all threads, corrected images alone | "
-        f"{median(found['ants']):.1f} |",
-        f"| `n4ax bids`, {PARTICIPANTS} participants, whole program, with fields and reports | "
-        f"{median(found['ours']):.0f} |",
-        f"| ratio (of the rounds: {spread}) | {median(ratios):.0f} |",
-        "",
-        "Where the time of an image goes, in one process with one thread:",
-        "",
-        "| | share |",
-        "|---|---|",
-        *(f"| {name} | {100 * value / total:.0f} % |"
-          for name, value in sorted(shares.items(), key=lambda pair: -pair[1])),
-        "",
-        "*N4* is all of it, from the mask to the field at full resolution and the division; "
-        "*Python* is what is not in the other rows: copies, headers and metadata.",
-        "",
-        f"A dry run over {TREE:,} participants of 8 empty files each: {dry[0]:.1f} s, "
-        f"{dry[1]:.0f} MB.",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else 3)
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """Where the time of an image goes, as one bar."""
+    figure = Figure(figsize=(7, 1.8))
+    axes = figure.subplots()
+    left = 0.0
+    shares = sorted(result["shares"].items(), key=lambda pair: -pair[1])
+    for number, (name, share) in enumerate(shares):
+        colour = f"C{number}"
+        axes.barh(0, 100 * share, left=left, color=colour, label=f"{name}, {100 * share:.0f} %")
+        left += 100 * share
+    axes.set(xlabel="share of the time of an image, %", yticks=[], xlim=(0, 100))
+    axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    plots.save(figure, folder / "performance-studies.svg")

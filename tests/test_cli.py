@@ -1,19 +1,24 @@
 """The command line: good paths, bad input, interrupts, and what it prints."""
 
+import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.cli import main
+from n4ax.ants.options import options_of
+from n4ax.cli import main, n4ax_command
+from tests import documents
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 AFFINE[:3, 3] = -20, -18, -15
@@ -123,6 +128,31 @@ def test_presets_start_from_other_programs_defaults(scan: Path, tmp_path: Path) 
     expected = n4ax.n4(
         phantom().astype(np.float32), "all", iters=(4,), conv_threshold=0, shrink_factor=4,
         mesh=1, voxel_order="F",
+    )  # fmt: skip
+    assert np.array_equal(voxels_of(target), expected)
+
+
+def test_the_fast_preset_accelerates(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, image = tmp_path / "out.nii.gz", phantom().astype(np.float32)
+    assert run("correct", scan, "-o", target, "--preset", "fast") == 0
+    fast = {**n4ax.N4Settings.fast().keywords(), "voxel_order": "F"}
+    assert np.array_equal(voxels_of(target), n4ax.n4(image, **fast))
+    assert run("correct", scan, "-o", target, "--preset", "fast", "--no-accelerate") == 0
+    assert np.array_equal(voxels_of(target), n4ax.n4(image, **fast | {"accelerate": False}))
+    capsys.readouterr()
+    message = refused(capsys, "correct", scan, "--accelerate")
+    assert "--threshold 0, or do not accelerate" in message
+
+
+def test_a_distance_takes_the_place_of_a_presets_mesh(scan: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.nii.gz"
+    options = ["--preset", "ants", "--iterations", "4", "--spline-distance", "30", "--shrink", "2"]
+    assert run("correct", scan, "-o", target, *options) == 0
+    expected = n4ax.n4(
+        phantom().astype(np.float32), "all", iters=(4,), conv_threshold=0, shrink_factor=2,
+        spline_distance=30, spacing=(2, 2, 2.5), voxel_order="F",
     )  # fmt: skip
     assert np.array_equal(voxels_of(target), expected)
 
@@ -366,23 +396,87 @@ def test_live_progress_is_shown_on_a_terminal(scan: Path) -> None:
     assert re.search(rb"level [12] of 2 +\d+/300 +0\.\d{6}", shown)
 
 
-def test_help_loads_nothing_heavy_and_fits_80_columns() -> None:
+# ---- help ------------------------------------------------------------------------------------
+
+COMMANDS = tuple(n4ax_command.commands)
+
+
+def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert run(*words, "--help") == 0
+    return capsys.readouterr().out
+
+
+def examples_in(text: str) -> list[list[str]]:
+    """The commands of a help, in words, as ``n4ax`` takes them."""
+    lines = text.split("\nExamples:\n")[1].split("\n\n")[0].replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line.split(" && ")[0]) for line in lines]
+    names = {"n4ax": [], "N4BiasFieldCorrection": ["ants"]}
+    return [names[program] + [os.path.expanduser(word) for word in words]
+            for program, *words in commands]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the examples name."""
+    folder = tmp_path_factory.mktemp("documented")
+    documents.write_files(folder)
+    return folder
+
+
+def test_help_loads_nothing_heavy() -> None:
     program = (
         "import sys; from n4ax.cli import main; status = main(sys.argv[1:]);"
         "heavy = {'numba', 'jax', 'nibabel', 'matplotlib', 'rich'} & set(sys.modules);"
         "assert not heavy, heavy; sys.exit(status)"
     )
-    for words in ([], ["correct"], ["demo"]):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *words, "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert max(map(len, done.stdout.splitlines())) <= 80
-    assert "Examples:\n  n4ax correct head.nii.gz\n" in subprocess.run(
-        [sys.executable, "-m", "n4ax", "--help"], capture_output=True, text=True, check=True
-    ).stdout.replace("    n4ax", "  n4ax").replace("  Examples", "Examples")
+    for words in ([], ["correct"], ["bids"], ["ants"]):
+        subprocess.run([sys.executable, "-c", program, *words, "--help"], check=True)
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)], ids=" ".join)
+def test_help_fits_80_columns_and_has_examples_that_parse(
+    documented: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(documented)
+    (documented / "study" / "derivatives" / "n4ax").mkdir(exist_ok=True)
+    text = help_of(capsys, *words)
+    assert max(map(len, text.splitlines())) <= 80
+    examples = examples_in(text)
+    assert examples
+    program = n4ax_command.make_context("n4ax", ["correct"])
+    for name, *rest in examples:
+        assert not words or name == words[0]
+        if name == "ants":
+            options_of(rest)
+        else:
+            n4ax_command.commands[name].make_context(name, rest, parent=program)
+
+
+@pytest.mark.parametrize("name", ["correct", "ants", "shim", "demo"])
+def test_examples_in_the_help_run(
+    documented: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    monkeypatch.setenv("HOME", str(documented))
+    monkeypatch.chdir(documented)
+    for words in examples_in(help_of(capsys, name)):
+        assert run(*words) == 0, capsys.readouterr().err
+
+
+def test_help_lists_every_option_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("correct", "bids"):
+        text = help_of(capsys, name)
+        for parameter in n4ax_command.commands[name].params:
+            if isinstance(parameter, click.Option):
+                assert re.search(rf"^  .*{parameter.opts[-1]}\b", text, re.M), parameter
+        unsorted = text.split("\nOther:\n")[1].split("\n\n")[0].splitlines()
+        assert {line.split()[0] for line in unsorted} <= {"-q,", "-h,", "--version"}
 
 
 def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ LAYERS = (
     ("images",),
     ("otsu",),
     ("problem", "solver"),
-    ("engines",),
+    ("accelerated", "engines"),
     ("field",),
     ("intensity",),
     ("tracing",),

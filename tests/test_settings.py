@@ -55,14 +55,12 @@ def test_presets_of_ants_differ_from_simpleitk_in_shrinking_threshold_and_mesh()
     assert changed(N4Settings.antspy()) == {"shrink_factor": 4, "conv_threshold": 1e-7, "mesh": 1}
 
 
-def test_fast_preset_takes_forty_over_relaxed_iterations_without_a_threshold() -> None:
-    settings = N4Settings.fast()
-    assert sum(settings.iters) == 40
-    assert settings.over_relax > 1
-    assert settings.conv_threshold == 0
+def test_fast_preset_is_the_whole_schedule_accelerated() -> None:
+    assert changed(N4Settings.fast()) == {"conv_threshold": 0, "accelerate": True}
 
 
 REFUSED: list[tuple[str, Any, str]] = [
+    ("accelerate", "yes", "True or False"),
     ("iters", (), "such as"),
     ("iters", (5, -1), "at least 0"),
     ("iters", 2.5, "whole numbers"),

@@ -81,7 +81,8 @@ class AxisBasis:
 
     def part(self, voxels: slice) -> "AxisBasis":
         """The basis on some of the voxels."""
-        return AxisBasis(self.first[voxels], self.weights[voxels], self.control_points)
+        first = np.ascontiguousarray(self.first[voxels])
+        return AxisBasis(first, np.ascontiguousarray(self.weights[voxels]), self.control_points)
 
     def dense(self, weights: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """``weights`` (n, order + 1) as a matrix of shape (control_points, n)."""

@@ -12,7 +12,7 @@ from n4ax.estimation import (
     fit_with,
     found,
     posed,
-    solved_by,
+    solved_on_cpu,
 )
 from n4ax.settings import EngineName, N4Settings
 from n4ax.space import check_same_place
@@ -87,7 +87,9 @@ def fit_together(
         with _about(number):
             ready.append(posed(settings, *job, spacing, affine, "cpu"))
     _check_one_grid(ready)
-    state = _solved(ready, checked_threads(num_threads), progress)
+    problems = [job.problem for job in ready]
+    threads = checked_threads(num_threads)
+    state = solved_on_cpu(problems, ready[0].settings, threads, progress, trace=True)
     return [found(job, state, num_threads) for job in ready]
 
 
@@ -98,15 +100,6 @@ def _about(number: int) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"image {number}: {error}") from None
-
-
-def _solved(jobs: list[Posed], num_threads: int | None, progress: Progress | None) -> Any:
-    from n4ax.engines.cpu import CpuEngine, threads_for
-    from n4ax.engines.shared import SharedEngine
-
-    with threads_for([job.problem for job in jobs], num_threads) as threads:
-        each = [CpuEngine(job.problem, job.settings, threads) for job in jobs]
-        return solved_by(SharedEngine(each), jobs[0].settings, progress, trace=True)
 
 
 def _each(name: str, given: Any, count: int) -> list[Any]:

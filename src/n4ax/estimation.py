@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.accelerated import solve_accelerated, thinning
 from n4ax.arrays import is_jax, is_lazy, is_torch, is_traced, on_accelerator, taken
 from n4ax.field import BiasField, solved_field
 from n4ax.images import like, open_together, opened
@@ -247,15 +248,37 @@ def _solved(job: Posed, num_threads: int | None, progress: Progress | None, trac
 
         state = programs.estimate(job.problem, job.settings, progress, trace)
         return state._replace(lattice=np.asarray(state.lattice))
-    from n4ax.engines.cpu import CpuEngine, threads_for
-
-    with threads_for([job.problem], num_threads) as threads:
-        engine = CpuEngine(job.problem, job.settings, threads)
-        return solved_by(engine, job.settings, progress, trace)
+    return solved_on_cpu([job.problem], job.settings, num_threads, progress, trace)
 
 
-def solved_by(engine: Any, settings: N4Settings, progress: Progress | None, trace: bool) -> State:
-    """Solve on an engine that is run from Python."""
-    start = beginning(engine, len(settings.iters), max(settings.iters))
+def solved_on_cpu(
+    problems: Sequence[Problem],
+    settings: N4Settings,
+    num_threads: int | None,
+    progress: Progress | None,
+    trace: bool,
+) -> State:
+    """Solve on the CPU engine: one problem, or several with one field."""
+    from n4ax.engines.cpu import threads_for
+
     parameters = Parameters.of(settings, always=trace or progress is not None)
-    return solve(engine, parameters, start, progress)
+    with threads_for(problems, num_threads) as threads:
+        engine = _cpu_engine(problems, settings, threads)
+        if not settings.accelerate:
+            start = beginning(engine, len(settings.iters), max(settings.iters))
+            return solve(engine, parameters, start, progress)
+        every = thinning(problems[0].included)
+        if max(every) == 1:
+            return solve_accelerated(engine, engine, parameters, progress)
+        few = [problem.thinned(every) for problem in problems]
+        with threads_for(few, num_threads) as threads_of_few:
+            thinned = _cpu_engine(few, settings, threads_of_few)
+            return solve_accelerated(engine, thinned, parameters, progress)
+
+
+def _cpu_engine(problems: Sequence[Problem], settings: N4Settings, threads: Any) -> Any:
+    from n4ax.engines.cpu import CpuEngine
+    from n4ax.engines.shared import SharedEngine
+
+    each = [CpuEngine(problem, settings, threads) for problem in problems]
+    return each[0] if len(each) == 1 else SharedEngine(each)

@@ -31,6 +31,8 @@ class Axis:
         Voxel of the image that sample 0 falls on; negative within the padding.
     samples
         Samples of the padded axis.
+    every
+        Of the samples on the image, every so-manieth is worked with, from the middle of its kind.
     """
 
     count: int
@@ -39,6 +41,7 @@ class Axis:
     shrink: int = 1
     first: int = 0
     samples: int = 0
+    every: int = 1
 
     @property
     def padded(self) -> int:
@@ -60,9 +63,14 @@ class Axis:
         return slice(start, start + self.shrink * len(inside), self.shrink)
 
     def sample_basis(self, control_points: int, order: int) -> AxisBasis:
-        """The basis at the samples that fall on the image."""
+        """The basis at those samples on the image that are worked with."""
         basis = axis_basis(self.samples, control_points, order)
-        return basis.part(slice(self.inside.start, self.inside.stop))
+        return basis.part(slice(self.inside.start, self.inside.stop)).part(self.kept)
+
+    @property
+    def kept(self) -> slice:
+        """Of the samples on the image, those that are worked with."""
+        return slice(self.every // 2 if self.every <= len(self.inside) else 0, None, self.every)
 
     def stretched_basis(self, count: int, control_points: int, order: int) -> AxisBasis:
         """The basis on the image resampled to ``count`` voxels, first to last (ITK).

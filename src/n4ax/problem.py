@@ -6,7 +6,7 @@ axes on the way in, and :class:`n4ax.field.BiasField` on the way out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,18 @@ class Problem:
     axes: tuple[Axis, ...]
     control_points: tuple[int, ...]
     offset: Any
+
+    def thinned(self, every: Sequence[int]) -> "Problem":
+        """The problem on every n-th sample of each axis, where they lie."""
+        axes = tuple(replace(axis, every=n) for axis, n in zip(self.axes, every, strict=True))
+        kept = tuple(axis.kept for axis in axes)
+        return replace(
+            self,
+            intensities=self.intensities[kept],
+            included=self.included[kept],
+            weights=None if self.weights is None else self.weights[kept],
+            axes=axes,
+        )
 
 
 def pose(

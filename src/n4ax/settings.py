@@ -39,6 +39,10 @@ class N4Settings:
         coefficient of variation that ITK's formula stands for.
     over_relax
         Factor on every increment of the field; 1 is N4, above 1 takes longer steps.
+    accelerate
+        Come close to the outcome of all iterations in a fraction of the time
+        (:mod:`n4ax.accelerated`); needs ``conv_threshold=0`` and ``over_relax=1``. By the CPU
+        engine: XLA carries out every iteration.
     nbins
         Histogram bins of the sharpening.
     fwhm
@@ -70,7 +74,7 @@ class N4Settings:
         ``"offset"`` raises the whole image until the least of them is 1, and lowers it again
         after the correction.
     scale
-        Level of the corrected image. ``"itk"``: as the field comes, which is not far from the
+        Level of the corrected image. ``"itk"``: as the field comes, whose level drifts from the
         input's. ``"mean"``: the mean in the mask is kept. ``"unit-field"``: the field's geometric
         mean in the mask is 1. ``"minmax"``: in the mask, stretched to the input's range (ANTs'
         ``-r``); the field does not show it.
@@ -97,6 +101,7 @@ class N4Settings:
     conv_threshold: float = 0.001
     convergence: Convergence = "itk"
     over_relax: float = 1.0
+    accelerate: bool = False
     nbins: int = 200
     fwhm: float = 0.15
     wiener: float = 0.01
@@ -148,6 +153,17 @@ class N4Settings:
         _check_choice("outside", self.outside, ("divide", "keep", "zero"))
         _check_choice("voxel_order", self.voxel_order, ("C", "F"))
         self._check_one_mesh()
+        self._check_accelerate()
+
+    def _check_accelerate(self) -> None:
+        if not isinstance(self.accelerate, bool):
+            raise ValueError(f"accelerate is {self.accelerate!r}; expected True or False")
+        for name, value in (("conv_threshold", 0), ("over_relax", 1)):
+            if self.accelerate and getattr(self, name) != value:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)} and accelerate is True, which stands for all "
+                    f"iterations of N4: give {name}={value}, or do not accelerate"
+                )
 
     def _check_one_mesh(self) -> None:
         names = ("control_points", "mesh", "spline_distance")
@@ -183,8 +199,8 @@ class N4Settings:
 
     @classmethod
     def fast(cls) -> Self:
-        """Forty over-relaxed iterations, the default schedule of n4ax 0.1."""
-        return cls(iters=(8, 12, 12, 8), over_relax=1.8, conv_threshold=0.0)
+        """Close to 4 levels of 50 iterations at threshold 0, in a fraction of the time."""
+        return cls(conv_threshold=0.0, accelerate=True)
 
     def inside(self, mask: Any) -> Any:
         """Where a mask counts as inside, bool: where it is the label, or not 0."""

@@ -171,7 +171,7 @@ def solve(
             return (state.iteration < limit) & (state.measure > threshold)
 
         def iterate(state: State) -> State:
-            lattice = state.lattice + _increment(engine, mesh, state.field, parameters)
+            lattice = state.lattice + increment(engine, mesh, state.field, parameters)
             field = engine.expand(mesh, lattice)
             measure = engine.change(field, state.field, threshold, parameters.always)
             done = _put(state.done, level, state.iteration + 1)
@@ -205,7 +205,7 @@ def beginning(engine: Engine[F, M, B], levels: int, most: int) -> State:
     )
 
 
-def _increment(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameters) -> Any:
+def increment(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameters) -> Any:
     """What one iteration adds to the control points."""
     channels = engine.channels(mesh, field)
     first, *others = (_delta(*channel, parameters) for channel in channels)

@@ -26,35 +26,66 @@ if TYPE_CHECKING:
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
 _HELP = """\
-N4BiasFieldCorrection by n4ax {version}: the options, outputs and numbers of ANTs' program.
+Usage: N4BiasFieldCorrection -i FILE -o CORRECTED|[CORRECTED,BIAS] [OPTIONS]
 
-  -d, --image-dimensionality 2/3/4   axes to work on; 4 is one field in space and time
-                                     [default: 2 for a 2-D file, else 3]
-  -i, --input-image FILE             NIfTI image to correct
-  -x, --mask-image FILE              voxels to use, where not 0; others keep their intensity
-  -w, --weight-image FILE            confidence of each voxel; not above 0 leaves it out
-  -r, --rescale-intensities 0/(1)    stretch the result to the input's range, where the mask is 1
-                                     [default: 1 with -x, else 0]
-  -s, --shrink-factor N              estimate on every N-th voxel  [default: 4]
+  N4BiasFieldCorrection by n4ax {version}: the options, outputs and numbers of
+  ANTs' program.
+
+Input and output:
+  -i, --input-image FILE     NIfTI image to correct.
+  -o, --output CORRECTED|[CORRECTED,BIAS]
+                             NIfTI files to write; the bias is the factor that
+                             the input is divided by.
+  -x, --mask-image FILE      Voxels to use, where not 0; others keep their
+                             intensity.  [default: the whole image]
+  -w, --weight-image FILE    Confidence of each voxel; not above 0 leaves it
+                             out.
+  -d, --image-dimensionality 2|3|4
+                             Axes to work on; 4 is one field in space and time.
+                             [default: 2 for a 2-D file, else 3]
+
+Estimation:
+  -s, --shrink-factor N      Estimate on every N-th voxel.  [default: 4]
+  -b, --bspline-fitting [DISTANCE,ORDER]|[AxBxC,ORDER]
+                             Mesh of the first level, by the length of an
+                             element in mm or the elements along each axis.
+                             [default: [1x1x1,3]]
   -c, --convergence [ITERATIONS,THRESHOLD]
-                                     iterations of each level, as 50x50x30, and the convergence
-                                     measure to stop at  [default: [50x50x50x50,0.0]]
-  -b, --bspline-fitting [DISTANCE,ORDER] or [AxBxC,ORDER]
-                                     mesh of the first level, by its spacing in mm or its
-                                     elements per axis  [default: [1x1x1,3]]
+                             Most iterations of each level, as 50x50x30, and
+                             the convergence measure to stop at.
+                             [default: [50x50x50x50,0.0]]
   -t, --histogram-sharpening [FWHM,NOISE,BINS]
-                                     [default: [0.15,0.01,200]]
-  -o, --output CORRECTED or [CORRECTED,BIAS]
-  -v, --verbose (0)/1                print progress
-  --version, -h, --help
+                             Width of the field's distribution in log
+                             intensity, noise of the Wiener filter, bins.
+                             [default: [0.15,0.01,200]]
 
-Square, round, curly or angle brackets; without brackets -b, -c and -t are ignored, as by ANTs.
-Threads: ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS, or NSLOTS; the result does not depend on them.
-Engine: N4AX_ENGINE, cpu or xla; by default xla where JAX has a GPU.
+Level of the result:
+  -r, --rescale-intensities 0|1
+                             Stretch the result to the input's range, in the
+                             mask.  [default: 1 with -x, else 0]
 
-Example:
-  N4BiasFieldCorrection -d 3 -i t1w.nii.gz -x mask.nii.gz -s 4 -c [50x50x50x50,1e-7] \\
-    -b [200] -o [corrected.nii.gz,bias.nii.gz] -v 1
+Other:
+  -v, --verbose 0|1          Print progress.  [default: 0]
+  --version                  Show the version and exit.
+  -h, --help                 Show this message and exit.
+
+Brackets are square, round, curly or angled. Without brackets -b, -c and -t are
+ignored, as by ANTs.
+
+Environment:
+  ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS, else NSLOTS
+                             Threads to use; the result does not depend on it.
+                             [default: all]
+  N4AX_ENGINE                cpu or xla.  [default: xla where JAX has a GPU,
+                             else cpu]
+
+Examples:
+  N4BiasFieldCorrection -d 3 -i t1w.nii.gz -o corrected.nii.gz
+  N4BiasFieldCorrection -d 3 -i t1w.nii.gz -x mask.nii.gz -s 4 -b [200] \\
+    -c [50x50x50x50,1e-7] -o [corrected.nii.gz,bias.nii.gz] -v 1
+
+The same program is n4ax ants, n4ax-N4BiasFieldCorrection, and what n4ax shim
+writes.
 """
 
 

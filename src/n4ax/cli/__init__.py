@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 import n4ax
+from n4ax.cli import options
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
@@ -78,17 +79,31 @@ def _usage(error: click.ClickException) -> str:
     return message
 
 
+class _Program(click.Group):
+    """The commands, in the order in which they are added: most used first."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        options.write_examples(self.epilog, formatter)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
 @click.group(
+    cls=_Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
     invoke_without_command=True,
-    epilog="""\b
+    epilog="""
     Examples:
       n4ax correct head.nii.gz
       n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
       n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4
       n4ax bids study study/derivatives/n4ax participant
-      n4ax demo
+      n4ax ants -d 3 -i t1w.nii.gz -x mask.nii.gz -o corrected.nii.gz
       n4ax shim ~/n4ax-bin
+      n4ax demo
+
+    n4ax COMMAND --help has the options and examples of a command.
     """,
 )
 @click.version_option(n4ax.__version__, prog_name="n4ax")
@@ -114,15 +129,16 @@ def ants(context: click.Context, arguments: tuple[str, ...]) -> None:
 
 
 @click.command(
-    epilog="""\b
+    cls=options.Command,
+    epilog="""
     Examples:
       n4ax shim ~/n4ax-bin && export PATH=~/n4ax-bin:$PATH
       n4ax shim --remove ~/n4ax-bin
-    """
+    """,
 )
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--remove", is_flag=True, help="Take the program away again.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@options.QUIET
 def shim(folder: Path, remove: bool, quiet: bool) -> None:
     """Write a program N4BiasFieldCorrection to DIR.
 
@@ -136,5 +152,5 @@ def shim(folder: Path, remove: bool, quiet: bool) -> None:
         print(f"Removed {target}." if remove else f"Wrote {target}. {first}")
 
 
-for command in (correct, demo, bids, report, ants, shim):
+for command in (correct, bids, report, ants, shim, demo):
     n4ax_command.add_command(command)

@@ -41,7 +41,7 @@ _BYTES = {"": 1.0, "G": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}
 _LISTS = ("--participant-label", "--session-label", "--suffix")
 
 
-class _ListsTakeSeveral(click.Command):
+class _ListsTakeSeveral(options.Command):
     """A command whose lists may be given as BIDS Apps have them: ``--participant-label 01 02``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -75,80 +75,90 @@ def _gigabytes(_context: click.Context, option: click.Parameter, text: str | Non
     return float(found[1]) * _BYTES[found[2].upper()]
 
 
+_which = options.under("Which images")
+_volumes = options.under("Series of volumes (4-D)")
+_machine = options.under("Machine")
+_cluster = options.under("Cluster")
+_run = options.under("This run")
+
 _INPUTS = together(
-    click.option(
-        "--participant-label", "participants", multiple=True, metavar="LABEL...",
-        help="Only these participants, with sub- or without.",
-    ),
-    click.option(
-        "--session-label", "sessions", multiple=True, metavar="LABEL...",
-        help="Only these sessions, with ses- or without.",
-    ),
-    click.option(
+    _which(
         "--suffix", "suffixes", multiple=True, metavar="SUFFIX...",
         help="Kinds of images: T1w, bold, dwi, any suffix; inplane is both, boldref is sbref too. "
         " [default: T1w T2w FLAIR PDw inplane]",
     ),
-    click.option(
+    _which(
+        "--participant-label", "participants", multiple=True, metavar="LABEL...",
+        help="Only these participants, with sub- or without.",
+    ),
+    _which(
+        "--session-label", "sessions", multiple=True, metavar="LABEL...",
+        help="Only these sessions, with ses- or without.",
+    ),
+    _which(
         "--bids-filter-file", "filter_file", type=options.INPUT_FILE, metavar="FILE",
         help='Filters as fMRIPrep has them: {"t1w": {"acquisition": "mprage"}}.',
     ),
-    click.option(
-        "--mask", metavar="otsu|none|PATTERN",
-        help="Voxels to use: otsu, none (the whole image), or masks by a pattern of paths from "
-        "BIDS_DIR, with {sub}, {ses}, {folder}, {stem}, {name} and * filled in.  [default: otsu; "
-        "none with --preset ants or antspy]",
+    _which(
+        "--mask", metavar="PATTERN|otsu|none",
+        help="Where the field is estimated: otsu, none (the whole image), or masks by a pattern of "
+        "paths from BIDS_DIR, with {sub}, {ses}, {folder}, {stem}, {name} and * filled in.  "
+        "[default: otsu; none with --preset ants or antspy]",
     ),
-    click.option(
+    _volumes(
         "--series", callback=options.series_words, default="mean", show_default=True,
-        metavar="mean|first|each|N",
-        help="What the field of an image with several volumes is estimated on. For dwi it is "
-        "always the mean of the volumes without diffusion weighting.",
+        metavar="WHICH",
+        help="Divide all volumes by the field of one: of their mean, the first, a number (from 0) "
+        "or the mean of several (0,5,10). Or each: a field for each. dwi is always done by the "
+        "mean of the volumes without diffusion weighting.",
     ),
+    options.b0_threshold(_volumes),
 )  # fmt: skip
 
 _WORKERS = together(
-    click.option(
+    _machine(
         "--n-procs", "--nprocs", "--n-cpus", "processes", type=click.IntRange(min=1), metavar="N",
         help="Images at a time, in each job of a cluster.  [default: as many as there are cores, "
         "memory allowing; 1 in a job]",
     ),
-    click.option(
+    _machine(
         "--nthreads", "--omp-nthreads", "--threads", "threads", type=click.IntRange(min=1),
         metavar="N", help="Threads for each image.  [default: cores / images at a time]",
     ),
-    click.option(
+    _machine(
         "--mem", "--memory-gb", "memory_gb", callback=_gigabytes, metavar="GB",
-        help="Memory for all images at a time (of a job, on a cluster); one that takes more than "
-        "its share is given up.",
+        help="Memory for all images at a time, in GB or as 800MB (of a job, on a cluster); an "
+        "image that takes more than its share is given up.  [default: no limit; 8 in a job]",
     ),
-    click.option(
+    options.ENGINE,
+    _machine(
         "-w", "--work-dir", "scratch", type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
         help="Folder for scratch files and the logs of jobs.  [default: OUTPUT_DIR/.n4ax]",
     ),
-    click.option(
+    _cluster(
         "--cluster", type=click.Choice(("local", "slurm", "pbs", "lsf", "sge")), default="local",
         show_default=True, help="Where to work: here, or in jobs of a queueing system.",
     ),
-    click.option("--jobs", type=click.IntRange(min=1), metavar="N", default=1, show_default=True,
-                 help="Jobs to submit."),
-    click.option("--queue", metavar="NAME", help="Queue or partition of the jobs."),
-    click.option("--walltime", metavar="HH:MM:SS", help="Time limit of a job."),
-    click.option("--account", metavar="NAME", help="Account or project of the jobs."),
-    click.option(
+    _cluster("--jobs", type=click.IntRange(min=1), metavar="N", default=1, show_default=True,
+             help="Jobs to submit."),
+    _cluster("--walltime", metavar="HH:MM:SS", help="Time limit of a job."),
+    _cluster("--queue", metavar="NAME", help="Queue or partition of the jobs."),
+    _cluster("--account", metavar="NAME", help="Account or project of the jobs."),
+    _cluster(
         "--cluster-options", "cluster_options", type=options.INPUT_FILE, metavar="FILE",
-        help="JSON file of further options of dask-jobqueue, such as "
+        help="JSON file of further options of dask-jobqueue: "
         '{"job_extra_directives": ["--gres=gpu:1"]}.',
     ),
-    click.option("--scheduler", metavar="tcp://HOST:PORT",
-                 help="Use a Dask scheduler that runs already."),
+    _cluster("--scheduler", metavar="tcp://HOST:PORT",
+             help="Use a Dask scheduler that runs already."),
 )  # fmt: skip
 
 
 @click.command(
     cls=_ListsTakeSeveral,
     context_settings={"token_normalize_func": lambda name: name.replace("_", "-")},
-    epilog="""\b
+    epilog="""
     Examples:
       n4ax bids study study/derivatives/n4ax participant
       n4ax bids study out participant --participant-label 01 02 --suffix T1w
@@ -157,6 +167,7 @@ _WORKERS = together(
       n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
         --mem 32 --walltime 04:00:00
       n4ax bids study out group
+
     The same command again does what is missing, or whose image, mask or
     settings have changed.
     """,
@@ -165,19 +176,18 @@ _WORKERS = together(
 @click.argument("output_dir", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("level", metavar="participant|group", type=click.Choice(_LEVELS))
 @_INPUTS
-@options.B0_THRESHOLD
-@options.DTYPE
-@options.ENGINE
+@options.ESTIMATION
+@options.VOXELS
+@options.RESULT
 @_WORKERS
-@click.option("-n", "--dry-run", is_flag=True, help="List the images, and do nothing.")
-@click.option("--stop-on-first-crash", "stop", is_flag=True, help="End at the first failure.")
-@click.option(
+@_run("-n", "--dry-run", is_flag=True, help="List the images, and do nothing.")
+@_run("--stop-on-first-crash", "stop", is_flag=True, help="End at the first failure.")
+@_run(
     "--skip-bids-validator", "--skip-bids-validation", is_flag=True,
     help="Accepted, as by other BIDS Apps; the dataset is never validated.",
 )  # fmt: skip
 @options.QUIET
 @click.version_option(n4ax.__version__, prog_name="n4ax")
-@options.SETTINGS
 @click.pass_context
 def bids(
     context: click.Context,

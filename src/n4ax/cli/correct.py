@@ -40,44 +40,70 @@ class _Outputs(NamedTuple):
         ]
 
 
+_files = options.under("Input and output")
+_series = options.under("Series of volumes (4-D)")
+
+
 @click.command(
-    epilog="""\b
+    cls=options.Command,
+    epilog="""
     Examples:
-      n4ax correct head.nii.gz -o corrected.nii.gz --bias field.nii.gz
-      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4 --figure check.png
-      n4ax correct epi.nii.gz --preset ants --spline-distance 200
-    """
+      n4ax correct head.nii.gz
+      n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
+      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4 --bias field.nii.gz
+      n4ax correct t1w.nii.gz --preset ants --spline-distance 200
+      n4ax correct bold.nii.gz --series mean --scale mean
+      n4ax correct dwi.nii.gz --series b0 --mask brain.nii.gz
+    """,
 )
 @click.argument("image", metavar="INPUT", type=options.INPUT_FILE)
-@click.option(
-    "-o", "--output", type=options.PATH, help="Corrected image.  [default: INPUT_n4.nii.gz]"
+@_files(
+    "-o",
+    "--output",
+    type=options.PATH,
+    metavar="FILE",
+    help="Corrected image.  [default: INPUT_n4.nii.gz]",
 )
-@click.option(
+@_files(
     "--mask",
     metavar="FILE|otsu|none",
-    help="Voxels to use; none is the whole image.  [default: otsu; none with --preset ants or "
-    "antspy]",
+    help="Where the field is estimated; none is the whole image.  [default: otsu; none with "
+    "--preset ants or antspy]",
 )
-@click.option(
-    "--weights", type=options.INPUT_FILE, metavar="FILE", help="Confidence of each voxel."
+@_files("--figure", type=options.PATH, metavar="PNG", help="Draw before, field and after.")
+@_files(
+    "--bias",
+    type=options.PATH,
+    metavar="FILE",
+    help="Write the field as an image: INPUT / field = corrected.",
 )
-@click.option(
+@_files(
+    "--field",
+    type=options.PATH,
+    metavar="NPZ",
+    help="Write the field's control points, for n4ax.BiasField.load.",
+)
+@_files(
+    "--weights",
+    type=options.INPUT_FILE,
+    metavar="FILE",
+    help="Confidence of each voxel; not above 0 leaves it out.",
+)
+@_series(
     "--series",
     callback=options.series_words,
-    metavar="mean|first|each|b0|N",
-    help="Of a 4-D image: estimate one field on the mean, the first, the N-th volume (from 0) or "
-    "the mean of several (0,5,10; b0: those without diffusion weighting by the .bval file beside "
-    "INPUT) and apply it to all, or one for each.  [default: a field in space and time]",
+    metavar="WHICH",
+    help="Divide all volumes by the field of one: of their mean, the first, a number (from 0), the "
+    "mean of several (0,5,10) or b0, those without diffusion weighting by the .bval file beside "
+    "INPUT. Or each: a field for each.  [default: one field that varies in space and time]",
 )
-@click.option("--bias", type=options.PATH, metavar="FILE", help="Write the field as an image.")
-@click.option("--field", type=options.PATH, metavar="FILE", help="Write its control points (.npz).")
-@click.option("--figure", type=options.PATH, metavar="PNG", help="Draw before, field and after.")
-@options.B0_THRESHOLD
-@options.DTYPE
+@options.b0_threshold(_series)
+@options.ESTIMATION
+@options.VOXELS
+@options.RESULT
 @options.THREADS
 @options.ENGINE
 @options.QUIET
-@options.SETTINGS
 def correct(
     image: Path,
     output: Path | None,
@@ -95,7 +121,10 @@ def correct(
     b0_threshold: float,
     **given: Any,
 ) -> None:
-    """Correct the bias field of a NIfTI image."""
+    """Correct the bias field of a NIfTI image.
+
+    INPUT has 2 to 4 dimensions. The field is estimated in the mask and divides the whole image.
+    """
     start = time.perf_counter()
     if quiet:
         logging.disable(logging.WARNING)
@@ -133,17 +162,19 @@ def _estimated(
 
 
 @click.command(
-    epilog="""\b
+    cls=options.Command,
+    epilog="""
     Examples:
       n4ax demo
       n4ax demo -o results --threads 2
-    """
+    """,
 )
-@click.option(
+@_files(
     "-o",
     "--output",
     "folder",
     type=options.PATH,
+    metavar="DIR",
     default=Path("n4ax-demo"),
     show_default=True,
     help="Folder for the results.",
@@ -152,7 +183,10 @@ def _estimated(
 @options.QUIET
 @click.pass_context
 def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool) -> None:
-    """Correct the packaged head, and draw it before and after."""
+    """Correct the packaged head, and draw it before and after.
+
+    Writes head_n4.nii.gz, head_field.nii.gz and head_n4.png.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     context.invoke(
         correct,

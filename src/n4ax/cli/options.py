@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -56,112 +58,206 @@ def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
+class Option(click.Option):
+    """An option with the heading that the help lists it under."""
+
+    def __init__(self, *names: Any, heading: str, **given: Any) -> None:
+        super().__init__(*names, **given)
+        self.heading = heading
+
+
+def under(heading: str) -> Callable[..., Any]:
+    """``click.option`` for the options of a heading."""
+    return partial(click.option, cls=Option, heading=heading)
+
+
+def write_examples(text: str | None, formatter: click.HelpFormatter) -> None:
+    """Write an epilog as it stands: click would fill its lines."""
+    formatter.write(f"\n{cleandoc(text or '')}\n")
+
+
+class Command(click.Command):
+    """A command whose help has headings, in the order of the options, and examples."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the examples."""
+        write_examples(self.epilog, formatter)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options, those of a heading together."""
+        lists: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                lists.setdefault(getattr(parameter, "heading", "Other"), []).append(record)
+        for heading, records in lists.items():
+            with formatter.section(heading if len(lists) > 1 else "Options"):
+                formatter.write_dl(records, col_max=26)
+
+
 PATH = click.Path(path_type=Path)
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-THREADS = click.option(
+_voxels = under("Voxels to estimate on")
+_estimation = under("Estimation (defaults of --preset simpleitk)")
+_result = under("Level and outside of the result")
+_machine = under("Machine")
+
+THREADS = _machine(
     "--threads",
     type=click.IntRange(min=1),
     metavar="N",
     help="Threads to use; the result does not depend on it.  [default: all]",
 )
-QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-
-SETTINGS = together(
-    click.option(
-        "--preset",
-        type=click.Choice(_PRESETS),
-        default="simpleitk",
-        show_default=True,
-        help="Whose defaults to start from; options given here win.",
-    ),
-    click.option(
-        "--iterations",
-        "iters",
-        callback=numbers,
-        metavar="NxNx...",
-        help="Most iterations at each level, such as 50x50x50x50.",
-    ),
-    click.option(
-        "--threshold",
-        "conv_threshold",
-        type=float,
-        metavar="T",
-        help="End a level once the convergence measure is not above this.",
-    ),
-    click.option(
-        "--shrink",
-        "shrink_factor",
-        callback=numbers,
-        metavar="N",
-        help="Estimate on every N-th voxel (or AxBxC, per axis).",
-    ),
-    click.option(
-        "--spline-distance",
-        type=float,
-        metavar="MM",
-        help="Length of a mesh element at the first level, in mm.",
-    ),
-    click.option(
-        "--mesh",
-        callback=numbers,
-        metavar="AxBxC",
-        help="Mesh elements per axis at the first level instead.",
-    ),
-    click.option("--spline-order", type=int, metavar="N", help="Order of the B-spline, 1 to 5."),
-    click.option("--bins", "nbins", type=int, metavar="N", help="Histogram bins."),
-    click.option("--fwhm", type=float, metavar="W", help="Width of the field's distribution."),
-    click.option("--noise", "wiener", type=float, metavar="X", help="Wiener filter noise."),
-    click.option(
-        "--over-relax", type=float, metavar="A", help="Factor on every increment; 1 is N4."
-    ),
-    click.option(
-        "--mask-label", type=int, metavar="L", help="Only this value of the mask is inside."
-    ),
-    click.option(
-        "--outside",
-        type=click.Choice(("divide", "keep", "zero")),
-        help="What the corrected image is outside the mask.",
-    ),
-    click.option(
-        "--nonfinite",
-        type=click.Choice(("error", "exclude")),
-        help="NaN and infinite voxels in the mask: stop, or leave them out.",
-    ),
-    click.option(
-        "--non-positive",
-        type=click.Choice(("itk", "exclude", "offset")),
-        help="Intensities in the mask that are not above 0: as ITK, leave them out, or raise the "
-        "image for the estimation.",
-    ),
-    click.option(
-        "--scale",
-        type=click.Choice(("itk", "mean", "unit-field", "minmax")),
-        help="Level of the result: as it comes, mean kept, field of mean 1, or input's range.",
-    ),
-)
-
-
-ENGINE = click.option(
+ENGINE = _machine(
     "--engine",
     type=click.Choice(("cpu", "xla")),
     help="Compiled for the CPU, or JAX.  [default: xla where JAX has a GPU, else cpu]",
 )
-B0_THRESHOLD = click.option(
-    "--b0-threshold",
-    type=click.FloatRange(min=0),
-    default=50.0,
-    show_default=True,
-    metavar="B",
-    help="Largest b-value, in s/mm², of a volume without diffusion weighting.",
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+
+ESTIMATION = together(
+    _estimation(
+        "--preset",
+        type=click.Choice(_PRESETS),
+        default="simpleitk",
+        show_default=True,
+        help="Whose defaults to start from; options given here win. ants: shrink 4, threshold 0, "
+        "no mask; antspy: the same with threshold 1e-7; fast: near to all iterations at threshold "
+        "0 in less time.",
+    ),
+    _estimation(
+        "--shrink",
+        "shrink_factor",
+        callback=numbers,
+        metavar="N|AxBxC",
+        help="Estimate on every N-th voxel, along all axes or each.  "
+        f"[default: {N4Settings.shrink_factor}]",
+    ),
+    _estimation(
+        "--spline-distance",
+        type=float,
+        metavar="MM",
+        help="Length of a mesh element at the first level, in mm; each level halves it.  "
+        "[default: by --mesh]",
+    ),
+    _estimation(
+        "--mesh",
+        callback=numbers,
+        metavar="N|AxBxC",
+        help="Or the number of mesh elements at the first level, along all axes or each.  "
+        "[default: 1, more with a --spline-order below 3]",
+    ),
+    _estimation(
+        "--iterations",
+        "iters",
+        callback=numbers,
+        metavar="NxNx...",
+        help="Most iterations of each level; as many levels as numbers.  "
+        f"[default: {'x'.join(map(str, N4Settings.iters))}]",
+    ),
+    _estimation(
+        "--threshold",
+        "conv_threshold",
+        type=float,
+        metavar="T",
+        help="End a level once the convergence measure is not above this; 0 runs all "
+        f"iterations.  [default: {N4Settings.conv_threshold}]",
+    ),
+    _estimation(
+        "--fwhm",
+        type=float,
+        metavar="W",
+        help="Width at half maximum of the field's distribution, in log intensity.  "
+        f"[default: {N4Settings.fwhm}]",
+    ),
+    _estimation(
+        "--noise",
+        "wiener",
+        type=float,
+        metavar="X",
+        help=f"Noise of the Wiener filter, without unit.  [default: {N4Settings.wiener}]",
+    ),
+    _estimation(
+        "--bins",
+        "nbins",
+        type=int,
+        metavar="N",
+        help=f"Bins of the histogram.  [default: {N4Settings.nbins}]",
+    ),
+    _estimation(
+        "--spline-order",
+        type=int,
+        metavar="N",
+        help=f"Order of the B-spline, 1 to 5.  [default: {N4Settings.spline_order}]",
+    ),
+    _estimation(
+        "--accelerate/--no-accelerate",
+        default=None,
+        help="Come close to the outcome of all iterations in a fraction of the time; needs "
+        "--threshold 0.  [default: no-accelerate; accelerate with --preset fast]",
+    ),
+    _estimation(
+        "--over-relax",
+        type=float,
+        metavar="A",
+        help="Factor on every increment of the field; 1 is N4.  "
+        f"[default: {N4Settings.over_relax:g}]",
+    ),
 )
-DTYPE = click.option(
-    "--dtype",
-    type=click.Choice(("float32", "same")),
-    default="float32",
-    show_default=True,
-    help="Voxel type of the output; same rounds and clips integers.",
+VOXELS = together(
+    _voxels(
+        "--mask-label",
+        type=int,
+        metavar="L",
+        help="Only this value of the mask is inside.  [default: all but 0]",
+    ),
+    _voxels(
+        "--non-positive",
+        type=click.Choice(("itk", "exclude", "offset")),
+        help="Intensities in the mask that are not above 0: as ITK, leave them out, or raise the "
+        f"image for the estimation.  [default: {N4Settings.non_positive}]",
+    ),
+    _voxels(
+        "--nonfinite",
+        type=click.Choice(("error", "exclude")),
+        help="NaN and infinite voxels in the mask: stop, or leave them out.  "
+        f"[default: {N4Settings.nonfinite}]",
+    ),
 )
+RESULT = together(
+    _result(
+        "--scale",
+        type=click.Choice(("itk", "mean", "unit-field", "minmax")),
+        help="Level: as it comes, mean in the mask kept, field of geometric mean 1 there, or "
+        f"stretched to the input's range.  [default: {N4Settings.scale}]",
+    ),
+    _result(
+        "--outside",
+        type=click.Choice(("divide", "keep", "zero")),
+        help="Outside the mask: divided by the field too, as it was, or 0.  "
+        f"[default: {N4Settings.outside}]",
+    ),
+    _result(
+        "--dtype",
+        type=click.Choice(("float32", "same")),
+        default="float32",
+        show_default=True,
+        help="Voxel type of the file; same is the input's: integers are rounded and clipped.",
+    ),
+)
+
+
+def b0_threshold(option: Callable[..., Any]) -> Callable[..., Any]:
+    """The option that tells volumes without diffusion weighting, under a heading."""
+    return option(
+        "--b0-threshold",
+        type=click.FloatRange(min=0),
+        default=50.0,
+        show_default=True,
+        metavar="B",
+        help="Largest b-value of a volume without diffusion weighting, in s/mm².",
+    )
 
 
 @contextmanager
@@ -198,6 +294,8 @@ def settings_of(preset: str, given: Mapping[str, Any], command: click.Command) -
     if isinstance(keywords.get("iters"), int):
         keywords["iters"] = (keywords["iters"],)
     start = getattr(N4Settings, preset)().keywords()
+    if "spline_distance" in keywords:
+        start["mesh"] = None  # they say the same thing
     with options_named(command):
         return N4Settings(**{**start, **keywords, "voxel_order": "F"})
 

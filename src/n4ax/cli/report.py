@@ -9,21 +9,24 @@ from n4ax.cli.progress import pages_shown
 
 
 @click.command(
-    epilog="""\b
+    cls=options.Command,
+    epilog="""
     Examples:
-      n4ax report derivatives/n4ax
-    """
+      n4ax report study/derivatives/n4ax
+      n4ax report study/derivatives/n4ax --quiet
+    """,
 )
 @click.argument(
     "output",
     metavar="OUTPUT_DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@options.QUIET
 def report(output: Path, quiet: bool) -> None:
     """Write the quality reports of a folder of corrected scans.
 
-    One page for each participant, sub-<label>.html, and group.html for all of them.
+    OUTPUT_DIR is what n4ax bids has written to. One page for each participant, sub-<label>.html,
+    and group.html for all of them.
     """
     with options.extra_named("bids"):
         from n4ax.report.pages import write_all

@@ -35,6 +35,7 @@ class SharedEngine:
     def __init__(self, engines: list[CpuEngine]) -> None:
         self._engines = engines
         self._first = engines[0]
+        self.voxels = sum(engine.voxels for engine in engines)
 
     def for_each_level(self, levels: int, body: Callable[[int, S], S], state: S) -> S:
         """``body(level, state)`` for levels 0, 1, ..."""

@@ -1,0 +1,162 @@
+"""How close to ANTs: its cached answers in ``../shared/oracle``, and ANTs to itself."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+import n4ax
+from benchmarks.peers import ROOT, Worker, peer
+from benchmarks.volumes import DATA, ORACLE, apart
+from n4ax.ants.steps import Scan, corrected_as_ants
+from n4ax.settings import N4Settings
+from n4ax.space import Space
+
+SMALL = 200_000
+"""Voxels in the mask up to which ANTs to itself is measured anew; at shrink factor 3 or 4."""
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+
+
+def rows(quick: bool, seeds: int) -> list[dict[str, Any]]:
+    from benchmarks.exactness import one_ulp_off
+
+    found = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Worker(peer("ANTsPy"), threads=64) as worker,
+    ):
+        for path in sorted(ORACLE.glob("ants_*.json")):
+            case = json.loads(path.read_text())
+            if quick and case["masked_voxels"] > SMALL:
+                continue
+            arrays, spacing = opened(case)
+            answer = dict(np.load(ORACLE / f"{case['name']}.npz"))
+            row = {
+                "name": case["name"].removeprefix("ants_"),
+                "volume": case["vol"],
+                "options": options(case),
+                "voxels": case["masked_voxels"],
+                **differences(*ours(case, arrays, spacing), answer),
+            }
+            if quick or case["masked_voxels"] > SMALL:
+                row["noise"] = kept_noise(case)
+            else:
+                moved = [one_ulp_off(arrays["image"], seed) for seed in range(seeds)]
+                changed = [arrays | {"image": image} for image in moved]
+                row["noise"] = noise(case, changed, spacing, answer, worker, Path(folder))
+            print(f"  {row['name']}: {row['field']}", flush=True)
+            found.append(row)
+    return found
+
+
+def options(case: dict[str, Any]) -> str:
+    """A case in ANTs' words."""
+    iters = "x".join(map(str, case["iters"]))
+    words = [f"-s {case['s']} -c [{iters},{case['tol']:g}]"]
+    if spline := case.get("spline"):
+        words.append(f"-b [{'x'.join(map(str, spline)) if isinstance(spline, list) else spline}]")
+    weights = case.get("weights")
+    if case["mask"] and weights != "mask":
+        words.append("-x MASK" + (" -r" if case.get("rescale") else ""))
+    if weights:
+        words.append("-w MASK" if weights == "mask" else "-w WEIGHTS")
+    return " ".join(words)
+
+
+def opened(case: dict[str, Any]) -> tuple[Arrays, tuple[float, ...]]:
+    """Image, and mask and weights where there are any, in nibabel's axis order; voxel size."""
+    scan = nib.load(DATA / f"{case['vol']}.nii.gz")
+    image = np.asarray(scan.dataobj, np.float32).squeeze()
+    if case.get("truncate"):
+        image = np.clip(image, *np.quantile(image, (0.01, 0.999))).astype(np.float32)
+    arrays = {"image": image}
+    if case["mask"] is not None:
+        chosen = n4ax.otsu_mask(image) if case["mask"] == "otsu" else image > 0
+        arrays["mask"] = chosen.astype(np.float32)
+    if case.get("weights") == "mask":
+        arrays["weights"] = arrays["mask"]
+        arrays["mask"] = np.ones_like(image)
+    elif case.get("weights"):
+        ramp = np.linspace(0.2, 1, image.shape[0], dtype=np.float32)[:, None, None]
+        arrays["weights"] = ramp * arrays["mask"]
+    return arrays, tuple(float(size) for size in scan.header.get_zooms()[: image.ndim])
+
+
+def ours(
+    case: dict[str, Any], arrays: Arrays, spacing: tuple[float, ...]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Our log field and corrected image, as our ``N4BiasFieldCorrection`` makes them.
+
+    The cached answers were made from arrays: voxel sizes, and no place in space.
+    """
+    spline = case.get("spline")
+    mesh = {"spline_distance": spline} if isinstance(spline, int) else {"mesh": spline or 1}
+    settings = N4Settings(
+        iters=case["iters"],
+        conv_threshold=case["tol"],
+        shrink_factor=case["s"],
+        outside="keep",
+        voxel_order="F",
+        **mesh,
+    )
+    plain = Space.plain(spacing)
+    scans = [
+        Scan(name, arrays[name], None, plain) if name in arrays else None
+        for name in ("image", "mask", "weights")
+    ]
+    rescale = bool(case.get("rescale"))
+    found = corrected_as_ants(settings, *scans, rescale=rescale, warn=lambda _: None)
+    return found.result.log_bias, found.image
+
+
+def differences(
+    log_bias: npt.NDArray[Any], corrected: npt.NDArray[Any], answer: Arrays
+) -> dict[str, dict[str, float]]:
+    """Of the log field, and relative ones of the corrected image, in the mask."""
+    at = tuple(answer["index"].T)
+    inside = answer.get("in_mask", np.ones(len(answer["index"]), bool))
+    scale = np.maximum(np.abs(answer["corrected"]), 1.0)
+    return {
+        "field": apart(log_bias[at], answer["log_bias"], inside),
+        "image": apart(corrected[at] / scale, answer["corrected"] / scale, inside),
+    }
+
+
+def kept_noise(case: dict[str, Any]) -> dict[str, Any] | None:
+    """ANTs to itself, as kept in the repository (largest of 6) or beside the answer (of one)."""
+    kept = json.loads((ROOT / "tests" / "data" / "ants_self_noise.json").read_text())
+    if case["name"] in kept:
+        return kept[case["name"]] | {"seeds": 6}
+    return case["self_noise"] | {"seeds": 1} if "self_noise" in case else None
+
+
+def noise(
+    case: dict[str, Any],
+    changed: list[Arrays],
+    spacing: tuple[float, ...],
+    answer: Arrays,
+    worker: Worker,
+    folder: Path,
+) -> dict[str, Any]:
+    """The largest difference of ANTs' log fields on changed images to its cached answer."""
+    settings = {
+        "shrink_factor": case["s"],
+        "convergence": {"iters": case["iters"], "tol": case["tol"]},
+        "spline_param": case.get("spline"),
+        "rescale_intensities": bool(case.get("rescale")),
+    }
+    found = []
+    source, target = str(folder / "in.npz"), str(folder / "out.npz")
+    for arrays in changed:
+        np.savez(source, spacing=np.array(spacing), **arrays)
+        worker.ask(do="ants_field", input=source, keywords=settings, output=target)
+        done = np.load(target)
+        found.append(differences(done["log_bias"], done["corrected"], answer)["field"])
+    return {key: max(one[key] for one in found) for key in ("mean", "max")} | {
+        "seeds": len(changed)
+    }

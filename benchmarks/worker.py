@@ -1,0 +1,363 @@
+"""What runs in a peer's process: ``python worker.py PEER THREADS``.
+
+Two programs besides, in their peer's environment: ``python worker.py ants-program WORD ...`` is
+ANTs' ``N4BiasFieldCorrection`` out of ANTsPy, ``python worker.py simpleitk-example SHRINK INPUT
+CORRECTED LOG_BIAS`` N4 as users of SimpleITK write it.
+
+Requests are lines of JSON on standard input, answers lines of JSON on standard output. Needs the
+standard library, NumPy and that peer alone. A request that fails ends the process.
+
+``{"do": "correct", "input": NPZ, "keywords": {...}, "output": NPY, "repeats": N}``
+    Corrects ``image`` in ``mask`` (C order, last axis ITK's x) with keywords of :func:`n4ax.n4`
+    and writes the log field. Answers seconds (of the first call; "all": of every one), iterations
+    per level (null where the peer does not tell) and peak_bytes (of the first call, beyond what
+    the process held). The clock runs from the image in the peer's own form to the corrected one.
+``{"do": "correct_loop", "inputs": [NPZ, ...], "keywords": {...}}``
+    Seconds of a call for each image, one after the other.
+``{"do": "correct_batch", "inputs": [NPZ, ...], "keywords": {...}}``
+    Seconds of one call of ``n4ax.n4_batch`` for all of them.
+``{"do": "ants_field", "input": NPZ, "keywords": {...}, "output": NPZ}``
+    The arguments of ``ants.n4_bias_field_correction`` themselves, on arrays in nibabel's order,
+    and ``spacing``; field and corrected image.
+``{"do": "solve", "program": "n4ax.cli", "words": [...], "repeats": N}``
+    Runs the main function of a program of ours and answers seconds of the solver alone ("all").
+``{"do": "versions"}``
+    Versions of what is installed.
+"""
+
+import ctypes
+import gc
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+Corrected = tuple[Any, Callable[[], tuple[Any, list[int] | None]]]
+"""The corrected image, and what tells the log field and the iterations once the clock stands."""
+
+
+def main(peer: str, threads: int) -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what ITK prints is no answer
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = answered(peer, threads, request)
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def answered(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]:
+    what = request["do"]
+    if what == "correct":
+        return correct(peer, threads, request)
+    if what == "correct_loop":
+        return correct_loop(peer, threads, request)
+    if what == "correct_batch":
+        return correct_batch(peer, threads, request)
+    if what == "ants_field":
+        return ants_field(request)
+    if what == "solve":
+        return solve(request)
+    if what == "versions":
+        return versions()
+    raise ValueError(f"{what!r} is no request")
+
+
+def correct(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]:
+    given = np.load(request["input"])
+    call = caller(peer, threads, given["image"], given["mask"], request["keywords"])
+    held = restart_peak()
+    seconds, (done, told) = timed(call)
+    peak = resident("VmHWM") - held
+    field, iterations = told()
+    if "output" in request:
+        np.save(request["output"], np.asarray(field))
+    every = [seconds]
+    del done, told, field
+    for _ in range(request.get("repeats", 1) - 1):
+        every.append(timed(call)[0])
+    return {"seconds": seconds, "iterations": iterations, "peak_bytes": peak, "all": every}
+
+
+def correct_loop(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]:
+    calls = []
+    for path in request["inputs"]:
+        given = np.load(path)
+        calls.append(caller(peer, threads, given["image"], given["mask"], request["keywords"]))
+    start = time.perf_counter()
+    done = [call()[0] for call in calls]
+    return {"seconds": time.perf_counter() - start, "images": len(done)}
+
+
+def correct_batch(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]:
+    import n4ax
+
+    given = [np.load(path) for path in request["inputs"]]
+    images: Any = [one["image"] for one in given]
+    masks: Any = [one["mask"] for one in given]
+    keywords = dict(request["keywords"])
+    if peer == "n4ax by XLA":
+        images, masks = on_device(images), on_device(masks)
+        keywords["engine"] = "xla"
+    else:
+        keywords |= {"engine": "cpu", "num_threads": threads}
+    start = time.perf_counter()
+    done = n4ax.n4_batch(images, masks, **keywords)
+    if peer == "n4ax by XLA":
+        finished(done)
+    return {"seconds": time.perf_counter() - start, "images": len(done)}
+
+
+def caller(
+    peer: str, threads: int, image: Any, mask: Any, keywords: dict[str, Any]
+) -> Callable[[], Corrected]:
+    """A call of the peer on an image, which is in its own form already."""
+    if peer == "SimpleITK":
+        return simpleitk(threads, image, mask, keywords)
+    if peer == "ANTsPy":
+        return antspy(image, mask, keywords)
+    if peer == "n4ax 0.1.1":
+        return old_n4ax(image, mask, keywords)
+    return ours(peer, threads, image, mask, keywords)
+
+
+def ours(
+    peer: str, threads: int, image: Any, mask: Any, keywords: dict[str, Any]
+) -> Callable[[], Corrected]:
+    """``n4ax.n4``, by the function beneath it, which tells the iterations as well."""
+    from n4ax.estimation import fit_with
+    from n4ax.settings import N4Settings
+
+    by_xla = peer == "n4ax by XLA"
+    machine: dict[str, Any] = {"engine": "xla"} if by_xla else {"engine": "cpu"}
+    if by_xla:
+        image, mask = on_device([image, mask])
+    else:
+        machine["num_threads"] = threads
+
+    def call() -> Corrected:
+        result = fit_with(N4Settings(**keywords), image, mask, trace=False, **machine)
+        if by_xla:
+            finished(result.corrected)
+        return result.corrected, lambda: (result.log_bias, result.iterations)
+
+    return call
+
+
+def old_n4ax(image: Any, mask: Any, keywords: dict[str, Any]) -> Callable[[], Corrected]:
+    import n4ax
+
+    assert not hasattr(n4ax, "fit"), "this is not n4ax 0.1"
+    image, mask = on_device([image, mask])
+
+    def call() -> Corrected:
+        corrected, bias = finished(n4ax.n4(image, mask, return_bias=True, **keywords))
+        return corrected, lambda: (bias, None)
+
+    return call
+
+
+def simpleitk(
+    threads: int, image: Any, mask: Any, keywords: dict[str, Any]
+) -> Callable[[], Corrected]:
+    """As users do: shrunken where asked for, and the field on the image given."""
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    given = sitk.GetImageFromArray(np.asarray(image, np.float32))
+    inside = sitk.GetImageFromArray(np.asarray(mask, np.uint8))
+    shrink = keywords.get("shrink_factor", 1)
+    factors = [shrink] * image.ndim if isinstance(shrink, int) else shrink[::-1]
+
+    def call() -> Corrected:
+        corrector = simpleitk_filter(threads, keywords)
+        levels: list[list[float]] = [[] for _ in corrector.GetMaximumNumberOfIterations()]
+        corrector.AddCommand(
+            sitk.sitkIterationEvent,
+            lambda: levels[corrector.GetCurrentLevel()].append(0.0),
+        )
+        if max(factors) == 1:
+            corrected = corrector.Execute(given, inside)
+            field = None
+        else:
+            corrector.Execute(sitk.Shrink(given, factors), sitk.Shrink(inside, factors))
+            field = corrector.GetLogBiasFieldAsImage(given)
+            corrected = given / sitk.Exp(field)
+
+        def told() -> tuple[Any, list[int]]:
+            found = corrector.GetLogBiasFieldAsImage(given) if field is None else field
+            return sitk.GetArrayFromImage(found), [len(level) for level in levels]
+
+        return corrected, told
+
+    return call
+
+
+def simpleitk_filter(threads: int, keywords: dict[str, Any]) -> Any:
+    import SimpleITK as sitk
+
+    corrector = sitk.N4BiasFieldCorrectionImageFilter()
+    corrector.SetNumberOfThreads(threads)
+    setters = {
+        "iters": corrector.SetMaximumNumberOfIterations,
+        "conv_threshold": corrector.SetConvergenceThreshold,
+        "nbins": corrector.SetNumberOfHistogramBins,
+        "fwhm": corrector.SetBiasFieldFullWidthAtHalfMaximum,
+        "wiener": corrector.SetWienerFilterNoise,
+        "spline_order": corrector.SetSplineOrder,
+        "control_points": lambda points: corrector.SetNumberOfControlPoints(points[::-1]),
+        "shrink_factor": lambda _: None,  # not the filter's
+    }
+    for name, value in keywords.items():
+        setters[name](value)
+    return corrector
+
+
+def antspy(image: Any, mask: Any, keywords: dict[str, Any]) -> Callable[[], Corrected]:
+    """ANTsPy's function, which gives the field by a second run alone."""
+    import ants
+
+    given, inside = (
+        ants.from_numpy(np.ascontiguousarray(np.asarray(array, np.float32).T))
+        for array in (image, mask)
+    )
+    convergence = {
+        "iters": list(keywords.get("iters", (50, 50, 50, 50))),
+        "tol": keywords.get("conv_threshold", 1e-3),
+    }
+    shrink = keywords.get("shrink_factor", 1)
+
+    def run(bias: bool) -> Any:
+        return ants.n4_bias_field_correction(
+            given, inside, shrink_factor=shrink, convergence=convergence, return_bias_field=bias
+        )
+
+    def call() -> Corrected:
+        return run(False), lambda: (np.log(run(True).numpy().T), None)
+
+    return call
+
+
+def ants_field(request: dict[str, Any]) -> dict[str, Any]:
+    import ants
+
+    given = np.load(request["input"])
+    spacing = tuple(given["spacing"].tolist())
+    image, mask, weights = (
+        ants.from_numpy(np.ascontiguousarray(given[name], np.float32), spacing=spacing)
+        if name in given
+        else None
+        for name in ("image", "mask", "weights")
+    )
+    field, corrected = (
+        ants.n4_bias_field_correction(
+            image, mask, weight_mask=weights, return_bias_field=bias, **request["keywords"]
+        ).numpy()
+        for bias in (True, False)
+    )
+    np.savez(request["output"], log_bias=np.log(field), corrected=corrected)
+    return {}
+
+
+def solve(request: dict[str, Any]) -> dict[str, Any]:
+    from n4ax import estimation
+
+    main = import_module(request["program"]).main
+    solved, taken = estimation._solved, []
+
+    def noting(*arguments: Any) -> Any:
+        seconds, state = timed(lambda: solved(*arguments))
+        taken.append(seconds)
+        return state
+
+    estimation._solved = noting
+    try:
+        for _ in range(request["repeats"]):
+            status = main(request["words"])
+            assert not status, status
+    finally:
+        estimation._solved = solved
+    return {"seconds": taken[0], "all": taken}
+
+
+def ants_program(words: list[str]) -> int:
+    from ants.internal import get_lib_fn
+
+    return get_lib_fn("N4BiasFieldCorrection")(words)
+
+
+def simpleitk_example(shrink: int, source: str, corrected: str, log_bias: str) -> None:
+    """From file to file; prints the seconds of the filter."""
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(source, sitk.sitkFloat32)
+    mask = sitk.OtsuThreshold(image, 0, 1, 200)
+    factors = [shrink] * image.GetDimension()
+    corrector = sitk.N4BiasFieldCorrectionImageFilter()
+    start = time.perf_counter()
+    corrector.Execute(sitk.Shrink(image, factors), sitk.Shrink(mask, factors))
+    print(f"Elapsed time: {time.perf_counter() - start}")
+    field = corrector.GetLogBiasFieldAsImage(image)
+    sitk.WriteImage(image / sitk.Exp(field), corrected)
+    sitk.WriteImage(field, log_bias)
+
+
+def versions() -> dict[str, Any]:
+    found = {"python": sys.version.split()[0]}
+    for name in ("numpy", "numba", "jax", "jaxlib", "SimpleITK", "antspyx", "n4ax"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def on_device(arrays: list[Any]) -> list[Any]:
+    import jax
+
+    return finished([jax.device_put(array) for array in arrays])
+
+
+def finished(arrays: Any) -> Any:
+    import jax
+
+    return jax.block_until_ready(arrays)
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    done = call()
+    return time.perf_counter() - start, done
+
+
+def restart_peak() -> int:
+    """Bytes that the process holds; its peak is counted from here on.
+
+    What earlier calls have freed is given back first, or a warm process seems to need nothing.
+    """
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+    return resident("VmRSS")
+
+
+def resident(what: str) -> int:
+    """Bytes, of "VmRSS" now or of "VmHWM" at the most."""
+    with open("/proc/self/status") as status:
+        line = next(line for line in status if line.startswith(what))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "ants-program":
+        sys.exit(ants_program(sys.argv[2:]))
+    elif sys.argv[1] == "simpleitk-example":
+        simpleitk_example(int(sys.argv[2]), *sys.argv[3:])
+    else:
+        main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""The pictures of the documentation; ``python -m scripts.make_figures`` draws them."""

@@ -1,0 +1,211 @@
+"""The picture of the README and those of the gallery: before, field and after of real heads."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.ticker import MultipleLocator
+from scipy import ndimage
+
+from scripts.figures.look import (
+    AFTER,
+    BEFORE,
+    Sheet,
+    field_look,
+    grey_look,
+    plain,
+)
+from scripts.figures.volumes import (
+    PACKAGED,
+    T1W,
+    Correction,
+    View,
+    Volume,
+    correct,
+    load,
+    shared,
+    view,
+)
+
+BAND_MM, PERCENTILE = 24, 90
+"""Of the curves of the hero: width of the band, and what stands for its bright tissue."""
+PACKAGED_NOTE = "Packaged head (every second voxel, face blanked): "
+
+
+class Example(NamedTuple):
+    """A volume of the gallery."""
+
+    volume: str
+    slices: tuple[tuple[int, float], ...]
+    """Axis across (0 sagittal, 1 coronal, 2 axial) and part of its length; heads that are not
+    defaced have one."""
+    window: tuple[float, float]
+    """Black and white: parts of the median and of the 99th percentile in the mask."""
+    shrink: int
+    what: str
+    licence: str
+
+
+GALLERY = {
+    "gallery-t1w": Example(
+        T1W,
+        ((1, 0.44),),
+        (0.35, 1.0),
+        1,
+        "T1-weighted head, 3 T Siemens Trio, MEMPRAGE (root mean square of the echoes)",
+        "FNNDSC/data, dicom/adi_brain series 5, commit d2960f20, Apache-2.0; one missing slice of "
+        "176 filled with the mean of its neighbours",
+    ),
+    "gallery-studyforrest": Example(
+        "t1w_head_studyforrest_0p7mm",
+        ((2, 0.66), (1, 0.46), (0, 0.5)),
+        (0.15, 0.95),
+        4,
+        "T1-weighted head of the studyforrest data, 0.7 mm, defaced",
+        "datalad/example-dicom-structural, commit f077bcc8, PDDL (public domain)",
+    ),
+    "gallery-uih": Example(
+        "t1w_head_gre_3t_uih_0p5mm",
+        ((1, 0.46),),
+        (0.1, 1.0),
+        4,
+        "T1-weighted head, 3 T UIH uMR 770, gradient echo, 1 x 0.5 x 0.5 mm, 37.7 million voxels",
+        "neurolabusc/dcm_qa_uih, commit d729bdd7, t1_gre_fsp_3d_sag, BSD-2-Clause",
+    ),
+    "gallery-flair": Example(
+        "flair_head_ms_3mm",
+        ((2, 0.66), (1, 0.5), (0, 0.42)),
+        (0.1, 1.0),
+        2,
+        "FLAIR of a patient with multiple sclerosis, slices of 3 mm, defaced",
+        "muschellij2/open_ms_data, longitudinal/raw/patient12, commit 65704901, CC BY; "
+        "Lesjak et al. 2016, Neuroinformatics 14, 403-420",
+    ),
+    "gallery-epi7t": Example(
+        "epi_7t_layerfmri_oblique_sclslope",
+        ((2, 0.3), (2, 0.5), (2, 0.7)),
+        (0.2, 0.9),
+        1,
+        "Mean EPI of the upper brain, 0.8 x 0.8 x 1.28 mm, oblique; 7 T by the authors' scripts, "
+        "the header does not say",
+        "layerfMRI/repository, across_day_moco, commit 93f10233, BSD-3-Clause",
+    ),
+    "gallery-brain2d": Example(
+        "brain_2d_rss8ch_sigpy",
+        ((2, 0.5),),
+        (0.1, 1.0),
+        1,
+        "One slice of a brain from the k-space of 8 coils, root sum of squares, uncorrected",
+        "mikgroup/sigpy-mri-tutorial, cartesian_ksp.npy, commit b21dcdcf, BSD-3-Clause",
+    ),
+}
+
+
+def window(found: Correction, parts: tuple[float, float]) -> dict[str, Any]:
+    """One window for before and after, from the intensities of both in the mask."""
+    values = np.concatenate([found.before[found.inside], found.after[found.inside]])
+    return grey_look(
+        parts[0] * float(np.median(values)), parts[1] * float(np.percentile(values, 99))
+    )
+
+
+def settings_line(found: Correction) -> str:
+    """The settings of a correction and how it went, in words."""
+    settings = found.result.settings
+    levels = len(settings.iters)
+    used = (
+        f"Otsu mask, {levels} levels of at most {settings.iters[0]}, "
+        f"threshold {settings.conv_threshold:g}, shrink {settings.shrink_factor}, mean kept"
+    )
+    low, high = np.percentile(found.field[found.inside], (1, 99))
+    span = f"{low:.2f} to {high:.2f} (1st to 99th percentile)"
+    return f"{used}; {found.iterations} iterations; field {span}"
+
+
+def example(name: str) -> str | None:
+    """Draw a picture of the gallery; its caption, or ``None`` where its volume is absent."""
+    chosen = GALLERY[name]
+    path = shared(chosen.volume)
+    note, shrink = "", chosen.shrink
+    if path is None:
+        if chosen.volume != T1W:
+            return None
+        path, note, shrink = PACKAGED, PACKAGED_NOTE, 1
+    found = correct(load(path), shrink_factor=shrink)
+    views = [view(found, axis, part) for axis, part in chosen.slices]
+    titles = [0.36] + [0.0] * (len(views) - 1)
+    sheet = Sheet(views, 3, title=titles, foot=0.26)
+    grey, colours = window(found, chosen.window), field_look(views, found)
+    for row in range(len(views)):
+        sheet.image(row, 0, found.before, **grey)
+        sheet.field(row, 1, found.field, **colours)
+        sheet.image(row, 2, found.after, **grey)
+    sheet.titles(0, ("before", "bias field", "after"), size=12)
+    sheet.field_bar(colours)
+    line = settings_line(found)
+    sheet.footnote(line, size=7.5)
+    sheet.save(name)
+    return f"{note}{chosen.what}. Settings: {line}. Source: {chosen.licence}."
+
+
+def hero() -> str:
+    """Draw the picture of the README: one slice, and tissue along a band through it."""
+    path = shared(T1W) or PACKAGED
+    found = correct(load(path))
+    seen = view(found, 2, 0.505)
+    sheet = Sheet([seen], 3, title=0.5, foot=1.75, bar=0.0, gap=0.1)
+    grey = grey_look(*_tissue_window(found, seen))
+    sheet.image(0, 0, found.before, **grey)
+    sheet.field(0, 1, found.field, dim=0.0, **field_look([seen], found))
+    sheet.image(0, 2, found.after, **grey)
+    sheet.titles(0, ("before", "bias field", "after"), size=19)
+    _profiles(sheet, seen, found)
+    sheet.save("hero")
+    note = "" if path != PACKAGED else PACKAGED_NOTE
+    return (
+        f"{note}{GALLERY['gallery-t1w'].what}. One window for before and after. The curves: "
+        f"brightness along the band ({PERCENTILE}th percentile over {BAND_MM} mm), each against "
+        f"its mean. Settings: {settings_line(found)}. Source: {GALLERY['gallery-t1w'].licence}."
+    )
+
+
+def _tissue_window(found: Correction, seen: View) -> tuple[float, float]:
+    inside = seen.of(found.inside)
+    values = np.concatenate([seen.of(v)[inside] for v in (found.before, found.after)])
+    low, high = np.percentile(values, (2, 94))
+    return 0.72 * float(low), float(high)
+
+
+def _profiles(sheet: Sheet, seen: View, found: Correction) -> None:
+    """Tissue along a band through the slice, before and after, and where the band lies."""
+    middle = round(0.58 * seen.of(found.before).shape[0])
+    half = BAND_MM / found.sizes[1] / 2
+    rows = slice(round(middle - half), round(middle + half) + 1)
+    axes = sheet.figure.add_axes((0.125, 0.05 / sheet.total, 0.85, 1.42 / sheet.total))
+    for volume, colour, column in ((found.before, BEFORE, 0), (found.after, AFTER, 2)):
+        curve = _bright_tissue(seen, volume, found, rows)
+        position = np.arange(len(curve)) * found.sizes[0]
+        axes.plot(position, curve, color=colour, linewidth=4, solid_capstyle="round")
+        cell = sheet.panels[0][column]
+        for row in (rows.start, rows.stop):
+            cell.axhline(row, color=colour, linewidth=1.6, dashes=(3, 2))
+        cell.title.set_color(colour)
+    plain(axes)
+    axes.yaxis.set_major_locator(MultipleLocator(20))
+    axes.yaxis.set_major_formatter(
+        lambda value, _: f"{value:+.0f} %".replace("-", "\u2212") if value else "mean"
+    )
+    axes.margins(y=0.12)
+    axes.tick_params(bottom=False, labelbottom=False, labelsize=14)
+    axes.grid(visible=False, axis="x")
+
+
+def _bright_tissue(seen: View, volume: Volume, found: Correction, rows: slice) -> Volume:
+    """Brightness along the band against its mean, in per cent."""
+    within = np.flatnonzero(seen.of(found.inside)[rows].any(axis=0))
+    values = np.where(seen.of(found.inside), seen.of(volume), np.nan)[rows, :]
+    columns = values[:, within[0] : within[-1] + 1]
+    known = np.flatnonzero(~np.isnan(columns).all(axis=0))
+    curve = np.nanpercentile(columns[:, known], PERCENTILE, axis=0)
+    curve = np.interp(np.arange(columns.shape[1]), known, curve)
+    curve = ndimage.gaussian_filter1d(curve, 4 / found.sizes[0])
+    return 100 * (curve / curve.mean() - 1)

@@ -1,0 +1,166 @@
+"""What the pages of the documentation speak of: files, a dataset, arrays and programs."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import zarr
+
+import n4ax
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+HEAD = ROOT / "src" / "n4ax" / "data" / "head.nii.gz"
+
+NOT_EVERYWHERE = {
+    "torch", "torchio", "monai",  # not in the extra test: some GB
+    "docker", "apptainer", "dwibiascorrect", "fmriprep", "qsiprep",  # not by pip
+}  # fmt: skip
+"""Libraries and programs whose blocks are skipped where they are not installed."""
+
+STAND_INS = {
+    "pip": (
+        "installing takes a network and minutes: the extra is looked up in pyproject.toml, and "
+        "pip says what it would do",
+        'exec {python} -m tests.documents "$@"',
+    ),
+    "make": (
+        "nothing is installed anew, of the tests one file is collected and not run, and what runs "
+        "for hours or changes the checkout is listed alone",
+        "for word; do case $word in demo|test) ;; *) set -- -n \"$@\"; break;; esac; done\n"
+        "export PYTEST_ADDOPTS='--collect-only -q {root}/tests/test_package.py'\n"
+        "exec {make} -f {root}/Makefile VENV={venv} -o {venv}/.installed "
+        '-o {venv}/.installed-test -o {venv}/.installed-dev "$@"',
+    ),
+    "n4ax": (
+        "there is no cluster to submit jobs to: the jobs are printed",
+        'case " $* " in *" --cluster local "*) ;;\n'
+        '*" --cluster "*|*" --scheduler "*) set -- "$@" --dry-run;; esac\n'
+        'exec {python} -P -m n4ax "$@"',
+    ),
+    "git": (
+        "the repository is here already",
+        'test "$1" = clone && exec ln -sfn {root} "$(basename "$2" .git)"',
+    ),
+}  # fmt: skip
+"""What stands for programs that cannot be run as they are: why, and the shell script."""
+
+
+def write_programs(folder: Path) -> None:
+    """The stand-ins, as programs."""
+    folder.mkdir()
+    places = {
+        "python": f"env PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)}",
+        "make": shutil.which("make") or "make",
+        "root": shlex.quote(str(ROOT)),
+        "venv": shlex.quote(sys.prefix),
+    }
+    for name, (why, script) in STAND_INS.items():
+        program = folder / name
+        program.write_text(f"#!/bin/sh\n# {why}\n{script.format(**places)}\n")
+        program.chmod(0o755)
+
+
+def write_files(folder: Path) -> None:
+    """A real head at half its resolution under the names of the pages, masks, series, a study."""
+    head = nib.load(HEAD).slicer[::2, ::2, ::2]
+    voxels = head.get_fdata(dtype=np.float32)
+    mask = n4ax.otsu_mask(voxels).astype(np.uint8)
+    series = np.stack([voxels * scale for scale in (1, 0.5, 0.98, 0.45)], axis=-1)
+    images = {"mask": mask, "brain": mask, "bold": series, "dwi": series}
+    for name in ("head", "t1w", "t2w", "flair", "epi"):
+        images[name] = voxels
+    for name, values in images.items():
+        nib.save(nib.Nifti1Image(values, head.affine), folder / f"{name}.nii.gz")
+    (folder / "dwi.bval").write_text("0 1000 5 1000\n")
+    (folder / "dwi.bvec").write_text("0 1 0 0\n0 0 0 1\n0 0 0 0\n")
+    whole = nib.load(HEAD).get_fdata(dtype=np.float32)
+    zarr.create_array(folder / "brain.zarr", data=whole, chunks=(48, 48, 44))
+    n4ax.fit(voxels, mask, iters=(2,), spacing=(4.6, 4.6, 4)).field.save(folder / "field.npz")
+    _write_study(folder, folder / "study")
+
+
+def _write_study(images: Path, study: Path) -> None:
+    """A BIDS dataset of two participants, with a head and a series each, and masks of the heads."""
+    study.mkdir()
+    description = {"Name": "A study", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    (study / "dataset_description.json").write_text(json.dumps(description))
+    (study / "task-rest_bold.json").write_text('{"RepetitionTime": 2.0, "TaskName": "rest"}')
+    for person in ("sub-01", "sub-02"):
+        for name, target in (
+            ("t1w.nii.gz", f"{person}/anat/{person}_T1w.nii.gz"),
+            ("bold.nii.gz", f"{person}/func/{person}_task-rest_bold.nii.gz"),
+            ("dwi.nii.gz", f"{person}/dwi/{person}_dwi.nii.gz"),
+            ("dwi.bval", f"{person}/dwi/{person}_dwi.bval"),
+            ("dwi.bvec", f"{person}/dwi/{person}_dwi.bvec"),
+            ("mask.nii.gz", f"derivatives/masks/{person}/anat/{person}_desc-brain_mask.nii.gz"),
+        ):
+            (study / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(images / name, study / target)
+
+
+def names(folder: Path) -> dict[str, Any]:
+    """The arrays and modules that the Python blocks use by name."""
+    import jax
+
+    scan = nib.load(folder / "head.nii.gz")
+    image = scan.get_fdata(dtype=np.float32)
+    mask = nib.load(folder / "mask.nii.gz").get_fdata() > 0
+    arrays = ("t1", "t2", "flair", "echo1", "echo2", "echo3", "another_contrast")
+    return {
+        "n4ax": n4ax, "np": np, "nibabel": nib, "zarr": zarr, "jax": jax, "jnp": jax.numpy,
+        "image": image, "mask": mask, "images": [image, image * 2], "masks": [mask, mask],
+        "affine": scan.affine,
+        **{name: image * (1 + 0.1 * number) for number, name in enumerate(arrays)},
+    }  # fmt: skip
+
+
+def simpleitk_names(folder: Path) -> dict[str, Any]:
+    """The images of SimpleITK that blocks about it use by the same names."""
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(folder / "head.nii.gz", sitk.sitkFloat32)
+    mask = sitk.ReadImage(folder / "mask.nii.gz", sitk.sitkUInt8)
+    return {"sitk": sitk, "image": image, "mask": mask, "full_resolution_image": image}
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the blocks of a page see: the stand-ins first, and a home of their own."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    programs = [str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    return {
+        "HOME": str(folder),
+        "PATH": os.pathsep.join(programs),
+        "XDG_CACHE_HOME": cache,  # where matplotlib knows its fonts from
+    }
+
+
+def _pip(words: list[str]) -> int:
+    """The stand-in for pip: n4ax's extras are looked up, its checkout is the installed one."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    wanted = []
+    for word in words:
+        found = re.fullmatch(r"(n4ax|\.|\S*/n4ax(?:\.git)?)(?:\[([\w,]+)\])?", word)
+        unknown = {*(found[2] or "").split(",")} - {"", *extras} if found else set()
+        if unknown:
+            print(f"pip: n4ax has no extra {', '.join(unknown)}", file=sys.stderr)
+            return 1
+        if word not in ("-e", "--editable"):
+            wanted.append("n4ax" if found else word)
+    quiet = ["--dry-run", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    return subprocess.run([sys.executable, "-m", "pip", *wanted, *quiet]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(_pip(sys.argv[1:]))

@@ -1,0 +1,56 @@
+"""The pages of what was measured say what the JSON of the measurements says."""
+
+import json
+from pathlib import Path
+
+import pytest
+from benchmarks import pages
+
+ROOT = Path(__file__).parents[1]
+RECORDS = {
+    name: json.loads(pages.result_path(name, False).read_text())
+    for name in pages.SECTIONS
+    if pages.result_path(name, False).exists()
+}
+
+
+def test_every_section_has_been_measured_in_full() -> None:
+    assert set(RECORDS) == set(pages.SECTIONS)
+    assert not [name for name, record in RECORDS.items() if record["quick"]]
+
+
+@pytest.mark.parametrize("page", pages.PAGES)
+def test_pages_are_what_the_measurements_make(page: str) -> None:
+    written = (ROOT / "docs" / f"{page}.md").read_text()
+    assert written == pages.rendered(page, pages.PAGES[page], RECORDS)
+
+
+def test_the_table_of_the_readme_is_too() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert readme == pages.with_table(readme, RECORDS)
+    assert readme.count("\n|") >= 6
+
+
+def test_plots_that_pages_show_are_there_and_no_others() -> None:
+    images = ROOT / "docs" / "images"
+    drawn = {path.name for path in images.glob("*.svg")}
+    shown = {
+        line.split("images/")[1].rstrip(")")
+        for page in pages.PAGES
+        for line in (ROOT / "docs" / f"{page}.md").read_text().splitlines()
+        if line.startswith("![")
+    }
+    assert drawn == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(123.4, "123 s"), (0.01234, "12.3 ms"), (4e-6, "4.00 µs"), (1.5, "1.50 s")]
+)
+def test_seconds_have_three_digits(value: float, shown: str) -> None:
+    assert pages.seconds(value) == shown
+
+
+def test_a_page_without_measurements_says_so() -> None:
+    page = pages.rendered("exactness", pages.PAGES["exactness"], {})
+    assert "Nothing has been measured" in page
+    assert "Not measured in this run: known_field" in page
