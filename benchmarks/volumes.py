@@ -20,6 +20,13 @@ TITLES = {
     PACKAGED: "packaged T1w head",
     T1W: "T1w head, 1.1 mm",
     FLAIR: "FLAIR head, 0.9 × 0.9 × 5.5 mm",
+    "t1w_head_studyforrest_0p7mm": "T1w head, 0.7 mm",
+    "t1w_head_gre_3t_uih_0p5mm": "T1w head, 0.5 × 0.5 × 1 mm",
+    "flair_head_ms_3mm": "FLAIR head, 0.7 × 0.7 × 3 mm",
+    "t1gd_brain_skullstripped_uint8_sclslope": "T1w brain with Gd, 1 mm",
+    "epi_7t_layerfmri_oblique_sclslope": "EPI brain, 7 T, 0.8 × 0.8 × 1.3 mm",
+    "brain_2d_rss8ch_sigpy": "brain, 2-D",
+    "mouse_anat_small_sammba": "mouse head, 0.3 mm",
 }
 
 

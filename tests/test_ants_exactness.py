@@ -33,7 +33,7 @@ iteration a level."""
 
 SELF_NOISE = json.loads((Path(__file__).parent / "data" / "ants_self_noise.json").read_text())
 """Per cached case that has no such measurement beside its answer, ANTs to itself
-(``python -m benchmarks.ants_noise``)."""
+(:mod:`benchmarks.ants_exactness`)."""
 
 CACHED = (
     "ants_c11_pelvis_pd",

@@ -157,6 +157,22 @@ def test_a_distance_takes_the_place_of_a_presets_mesh(scan: Path, tmp_path: Path
     assert np.array_equal(voxels_of(target), expected)
 
 
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_shrinking_takes_the_voxels_that_the_library_takes_on_oblique_images(
+    tmp_path: Path, with_mask: bool
+) -> None:
+    path = Path(n4ax.__file__).parent / "data" / "head.nii.gz"
+    head, target, mask = nib.load(path), tmp_path / "out.nii.gz", tmp_path / "mask.nii.gz"
+    nib.save(nib.Nifti1Image(n4ax.otsu_mask(np.asarray(head.dataobj)), head.affine), mask)
+    words = ["--mask", mask] if with_mask else []
+    assert run("correct", path, "-o", target, "--shrink", "4", *words) == 0
+    given = nib.load(mask) if with_mask else None
+    expected = n4ax.n4(head, given, shrink_factor=4)
+    assert np.array_equal(voxels_of(target), np.asarray(expected.dataobj))
+    plain = n4ax.n4(np.asarray(head.dataobj), shrink_factor=4, voxel_order="F")
+    assert not np.array_equal(voxels_of(target), plain)  # samples lie midway between voxels
+
+
 def test_mask_file_label_and_weights(scan: Path, tmp_path: Path) -> None:
     image = phantom().astype(np.float32)
     labels = (image > 300).astype(np.uint8) + (image > 700)

@@ -11,9 +11,9 @@ import pytest
 
 from n4ax.nifti import (
     read_image,
+    read_on_grid,
     read_voxels,
     voxel_sizes,
-    voxels_on_grid,
     with_voxels,
     write_image,
 )
@@ -162,11 +162,11 @@ def test_other_shape_or_affine_names_both_files(tmp_path: Path) -> None:
     moved = AFFINE.copy()
     moved[2, 3] += 0.01
     nib.save(nib.Nifti1Image(voxels()[..., None], AFFINE + 5e-4), mask)
-    assert np.array_equal(voxels_on_grid(mask, image(), Path("image.nii")), voxels())
+    assert np.array_equal(read_on_grid(mask, image(), Path("image.nii"))[0], voxels())
     for other in (nib.Nifti1Image(voxels()[:6], AFFINE), nib.Nifti1Image(voxels(), moved)):
         nib.save(other, mask)
         with pytest.raises(ValueError, match=r"mask\.nii") as caught:
-            voxels_on_grid(mask, image(), Path("image.nii"))
+            read_on_grid(mask, image(), Path("image.nii"))
         assert "image.nii" in str(caught.value)
 
 

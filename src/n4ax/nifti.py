@@ -230,8 +230,10 @@ def write_image(image: Nifti1Image, path: Path) -> None:
         temporary.write_bytes(content)
 
 
-def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArray[np.float32]:
-    """The voxels of the file ``path``, which must lie on the grid of ``image``.
+def read_on_grid(
+    path: Path, image: Nifti1Pair, image_path: Path
+) -> tuple[npt.NDArray[np.float32], Space]:
+    """The voxels of the file ``path``, which must lie on the grid of ``image``, and its place.
 
     Axes of length 1 at the end of either shape do not count.
 
@@ -249,7 +251,8 @@ def voxels_on_grid(path: Path, image: Nifti1Pair, image_path: Path) -> npt.NDArr
         )
     theirs, ours = (Space.of_affine(affine_of(scan), 3) for scan in (other, image))
     check_same_place(str(path), theirs, str(image_path), ours)
-    return read_voxels(other, path).reshape(image.shape)
+    place = space_of(other if other.ndim == image.ndim else image)
+    return read_voxels(other, path).reshape(image.shape), place
 
 
 def _check_content(content: bytes) -> None:

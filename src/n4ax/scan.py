@@ -13,6 +13,7 @@ from n4ax.estimation import N4Result, Progress, fit_with
 from n4ax.otsu import otsu_mask
 from n4ax.series import Estimate, correct_series
 from n4ax.settings import EngineName, N4Settings
+from n4ax.space import Space, Spaces
 
 _MASK_WORDS: Mapping[str, Literal["otsu", "all"]] = {"otsu": "otsu", "none": "all"}
 B0_THRESHOLD = 50.0
@@ -108,12 +109,17 @@ def correct_scan(
         The input cannot be worked with; the message says why.
     """
     volume = scan if series is None else _first_volume(scan)
-    inside: Any = _MASK_WORDS.get(mask)
+    place = nifti.space_of(volume.image)
+    inside: Any
+    inside, place_of_mask = _MASK_WORDS.get(mask), place
     if inside is None:
-        inside = _on_grid(Path(mask), volume)
+        inside, place_of_mask = _on_grid(Path(mask), volume)
+    confidence, place_of_weights = None, place
+    if weights is not None:
+        confidence, place_of_weights = _on_grid(weights, volume)
     keywords: dict[str, Any] = {
-        "weights": None if weights is None else _on_grid(weights, volume),
-        "spacing": nifti.voxel_sizes(volume.image),
+        "weights": confidence,
+        "spacing": Spaces(place, place_of_mask, place_of_weights),
         "affine": scan.affine,
         "engine": engine,
         "num_threads": num_threads,
@@ -179,5 +185,5 @@ def _first_volume(scan: Scan) -> Scan:
     return Scan(scan.path, scan.image.slicer[..., 0], scan.voxels[..., 0])  # type: ignore[arg-type]
 
 
-def _on_grid(path: Path, scan: Scan) -> npt.NDArray[np.float32]:
-    return nifti.voxels_on_grid(path, scan.image, scan.path)
+def _on_grid(path: Path, scan: Scan) -> tuple[npt.NDArray[np.float32], Space]:
+    return nifti.read_on_grid(path, scan.image, scan.path)
