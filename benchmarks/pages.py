@@ -87,7 +87,8 @@ def _templates() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     templates.filters |= {
-        "seconds": seconds, "error": error, "pair": pair, "times": times, "megabytes": megabytes,
+        "seconds": seconds, "spread": spread, "error": error, "pair": pair, "times": times,
+        "megabytes": megabytes,
     }  # fmt: skip
     return templates
 
@@ -98,6 +99,14 @@ def seconds(value: float) -> str:
         if value >= unit or name == "µs":
             return f"{_digits(value / unit)} {name}"
     raise AssertionError
+
+
+def spread(value: dict[str, float]) -> str:
+    """Median, and least to most where there was more than one round."""
+    median = seconds(value["median"])
+    if value["least"] == value["most"]:
+        return median
+    return f"{median} ({seconds(value['least'])} to {seconds(value['most'])})"
 
 
 def times(value: float) -> str:
@@ -113,7 +122,7 @@ def error(value: float) -> str:
     if value == 0:
         return "0"
     digits, power = f"{value:.1e}".split("e")
-    return f"{digits}e{int(power)}"
+    return f"{digits}e{int(power)}".replace("-", "\u2011")  # a hyphen that does not break
 
 
 def pair(value: dict[str, float] | None, none: str = "") -> str:

@@ -397,16 +397,11 @@ def draw(result: dict[str, Any], folder: Path) -> None:
             intensity, np.minimum(intensity * ceilings[name], ceilings["operations"]) / 1e9,
             style, color="0.4", label=f"{label}, {ceilings[name] / 1e9:.0f} GB/s",
         )  # fmt: skip
-    for kernel in sorted(result["kernels"], key=lambda kernel: -kernel["share"]):
+    for number, kernel in enumerate(result["kernels"], start=1):
         x = kernel["operations"] / kernel["bytes"]
         y = kernel["operations"] / kernel["seconds"]["least"] / 1e9
         roof.plot(x, y, "o", color=GREY if kernel["kernel"] in ONCE else BLUE)
-        # Aside and above or below, so that labels do not meet.
-        left, below = x < 2.5, -9 if kernel["kernel"] in ONCE else 3
-        roof.annotate(
-            kernel["kernel"], (x, y), xytext=(-5 if left else 5, below), fontsize=7,
-            textcoords="offset points", ha="right" if left else "left",
-        )  # fmt: skip
+        roof.annotate(str(number), (x, y), xytext=(4, 3), fontsize=7, textcoords="offset points")
     roof.plot([], [], "o", color=BLUE, label="kernels of an iteration")
     roof.plot([], [], "o", color=GREY, label="once a volume or level")
     roof.set(
