@@ -22,8 +22,8 @@ padding), N voxels of the image, S bytes of the expanded lattice ("sheets"), T s
                         + 4 per masked voxel exponential, a polynomial of degree 10 in double
     pack_chunks         9 P                  44 P: a logarithm in double counted as 20 products
                                              and sums
-    lay_stretches       2 N + 96 T           4 N: where stretches begin, in two passes, by one
-                                             thread (with the cut into chunks)
+    stretches           2 N + 96 T           4 N: where stretches begin, by one thread in NumPy
+                                             (with the cut into chunks)
     weight_sums         4 P + 32 T           10 P: 1 or 0, and 8 to spread
     evaluate_planes     4 N + S              7 N
     divide_planes       8 N + S              54 N: row, norm, exponential, quotient
@@ -83,7 +83,7 @@ REST = "rest: Python, handing out"
 
 BLUE, GREY = plots.COLOURS["n4ax"], "0.55"
 
-ONCE = ("weight_sums", "lay_stretches", "pack_chunks", "evaluate_planes", "divide_planes")
+ONCE = ("weight_sums", "stretches", "pack_chunks", "evaluate_planes", "divide_planes")
 """Kernels that run once a volume, or once a level, and not in every iteration."""
 
 
@@ -269,7 +269,7 @@ def counted(engine: cpu.CpuEngine, shape: tuple[int, ...]) -> dict[str, Work]:
         "ratios": Work(4 * packed + 2 * sheets + 40 * stretches + 4 * engine.voxels, 63 * packed),
         "weight_sums": Work(4 * packed + 32 * stretches + sums, 10 * packed + along_x),
         "pack_chunks": Work(9 * packed, 44 * packed),
-        "lay_stretches": Work(2 * voxels + 96 * stretches, 4 * voxels),
+        "stretches": Work(2 * voxels + 96 * stretches, 4 * voxels),
         "evaluate_planes": Work(4 * voxels + sheets, 7 * voxels),
         "divide_planes": Work(8 * voxels + sheets, 54 * voxels),
     }
@@ -305,7 +305,7 @@ def times_alone(
     engine._threads = given
     found = {kernel: times[1:] for kernel, times in clock.seconds.items()}
     packing = zip(found.pop("pack_rows"), found["pack_chunks"], strict=True)
-    return found | {"lay_stretches": [whole - chunks for whole, chunks in packing]}
+    return found | {"stretches": [whole - chunks for whole, chunks in packing]}
 
 
 def row(kernel: str, work: Work, times: list[float], ceilings: dict[str, float]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_two_dimensions_and_images_too_small_to_thin() -> None:
     y, x = np.meshgrid(x, x, indexing="ij")
     noise = np.random.default_rng(0).normal(0, 2, x.shape)
     image = (np.where(x**2 + y**2 < 0.5, 200.0, 120.0) * np.exp(0.3 * x) + noise).astype(np.float32)
-    assert thinning(np.ones(image.shape, bool)) == (1, 1)
+    assert thinning(np.ones(image.shape, bool), (8, 8)) == (1, 1)
     off = np.abs(log_bias(image, "all", **FAST) - log_bias(image, "all", **ALL)).mean()
     assert off < 0.01
 
@@ -187,6 +187,11 @@ def test_the_steps_of_a_level_are_its_iterations(iterations: int) -> None:
 @pytest.mark.parametrize("shape", [(176, 192, 192), (26, 256, 208), (20, 30), (40, 50, 60, 7)])
 def test_a_thinned_image_keeps_enough(shape: tuple[int, ...]) -> None:
     included = np.ones(shape, bool)
-    every = thinning(included)
+    every = thinning(included, [8] * len(shape))
     assert all(n // k >= min(n, 24) for n, k in zip(shape, every, strict=True))
     assert included.size / np.prod(every) >= min(FEWEST, included.size)
+
+
+def test_a_fine_mesh_is_thinned_less() -> None:
+    included = np.ones((200, 200, 200), bool)
+    assert thinning(included, (8, 16, 64)) == (4, 2, 1)

@@ -16,7 +16,7 @@ With every step a look of one iteration this is :func:`n4ax.solver.solve` at thr
 convergence measure is not computed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -32,9 +32,9 @@ at the very first iteration."""
 LONGEST = 4
 """Most iterations that one step stands for: longer ones save little and are less exact."""
 
-SAMPLES, FEWEST, MOST = 64, 10_000, 6
-"""A thinned image has about so many samples an axis, no fewer of them in all, and never fewer than
-one in ``MOST`` along an axis."""
+SAMPLES, PER_ELEMENT, FEWEST, MOST = 48, 6, 10_000, 6
+"""A thinned image has about ``SAMPLES`` samples an axis, or ``PER_ELEMENT`` in each element of the
+finest mesh if that is more; ``FEWEST`` in all, and no fewer than one in ``MOST`` along an axis."""
 
 
 class Step(NamedTuple):
@@ -77,12 +77,18 @@ def steps(iterations: int) -> Iterator[Step]:
         number += 1
 
 
-def thinning(included: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+def thinning(included: npt.NDArray[np.bool_], finest: Sequence[int]) -> tuple[int, ...]:
     """Which samples the thinned image has, one in so many along each axis.
 
-    Thin along the axes that have many samples: a field needs some along every one.
+    Parameters
+    ----------
+    included
+        The samples of the whole image that count.
+    finest
+        Elements of the mesh of the last level along each axis.
     """
-    every = [min(max(round(n / SAMPLES), 1), MOST) for n in included.shape]
+    wanted = [max(SAMPLES, PER_ELEMENT * elements) for elements in finest]
+    every = [min(max(round(n / k), 1), MOST) for n, k in zip(included.shape, wanted, strict=True)]
     count = np.count_nonzero(included)
     while max(every) > 1 and count / prod(every) < FEWEST:
         every[every.index(max(every))] -= 1

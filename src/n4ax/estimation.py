@@ -267,13 +267,19 @@ def solved_on_cpu(
         if not settings.accelerate:
             start = beginning(engine, len(settings.iters), max(settings.iters))
             return solve(engine, parameters, start, progress)
-        every = thinning(problems[0].included)
+        every = thinning(problems[0].included, _finest_mesh(problems[0], settings))
         if max(every) == 1:
             return solve_accelerated(engine, engine, parameters, progress)
         few = [problem.thinned(every) for problem in problems]
         with threads_for(few, num_threads) as threads_of_few:
             thinned = _cpu_engine(few, settings, threads_of_few)
             return solve_accelerated(engine, thinned, parameters, progress)
+
+
+def _finest_mesh(problem: Problem, settings: N4Settings) -> list[int]:
+    """Elements along each axis at the last level."""
+    halvings = 2 ** (len(settings.iters) - 1)
+    return [(points - settings.spline_order) * halvings for points in problem.control_points]
 
 
 def _cpu_engine(problems: Sequence[Problem], settings: N4Settings, threads: Any) -> Any:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from n4ax.arrays import is_lazy, is_traced, loaded, namespace, values_known
 from n4ax.grid import Axis, padding_for_distance, sampled_axes
@@ -309,6 +310,8 @@ def _sampled(
 def _finite_only(intensities: Array, included: Array, settings: N4Settings) -> Array:
     if intensities.dtype.kind != "f":
         return included
+    if isinstance(intensities, np.ndarray) and _all_finite(intensities):
+        return included
     finite = intensities.__array_namespace__().isfinite(intensities)
     if is_traced(finite) or is_traced(included):
         return included & finite if settings.nonfinite == "exclude" else included
@@ -319,6 +322,11 @@ def _finite_only(intensities: Array, included: Array, settings: N4Settings) -> A
             'pass nonfinite="exclude"'
         )
     return included & finite if bad else included
+
+
+def _all_finite(array: npt.NDArray[Any]) -> bool:
+    """Whether there is no NaN and no infinity, which least and greatest value would be."""
+    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
 
 
 def _offset(samples: Array, included: Array) -> Any:

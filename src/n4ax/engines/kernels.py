@@ -62,39 +62,6 @@ class Sheets(NamedTuple):
 
 
 @compiled()
-def lay_stretches(mask, bridged, start, length, x_first, y_row, plane, included):
-    """Where the stretches lie, gaps of up to ``bridged`` voxels carried along.
-
-    Writes as many as the arrays have room for (``start`` and ``included`` one more), and
-    returns how many there are.
-    """
-    planes, height, width = mask.shape
-    room = len(x_first)
-    at, packed, counted, first = -1, 0, 0, 0
-    for p in range(planes):
-        for y in range(height):
-            last = -width - bridged - 1
-            for x in range(width):
-                if mask[p, y, x]:
-                    if x - last - 1 > bridged:
-                        at += 1
-                        first = x
-                        if at < room:
-                            start[at], included[at] = packed, counted
-                            x_first[at], y_row[at], plane[at] = x, y, p
-                        packed += LANES
-                    elif (x - first) // LANES > (last - first) // LANES:
-                        packed += ((x - first) // LANES - (last - first) // LANES) * LANES
-                    if at < room:
-                        length[at] = x - first + 1
-                    counted += 1
-                    last = x
-    if at + 1 == room:
-        start[room], included[room] = packed, counted
-    return at + 1
-
-
-@compiled()
 def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
     """Log intensities (and confidences) of the voxels of chunks ``first:stop``, packed.
 

@@ -14,13 +14,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.compiled import called
-from n4ax.engines.kernels import lay_stretches, pack_chunks
+from n4ax.engines.kernels import LANES, pack_chunks
 
 BRIDGED_GAP = 24
 """Gaps of up to this many voxels are carried along rather than end a stretch."""
 
 CHUNK_VOXELS = 1 << 15
+
+SEARCHED_VOXELS = 1 << 18
+"""So many voxels of the mask are searched at a time, which stay in the cache."""
 
 
 class Rows(NamedTuple):
@@ -74,11 +76,8 @@ def pack_rows(
     planes = int(np.prod(leading, dtype=np.int64))
     stack = (planes, height, width)
     mask = included.reshape(stack)
-    none = np.empty(1, np.int64)
-    count = called(lay_stretches, mask, BRIDGED_GAP, none, *[none[1:]] * 4, none)
-    length, x, y, plane = (np.empty(count, np.int64) for _ in range(4))
-    start, before = (np.empty(count + 1, np.int64) for _ in range(2))
-    called(lay_stretches, mask, BRIDGED_GAP, start, length, x, y, plane, before)
+    x, y, plane, length, before = _stretches(mask)
+    start = np.concatenate([[0], np.cumsum(-(-length // LANES) * LANES)])
     log = np.empty(start[-1], np.float32)
     confidence = np.empty(0 if weights is None else len(log), np.float32)
     chunk, slot, slot_plane = _cut(start, plane)
@@ -87,6 +86,37 @@ def pack_rows(
     given = np.ones((1, 1, 1), np.float32) if weights is None else weights.reshape(stack)
     in_parts(len(chunk) - 1, pack_chunks, intensities.reshape(stack), mask, given, floor, rows)
     return rows
+
+
+def _stretches(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Where the stretches lie: first column, row, plane and length of each, voxels before it."""
+    _, height, width = mask.shape
+    turns = _turns(mask.reshape(-1, width))
+    first, stop = turns[::2], turns[1::2]  # runs of included voxels
+    row = first // (width + 1)
+    begins = np.ones(len(first), bool)
+    begins[1:] = (row[1:] != row[:-1]) | (first[1:] - stop[:-1] > BRIDGED_GAP)
+    head = np.flatnonzero(begins)
+    last = np.append(head[1:], len(first)) - 1
+    row = row[head]
+    voxels = np.concatenate([[0], np.cumsum(stop - first)])
+    before = np.append(voxels[head], voxels[-1])
+    x = first[head] - row * (width + 1)
+    return x, row % height, row // height, stop[last] - first[head], before
+
+
+def _turns(rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Where a row of the mask begins or ends to be included, in rows of one place more."""
+    count, width = rows.shape
+    step = max(1, SEARCHED_VOXELS // width)
+    found = []
+    for first in range(0, count, step):
+        part = rows[first : first + step]
+        edged = np.zeros((len(part), width + 2), bool)
+        edged[:, 1:-1] = part
+        turns = np.flatnonzero(edged[:, 1:] != edged[:, :-1])
+        found.append(turns + first * (width + 1))
+    return np.concatenate(found)
 
 
 def _cut(
