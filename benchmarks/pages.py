@@ -127,7 +127,9 @@ def error(value: float) -> str:
 
 def pair(value: dict[str, float] | None, none: str = "") -> str:
     """Mean / largest."""
-    return none if value is None else f"{error(value['mean'])} / {error(value['max'])}"
+    if value is None:
+        return none
+    return f"{error(value['mean'])}\u00a0/ {error(value['max'])}"  # breaks behind the stroke
 
 
 def _digits(value: float) -> str:

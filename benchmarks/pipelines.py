@@ -174,9 +174,9 @@ def draw(result: dict[str, Any], folder: Path) -> None:
         panel.set_title("from file to file" if what == "process" else "the solve alone")
         panel.grid(axis="y", visible=False)
         panel.set_xlim(0.01, 3 * max(case["spread"][f"their_{what}"]["median"] for case in cases))
-    panels[0].set_yticks(range(len(cases)), [case["title"] for case in cases])
+    panels[0].set_yticks(range(len(cases)), [case["title"].split(", ", 1)[1] for case in cases])
     panels[0].invert_yaxis()
-    for name, label in (("ANTs", "ANTs (C10: SimpleITK)"), ("n4ax", "n4ax")):
+    for name, label in (("ANTs", "ANTs (last: SimpleITK)"), ("n4ax", "n4ax")):
         panels[1].barh(0, 0, color=plots.COLOURS[name], label=label)
     panels[1].legend(loc="lower right", fontsize=8)
     plots.save(figure, folder / "performance-pipelines.svg")
