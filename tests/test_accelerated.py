@@ -97,6 +97,16 @@ def test_with_background_in_the_mask_it_is_further_off(head: Any) -> None:
     assert off < 0.2 * np.abs(whole).mean()
 
 
+def test_a_mask_of_one_slice_is_not_thinned_away(head: Any) -> None:
+    image = np.zeros((100, 576, 576), np.float32)
+    image[50] = np.kron(head[44], np.ones((6, 6)))
+    mask = (image > 60).astype(np.uint8)
+    every = thinning(mask != 0, (8, 8, 8))
+    assert every[0] == 2  # of which the slice would not be one
+    whole = log_bias(image, mask, **ALL)
+    assert mean_difference(mask, log_bias(image, mask, **FAST), whole) < 0.01
+
+
 def test_weights_count(head: Any) -> None:
     mask = n4ax.otsu_mask(head)
     weights = mask * np.linspace(0.1, 1, head.shape[0])[:, None, None]

@@ -95,6 +95,11 @@ def thinning(included: npt.NDArray[np.bool_], finest: Sequence[int]) -> tuple[in
     return tuple(every)
 
 
+def has_enough(included: npt.NDArray[np.bool_]) -> bool:
+    """Whether a thinned image has about what was expected: its planes may miss a flat mask."""
+    return bool(np.count_nonzero(included) >= FEWEST // 2)
+
+
 def solve_accelerated(
     whole: Any, thinned: Any, parameters: Parameters, watch: Watch | None = None
 ) -> State:

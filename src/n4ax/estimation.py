@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.accelerated import solve_accelerated, thinning
+from n4ax.accelerated import has_enough, solve_accelerated, thinning
 from n4ax.arrays import is_jax, is_lazy, is_torch, is_traced, on_accelerator, taken
 from n4ax.field import BiasField, solved_field
 from n4ax.images import like, open_together, opened
@@ -268,9 +268,9 @@ def solved_on_cpu(
             start = beginning(engine, len(settings.iters), max(settings.iters))
             return solve(engine, parameters, start, progress)
         every = thinning(problems[0].included, _finest_mesh(problems[0], settings))
-        if max(every) == 1:
-            return solve_accelerated(engine, engine, parameters, progress)
         few = [problem.thinned(every) for problem in problems]
+        if max(every) == 1 or not all(has_enough(problem.included) for problem in few):
+            return solve_accelerated(engine, engine, parameters, progress)
         with threads_for(few, num_threads) as threads_of_few:
             thinned = _cpu_engine(few, settings, threads_of_few)
             return solve_accelerated(engine, thinned, parameters, progress)
