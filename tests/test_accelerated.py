@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from benchmarks.accelerated import HEADS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,18 +20,6 @@ FAST = N4Settings.fast().keywords()
 ALL = FAST | {"accelerate": False}
 OLD = ALL | {"iters": (8, 12, 12, 8), "over_relax": 1.8}
 """What n4ax 0.1 did by default."""
-
-HEADS = (
-    "t1w_head_memprage_3t_fnndsc_adi",
-    "t1w_head_studyforrest_0p7mm",
-    "t1w_head_gre_3t_uih_0p5mm",
-    "flair_head_ms_3mm",
-    "flair_head_tcga_thick5p5mm_oblique",
-    "t1gd_brain_skullstripped_uint8_sclslope",
-    "epi_7t_layerfmri_oblique_sclslope",
-    "brain_2d_rss8ch_sigpy",
-    "mouse_anat_small_sammba",
-)
 
 
 def log_bias(image: Any, mask: Any = None, **keywords: Any) -> npt.NDArray[Any]:
