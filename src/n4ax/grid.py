@@ -32,7 +32,7 @@ class Axis:
     samples
         Samples of the padded axis.
     every
-        Of the samples on the image, every so-manieth is worked with, from the middle of its kind.
+        Of the samples on the image, one in so many is worked with, from the middle of the first.
     """
 
     count: int
