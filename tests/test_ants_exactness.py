@@ -10,13 +10,10 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from benchmarks import ants_exactness
 
-from n4ax import nifti, otsu_mask
 from n4ax.ants.program import main
-from n4ax.ants.steps import Scan, corrected_as_ants
 from n4ax.grid import padding_for_distance
-from n4ax.settings import N4Settings
-from n4ax.space import Space
 from tests import ants, itk
 
 MEAN, LARGEST = 1e-5, 5e-5
@@ -55,43 +52,8 @@ def run_cached(
     """The case and its answer; our log field and corrected image."""
     case = json.loads((folder / "oracle" / f"{name}.json").read_text())
     answer = np.load(folder / "oracle" / f"{name}.npz")
-    path = folder / "data" / f"{case['vol']}.nii.gz"
-    scan = nifti.read_image(path)
-    image = nifti.read_voxels(scan, path).squeeze()
-    if case.get("truncate"):
-        image = np.clip(image, *np.quantile(image, (0.01, 0.999))).astype(np.float32)
-    inside = {
-        "otsu": lambda: otsu_mask(image).astype(np.float32),
-        "nonzero": lambda: (image > 0).astype(np.float32),
-        None: lambda: None,
-    }[case["mask"]]()
-    weights = None
-    if case.get("weights") == "mask":
-        weights, inside = inside, np.ones_like(image)
-    elif case.get("weights"):
-        ramp = np.linspace(0.2, 1, image.shape[0], dtype=np.float32)[:, None, None]
-        weights = (ramp * (1 if inside is None else inside)).astype(np.float32)
-    spline = case.get("spline")
-    settings = N4Settings(
-        iters=case["iters"],
-        conv_threshold=case["tol"],
-        shrink_factor=case["s"],
-        outside="keep",
-        voxel_order="F",
-        **({"spline_distance": spline} if isinstance(spline, int) else {"mesh": spline or 1}),
-    )
-    # The cached answers were made from arrays: voxel sizes, and no place in space.
-    plain = Space.plain(nifti.voxel_sizes(scan)[: image.ndim])
-    found = corrected_as_ants(
-        settings,
-        *(
-            None if given is None else Scan("it", given, None, plain)
-            for given in (image, inside, weights)
-        ),
-        rescale=bool(case.get("rescale")),
-        warn=lambda message: None,
-    )
-    return case, answer, found.result.log_bias, found.image
+    arrays, spacing = ants_exactness.opened(case)
+    return case, answer, *ants_exactness.ours(case, arrays, spacing)
 
 
 @pytest.mark.parametrize("name", CACHED)
