@@ -12,9 +12,9 @@ import numpy.typing as npt
 import n4ax
 from benchmarks.peers import ROOT, Worker, peer
 from benchmarks.volumes import DATA, ORACLE, apart
-from n4ax.ants.steps import Scan, corrected_as_ants
+from n4ax.ants.steps import Volume, correct_as_ants
+from n4ax.itk.space import Space
 from n4ax.settings import N4Settings
-from n4ax.space import Space
 
 SMALL = 200_000
 """Voxels in the mask up to which ANTs to itself is measured anew; at shrink factor 3 or 4."""
@@ -106,11 +106,11 @@ def ours(
     )
     plain = Space.plain(spacing)
     scans = [
-        Scan(name, arrays[name], None, plain) if name in arrays else None
+        Volume(name, arrays[name], None, plain) if name in arrays else None
         for name in ("image", "mask", "weights")
     ]
     rescale = bool(case.get("rescale"))
-    found = corrected_as_ants(settings, *scans, rescale=rescale, warn=lambda _: None)
+    found = correct_as_ants(settings, *scans, rescale=rescale, warn=lambda _: None)
     return found.result.log_bias, found.image
 
 

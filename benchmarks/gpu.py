@@ -105,7 +105,7 @@ def bytes_per_iteration(mask: npt.NDArray[Any]) -> float:
     """
     import jax.numpy as jnp
 
-    from n4ax.engines.box import bounding_box
+    from n4ax.engines.xla.box import bounding_box
 
     box = bounding_box(jnp.asarray(mask) != 0)
     voxels = int(np.prod(box.shape))

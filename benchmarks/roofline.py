@@ -51,14 +51,15 @@ import numpy.typing as npt
 from benchmarks import gpu, plots, volumes
 from benchmarks.peers import Worker, peer
 from benchmarks.rounds import spread
-from n4ax import solver
-from n4ax.engines import cpu, kernels
-from n4ax.engines.rows import pack_rows
-from n4ax.estimation import posed
-from n4ax.problem import Problem
+from n4ax.engines.cpu import engine as cpu
+from n4ax.engines.cpu import kernels
+from n4ax.engines.cpu.rows import pack_rows
+from n4ax.method import solver
+from n4ax.method.sharpening import bin_width
+from n4ax.method.solver import Parameters, State, solve, start_state, summarize
+from n4ax.pipeline import pose_image
+from n4ax.posing import Problem
 from n4ax.settings import N4Settings
-from n4ax.sharpening import bin_width
-from n4ax.solver import Parameters, State, beginning, solution_of, solve
 
 THREADS = 2
 LEVEL = 3
@@ -125,7 +126,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     settings = N4Settings()
     ceilings = machine_ceilings(packed_bytes=4 * int(np.count_nonzero(head.mask)))
     print(f"  the machine: {shown(ceilings)}", flush=True)
-    problem = posed(settings, head.image, head.mask, None, None, None, "cpu").problem
+    problem = pose_image(settings, head.image, head.mask, None, None, None, "cpu").problem
     with cpu.Threads(THREADS) as threads:
         engine = cpu.CpuEngine(problem, settings, threads)
         lattice = solved(engine, settings).lattice
@@ -152,7 +153,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
 
 
 def solved(engine: cpu.CpuEngine, settings: N4Settings) -> State:
-    start = beginning(engine, len(settings.iters), max(settings.iters))
+    start = start_state(engine, len(settings.iters), max(settings.iters))
     return solve(engine, Parameters.of(settings, always=False), start)
 
 
@@ -350,7 +351,7 @@ def shares_of_an_iteration(problem: Problem, rounds: int) -> tuple[int, list[dic
             start = time.perf_counter()
             state = solved(engine, settings)
             total = time.perf_counter() - start
-        iterations = sum(solution_of(state, settings).iterations)
+        iterations = sum(summarize(state, settings).iterations)
         noted = sum(map(sum, clock.seconds.values()))
         for name, times in [*clock.seconds.items(), (REST, [total - noted])]:
             found[name].append((sum(times) / iterations, len(times) / iterations))

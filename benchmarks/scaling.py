@@ -19,8 +19,8 @@ import numpy.typing as npt
 from benchmarks import gpu, plots
 from benchmarks.peers import Worker, peer
 from benchmarks.rounds import spread
-from n4ax.engines import cpu
-from n4ax.engines.rows import pack_rows
+from n4ax.engines.cpu import engine as cpu
+from n4ax.engines.cpu.rows import pack_rows
 
 SIZES = [100_000, 400_000, 1_500_000, 5_000_000, 12_000_000, 40_000_000]
 """Voxels of the volumes, about."""

@@ -108,16 +108,17 @@ def shares_of(folder: Path) -> dict[str, float]:
     """Where the time of an image goes, as shares of one; medians, in one process."""
     from isal import igzip
 
-    from n4ax import nifti
-    from n4ax.bids import correction, outputs
+    from n4ax.bids import image as correction
+    from n4ax.bids import outputs
     from n4ax.bids.inputs import find_sources
+    from n4ax.images import nifti
     from n4ax.settings import N4Settings
 
     seconds: dict[str, float] = defaultdict(float)
     output = folder / "shares"
     outputs.prepare_output(folder / "heads", output)
     settings = N4Settings(**{**N4Settings.ants().keywords(), "voxel_order": "F"})
-    job = correction.Job(folder / "heads", output, settings, mask="none", threads=1)
+    job = correction.Recipe(folder / "heads", output, settings, mask="none", threads=1)
     timed = (
         ("gzip", igzip, "decompress"), ("gzip", igzip, "compress"),
         ("N4", correction, "correct_scan"), ("pictures and measures", correction, "_reported"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from n4ax.nifti import write_image
+from n4ax.images.nifti import write_image
 
 TARGET = Path(__file__).parents[1] / "src" / "n4ax" / "data" / "head.nii.gz"
 

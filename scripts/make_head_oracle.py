@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from tests import itk
 
-from n4ax.otsu import otsu_mask
+from n4ax.images.otsu import otsu_mask
 
 ROOT = Path(__file__).parents[1]
 CASES = {

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import n4ax
-from n4ax import accelerated
-from n4ax.accelerated import FEWEST, LONGEST, Step, steps, thinning
+from n4ax.method import accelerated
+from n4ax.method.accelerated import FEWEST, LONGEST, Step, steps, thinning
 from n4ax.settings import N4Settings
 
 FAST = N4Settings.fast().keywords()

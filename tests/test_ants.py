@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from n4ax.ants import grammar
-from n4ax.ants.options import options_of
+from n4ax.ants.options import read_options
 from n4ax.ants.program import main
 from n4ax.cli import main as n4ax_main
 from tests import ants
@@ -51,12 +51,12 @@ GOOD = {
 
 @pytest.mark.parametrize("line", GOOD)
 def test_options_are_read_as_ants_reads_them(line: str) -> None:
-    settings = options_of(f"-d 3 -i im.nii -o out.nii {line}".split()).settings
+    settings = read_options(f"-d 3 -i im.nii -o out.nii {line}".split()).settings
     assert {name: getattr(settings, name) for name in GOOD[line]} == GOOD[line]
 
 
 def test_files_and_switches() -> None:
-    options = options_of(
+    options = read_options(
         ["-i", "a.nii", "-x", "m.nii", "-w", "w.nii", "-o", "[", "c.nii", ",", "b.nii", "]", "-v"]
     )
     assert (options.image, options.mask, options.weights) == (
@@ -66,11 +66,11 @@ def test_files_and_switches() -> None:
     assert options.verbose
     assert options.rescale  # the default where there is a mask
     assert options.dimension is None
-    assert not options_of(
+    assert not read_options(
         ["-i", "a.nii", "-x", "m.nii", "-r", "0", "-o", "c.nii", "-v", "0"]
     ).rescale
-    assert not options_of(["-i", "a.nii", "-o", "c.nii", "-r"]).rescale
-    assert options_of(["-i", "with (brackets) {2}.nii", "-o", "c.nii"]).image.name.startswith(
+    assert not read_options(["-i", "a.nii", "-o", "c.nii", "-r"]).rescale
+    assert read_options(["-i", "with (brackets) {2}.nii", "-o", "c.nii"]).image.name.startswith(
         "with"
     )
 
@@ -86,7 +86,7 @@ def test_files_and_switches() -> None:
     ],
 )
 def test_what_ants_ignores_is_ignored_with_a_warning(line: str, words: str) -> None:
-    options = options_of(f"-d 3 -i im.nii -o out.nii {line}".split())
+    options = read_options(f"-d 3 -i im.nii -o out.nii {line}".split())
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(options.warnings)
 

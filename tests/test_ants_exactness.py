@@ -13,7 +13,7 @@ import pytest
 from benchmarks import ants_exactness
 
 from n4ax.ants.program import main
-from n4ax.grid import padding_for_distance
+from n4ax.method.grid import padding_for_distance
 from tests import ants, itk
 
 MEAN, LARGEST = 1e-5, 5e-5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
 import n4ax
-from n4ax.bspline import (
+from n4ax.method.bspline import (
     EDGE_IN_VOXELS,
     EMPTY_OMEGA,
     along_axis,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.ants.options import options_of
+from n4ax.ants.options import read_options
 from n4ax.cli import main, n4ax_command
 from tests import documents
 
@@ -467,7 +467,7 @@ def test_help_fits_80_columns_and_has_examples_that_parse(
     for name, *rest in examples:
         assert not words or name == words[0]
         if name == "ants":
-            options_of(rest)
+            read_options(rest)
         else:
             n4ax_command.commands[name].make_context(name, rest, parent=program)
 
@@ -517,5 +517,5 @@ def test_an_error_of_jax_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr("n4ax.scan.fit_with", fail)
+    monkeypatch.setattr("n4ax.scan.fit_image", fail)
     assert "out of memory; try --engine cpu" in refused(capsys, "correct", scan)

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from n4ax.convergence import may_decide
-from n4ax.engines import xla_recurrence
-from n4ax.engines.recurrence import exact_variation, itk_variation
+from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
+from n4ax.engines.xla import recurrence as xla_recurrence
+from n4ax.method.convergence import may_decide
 
 
 def one_by_one(ratios: npt.NDArray[np.float32]) -> float:

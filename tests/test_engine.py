@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.bspline import axis_basis
-from n4ax.engines import programs
-from n4ax.engines.cpu import CpuEngine, Threads
-from n4ax.engines.rows import BRIDGED_GAP, CHUNK_VOXELS
-from n4ax.engines.xla import XlaEngine, count_by_chunks, count_in_order
-from n4ax.problem import Problem, pose
+from n4ax.engines.cpu.engine import CpuEngine, Threads
+from n4ax.engines.cpu.rows import BRIDGED_GAP, CHUNK_VOXELS
+from n4ax.engines.xla import programs
+from n4ax.engines.xla.engine import XlaEngine, count_by_chunks, count_in_order
+from n4ax.method.bspline import axis_basis
+from n4ax.posing import Problem, pose
 from n4ax.settings import N4Settings
 from tests.test_convergence import one_by_one
 

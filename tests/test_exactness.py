@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.estimation import N4Result
+from n4ax.pipeline import N4Result
 from n4ax.settings import EngineName
 from tests import itk
 

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from n4ax.atomic import check_writable, replaced
 from n4ax.figure import save_figure
+from n4ax.files import check_writable, replace_file
 
 
 def test_file_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
-    with replaced(target) as temporary:
+    with replace_file(target) as temporary:
         temporary.write_text("new")
         assert not target.exists()
         assert temporary.parent == tmp_path
     assert target.read_text() == "new"
 
     def interrupted() -> None:
-        with replaced(target) as temporary:
+        with replace_file(target) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -35,13 +35,13 @@ def test_mode_is_that_of_a_file_opened_in_place(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     before = os.umask(0o027)
     try:
-        with replaced(target) as temporary:
+        with replace_file(target) as temporary:
             temporary.write_text("x")
     finally:
         os.umask(before)
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
     target.chmod(0o604)
-    with replaced(target) as temporary:
+    with replace_file(target) as temporary:
         temporary.write_text("y")
     assert stat.S_IMODE(target.stat().st_mode) == 0o604
 
@@ -49,7 +49,7 @@ def test_mode_is_that_of_a_file_opened_in_place(tmp_path: Path) -> None:
 def test_symbolic_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "real.txt").write_text("old")
     (tmp_path / "link.txt").symlink_to(tmp_path / "real.txt")
-    with replaced(tmp_path / "link.txt") as temporary:
+    with replace_file(tmp_path / "link.txt") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "link.txt").is_symlink()
     assert (tmp_path / "real.txt").read_text() == "new"

@@ -6,9 +6,9 @@ import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from n4ax.bspline import axis_basis
-from n4ax.grid import Axis, padding_for_distance, sampled_axes
-from n4ax.space import Space
+from n4ax.itk.space import Space
+from n4ax.method.bspline import axis_basis
+from n4ax.method.grid import Axis, padding_for_distance, sampled_axes
 
 EXACT_SPACINGS = [1.0, 0.5, 3.0, 0.71875]
 """Binary fractions: a half is a half, and rounds up."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.images import like, opened
+from n4ax.images.libraries import make_like, open_image
 
 HEAD = Path(n4ax.__file__).parent / "data" / "head.nii.gz"
 QUICK: dict[str, Any] = {"iters": (4, 3), "conv_threshold": 0.0, "shrink_factor": 3}
@@ -46,7 +46,7 @@ def expected(head: nib.Nifti1Image) -> npt.NDArray[np.float32]:
 def of_simpleitk(head: nib.Nifti1Image, voxels: npt.NDArray[Any]) -> Any:
     sitk = pytest.importorskip("SimpleITK")
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T))
-    space = opened(head).space
+    space = open_image(head).space
     assert space is not None
     image.SetSpacing(space.spacing)
     image.SetOrigin(space.origin)
@@ -109,7 +109,7 @@ def test_antspy_image(head: nib.Nifti1Image, plain: Any, expected: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ants = pytest.importorskip("ants")
-    space = opened(head).space
+    space = open_image(head).space
     assert space is not None
     image = ants.from_numpy(
         plain.astype(np.float32), space.origin, space.spacing, np.array(space.direction)
@@ -208,9 +208,9 @@ def test_batch_of_images(head: nib.Nifti1Image, expected: Any) -> None:
 
 def test_opening_gives_back_what_was_closed(head: nib.Nifti1Image, plain: Any) -> None:
     for image in (head, of_simpleitk(head, plain), plain):
-        scan = opened(like(image, opened(image).voxels))
+        scan = open_image(make_like(image, open_image(image).voxels))
         assert np.array_equal(scan.voxels, plain)
-        assert scan.space == opened(image).space
+        assert scan.space == open_image(image).space
 
 
 def test_no_library_is_loaded_that_no_image_comes_from() -> None:
@@ -254,7 +254,7 @@ def kinds_of(voxels: npt.NDArray[Any]) -> dict[str, Any]:
 
 
 def as_xyz(image: Any) -> npt.NDArray[Any]:
-    scan = opened(image)
+    scan = open_image(image)
     return np.asarray(scan.voxels) if scan.order == "F" else np.asarray(scan.voxels).T
 
 

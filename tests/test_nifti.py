@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from n4ax.nifti import (
+from n4ax.images.nifti import (
     read_image,
     read_on_grid,
     read_voxels,
+    replace_voxels,
     voxel_sizes,
-    with_voxels,
     write_image,
 )
 
@@ -88,7 +88,7 @@ def test_header_is_kept_and_scaling_reset(tmp_path: Path) -> None:
     nib.save(made, tmp_path / "a.nii")
     read = read_image(tmp_path / "a.nii")
     values = np.random.default_rng(1).normal(size=(7, 8, 9)).astype(np.float32)
-    write_image(with_voxels(read, values), tmp_path / "b.nii.gz")
+    write_image(replace_voxels(read, values), tmp_path / "b.nii.gz")
     result = nib.load(tmp_path / "b.nii.gz")
     assert result.get_data_dtype() == np.float32
     assert np.array_equal(np.asarray(result.dataobj), values)
@@ -112,7 +112,7 @@ def test_same_type_rounds_and_clips_with_the_same_scaling(
     values = np.full((7, 8, 9), 10.26, np.float32)
     values[0] = 1e9
     values[1] = -1e9
-    write_image(with_voxels(read, values, "same"), tmp_path / "b.nii.gz")
+    write_image(replace_voxels(read, values, "same"), tmp_path / "b.nii.gz")
     result = nib.load(tmp_path / "b.nii.gz")
     assert result.get_data_dtype() == dtype
     info = np.iinfo(dtype)
@@ -124,7 +124,7 @@ def test_same_type_rounds_and_clips_with_the_same_scaling(
 
 def test_same_type_of_a_float64_image_is_float64(tmp_path: Path) -> None:
     nib.save(image(np.float64), tmp_path / "a.nii")
-    result = with_voxels(read_image(tmp_path / "a.nii"), voxels(np.float32), "same")
+    result = replace_voxels(read_image(tmp_path / "a.nii"), voxels(np.float32), "same")
     assert result.get_data_dtype() == np.float64
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from n4ax.otsu import otsu_mask
-from n4ax.problem import pose
+from n4ax.images.otsu import otsu_mask
+from n4ax.posing import pose
 from n4ax.settings import N4Settings
 
 IMAGE = np.random.default_rng(0).gamma(3, 40, (12, 14, 16)).astype(np.float32)

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK
 
 import n4ax
-from n4ax.problem import pose
+from n4ax.posing import pose
 from n4ax.settings import N4Settings, per_axis
 
 ITK = SimpleITK.N4BiasFieldCorrectionImageFilter()

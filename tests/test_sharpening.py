@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from n4ax.sharpening import bin_width, sharpened_intensities
+from n4ax.method.sharpening import bin_width, sharpened_intensities
 
 FWHM, WIENER = 0.15, 0.01
 SINGLE = np.float32(FWHM), np.float32(WIENER)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from n4ax.compiled import called
+from n4ax.engines.cpu.compiled import call_compiled
 
 SWALLOWS_EXCEPTIONS = """
 import os, signal, sys, threading
 from pathlib import Path
-from n4ax.atomic import replaced
+from n4ax.files import replaced
 from n4ax.signals import leave_when_told
 
 number = int(sys.argv[1])
@@ -64,8 +64,8 @@ def test_compiling_is_out_of_reach_of_interrupts() -> None:
             return value + 1, threading.current_thread()
 
     kernel = Kernel()
-    value, where = called(kernel, 1)
+    value, where = call_compiled(kernel, 1)
     assert value == 2
     assert where is not threading.main_thread()
     kernel.overloads = {"int64": object()}
-    assert called(kernel, 2) == (3, threading.main_thread())
+    assert call_compiled(kernel, 2) == (3, threading.main_thread())

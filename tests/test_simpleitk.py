@@ -796,17 +796,17 @@ def test_running_a_filter_again_gives_the_same_bits(image: Image, mask: Image) -
 
 
 def test_threads_are_honoured_and_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    import n4ax.engines.cpu as cpu
+    import n4ax.engines.cpu.engine as cpu
 
     monkeypatch.setattr(cpu, "available_cpus", lambda: 3)
     counts: list[int] = []
-    solve = sitk_n4.fit_with
+    solve = sitk_n4.fit_image
 
     def note(*arguments: Any, num_threads: int, **keywords: Any) -> Any:
         counts.append(num_threads)
         return solve(*arguments, num_threads=num_threads, **keywords)
 
-    monkeypatch.setattr(sitk_n4, "fit_with", note)
+    monkeypatch.setattr(sitk_n4, "fit_image", note)
     image = read(HEAD)
     results = []
     for threads in (1, 2, 0, 100):

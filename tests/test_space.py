@@ -6,10 +6,10 @@ import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 
-from n4ax import nifti
-from n4ax.grid import sampled_axes
-from n4ax.linpack import inverse, singular_values
-from n4ax.space import Space
+from n4ax.images import nifti
+from n4ax.itk.linpack import inverse, singular_values
+from n4ax.itk.space import Space
+from n4ax.method.grid import sampled_axes
 
 SPACINGS = (1.0, 1.2, 0.9, 0.7, 2.0, 0.9375, 1 / 3, 5.5)
 

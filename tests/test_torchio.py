@@ -110,10 +110,10 @@ def test_a_worker_uses_one_thread_unless_told(monkeypatch: pytest.MonkeyPatch, h
 
     def recorded(*arguments: Any, num_threads: int | None, **keywords: Any) -> Any:
         used.append(num_threads)
-        return fit_with(*arguments, num_threads=num_threads, **keywords)
+        return fit_image(*arguments, num_threads=num_threads, **keywords)
 
-    fit_with = n4ax.channels.fit_with
-    monkeypatch.setattr(n4ax.channels, "fit_with", recorded)
+    fit_image = n4ax.channels.fit_image
+    monkeypatch.setattr(n4ax.channels, "fit_image", recorded)
     plain, told = N4BiasFieldCorrection(**QUICK), N4BiasFieldCorrection(num_threads=2, **QUICK)
     first = plain(head[None])
     monkeypatch.setattr(n4ax.channels, "get_worker_info", lambda: "a worker")

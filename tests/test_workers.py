@@ -224,9 +224,9 @@ def test_leaving_in_the_middle_of_a_task(tmp_path: Path) -> None:
     def write(target: Path) -> None:
         import time
 
-        from n4ax.atomic import replaced
+        from n4ax.files import replace_file
 
-        with replaced(target) as temporary:
+        with replace_file(target) as temporary:
             temporary.write_text("half")
             time.sleep(600)
 

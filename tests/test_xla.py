@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax import estimation
-from n4ax.engines import programs
-from n4ax.engines.box import bounding_box
-from n4ax.engines.xla import count_by_chunks
-from n4ax.problem import pose
+from n4ax import pipeline
+from n4ax.engines.xla import programs
+from n4ax.engines.xla.box import bounding_box
+from n4ax.engines.xla.engine import count_by_chunks
+from n4ax.posing import pose
 from n4ax.settings import N4Settings
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,9 @@ def small(head: Array) -> tuple[Array, Array]:
     return taken, n4ax.otsu_mask(taken)
 
 
-def prepared(image: Array, mask: Array, **keywords: Any) -> tuple[programs.Job, programs.Plan]:
+def prepared(
+    image: Array, mask: Array, **keywords: Any
+) -> tuple[programs.Arguments, programs.ProgramKey]:
     """The job and plan of a problem; double precision must be on."""
     settings = N4Settings(**keywords)
     problem = pose(jnp.asarray(image), jnp.asarray(mask), None, None, settings)
@@ -101,7 +103,7 @@ def test_form_for_accelerators_gives_the_same_numbers(
     keywords: dict[str, Any] = {"iters": (13, 7, 12), "conv_threshold": 0.0015}
     cpu = n4ax.fit(image, mask, engine="cpu", **keywords)
     monkeypatch.setattr(programs, "_platform", lambda array: "gpu")
-    monkeypatch.setattr("n4ax.engines.xla.count_in_order", count_by_chunks)
+    monkeypatch.setattr("n4ax.engines.xla.engine.count_in_order", count_by_chunks)
     xla = n4ax.fit(image, mask, engine="xla", **keywords)
     assert xla.iterations == cpu.iterations
     assert np.abs(cpu.log_bias - xla.log_bias).max() <= 5e-6
@@ -314,19 +316,19 @@ def test_what_cannot_be_traced_says_so(small: tuple[Array, Array]) -> None:
 
 def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.ones(3)
-    assert estimation.chosen_engine(None, image) == "cpu"
-    assert estimation.chosen_engine(None, jnp.asarray(image)) == "cpu"
-    monkeypatch.setattr(estimation, "on_accelerator", lambda array: array is image)
-    assert estimation.chosen_engine(None, image) == "xla"
-    assert estimation.chosen_engine("cpu", image) == "cpu"
+    assert pipeline.choose_engine(None, image) == "cpu"
+    assert pipeline.choose_engine(None, jnp.asarray(image)) == "cpu"
+    monkeypatch.setattr(pipeline, "is_on_accelerator", lambda array: array is image)
+    assert pipeline.choose_engine(None, image) == "xla"
+    assert pipeline.choose_engine("cpu", image) == "cpu"
     monkeypatch.undo()
-    monkeypatch.setattr(estimation, "find_spec", lambda name: name)
+    monkeypatch.setattr(pipeline, "find_spec", lambda name: name)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    estimation._accelerator_found.cache_clear()
+    pipeline._accelerator_found.cache_clear()
     try:
-        assert estimation.chosen_engine(None, image) == "xla"
+        assert pipeline.choose_engine(None, image) == "xla"
     finally:
-        estimation._accelerator_found.cache_clear()
+        pipeline._accelerator_found.cache_clear()
 
 
 def test_tensors_of_torch_come_back_as_tensors(small: tuple[Array, Array]) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, is_lazy, namespace, returned
-from n4ax.estimation import chosen_engine, engine_array, fit_with
-from n4ax.field import solved_field
-from n4ax.images import Given, like, open_together, opened
-from n4ax.intensity import finished
-from n4ax.problem import pose
+from n4ax.field import make_field
+from n4ax.images.arrays import export_array, is_jax, is_lazy, namespace_of
+from n4ax.images.libraries import Inputs, make_like, open_image, open_together
+from n4ax.level import finish
+from n4ax.pipeline import choose_engine, fit_image, to_engine
+from n4ax.posing import pose
 from n4ax.settings import EngineName, N4Settings
 
 
@@ -68,15 +68,15 @@ def n4_batch(
         for name, values in (("masks", masks), ("weights", weights))
     )
     jobs = list(zip(single, each_mask, each_weight, strict=True))
-    machine = chosen_engine(engine, *(array for job in jobs for array in job))
+    machine = choose_engine(engine, *(array for job in jobs for array in job))
     if machine == "xla" and jobs:
         given = [open_together(*job, settings.voxel_order) for job in jobs]
-        chosen_engine("xla", *(array for job in given for array in job.arrays))  # or refused
+        choose_engine("xla", *(array for job in given for array in job.arrays))  # or refused
         done = _on_all_devices(given, spacing, settings)
-        corrected = [like(image, voxels) for image, voxels in zip(single, done, strict=True)]
+        corrected = [make_like(image, voxels) for image, voxels in zip(single, done, strict=True)]
     else:
         corrected = [
-            fit_with(
+            fit_image(
                 settings, image, mask, weights=weight, spacing=spacing, engine=machine,
                 num_threads=num_threads, trace=False,
             ).corrected
@@ -99,26 +99,26 @@ def _together(images: Any, corrected: list[Any]) -> Any:
     if not hasattr(images, "dtype"):
         return corrected
     if not is_jax(images):
-        each = [opened(image).voxels for image in corrected]
+        each = [open_image(image).voxels for image in corrected]
         lazy = any(map(is_lazy, each))
-        xp = namespace(next(filter(is_lazy, each))) if lazy else np
-        return like(images, xp.stack([one if lazy else np.asarray(one) for one in each]))
+        xp = namespace_of(next(filter(is_lazy, each))) if lazy else np
+        return make_like(images, xp.stack([one if lazy else np.asarray(one) for one in each]))
     import jax
     import jax.numpy as jnp
 
     device = min(images.devices(), key=lambda device: device.id)
     stacked = jnp.stack([jax.device_put(image, device) for image in corrected])
-    return returned(images, stacked)
+    return export_array(images, stacked)
 
 
 def _on_all_devices(
-    jobs: list[Given],
+    jobs: list[Inputs],
     spacing: float | Sequence[float] | None,
     settings: N4Settings,
 ) -> list[Any]:
     import jax
 
-    from n4ax.engines import programs
+    from n4ax.engines.xla import programs
 
     devices = jax.devices()
     place = [devices[k * len(devices) // len(jobs)] for k in range(len(jobs))]
@@ -126,7 +126,7 @@ def _on_all_devices(
         volumes, problems, each, groups = [], [], [], defaultdict(dict)
         for k, job in enumerate(jobs):
             own = settings if job.order is None else replace(settings, voxel_order=job.order)
-            arrays = (engine_array("xla", array) for array in job.arrays)
+            arrays = (to_engine("xla", array) for array in job.arrays)
             volume, mask, weight = (jax.device_put(a, place[k]) if is_jax(a) else a for a in arrays)
             where = job.spaces if spacing is None else spacing
             problem = pose(volume, mask, weight, where, own)
@@ -143,5 +143,5 @@ def _on_all_devices(
 
 
 def _corrected(volume: Any, problem: Any, state: Any, settings: N4Settings) -> Any:
-    field = solved_field(problem, state.lattice, settings, volume.shape)
-    return finished(field, volume, problem, settings).corrected
+    field = make_field(problem, state.lattice, settings, volume.shape)
+    return finish(field, volume, problem, settings).corrected

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from n4ax.estimation import N4Result, checked_threads, fit_with
 from n4ax.field import BiasField
-from n4ax.otsu import otsu_mask
+from n4ax.images.otsu import otsu_mask
+from n4ax.itk.space import Space, Spaces, check_same_place
+from n4ax.pipeline import N4Result, check_threads, fit_image
 from n4ax.settings import EngineName, N4Settings
-from n4ax.space import Space, Spaces, check_same_place
 
 Mask = torch.Tensor | str | None
 """A tensor of the image's shape or of one channel, ``"otsu"`` (``None`` is the same), ``"all"``."""
@@ -62,7 +62,7 @@ class Corrector:
         # No look for a GPU here: JAX would start on it once more in every worker.
         if self.engine not in ("cpu", "xla"):
             raise ValueError(f"engine is {self.engine!r}; expected 'cpu' or 'xla'")
-        checked_threads(self.num_threads)
+        check_threads(self.num_threads)
 
     def corrected(self, image: torch.Tensor, mask: Mask, spacing: Spacing) -> torch.Tensor:
         """The image of shape (C, ...), each channel corrected by a field of its own.
@@ -114,7 +114,7 @@ class Corrector:
         return torch.stack([shared.field.apply(one, shared.inside, **options) for one in image])
 
     def _fit(self, channel: torch.Tensor, inside: Mask, spacing: Spacing) -> N4Result:
-        return fit_with(
+        return fit_image(
             self.settings,
             channel,
             inside,

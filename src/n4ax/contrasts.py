@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from n4ax.estimation import (
+from n4ax.itk.space import check_same_place
+from n4ax.pipeline import (
     N4Result,
-    Posed,
+    PosedImage,
     Progress,
-    checked_threads,
-    fit_with,
-    found,
-    posed,
-    solved_on_cpu,
+    check_threads,
+    finish_image,
+    fit_image,
+    pose_image,
+    solve_on_cpu,
 )
 from n4ax.settings import EngineName, N4Settings
-from n4ax.space import check_same_place
 
 
 def is_several(image: Any) -> bool:
@@ -56,7 +56,7 @@ def fit_together(
     engine, num_threads, progress
         As for :func:`n4ax.n4`; a shared field is estimated by the CPU engine.
     **keywords
-        Further ones of :func:`n4ax.estimation.fit_with`.
+        Further ones of :func:`n4ax.pipeline.fit_with`.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def fit_together(
         results = []
         for number, (image, inside, confidence) in enumerate(jobs):
             with _about(number):
-                results.append(fit_with(settings, image, inside, weights=confidence, **keywords))
+                results.append(fit_image(settings, image, inside, weights=confidence, **keywords))
         return results
     if engine == "xla":
         raise ValueError('engine is "xla"; a shared field is estimated by the CPU engine')
@@ -85,12 +85,12 @@ def fit_together(
     ready = []
     for number, job in enumerate(jobs):
         with _about(number):
-            ready.append(posed(settings, *job, spacing, affine, "cpu"))
+            ready.append(pose_image(settings, *job, spacing, affine, "cpu"))
     _check_one_grid(ready)
     problems = [job.problem for job in ready]
-    threads = checked_threads(num_threads)
-    state = solved_on_cpu(problems, ready[0].settings, threads, progress, trace=True)
-    return [found(job, state, num_threads) for job in ready]
+    threads = check_threads(num_threads)
+    state = solve_on_cpu(problems, ready[0].settings, threads, progress, trace=True)
+    return [finish_image(job, state, num_threads) for job in ready]
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def _each(name: str, given: Any, count: int) -> list[Any]:
     return list(given)
 
 
-def _check_one_grid(jobs: list[Posed]) -> None:
+def _check_one_grid(jobs: list[PosedImage]) -> None:
     first, *others = jobs
     for number, other in enumerate(others, 1):
         if other.settings.voxel_order != first.settings.voxel_order:

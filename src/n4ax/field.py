@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, is_lazy, namespace, taken
-from n4ax.atomic import replaced
-from n4ax.bspline import AxisBasis
-from n4ax.grid import Axis
-from n4ax.images import is_turned, like, open_together
-from n4ax.problem import Problem
+from n4ax.files import replace_file
+from n4ax.images.arrays import import_array, is_jax, is_lazy, namespace_of
+from n4ax.images.libraries import is_turned, make_like, open_together
+from n4ax.method.bspline import AxisBasis
+from n4ax.method.grid import Axis
+from n4ax.posing import Problem
 from n4ax.settings import EngineName, N4Settings, Outside, VoxelOrder
 
 _FORMAT = 1
@@ -82,10 +82,10 @@ class BiasField:
         wanted = self.shape if shape is None else tuple(shape)
         grid = self._grid(wanted)
         if engine == "xla":
-            from n4ax.engines import programs
+            from n4ax.engines.xla import programs
 
             return programs.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
-        from n4ax.engines.cpu import Threads, evaluate
+        from n4ax.engines.cpu.engine import Threads, evaluate
 
         lattice, bases = self._turned(grid)
         with Threads(num_threads) as threads:
@@ -168,8 +168,8 @@ class BiasField:
             ``outside`` needs a mask and none is given, shapes do not fit, or the image is complex.
         """
         given = open_together(image, mask, None)
-        volume = taken(given.arrays[0])
-        inside = None if mask is None else taken(given.arrays[1]) != 0
+        volume = import_array(given.arrays[0])
+        inside = None if mask is None else import_array(given.arrays[1]) != 0
         if volume.dtype.kind not in "biuf":
             raise ValueError(f"image has dtype {volume.dtype}; expected real numbers")
         if outside not in ("divide", "keep", "zero"):
@@ -184,8 +184,8 @@ class BiasField:
         else:
             corrected = self.divided(volume, num_threads=num_threads)
         if outside != "divide":
-            corrected = outside_of(corrected, volume, inside, outside)
-        return like(image, corrected)
+            corrected = fill_outside(corrected, volume, inside, outside)
+        return make_like(image, corrected)
 
     def divided(self, volume: Any, *, num_threads: int | None = None, give_up: bool = False) -> Any:
         """``volume / exp(field)`` of a NumPy, JAX or dask array.
@@ -194,7 +194,7 @@ class BiasField:
         """
         grid = self._grid(volume.shape)
         if is_jax(volume):
-            from n4ax.engines import programs
+            from n4ax.engines.xla import programs
 
             divided = programs.divide(
                 volume.reshape(grid), self.control_points, self._bases(grid), give_up=give_up
@@ -203,11 +203,11 @@ class BiasField:
         lattice, bases = self._turned(grid)
         turned = self._turn(volume.reshape(grid))
         if is_lazy(volume):
-            from n4ax.engines import blocks
+            from n4ax.engines.cpu import blocks
 
             divided = blocks.divide(turned, lattice, bases)
         else:
-            from n4ax.engines.cpu import Threads, divide
+            from n4ax.engines.cpu.engine import Threads, divide
 
             with Threads(num_threads) as threads:
                 divided = divide(turned, lattice, bases, threads)
@@ -217,7 +217,7 @@ class BiasField:
         """The log field on the grid of a NumPy, JAX or dask array, as an array of that kind."""
         if not is_lazy(volume):
             return self.evaluate(volume.shape, engine="xla" if is_jax(volume) else "cpu")
-        from n4ax.engines import blocks
+        from n4ax.engines.cpu import blocks
 
         grid = self._grid(volume.shape)
         lattice, bases = self._turned(grid)
@@ -244,7 +244,7 @@ class BiasField:
             affine=np.empty(0) if self.affine is None else self.affine,
             axes_known=self.axes_known,
         )
-        with replaced(Path(path)) as temporary:
+        with replace_file(Path(path)) as temporary:
             temporary.write_bytes(content.getvalue())
 
     @classmethod
@@ -322,15 +322,15 @@ class BiasField:
         return between[:3, :3] @ points + between[:3, 3:]
 
 
-def outside_of(corrected: Any, volume: Any, inside: Any, outside: Outside) -> Any:
+def fill_outside(corrected: Any, volume: Any, inside: Any, outside: Outside) -> Any:
     """The corrected image; outside the mask divided as well, kept as it was, or 0."""
     if outside == "divide":
         return corrected
     other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
-    return namespace(corrected).where(inside, corrected, other)
+    return namespace_of(corrected).where(inside, corrected, other)
 
 
-def solved_field(
+def make_field(
     problem: Problem,
     lattice: Any,
     settings: N4Settings,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from n4ax.atomic import replaced
+from n4ax.files import replace_file
 
 _BACKGROUND = "#111418"
 _TEXT = "#e8eaed"
@@ -80,7 +80,7 @@ def save_figure(
         _draw(panels, inside, sizes, title, swing).savefig(
             content, format="png", facecolor=_BACKGROUND
         )
-    with replaced(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_bytes(content.getvalue())
 
 

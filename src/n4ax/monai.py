@@ -32,8 +32,8 @@ from n4ax.channels import (
     from_function,
     itk_space,
 )
+from n4ax.itk.space import Space
 from n4ax.settings import EngineName, N4Settings, PerAxis, VoxelOrder
-from n4ax.space import Space
 
 
 class N4BiasFieldCorrection(Transform):

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
-from n4ax import nifti
-from n4ax.estimation import N4Result, Progress, fit_with
-from n4ax.otsu import otsu_mask
+from n4ax.images import nifti
+from n4ax.images.otsu import otsu_mask
+from n4ax.itk.space import Space, Spaces
+from n4ax.pipeline import N4Result, Progress, fit_image
 from n4ax.series import Estimate, correct_series
 from n4ax.settings import EngineName, N4Settings
-from n4ax.space import Space, Spaces
 
 _MASK_WORDS: Mapping[str, Literal["otsu", "all"]] = {"otsu": "otsu", "none": "all"}
 B0_THRESHOLD = 50.0
@@ -101,7 +101,7 @@ def correct_scan(
     weights
         Path of the confidence of each voxel.
 
-    The other parameters are those of :func:`n4ax.estimation.fit_with`.
+    The other parameters are those of :func:`n4ax.pipeline.fit_with`.
 
     Raises
     ------
@@ -127,19 +127,21 @@ def correct_scan(
         "trace": trace,
     }
     if series is None:
-        result = fit_with(settings, scan.voxels, inside, **keywords)
+        result = fit_image(settings, scan.voxels, inside, **keywords)
         return CorrectedScan(scan, inside, result.corrected, result.log_bias, [result])
     found = correct_series(settings, scan.voxels, inside, estimate=series, **keywords)
     volume = volume._replace(voxels=found.volume)
     return CorrectedScan(volume, inside, found.corrected, found.log_bias, found.results)
 
 
-def bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Image:
+def make_bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Image:
     """The field that the scan was divided by, as an image of its header."""
-    return nifti.with_voxels(scan.image, np.exp(log_bias))
+    return nifti.replace_voxels(scan.image, np.exp(log_bias))
 
 
-def unweighted_volumes(bval: Path, scan: Scan, threshold: float = B0_THRESHOLD) -> tuple[int, ...]:
+def find_unweighted_volumes(
+    bval: Path, scan: Scan, threshold: float = B0_THRESHOLD
+) -> tuple[int, ...]:
     """The volumes without diffusion weighting, from a file of b-values (FSL's ``.bval``).
 
     Parameters

@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.estimation import N4Result, Progress, fit_with
-from n4ax.otsu import otsu_mask
+from n4ax.images.otsu import otsu_mask
+from n4ax.pipeline import N4Result, Progress, fit_image
 from n4ax.settings import N4Settings
 
 Estimate = Literal["mean", "first", "each"] | int | tuple[int, ...]
@@ -68,7 +68,7 @@ def correct_series(
     progress
         Called after every iteration, as for :func:`n4ax.n4`.
     **keywords
-        Further ones of :func:`n4ax.estimation.fit_with`.
+        Further ones of :func:`n4ax.pipeline.fit_with`.
 
     Raises
     ------
@@ -83,10 +83,10 @@ def correct_series(
     keywords["progress"] = progress
     if estimate == "each":
         volumes = [np.ascontiguousarray(series[..., t]) for t in range(series.shape[3])]
-        results = [fit_with(settings, one, mask, **keywords) for one in volumes]
+        results = [fit_image(settings, one, mask, **keywords) for one in volumes]
         corrected = np.stack([result.corrected for result in results], axis=-1)
         return SeriesResult(corrected, volume, results, each=True)
-    result = fit_with(settings, volume, mask, **keywords)
+    result = fit_image(settings, volume, mask, **keywords)
     inside = None if settings.outside == "divide" else _inside(settings, volume, mask)
     corrected = np.empty(series.shape, np.float32, order="F")
     for t in range(series.shape[3]):

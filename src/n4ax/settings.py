@@ -41,8 +41,8 @@ class N4Settings:
         Factor on every increment of the field; 1 is N4, above 1 takes longer steps.
     accelerate
         Come close to the outcome of all iterations in a fraction of the time
-        (:mod:`n4ax.accelerated`); needs ``conv_threshold=0`` and ``over_relax=1``. By the CPU
-        engine: XLA carries out every iteration.
+        (:mod:`n4ax.method.accelerated`); needs ``conv_threshold=0`` and ``over_relax=1``.
+        By the CPU         engine: XLA carries out every iteration.
     nbins
         Histogram bins of the sharpening.
     fwhm

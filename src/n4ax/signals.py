@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from n4ax.atomic import discard_unfinished
+from n4ax.files import discard_unfinished
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _SHOW_CURSOR = b"\x1b[?25h\n"  # which a live progress line hides

@@ -28,11 +28,11 @@ except ImportError as error:
         "pip install 'n4ax[simpleitk]'"
     ) from error
 
-from n4ax.estimation import N4Result, Progress, fit_with
 from n4ax.field import BiasField
-from n4ax.images import Opened, opened
+from n4ax.images.libraries import OpenedImage, open_image
+from n4ax.itk.space import Space, Spaces
+from n4ax.pipeline import N4Result, Progress, fit_image
 from n4ax.settings import EngineName, N4Settings, PerAxis
-from n4ax.space import Space, Spaces
 
 __all__ = ["N4BiasFieldCorrection", "N4BiasFieldCorrectionImageFilter"]
 
@@ -89,7 +89,7 @@ class _Run:
         """The result, or with ``iters`` what it was when so many iterations had been done."""
         settings = self.settings if iters is None else replace(self.settings, iters=iters)
         image, mask, weights = self.arrays
-        return fit_with(
+        return fit_image(
             settings,
             image,
             mask,
@@ -381,7 +381,7 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
 
     def _threads(self) -> int:
         """As many as asked for, but no more than help: SimpleITK's default is all processors."""
-        from n4ax.engines.cpu import MOST_THREADS, available_cpus
+        from n4ax.engines.cpu.engine import MOST_THREADS, available_cpus
 
         return min(self.GetNumberOfThreads() or MOST_THREADS, MOST_THREADS, available_cpus())
 
@@ -494,15 +494,15 @@ def _check_is_image(name: str, given: Any) -> None:
         raise TypeError(f"{name} is of type {kind}; expected a SimpleITK.Image (else: n4ax.n4)")
 
 
-def _opened(name: str, given: Any, image: Opened | None = None) -> Opened:
+def _opened(name: str, given: Any, image: OpenedImage | None = None) -> OpenedImage:
     """Voxels, axes x, y, z, and their place; of mask and weights that of the image, checked."""
     if image is not None and isinstance(given, np.ndarray):
-        scan = Opened(given.copy().T, image.space)
+        scan = OpenedImage(given.copy().T, image.space)
     else:
         _check_is_image(name, given)
         if "label" in given.GetPixelIDTypeAsString():  # asked for its voxels it ends the process
             raise ValueError(f"{name} is a label map: pass SimpleITK.LabelMapToLabel of it")
-        scan = opened(given, name)
+        scan = open_image(given, name)
     if image is None:
         return scan
     if scan.voxels.shape != image.voxels.shape:
@@ -516,7 +516,7 @@ def _opened(name: str, given: Any, image: Opened | None = None) -> Opened:
     return scan
 
 
-def _place(scan: Opened) -> Space:
+def _place(scan: OpenedImage) -> Space:
     assert scan.space is not None
     return scan.space
 

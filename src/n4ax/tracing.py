@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from n4ax.arrays import is_traced, taken
-from n4ax.engines import programs
-from n4ax.field import solved_field
-from n4ax.intensity import finished
-from n4ax.problem import pose
+from n4ax.engines.xla import programs
+from n4ax.field import make_field
+from n4ax.images.arrays import import_array, is_traced
+from n4ax.level import finish
+from n4ax.posing import pose
 from n4ax.settings import N4Settings
 
 Inputs = tuple[Any, Any, Any]
@@ -65,7 +65,7 @@ def correct_traced(
         return outputs, jax.tree.map(lambda _: True, outputs)
 
     arrays = (array for own, array in zip(is_array, given, strict=True) if own)
-    return correct(*(jnp.asarray(taken(array)) for array in arrays))
+    return correct(*(jnp.asarray(import_array(array)) for array in arrays))
 
 
 def _correct(
@@ -79,6 +79,6 @@ def _correct(
         problem = pose(image, mask, weights, spacing, settings)
         job, plan = programs.prepare(problem, settings, always=False)
         lattice = programs.compiled_run(job, plan).lattice
-        field = solved_field(problem, lattice, settings, image.shape)
-        corrected, field = finished(field, image, problem, settings)
+        field = make_field(problem, lattice, settings, image.shape)
+        corrected, field = finish(field, image, problem, settings)
         return (corrected, field.evaluate(engine="xla")) if return_bias else (corrected,)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.ants.steps import Scan, corrected_as_ants, on_grid
-from n4ax.images import like, opened
+from n4ax.ants.steps import Volume, check_on_grid, correct_as_ants
+from n4ax.images.libraries import make_like, open_image
+from n4ax.itk.space import Space, without_last_ones
 from n4ax.settings import N4Settings
-from n4ax.space import Space, without_last_ones
 
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
 
@@ -69,10 +69,10 @@ def n4_bias_field_correction(
     # ANTsPy passes a mask of ones where there is none.
     inside = scan._replace(voxels=np.ones_like(scan.voxels))
     if mask is not None:
-        inside = on_grid(_scan("mask", mask, None), scan, said.append)
+        inside = check_on_grid(_scan("mask", mask, None), scan, said.append)
     confidence = None
     if weight_mask is not None:
-        confidence = on_grid(_scan("weight_mask", weight_mask, None), scan, said.append)
+        confidence = check_on_grid(_scan("weight_mask", weight_mask, None), scan, said.append)
     settings = N4Settings(
         iters=convergence["iters"],
         conv_threshold=float(f"{convergence['tol']:.10f}"),  # all the digits that ANTsPy passes
@@ -81,7 +81,7 @@ def n4_bias_field_correction(
         voxel_order="F",
         **_spline(spline_param, scan.voxels.ndim),
     )
-    corrected = corrected_as_ants(
+    corrected = correct_as_ants(
         settings,
         scan,
         inside,
@@ -92,7 +92,7 @@ def n4_bias_field_correction(
     )
     for message in said:
         warnings.warn(message, stacklevel=2)
-    return like(image, corrected.bias if return_bias_field else corrected.image)
+    return make_like(image, corrected.bias if return_bias_field else corrected.image)
 
 
 def abp_n4(
@@ -136,12 +136,12 @@ def abp_n4(
     lower, upper, bins = intensity_truncation
     scan = _scan("image", image, spacing)
     truncated = np.clip(scan.voxels, *_quantiles(scan.voxels, lower, upper, int(bins)))
-    return n4_bias_field_correction(like(image, truncated), mask, spacing=spacing)
+    return n4_bias_field_correction(make_like(image, truncated), mask, spacing=spacing)
 
 
-def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Scan:
+def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Volume:
     """Voxels, and where they lie."""
-    scan = opened(image, name)
+    scan = open_image(image, name)
     voxels = np.asarray(scan.voxels)
     if voxels.dtype.kind not in "biuf":
         raise ValueError(f"{name} has dtype {voxels.dtype}; expected real numbers")
@@ -151,11 +151,11 @@ def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Sca
         if len(sizes) not in (1, voxels.ndim):
             raise ValueError(f"spacing has {len(sizes)} values; {name} has {voxels.ndim} axes")
         sampled = Space.plain(np.broadcast_to(sizes, voxels.ndim).tolist())
-        return Scan(name, voxels, None, sampled)
+        return Volume(name, voxels, None, sampled)
     # As ANTs reads a file of one volume.
     shape = without_last_ones(voxels.shape, least=3)
     space = scan.space.kept(range(len(shape)))
-    return Scan(name, voxels.reshape(shape), space, space)
+    return Volume(name, voxels.reshape(shape), space, space)
 
 
 def _spline(parameter: float | Sequence[int] | None, ndim: int) -> dict[str, Any]:

@@ -31,14 +31,14 @@ class Value(NamedTuple):
         return cls(word, tuple(part.strip() for part in word[1:-1].split(",")))
 
 
-class Given(NamedTuple):
+class Occurrence(NamedTuple):
     """An occurrence of an option on the command line."""
 
     flag: str
     values: list[Value]
 
 
-def parsed(arguments: Sequence[str]) -> tuple[list[str], list[Given]]:
+def parse_words(arguments: Sequence[str]) -> tuple[list[str], list[Occurrence]]:
     """Words before the first flag, which ANTs ignores, and the options in their order.
 
     Raises
@@ -47,10 +47,10 @@ def parsed(arguments: Sequence[str]) -> tuple[list[str], list[Given]]:
         Brackets do not match.
     """
     stray: list[str] = []
-    options: list[Given] = []
+    options: list[Occurrence] = []
     for word in _regrouped(arguments):
         if word.startswith("-") and not is_number(word):
-            options.append(Given(word, []))
+            options.append(Occurrence(word, []))
         elif options:
             options[-1].values.append(Value.of(word))
         else:
@@ -89,7 +89,7 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text.strip()) is not None
 
 
-def whole(option: str, text: str) -> int:
+def read_whole(option: str, text: str) -> int:
     """A whole number.
 
     Raises
@@ -102,7 +102,7 @@ def whole(option: str, text: str) -> int:
     return int(text)
 
 
-def number(option: str, text: str) -> float:
+def read_number(option: str, text: str) -> float:
     """A decimal number.
 
     Raises
@@ -115,6 +115,6 @@ def number(option: str, text: str) -> float:
     return float(text)
 
 
-def vector(text: str) -> list[str]:
+def read_vector(text: str) -> list[str]:
     """The parts of a vector such as ``50x50x30``; an ``x`` at its end does not count."""
     return [part.strip() for part in text.strip().removesuffix("x").split("x")]

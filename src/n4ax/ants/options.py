@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from n4ax.ants.grammar import CLOSING, OPENING, UsageError, Value, number, parsed, vector, whole
+from n4ax.ants.grammar import (
+    CLOSING,
+    OPENING,
+    UsageError,
+    Value,
+    parse_words,
+    read_number,
+    read_vector,
+    read_whole,
+)
 from n4ax.settings import N4Settings
 
 FLAGS = {
@@ -62,7 +71,7 @@ class Options:
     warnings: tuple[str, ...]
 
 
-def options_of(arguments: Sequence[str]) -> Options:
+def read_options(arguments: Sequence[str]) -> Options:
     """Read the command line.
 
     Raises
@@ -121,7 +130,7 @@ class _Reader:
     """The values of each option; the last occurrence of an option, and its last value, win."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        stray, given = parsed(arguments)
+        stray, given = parse_words(arguments)
         self.warnings: list[str] = []
         self._values: dict[str, Value] = {}
         if stray:
@@ -165,14 +174,14 @@ class _Reader:
         value = self._values.get("-d")
         if value is None:
             return None
-        dimension = whole("-d", value.text)
+        dimension = read_whole("-d", value.text)
         if dimension not in (2, 3, 4):
             raise UsageError(f"-d is {dimension}; expected 2, 3 or 4")
         return dimension
 
     def shrink(self) -> int:
         value = self._values.get("-s")
-        factor = 4 if value is None else whole("-s", value.text)
+        factor = 4 if value is None else read_whole("-s", value.text)
         if factor < 0:
             raise UsageError(f"-s is {factor}; expected a whole number from 1 on")
         return max(1, factor)
@@ -196,10 +205,10 @@ class _Reader:
                 f"-c [{self._values['-c'].text}] for what it seems to say"
             )
             return _ITERATIONS_WITHOUT_BRACKETS, _THRESHOLD_WITHOUT_BRACKETS
-        iterations = tuple(whole("-c", part) for part in vector(parameters[0]))
+        iterations = tuple(read_whole("-c", part) for part in read_vector(parameters[0]))
         if not any(iterations):
             raise UsageError(f"-c [{parameters[0]}] asks for no iteration; expected such as 50x50")
-        return iterations, number("-c", parameters[1]) if len(parameters) > 1 else 0.0
+        return iterations, read_number("-c", parameters[1]) if len(parameters) > 1 else 0.0
 
     def mesh(self) -> tuple[int | tuple[int, ...] | None, float | None, int]:
         """Mesh elements, or their length in mm, and the order of the spline."""
@@ -207,10 +216,10 @@ class _Reader:
         if parameters is None:
             return 1, None, 3
         first, *rest = parameters
-        order = whole("-b", rest[0]) if rest else 3
+        order = read_whole("-b", rest[0]) if rest else 3
         if not 1 <= order <= MOST_ORDER:
             raise UsageError(f"-b asks for splines of order {order}; expected 1 to {MOST_ORDER}")
-        numbers = [number("-b", part) for part in vector(first)]
+        numbers = [read_number("-b", part) for part in read_vector(first)]
         if len(numbers) == 1:
             if numbers[0] <= 0:
                 raise UsageError(f"-b has the distance {numbers[0]:g}; expected mm, above 0")
@@ -220,9 +229,9 @@ class _Reader:
     def sharpening(self) -> tuple[float, float, int]:
         """FWHM, Wiener noise and histogram bins."""
         given = list(self._ignored_without_brackets("-t", "0.15, 0.01 and 200") or ())
-        fwhm = number("-t", given[0]) if len(given) > 0 else 0.15
-        wiener = number("-t", given[1]) if len(given) > 1 else 0.01
-        return fwhm, wiener, whole("-t", given[2]) if len(given) > 2 else 200
+        fwhm = read_number("-t", given[0]) if len(given) > 0 else 0.15
+        wiener = read_number("-t", given[1]) if len(given) > 1 else 0.01
+        return fwhm, wiener, read_whole("-t", given[2]) if len(given) > 2 else 200
 
     def _ignored_without_brackets(self, flag: str, instead: str) -> tuple[str, ...] | None:
         if flag not in self._values:

@@ -13,15 +13,15 @@ from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import n4ax
-from n4ax.ants.options import Options, options_of
+from n4ax.ants.options import Options, read_options
 from n4ax.settings import EngineName
 from n4ax.signals import leave_when_told
+from n4ax.version import __version__
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Pair
 
-    from n4ax.ants.steps import Corrected, Scan
+    from n4ax.ants.steps import AntsResult, Volume
 
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
@@ -126,12 +126,12 @@ def console() -> None:
 
 def _answered(words: list[str]) -> int:
     if not words or {"-h", "--help"} & set(words):
-        print(_HELP.format(version=n4ax.__version__), end="")
+        print(_HELP.format(version=__version__), end="")
         return 0 if words else FAILURE
     if "--version" in words:
-        print(f"N4BiasFieldCorrection by n4ax {n4ax.__version__}")
+        print(f"N4BiasFieldCorrection by n4ax {__version__}")
         return 0
-    options = options_of(words)
+    options = read_options(words)
     for warning in options.warnings:
         _warn(warning)
     if not options.verbose:
@@ -155,15 +155,15 @@ def _fail(message: str) -> int:
 
 def _run(options: Options) -> None:
     _check_files(options)
-    from n4ax.ants.steps import corrected_as_ants, on_grid
+    from n4ax.ants.steps import check_on_grid, correct_as_ants
 
     header, scan = _read("-i", options.image, options.dimension)
     mask, weights = (
-        None if path is None else on_grid(_read(flag, path, scan.voxels.ndim)[1], scan, _warn)
+        None if path is None else check_on_grid(_read(flag, path, scan.voxels.ndim)[1], scan, _warn)
         for flag, path in (("-x", options.mask), ("-w", options.weights))
     )
     try:
-        corrected = corrected_as_ants(
+        corrected = correct_as_ants(
             options.settings,
             scan,
             mask,
@@ -181,7 +181,7 @@ def _run(options: Options) -> None:
 
 def _check_files(options: Options) -> None:
     """Everything that can be known of the files before the work is done."""
-    from n4ax.atomic import check_writable
+    from n4ax.files import check_writable
 
     inputs = [path for path in (options.image, options.mask, options.weights) if path is not None]
     for path in inputs:
@@ -199,11 +199,11 @@ def _check_files(options: Options) -> None:
         raise ValueError(f"-o {overwritten.pop()} would overwrite the mask or the weights")
 
 
-def _read(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Scan]":
+def _read(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Volume]":
     """A file; of more axes than are worked on, the first volume or slice, as in ITK."""
-    from n4ax import nifti
-    from n4ax.ants.steps import Scan
-    from n4ax.space import without_last_ones
+    from n4ax.ants.steps import Volume
+    from n4ax.images import nifti
+    from n4ax.itk.space import without_last_ones
 
     image = nifti.read_image(path)
     shape = without_last_ones(image.shape, least=3)
@@ -218,7 +218,7 @@ def _read(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Sc
     space = nifti.space_of(image).kept(range(dimension))
     # Of a file with more axes, ITK takes none of the directions.
     sampled = space if len(shape) == dimension else space.upright()
-    return image, Scan(f"{flag} {path}", voxels, space, sampled)
+    return image, Volume(f"{flag} {path}", voxels, space, sampled)
 
 
 def _threads() -> int | None:
@@ -230,15 +230,15 @@ def _threads() -> int | None:
     return None
 
 
-def _write(options: Options, header: "Nifti1Pair", corrected: "Corrected") -> None:
+def _write(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:
     """All files or none: they get their names only after the last is written."""
-    from n4ax import nifti
-    from n4ax.atomic import replaced
+    from n4ax.files import replace_file
+    from n4ax.images import nifti
 
     with ExitStack() as stack:
         images = [(options.corrected, corrected.image)]
         if options.bias is not None:
             images.append((options.bias, corrected.bias))
-        places = [stack.enter_context(replaced(path)) for path, _ in images]
+        places = [stack.enter_context(replace_file(path)) for path, _ in images]
         for place, (_, voxels) in zip(places, images, strict=True):
-            nifti.write_image(nifti.with_voxels(header, voxels), place)
+            nifti.write_image(nifti.replace_voxels(header, voxels), place)

@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from n4ax.atomic import replaced
+from n4ax.files import replace_file
 
 NAME = "N4BiasFieldCorrection"
 _MARK = "# Written by n4ax; `n4ax shim --remove` takes it away."
@@ -24,7 +24,7 @@ def install(folder: Path) -> Path:
     target = folder / NAME
     if target.is_symlink() or (target.exists() and not _ours(target)):
         raise ValueError(f"{target} is there already, and not by n4ax: choose another folder")
-    with replaced(target) as temporary:
+    with replace_file(target) as temporary:
         python = shlex.quote(sys.executable)
         # -P: modules are not looked for in the folder that the program is called from.
         temporary.write_text(f'#!/bin/sh\n{_MARK}\nexec {python} -P -m n4ax.ants "$@"\n')

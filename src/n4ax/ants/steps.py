@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.ants.report import Report
-from n4ax.estimation import N4Result, fit_with
-from n4ax.intensity import stretched
+from n4ax.ants.verbose import Report
+from n4ax.itk.space import EXACT, Space, Spaces, check_same_place
+from n4ax.level import stretch_range
+from n4ax.pipeline import N4Result, fit_image
 from n4ax.settings import EngineName, N4Settings
-from n4ax.space import EXACT, Space, Spaces, check_same_place
 
 _ULP = 2.0**-23  # of float32, at 1
 
 Warn = Callable[[str], None]
 
 
-class Scan(NamedTuple):
+class Volume(NamedTuple):
     """An image, a mask or weights.
 
     Attributes
@@ -39,7 +39,7 @@ class Scan(NamedTuple):
     sampled: Space
 
 
-class Corrected(NamedTuple):
+class AntsResult(NamedTuple):
     """The images that ANTs writes, and what N4 found."""
 
     image: npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class Corrected(NamedTuple):
         return np.exp(self.result.log_bias)
 
 
-def on_grid(given: Scan, scan: Scan, warn: Warn) -> Scan:
+def check_on_grid(given: Volume, scan: Volume, warn: Warn) -> Volume:
     """A mask or weights, which must lie on the grid of the image.
 
     Raises
@@ -73,18 +73,18 @@ def on_grid(given: Scan, scan: Scan, warn: Warn) -> Scan:
     return given if scan.sampled == scan.space else given._replace(sampled=scan.sampled)
 
 
-def corrected_as_ants(
+def correct_as_ants(
     settings: N4Settings,
-    scan: Scan,
-    mask: Scan | None,
-    weights: Scan | None,
+    scan: Volume,
+    mask: Volume | None,
+    weights: Volume | None,
     *,
     rescale: bool,
     warn: Warn,
     verbose: bool = False,
     engine: EngineName | None = None,
     num_threads: int | None = None,
-) -> Corrected:
+) -> AntsResult:
     """Estimate the field, divide by it, and treat the mask as ANTs does.
 
     Parameters
@@ -122,7 +122,7 @@ def corrected_as_ants(
     if settings.spline_distance is not None:
         say.mesh(settings.spline_distance, scan.voxels.shape, scan.sampled.spacing)
     start = time.perf_counter()
-    result: Any = fit_with(
+    result: Any = fit_image(
         _not_shrunk_in_time(settings, scan.voxels.ndim),
         scan.voxels,
         "all" if mask is None else mask.voxels,
@@ -136,12 +136,12 @@ def corrected_as_ants(
     corrected = result.corrected
     if rescale and mask is not None:
         inside, where = mask.voxels != 0, _where_rescaled(mask.voxels)
-        corrected = stretched(scan.voxels, corrected, inside, where)
+        corrected = stretch_range(scan.voxels, corrected, inside, where)
     say.done(result, time.perf_counter() - start)
-    return Corrected(corrected, result)
+    return AntsResult(corrected, result)
 
 
-def _finite(scan: Scan, warn: Warn) -> Scan:
+def _finite(scan: Volume, warn: Warn) -> Volume:
     """NaN and infinite voxels as 0, which is how ANTs reads them from a file."""
     finite = np.isfinite(scan.voxels)
     bad = finite.size - np.count_nonzero(finite)
@@ -151,7 +151,7 @@ def _finite(scan: Scan, warn: Warn) -> Scan:
     return scan._replace(voxels=np.where(finite, scan.voxels, np.float32(0)))
 
 
-def _range(scan: Scan, mask: Scan | None) -> tuple[float, float]:
+def _range(scan: Volume, mask: Volume | None) -> tuple[float, float]:
     """Least and greatest intensity in the mask."""
     if mask is None:
         return float(scan.voxels.min()), float(scan.voxels.max())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from n4ax.bids.correction import Job, Outcome
+from n4ax.bids.image import Outcome, Recipe
 from n4ax.bids.outputs import ERRORS, PRIVATE, as_json, write_text
 
 
@@ -28,7 +28,7 @@ class Journal:
         Participants with failures that were given up, since their images are there no more.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Recipe) -> None:
         self._job = job
         self._changed = True
         self.forgotten: set[str] = set()

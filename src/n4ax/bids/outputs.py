@@ -20,10 +20,10 @@ from urllib.parse import quote, unquote
 from bids2table import get_arrow_schema
 from filelock import FileLock, Timeout
 
-import n4ax
-from n4ax.atomic import replaced
 from n4ax.bids.inputs import Source
+from n4ax.files import replace_file
 from n4ax.report.records import ERRORS
+from n4ax.version import __version__
 
 PRIVATE = ".n4ax"
 """Folder in the output for what is not finished, locks and records of failures."""
@@ -169,7 +169,7 @@ def prepare_output(dataset: Path, output: Path) -> None:
         "GeneratedBy": [
             {
                 "Name": "n4ax",
-                "Version": n4ax.__version__,
+                "Version": __version__,
                 "Description": "N4 bias field correction (Tustison et al. 2010)",
             }
         ],
@@ -199,7 +199,7 @@ def as_json(content: Any) -> str:
 def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all; one that is the same already stays."""
     if not (path.is_file() and path.read_bytes() == text.encode()):
-        with replaced(path) as temporary:
+        with replace_file(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from distributed import Client, Future, as_completed
 from distributed.scheduler import KilledWorker
 
-from n4ax.bids.correction import Job, Outcome, correct_source
+from n4ax.bids.image import Outcome, Recipe, correct_source
 from n4ax.bids.inputs import Source
 from n4ax.bids.journal import Journal
 from n4ax.bids.outputs import FULL
@@ -67,7 +67,7 @@ class Tally:
 
 def correct_study(
     client: Client,
-    job: Job,
+    job: Recipe,
     sources: Sequence[Source],
     *,
     refused: Mapping[str, str] | None = None,
@@ -203,7 +203,7 @@ def _page(output: Path, label: str, beside: tuple[str | None, str | None]) -> st
 
 def _outcomes(
     client: Client,
-    job: Job,
+    job: Recipe,
     sources: Iterable[Source],
     refused: Mapping[str, str],
     shared_workers: bool,

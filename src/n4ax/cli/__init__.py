@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-import n4ax
 from n4ax.cli import options
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
 from n4ax.signals import leave_when_told
+from n4ax.version import __version__
 
 BAD_INPUT = 2
 """Exit status for input that cannot be worked with."""
@@ -106,7 +106,7 @@ class _Program(click.Group):
     n4ax COMMAND --help has the options and examples of a command.
     """,
 )
-@click.version_option(n4ax.__version__, prog_name="n4ax")
+@click.version_option(__version__, prog_name="n4ax")
 @click.pass_context
 def n4ax_command(context: click.Context) -> None:
     """N4 bias field correction with ITK's numbers."""

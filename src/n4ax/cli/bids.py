@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-import n4ax
 from n4ax.cli import options
 from n4ax.cli.options import together
 from n4ax.cli.progress import images_shown
 from n4ax.signals import time_to_clean_up
+from n4ax.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from n4ax.bids.correction import Job
+    from n4ax.bids.image import Recipe
     from n4ax.bids.inputs import Source
     from n4ax.bids.study import Tally
     from n4ax.bids.workers import Workers
@@ -187,7 +187,7 @@ _WORKERS = together(
     help="Accepted, as by other BIDS Apps; the dataset is never validated.",
 )  # fmt: skip
 @options.QUIET
-@click.version_option(n4ax.__version__, prog_name="n4ax")
+@click.version_option(__version__, prog_name="n4ax")
 @click.pass_context
 def bids(
     context: click.Context,
@@ -249,13 +249,13 @@ class _Plan(NamedTuple):
     sources: "list[Source]"
     refused: Mapping[str, str]
     """Which of them cannot be corrected, by path, with the reason."""
-    job: "Job"
+    job: "Recipe"
     workers: "Workers"
 
 
 def _plan(dataset: Path, output: Path, given: dict[str, Any]) -> _Plan:
     """The plan; everything that can be checked before the work is checked."""
-    from n4ax.bids.correction import Job
+    from n4ax.bids.image import Recipe
     from n4ax.bids.inputs import DEFAULT_SUFFIXES, find_sources, known_participants, read_filters
     from n4ax.bids.outputs import check_output, refusals
 
@@ -290,7 +290,7 @@ def _plan(dataset: Path, output: Path, given: dict[str, Any]) -> _Plan:
     if workers.cluster == "local" and workers.scheduler is None and not workers.gpus:
         how["engine"] = how["engine"] or "cpu"  # or all workers would take the same GPU
     how["threads"] = workers.threads if workers.scheduler is None else how["threads"]
-    job = Job(dataset.absolute(), output.absolute(), settings, **how)
+    job = Recipe(dataset.absolute(), output.absolute(), settings, **how)
     return _Plan(sources, refusals(sources), job, workers)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
-import n4ax
 from n4ax.cli import options
 from n4ax.cli.progress import iterations_shown
+from n4ax.version import __version__
 
 if TYPE_CHECKING:
     from n4ax.scan import CorrectedScan, Scan
@@ -155,10 +155,10 @@ def _estimated(
     """What the field is estimated on; without diffusion weighting by the file of b-values."""
     if series != "b0":
         return series
-    from n4ax.scan import unweighted_volumes
+    from n4ax.scan import find_unweighted_volumes
 
     bval = scan.path.with_name(f"{_stem(scan.path)}.bval")
-    return unweighted_volumes(bval, scan, b0_threshold)
+    return find_unweighted_volumes(bval, scan, b0_threshold)
 
 
 @click.command(
@@ -190,7 +190,7 @@ def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool)
     folder.mkdir(parents=True, exist_ok=True)
     context.invoke(
         correct,
-        image=Path(n4ax.__file__).parent / "data" / "head.nii.gz",
+        image=Path(__file__).parents[1] / "data" / "head.nii.gz",
         output=folder / "head_n4.nii.gz",
         bias=folder / "head_field.nii.gz",
         figure=folder / "head_n4.png",
@@ -208,7 +208,7 @@ def _stem(image: Path) -> str:
 
 def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
     """Everything that can be known of the outputs before the work is done."""
-    from n4ax.atomic import check_writable
+    from n4ax.files import check_writable
 
     for option, path in outputs.given():
         suffixes = _SUFFIXES[option]
@@ -229,16 +229,16 @@ def _write(
     outputs: _Outputs, scan: "Scan", done: "CorrectedScan", dtype: Literal["float32", "same"]
 ) -> None:
     """All files or none: they get their names only after the last is written."""
-    from n4ax import nifti
-    from n4ax.atomic import replaced
-    from n4ax.scan import bias_image
+    from n4ax.files import replace_file
+    from n4ax.images import nifti
+    from n4ax.scan import make_bias_image
 
     with ExitStack() as stack:
-        place = {path: stack.enter_context(replaced(path)) for _, path in outputs.given()}
-        corrected = nifti.with_voxels(scan.image, done.corrected, dtype)
+        place = {path: stack.enter_context(replace_file(path)) for _, path in outputs.given()}
+        corrected = nifti.replace_voxels(scan.image, done.corrected, dtype)
         nifti.write_image(corrected, place[outputs.corrected])
         if outputs.bias is not None:
-            nifti.write_image(bias_image(scan, done.log_bias), place[outputs.bias])
+            nifti.write_image(make_bias_image(scan, done.log_bias), place[outputs.bias])
         if outputs.field is not None:
             done.results[0].field.save(place[outputs.field])
         if outputs.figure is not None:
@@ -250,7 +250,7 @@ def _draw(path: Path, done: "CorrectedScan") -> None:
 
     scan, result = done.scan, done.results[0]
     count = sum(result.iterations)
-    title = f"{scan.path.name}  ·  n4ax {n4ax.__version__}  ·  {count} iterations"
+    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
     save_figure(
         path, scan.voxels, result.log_bias, result.corrected, done.inside(), scan.affine, title
     )

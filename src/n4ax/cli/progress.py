@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
-    from n4ax.bids.correction import Outcome
+    from n4ax.bids.image import Outcome
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The machines that carry out the primitives of :mod:`n4ax.solver`."""
+"""The machines that carry out the primitives of :mod:`n4ax.method.solver`."""

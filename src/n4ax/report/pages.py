@@ -14,12 +14,12 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-import n4ax
-from n4ax.atomic import replaced
+from n4ax.files import replace_file
 from n4ax.report import charts
 from n4ax.report.outliers import LIMIT, Distance, distances
 from n4ax.report.pictures import field_colours, plane_count, webp
 from n4ax.report.records import NothingToReportError, Record, failures, labels, read_records
+from n4ax.version import __version__
 
 _THUMBNAIL = 96
 """Height of a thumbnail, in pixels; it is shown at half of it."""
@@ -135,7 +135,7 @@ def neighbours(label: str, everyone: Sequence[str]) -> tuple[str | None, str | N
 def _write(path: Path, template: str, **context: Any) -> Path:
     page = _environment().get_template(template).render(**context).encode()
     if not (path.is_file() and path.read_bytes() == page):
-        with replaced(path) as temporary:
+        with replace_file(path) as temporary:
             temporary.write_bytes(page)
     return path
 
@@ -310,8 +310,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _versions(records: Sequence[Record]) -> str:
     """Of n4ax, in the records; of the one at work where they do not say."""
-    found = {str(record.entries.get("Version") or n4ax.__version__) for record in records}
-    return ", ".join(sorted(found)) or n4ax.__version__
+    found = {str(record.entries.get("Version") or __version__) for record in records}
+    return ", ".join(sorted(found)) or __version__
 
 
 def _embedded(picture: Path) -> str | None:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from n4ax.atomic import replaced
 from n4ax.figure import field_swing, grey_window, is_plane, middle_plane, upright
+from n4ax.files import replace_file
 from n4ax.report.measures import sampled
 
 _HEIGHT, _WIDTH = 300, 375
@@ -89,7 +89,7 @@ def draw(
     paths = []
     for name, picture in (("before", first), ("after", last), ("field", field)):
         paths.append(folder / f"{stem}_{name}.webp")
-        with replaced(paths[-1]) as temporary:
+        with replace_file(paths[-1]) as temporary:
             temporary.write_bytes(webp(Image.fromarray(picture)))
     return paths
 

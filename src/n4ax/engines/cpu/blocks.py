@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.bspline import AxisBasis
-from n4ax.engines import cpu
+from n4ax.engines.cpu import engine as cpu
+from n4ax.method.bspline import AxisBasis
 
 
 def evaluate(lattice: npt.NDArray[np.float32], bases: list[AxisBasis], like: Any) -> Any:
@@ -27,7 +27,7 @@ def evaluate(lattice: npt.NDArray[np.float32], bases: list[AxisBasis], like: Any
 
 
 def divide(image: Any, lattice: npt.NDArray[np.float32], bases: list[AxisBasis]) -> Any:
-    """``image / exp(spline)`` of a dask array, as :func:`n4ax.engines.cpu.divide` does it."""
+    """``image / exp(spline)`` of a dask array, as :func:`~n4ax.engines.cpu.engine.divide` does."""
     wide = image.dtype.kind == "f" and image.dtype.itemsize >= 8
     kind = np.float64 if wide else np.float32
 

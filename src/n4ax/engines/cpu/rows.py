@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.kernels import LANES, pack_chunks
+from n4ax.engines.cpu.kernels import LANES, pack_chunks
 
 BRIDGED_GAP = 24
 """Gaps of up to this many voxels are carried along rather than end a stretch."""
@@ -70,7 +70,7 @@ def pack_rows(
     tiny
         Floor under the logarithm; ``None`` keeps an intensity that is not positive as it is.
     in_parts
-        Runs a kernel over a number of chunks: :meth:`n4ax.engines.cpu.Threads.run`.
+        Runs a kernel over a number of chunks: :meth:`n4ax.engines.cpu.engine.Threads.run`.
     """
     *leading, height, width = intensities.shape
     planes = int(np.prod(leading, dtype=np.int64))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_jax, is_traced, loaded, taken
-from n4ax.images import like, opened
+from n4ax.images.arrays import import_array, is_jax, is_traced, load_array
+from n4ax.images.libraries import make_like, open_image
 
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
@@ -42,7 +42,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """
     if not nbins >= 2 or nbins != int(nbins):
         raise ValueError(f"nbins is {nbins}; expected a whole number of at least 2")
-    values = loaded(taken(opened(volume, "volume").voxels))
+    values = load_array(import_array(open_image(volume, "volume").voxels))
     if values.dtype.kind not in "biuf":
         raise ValueError(f"volume has dtype {values.dtype}; expected real numbers")
     if values.size == 0:
@@ -51,7 +51,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     known = values.dtype.kind == "f" and not is_traced(values)
     if known and not mask.any() and not values.__array_namespace__().isfinite(values).any():
         raise ValueError("volume has no finite value to find a threshold in")
-    return like(volume, mask)
+    return make_like(volume, mask)
 
 
 def _mask(values: Any, nbins: int) -> Any:

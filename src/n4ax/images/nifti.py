@@ -17,9 +17,9 @@ from nibabel.nifti2 import Nifti2Image, Nifti2Pair
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from n4ax.atomic import replaced
-from n4ax.linpack import singular_values
-from n4ax.space import Space, check_same_place, without_last_ones
+from n4ax.files import replace_file
+from n4ax.itk.linpack import singular_values
+from n4ax.itk.space import Space, check_same_place, without_last_ones
 
 _GZIP_LEVEL = 1  # ISA-L's levels are 0 to 3; the voxels of a corrected image gain little beyond
 _GZIP_START = b"\x1f\x8b"  # files named .nii.gz are not always packed
@@ -176,7 +176,7 @@ def _same_form(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -
     return all(bool(np.abs(gap).max() <= _SAME_FORM) for gap in gaps)
 
 
-def with_voxels(
+def replace_voxels(
     image: Nifti1Pair, voxels: npt.NDArray[Any], dtype: Any = np.float32
 ) -> Nifti1Image:
     """An image with other voxels and the same header: affine, codes, units and extensions.
@@ -226,7 +226,7 @@ def write_image(image: Nifti1Image, path: Path) -> None:
     content = image.to_bytes()
     if path.suffix == ".gz":
         content = igzip.compress(content, _GZIP_LEVEL, mtime=0)
-    with replaced(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_bytes(content)
 
 

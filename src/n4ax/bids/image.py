@@ -14,8 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-import n4ax
-from n4ax import nifti
 from n4ax.bids.inputs import Source, find_mask, inherited
 from n4ax.bids.outputs import (
     FULL,
@@ -27,20 +25,22 @@ from n4ax.bids.outputs import (
     uri,
     write_text,
 )
-from n4ax.estimation import chosen_engine
+from n4ax.images import nifti
+from n4ax.pipeline import choose_engine
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
 from n4ax.scan import (
     B0_THRESHOLD,
     CorrectedScan,
     Scan,
-    bias_image,
     correct_scan,
+    find_unweighted_volumes,
+    make_bias_image,
     read_scan,
-    unweighted_volumes,
 )
 from n4ax.series import Estimate
 from n4ax.settings import EngineName, N4Settings
+from n4ax.version import __version__
 
 _Seconds = dict[str, float]
 """By what they were spent on."""
@@ -53,7 +53,7 @@ _computing = Lock()
 
 
 @dataclass(frozen=True)
-class Job:
+class Recipe:
     """How the images of a dataset are to be corrected.
 
     Attributes
@@ -70,7 +70,7 @@ class Job:
     b0_threshold
         Largest b-value of those, in s/mm².
     dtype
-        Voxel type of the corrected image, as for :func:`n4ax.nifti.with_voxels`.
+        Voxel type of the corrected image, as for :func:`n4ax.images.nifti.with_voxels`.
     engine, threads
         As for :func:`n4ax.n4`; results do not depend on the number of threads.
     """
@@ -122,7 +122,7 @@ class Outcome:
     worker_died: bool = False
 
 
-def correct_source(job: Job, source: Source, *, wait: bool = True) -> Outcome:
+def correct_source(job: Recipe, source: Source, *, wait: bool = True) -> Outcome:
     """Correct an image and write all that comes of it, or say why that cannot be done.
 
     What is there already stays if it is complete and was made from the same files with the same
@@ -173,7 +173,7 @@ class _Beside:
     notes: tuple[str, ...]
 
 
-def _corrected(job: Job, source: Source, staging: Path, outcome: Outcome) -> Outcome:
+def _corrected(job: Recipe, source: Source, staging: Path, outcome: Outcome) -> Outcome:
     beside = _beside(job, source)
     outputs = Outputs.of(source)
     stamp = _stamp(job, source, beside)
@@ -200,7 +200,7 @@ def _corrected(job: Job, source: Source, staging: Path, outcome: Outcome) -> Out
     return replace(outcome, state="corrected", notes=beside.notes, log=log)
 
 
-def _beside(job: Job, source: Source) -> _Beside:
+def _beside(job: Recipe, source: Source) -> _Beside:
     """The mask, the metadata and the gradients; what cannot be read of the metadata is noted."""
     mask, notes = job.mask, []
     if mask not in ("otsu", "none"):
@@ -230,7 +230,7 @@ def _metadata(path: Path) -> dict[str, Any]:
     return {name: value for name, value in content.items() if value is not None}
 
 
-def _series(job: Job, scan: Scan, beside: _Beside) -> Estimate | None:
+def _series(job: Recipe, scan: Scan, beside: _Beside) -> Estimate | None:
     """What the field is estimated on, if there are several volumes."""
     if scan.image.ndim < 4 or scan.image.shape[3] == 1:
         return None
@@ -238,17 +238,17 @@ def _series(job: Job, scan: Scan, beside: _Beside) -> Estimate | None:
         if ".bval" not in beside.gradients:
             raise ValueError(f"{scan.path} has no .bval file: its volumes without weighting are "
                              "not known")  # fmt: skip
-        return unweighted_volumes(beside.gradients[".bval"], scan, job.b0_threshold)
+        return find_unweighted_volumes(beside.gradients[".bval"], scan, job.b0_threshold)
     return job.series
 
 
-def _stamp(job: Job, source: Source, beside: _Beside) -> str:
+def _stamp(job: Recipe, source: Source, beside: _Beside) -> str:
     """What the outputs depend on, in one number: contents, settings and version, not times."""
     files = {"Image": job.dataset / source.path, **beside.gradients}
     if beside.mask not in ("otsu", "none"):
         files["Mask"] = Path(beside.mask)
     content = {
-        "Version": n4ax.__version__,
+        "Version": __version__,
         "Settings": job.settings.keywords(),
         "Mask": job.mask if job.mask in ("otsu", "none") else "by a pattern",
         "Series": "b0" if ".bval" in Outputs.of(source).beside else job.series,
@@ -281,13 +281,13 @@ def _is_complete(output: Path, outputs: Outputs, stamp: str) -> bool:
 
 
 def _write_images(
-    job: Job, source: Source, scan: Scan, done: CorrectedScan, beside: _Beside, staging: Path
+    job: Recipe, source: Source, scan: Scan, done: CorrectedScan, beside: _Beside, staging: Path
 ) -> None:
     outputs = Outputs.of(source)
     (staging / outputs.image).parent.mkdir(parents=True)
-    corrected = nifti.with_voxels(scan.image, done.corrected, job.dtype)
+    corrected = nifti.replace_voxels(scan.image, done.corrected, job.dtype)
     nifti.write_image(corrected, staging / outputs.image)
-    nifti.write_image(bias_image(scan, done.log_bias), staging / outputs.field)
+    nifti.write_image(make_bias_image(scan, done.log_bias), staging / outputs.field)
     about = {
         "Description": "Bias field: the corrected image is the source divided by it.",
         "Sources": _sources(job, source, beside),
@@ -297,7 +297,7 @@ def _write_images(
         shutil.copyfile(path, staging / outputs.beside[extension])
 
 
-def _sources(job: Job, source: Source, beside: _Beside) -> list[str]:
+def _sources(job: Recipe, source: Source, beside: _Beside) -> list[str]:
     """BIDS URIs of the image and of its mask."""
     paths = [job.dataset / source.path]
     if beside.mask not in ("otsu", "none"):
@@ -306,7 +306,7 @@ def _sources(job: Job, source: Source, beside: _Beside) -> list[str]:
 
 
 def _sidecar(
-    job: Job, source: Source, done: CorrectedScan, series: Estimate | None, beside: _Beside,
+    job: Recipe, source: Source, done: CorrectedScan, series: Estimate | None, beside: _Beside,
     stamp: str, staging: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """Metadata of the source, and how the image was corrected."""
@@ -330,8 +330,8 @@ def _sidecar(
             **({} if series is None else {"EstimatedOn": series}),
             "DType": job.dtype,
             **(each if series == "each" else {name: found[0] for name, found in each.items()}),
-            "Engine": chosen_engine(job.engine, done.corrected),
-            "SoftwareVersions": {"n4ax": n4ax.__version__, "numpy": np.__version__},
+            "Engine": choose_engine(job.engine, done.corrected),
+            "SoftwareVersions": {"n4ax": __version__, "numpy": np.__version__},
             "Stamp": stamp,
             "Files": {name: size for name, size in sizes.items() if name != record},
         },
@@ -361,7 +361,7 @@ def _reported(source: Source, done: CorrectedScan, staging: Path) -> dict[str, A
 
 
 def _write_record(
-    job: Job, source: Source, scan: Scan, done: CorrectedScan, measures: dict[str, Any],
+    job: Recipe, source: Source, scan: Scan, done: CorrectedScan, measures: dict[str, Any],
     seconds: _Seconds, staging: Path,
 ) -> None:  # fmt: skip
     """What the report says of the image."""
@@ -376,14 +376,14 @@ def _write_record(
         "Shape": list(scan.image.shape),
         "VoxelSize": list(nifti.voxel_sizes(scan.image)),
         "Mask": job.mask,
-        "Engine": chosen_engine(job.engine, scan.voxels),
+        "Engine": choose_engine(job.engine, scan.voxels),
         "Iterations": result.iterations,
         "Stopped": result.stopped,
         "Convergence": [[_number(value) for value in level] for level in result.convergence],
         "Threshold": result.settings.conv_threshold,
         "Measures": measures,
         "Seconds": {name: round(value, 4) for name, value in took.items()},
-        "Version": n4ax.__version__,
+        "Version": __version__,
     }
     write_text(staging / f"{outputs.figures}.json", as_json(record))
 

@@ -10,15 +10,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.accelerated import has_enough, solve_accelerated, thinning
-from n4ax.arrays import is_jax, is_lazy, is_torch, is_traced, on_accelerator, taken
-from n4ax.field import BiasField, solved_field
-from n4ax.images import like, open_together, opened
-from n4ax.intensity import finished
-from n4ax.problem import Problem, pose
+from n4ax.field import BiasField, make_field
+from n4ax.images.arrays import import_array, is_jax, is_lazy, is_on_accelerator, is_torch, is_traced
+from n4ax.images.libraries import make_like, open_image, open_together
+from n4ax.itk.space import Space, Spaces
+from n4ax.level import finish
+from n4ax.method.accelerated import has_enough, solve_accelerated, thinning
+from n4ax.method.solver import Parameters, State, Stop, solve, start_state, summarize
+from n4ax.posing import Problem, pose
 from n4ax.settings import EngineName, N4Settings
-from n4ax.solver import Parameters, State, Stop, beginning, solution_of, solve
-from n4ax.space import Space, Spaces
 
 Progress = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
@@ -57,11 +57,11 @@ class N4Result:
 
         float32, of the input's array type.
         """
-        volume = opened(self.corrected).voxels
-        return like(self.corrected, self.field.evaluate_like(taken(volume)))
+        volume = open_image(self.corrected).voxels
+        return make_like(self.corrected, self.field.evaluate_like(import_array(volume)))
 
 
-def fit_with(
+def fit_image(
     settings: N4Settings,
     image: npt.ArrayLike,
     mask: npt.ArrayLike | Literal["otsu", "all"] | None = None,
@@ -88,13 +88,13 @@ def fit_with(
 
     The other parameters, the result and the errors are those of :func:`fit`.
     """
-    job = posed(settings, image, mask, weights, spacing, affine, engine)
-    with precisely(job.engine):
-        state = _solved(job, checked_threads(num_threads), progress, trace)
-        return found(job, state, num_threads)
+    job = pose_image(settings, image, mask, weights, spacing, affine, engine)
+    with double_precision(job.engine):
+        state = solve_problem(job, check_threads(num_threads), progress, trace)
+        return finish_image(job, state, num_threads)
 
 
-class Posed(NamedTuple):
+class PosedImage(NamedTuple):
     """An image ready for the solver."""
 
     image: Any
@@ -113,7 +113,7 @@ class Posed(NamedTuple):
     """Where it lies, if it says so."""
 
 
-def posed(
+def pose_image(
     settings: N4Settings,
     image: Any,
     mask: Any,
@@ -121,30 +121,30 @@ def posed(
     spacing: float | Sequence[float] | Spaces | None,
     affine: npt.ArrayLike | None,
     engine: EngineName | None,
-) -> Posed:
+) -> PosedImage:
     """Open an image, its mask and its weights, and pose the problem; errors as :func:`fit`."""
     if any(is_traced(array) for array in (image, mask, weights)):
         raise ValueError("image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4")
     given = open_together(image, mask, weights, settings.voxel_order)
     if given.order is not None:
         settings = replace(settings, voxel_order=given.order)
-    machine = chosen_engine(engine, *given.arrays)
-    volume, inside, confidence = (engine_array(machine, array) for array in given.arrays)
-    with precisely(machine):
+    machine = choose_engine(engine, *given.arrays)
+    volume, inside, confidence = (to_engine(machine, array) for array in given.arrays)
+    with double_precision(machine):
         where = given.spaces if spacing is None else spacing
         problem = pose(volume, inside, confidence, where, settings)
     place = given.affine if affine is None else affine
-    spare = not is_jax(taken(given.arrays[0]))  # else it may be the user's own
+    spare = not is_jax(import_array(given.arrays[0]))  # else it may be the user's own
     space = None if given.spaces is None else given.spaces.image
     # An affine is of axes x, y, z, which "F" confirms.
     known = given.order is not None or (affine is not None and settings.voxel_order == "F")
-    return Posed(image, volume, spare, problem, settings, machine, place, known, space)
+    return PosedImage(image, volume, spare, problem, settings, machine, place, known, space)
 
 
-def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
+def finish_image(job: PosedImage, state: State, num_threads: int | None) -> N4Result:
     """The result, once the solver has come to its end."""
-    solution = solution_of(state, job.settings)
-    field = solved_field(
+    solution = summarize(state, job.settings)
+    field = make_field(
         job.problem,
         solution.lattice,
         job.settings,
@@ -152,7 +152,7 @@ def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
         job.affine,
         job.axes_known,
     )
-    corrected, field = finished(
+    corrected, field = finish(
         field,
         job.volume,
         job.problem,
@@ -161,7 +161,7 @@ def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
         give_up=job.spare,
     )
     return N4Result(
-        corrected=like(job.image, corrected),
+        corrected=make_like(job.image, corrected),
         field=field,
         iterations=solution.iterations,
         convergence=solution.convergence,
@@ -170,7 +170,7 @@ def found(job: Posed, state: State, num_threads: int | None) -> N4Result:
     )
 
 
-def checked_threads(num_threads: int | None) -> int | None:
+def check_threads(num_threads: int | None) -> int | None:
     """A number of threads, if it is one.
 
     Raises
@@ -183,7 +183,7 @@ def checked_threads(num_threads: int | None) -> int | None:
     return num_threads
 
 
-def chosen_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
+def choose_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
     """Which engine is to work on ``arrays``: the one asked for, or the one that fits.
 
     XLA where an array is on an accelerator, or there is an accelerator for those that are not.
@@ -200,7 +200,7 @@ def chosen_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
         return "xla"
     if engine is not None:
         return engine
-    return "xla" if any(map(on_accelerator, arrays)) or _accelerator_found() else "cpu"
+    return "xla" if any(map(is_on_accelerator, arrays)) or _accelerator_found() else "cpu"
 
 
 @cache
@@ -213,13 +213,13 @@ def _accelerator_found() -> bool:
     return jax.default_backend() == "gpu"
 
 
-def engine_array(machine: EngineName, array: Any) -> Any:
+def to_engine(machine: EngineName, array: Any) -> Any:
     """An argument as an array of the engine's; words and ``None`` stay."""
     if array is None or isinstance(array, str):
         return array
     if machine == "cpu" and is_torch(array):
         array = array.cpu()
-    own = taken(array)
+    own = import_array(array)
     if is_lazy(own):
         return own
     if machine == "cpu":
@@ -233,7 +233,7 @@ def engine_array(machine: EngineName, array: Any) -> Any:
         return jnp.asarray(own)
 
 
-def precisely(machine: EngineName) -> AbstractContextManager[Any]:
+def double_precision(machine: EngineName) -> AbstractContextManager[Any]:
     """Double precision for what JAX does, which otherwise has none."""
     if machine == "cpu":
         return nullcontext()
@@ -242,16 +242,19 @@ def precisely(machine: EngineName) -> AbstractContextManager[Any]:
     return jax.enable_x64(True)
 
 
-def _solved(job: Posed, num_threads: int | None, progress: Progress | None, trace: bool) -> State:
+def solve_problem(
+    job: PosedImage, num_threads: int | None, progress: Progress | None, trace: bool
+) -> State:
+    """Solve the problem of one image with its engine."""
     if job.engine == "xla":
-        from n4ax.engines import programs
+        from n4ax.engines.xla import programs
 
         state = programs.estimate(job.problem, job.settings, progress, trace)
         return state._replace(lattice=np.asarray(state.lattice))
-    return solved_on_cpu([job.problem], job.settings, num_threads, progress, trace)
+    return solve_on_cpu([job.problem], job.settings, num_threads, progress, trace)
 
 
-def solved_on_cpu(
+def solve_on_cpu(
     problems: Sequence[Problem],
     settings: N4Settings,
     num_threads: int | None,
@@ -259,13 +262,13 @@ def solved_on_cpu(
     trace: bool,
 ) -> State:
     """Solve on the CPU engine: one problem, or several with one field."""
-    from n4ax.engines.cpu import threads_for
+    from n4ax.engines.cpu.engine import threads_for
 
     parameters = Parameters.of(settings, always=trace or progress is not None)
     with threads_for(problems, num_threads) as threads:
         engine = _cpu_engine(problems, settings, threads)
         if not settings.accelerate:
-            start = beginning(engine, len(settings.iters), max(settings.iters))
+            start = start_state(engine, len(settings.iters), max(settings.iters))
             return solve(engine, parameters, start, progress)
         every = thinning(problems[0].included, _finest_mesh(problems[0], settings))
         few = [problem.thinned(every) for problem in problems]
@@ -283,8 +286,8 @@ def _finest_mesh(problem: Problem, settings: N4Settings) -> list[int]:
 
 
 def _cpu_engine(problems: Sequence[Problem], settings: N4Settings, threads: Any) -> Any:
-    from n4ax.engines.cpu import CpuEngine
-    from n4ax.engines.shared import SharedEngine
+    from n4ax.engines.cpu.engine import CpuEngine
+    from n4ax.engines.cpu.shared import SharedEngine
 
     each = [CpuEngine(problem, settings, threads) for problem in problems]
     return each[0] if len(each) == 1 else SharedEngine(each)

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
-from n4ax.arrays import is_traced
 from n4ax.contrasts import fit_together, is_several
-from n4ax.estimation import Progress, chosen_engine, fit_with
+from n4ax.images.arrays import is_traced
+from n4ax.pipeline import Progress, choose_engine, fit_image
 from n4ax.settings import (
     Convergence,
     EngineName,
@@ -194,7 +194,7 @@ def n4(
     )
 
     def alone(image: Any, mask: Any, weights: Any) -> tuple[Any, ...]:
-        result = fit_with(
+        result = fit_image(
             settings,
             image,
             mask,
@@ -211,7 +211,7 @@ def n4(
     if any(is_traced(array) for array in given):
         from n4ax.tracing import correct_traced
 
-        chosen_engine(engine, *given)
+        choose_engine(engine, *given)
         outputs = correct_traced(settings, given, spacing, return_bias, alone)
     else:
         outputs = alone(*given)
@@ -312,4 +312,4 @@ def fit(
         return fit_together(settings, images, mask, shared_field=shared_field, **keywords)
     if shared_field:
         raise ValueError("shared_field is True for one image: give a list of images")
-    return fit_with(settings, image, mask, **keywords)
+    return fit_image(settings, image, mask, **keywords)

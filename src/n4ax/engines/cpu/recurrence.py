@@ -1,15 +1,15 @@
 """The stopping measure's recurrence, replayed in blocks on the CPU (numba).
 
-See :mod:`n4ax.convergence` for what is computed. Once no voxel of a block can move mu, and while
-sigma stays within one binade, every addition adds a whole number of ulps of sigma, whatever sigma
-is; such a block is summed as integers.
+See :mod:`n4ax.method.convergence` for what is computed. Once no voxel of a block can move mu, and
+while sigma stays within one binade, every addition adds a whole number of ulps of sigma, whatever
+sigma is; such a block is summed as integers.
 """
 
 import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, uint64
 
-from n4ax.compiled import called, compiled
+from n4ax.engines.cpu.compiled import call_compiled, compile_kernel
 
 _BLOCK = 256
 _SETTLED = 1 << 14
@@ -18,15 +18,15 @@ _SETTLED = 1 << 14
 
 def exact_variation(ratios: npt.NDArray[np.float32]) -> float:
     """Coefficient of variation of ``ratios`` (n,), with n - 1 degrees of freedom, in double."""
-    return float(called(_two_pass_variation, ratios))
+    return float(call_compiled(_two_pass_variation, ratios))
 
 
 def itk_variation(ratios: npt.NDArray[np.float32]) -> float:
     """The measure as ITK computes it from ``ratios`` (n,) in image order: its float32 value."""
-    return float(called(_float32_recurrence, ratios))
+    return float(call_compiled(_float32_recurrence, ratios))
 
 
-@compiled("reassoc", "nsz")
+@compile_kernel("reassoc", "nsz")
 def _two_pass_variation(p):
     n = uint64(len(p))
     total = 0.0
@@ -39,7 +39,7 @@ def _two_pass_variation(p):
     return np.sqrt(squares / (len(p) - 1.0)) / mean
 
 
-@compiled()
+@compile_kernel()
 def _float32_recurrence(p):
     n = len(p)
     mu, sigma = float32(0), float32(0)
@@ -71,7 +71,7 @@ def _float32_recurrence(p):
     return float32(spread / mu)
 
 
-@compiled("nnan", "nsz", "reassoc")
+@compile_kernel("nnan", "nsz", "reassoc")
 def _keeps_mean(p, at, size, mu, first):
     """Whether no voxel of the block moves mu, with a margin for the roundings on the way."""
     largest = float32(0)
@@ -83,7 +83,7 @@ def _keeps_mean(p, at, size, mu, first):
     return float64(largest) / first < 0.99 * half_gap
 
 
-@compiled("reassoc", "nsz", "contract")
+@compile_kernel("reassoc", "nsz", "contract")
 def _units_added(p, at, size, mu, first, unit):
     """What the block adds to sigma, in ulps of sigma, each addend rounded to nearest even.
 
@@ -100,12 +100,12 @@ def _units_added(p, at, size, mu, first, unit):
     return added
 
 
-@compiled()
+@compile_kernel()
 def _ulp(value):
     return float64(np.nextafter(value, float32(np.inf)) - value)
 
 
-@compiled()
+@compile_kernel()
 def _binade_end(value):
     end = 1.0
     while end <= float64(value):

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from jax import Array, lax
 
-from n4ax.arrays import float32_product
-from n4ax.bspline import AxisBasis, itk_refinement_matrix
-from n4ax.convergence import may_decide
-from n4ax.engines.box import Voxels
-from n4ax.engines.xla_recurrence import exact_variation, itk_variation
-from n4ax.grid import Axis
+from n4ax.engines.xla.box import Voxels
+from n4ax.engines.xla.recurrence import exact_variation, itk_variation
+from n4ax.images.arrays import float32_product
+from n4ax.method.bspline import AxisBasis, itk_refinement_matrix
+from n4ax.method.convergence import may_decide
+from n4ax.method.grid import Axis
 
 S = TypeVar("S")
 
@@ -50,9 +50,9 @@ FIXED_POINT = 2.0**36
 class Tables(NamedTuple):
     """Bases and knot halving of all levels, padded to the finest mesh; one array per axis.
 
-    ``weights``, ``fit_weights`` and ``squares`` are as in :class:`n4ax.bspline.AxisBasis`, of
-    shape (levels, control points, n); ``refinement`` (levels, control points, control points)
-    leads from the level before.
+    ``weights``, ``fit_weights`` and ``squares`` are as in
+    :class:`n4ax.method.bspline.AxisBasis`, of shape (levels, control points, n); ``refinement``
+    (levels, control points, control points) leads from the level before.
     """
 
     weights: tuple[Any, ...]
@@ -61,7 +61,7 @@ class Tables(NamedTuple):
     refinement: tuple[Any, ...]
 
 
-class Mesh(NamedTuple):
+class XlaMesh(NamedTuple):
     """The mesh of one level: one matrix (control points, n) per axis, and omega."""
 
     weights: tuple[Array, ...]
@@ -96,7 +96,7 @@ def _padded(matrix: npt.NDArray[Any], *shape: int) -> npt.NDArray[Any]:
     return np.pad(matrix, [(0, n - own) for n, own in zip(wanted, matrix.shape, strict=True)])
 
 
-class Binned(NamedTuple):
+class XlaBinned(NamedTuple):
     """A field, and the position in bins of what it leaves of each voxel."""
 
     field: Array
@@ -104,7 +104,7 @@ class Binned(NamedTuple):
 
 
 class XlaEngine:
-    """The primitives of :mod:`n4ax.solver` for one box of voxels, while it is traced.
+    """The primitives of :mod:`n4ax.method.solver` for one box of voxels, while it is traced.
 
     Parameters
     ----------
@@ -160,13 +160,13 @@ class XlaEngine:
             return lax.while_loop(goes_on, step, state)
         return lax.while_loop(goes_on, lambda s: lax.fori_loop(0, self._burst, frozen, s), state)
 
-    def mesh(self, level: Any) -> Mesh:
+    def mesh(self, level: Any) -> XlaMesh:
         """The tables of a level, and its omega."""
         weights, fit_weights, squares = (
             tuple(table[level] for table in tables) for tables in self._tables[:3]
         )
         omega = self._contract(self._voxels.confidence, squares)
-        return Mesh(weights, fit_weights, omega)
+        return XlaMesh(weights, fit_weights, omega)
 
     def refine(self, level: Any, lattice: Array) -> Array:
         """The lattice of the level before on the mesh of ``level``; as it is at level 0."""
@@ -180,7 +180,7 @@ class XlaEngine:
         shape = [halving.shape[-1] for halving in self._tables.refinement]
         return jnp.zeros(shape, jnp.float32)
 
-    def expand(self, mesh: Mesh, lattice: Array) -> Array:
+    def expand(self, mesh: XlaMesh, lattice: Array) -> Array:
         """The field on the voxels of the list, float32."""
         dense = evaluate_spline(lattice, mesh.weights).reshape(-1)
         return dense if self._voxels.cell is None else _take(dense, self._voxels.cell)
@@ -203,7 +203,7 @@ class XlaEngine:
         # By rows, which the CPU reduces in parallel.
         return low.min(axis=1).min(), high.max(axis=1).max()
 
-    def binned(self, field: Array, lowest: Array, width: Array) -> Binned:
+    def binned(self, field: Array, lowest: Array, width: Array) -> XlaBinned:
         """Where every voxel lies on the axis of bins.
 
         ``nbins`` is the place of what ITK drops from the histogram and maps to the last bin.
@@ -214,9 +214,9 @@ class XlaEngine:
         per_bin = 1.0 / width.astype(jnp.float64)
         position = ((corrected - lowest).astype(jnp.float64) * per_bin).astype(jnp.float32)
         inside = (position >= 0) & (position <= self.nbins - 1) & self._counted
-        return Binned(field, jnp.where(inside, position, jnp.float32(self.nbins)))
+        return XlaBinned(field, jnp.where(inside, position, jnp.float32(self.nbins)))
 
-    def histogram(self, binned: Binned) -> Array:
+    def histogram(self, binned: XlaBinned) -> Array:
         """Corrected log intensities per bin, each shared between the two nearest centres."""
         counts = lax.platform_dependent(
             binned.position,
@@ -225,7 +225,7 @@ class XlaEngine:
         )
         return counts[: self.nbins]
 
-    def residual_fit(self, mesh: Mesh, binned: Binned, expected: Array) -> Array:
+    def residual_fit(self, mesh: XlaMesh, binned: XlaBinned, expected: Array) -> Array:
         """Delta of the fit to measured less expected log intensities (E at the bin centres)."""
         levels = jnp.append(expected, expected[-1])
         rise = jnp.pad(jnp.diff(expected), (0, 2))

@@ -14,7 +14,7 @@ _HOST = (1, 3)
 """DLPack's device types of memory that the processor reads: its own, and pinned for CUDA."""
 
 
-def taken(array: Any) -> Any:
+def import_array(array: Any) -> Any:
     """``array`` as a NumPy, JAX or dask array, sharing its memory where that is possible."""
     if is_jax(array) or is_lazy(array):
         return array
@@ -29,7 +29,7 @@ def taken(array: Any) -> Any:
     return jax.dlpack.from_dlpack(array)
 
 
-def returned(given: Any, result: Any) -> Any:
+def export_array(given: Any, result: Any) -> Any:
     """``result`` in the library, and on the device, of ``given``."""
     if is_traced(result) or is_lazy(result):
         return result
@@ -91,17 +91,17 @@ def is_lazy(array: Any) -> bool:
     return dask is not None and isinstance(array, dask.Array)
 
 
-def loaded(array: Any) -> Any:
+def load_array(array: Any) -> Any:
     """A dask array as a NumPy array; others as they are."""
     return array.compute() if is_lazy(array) else array
 
 
-def namespace(array: Any) -> Any:
+def namespace_of(array: Any) -> Any:
     """The functions for arrays of this library: NumPy's, JAX's or dask's."""
     return sys.modules["dask.array"] if is_lazy(array) else array.__array_namespace__()
 
 
-def values_known(array: Any) -> bool:
+def has_values(array: Any) -> bool:
     """Whether the values can be looked at: not of what is traced, nor of what is on a disk."""
     return not (is_traced(array) or is_lazy(array))
 
@@ -112,7 +112,7 @@ def is_traced(array: Any) -> bool:
     return jax is not None and isinstance(array, jax.core.Tracer)
 
 
-def on_accelerator(array: Any) -> bool:
+def is_on_accelerator(array: Any) -> bool:
     """Whether this is a JAX array in the memory of something else than the processor."""
     if not is_jax(array) or is_traced(array):
         return False

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from n4ax.estimation import N4Result
-from n4ax.grid import padding_for_distance
+from n4ax.method.grid import padding_for_distance
+from n4ax.pipeline import N4Result
 from n4ax.settings import N4Settings
 
 _RULE = "*" * 59

@@ -1,7 +1,7 @@
 """The compiled inner loops of the CPU engine (numba), over packed rows.
 
-Every kernel takes a range of chunks and releases the GIL; threads are :mod:`n4ax.engines.cpu`'s
-affair. Inner loops run from 0 to n over contiguous arrays with unsigned indices and make no
+Every kernel takes a range of chunks and releases the GIL. :mod:`n4ax.engines.cpu.engine` has the
+threads. Inner loops run from 0 to n over contiguous arrays with unsigned indices and make no
 slices, which is what lets LLVM vectorise them and keeps threads off each other's reference
 counters. Scatter (histogram) and gather (map) are loops of their own between vector loops.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, int32, uint64
 
-from n4ax.compiled import compiled
+from n4ax.engines.cpu.compiled import compile_kernel
 
 LANES = 16
 """Packed stretches are padded to a multiple of this, so vector loops have no remainder."""
@@ -61,7 +61,7 @@ class Sheets(NamedTuple):
 # ---- packing ---------------------------------------------------------------------------------
 
 
-@compiled()
+@compile_kernel()
 def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
     """Log intensities (and confidences) of the voxels of chunks ``first:stop``, packed.
 
@@ -87,7 +87,7 @@ def pack_chunks(first, stop, intensities, mask, confidence, floor, rows):
 # ---- evaluation ------------------------------------------------------------------------------
 
 
-@compiled("contract")
+@compile_kernel("contract")
 def expand(first, stop, lattice, basis, stride, values):
     """The lattice collapsed onto planes ``first:stop`` and expanded along their rows.
 
@@ -109,7 +109,7 @@ def expand(first, stop, lattice, basis, stride, values):
                     values[base + x] += value * float32(x_weight[uint64(cx), x])
 
 
-@compiled("contract")
+@compile_kernel("contract")
 def _row_field(values, control_rows, stride, y_first, y_weight, plane, y, x0, n, field):
     """The field on ``n`` voxels of row ``y`` of a plane from column ``x0``, into ``field``."""
     order = y_weight.shape[1] - 1
@@ -136,7 +136,7 @@ def _row_field(values, control_rows, stride, y_first, y_weight, plane, y, x0, n,
             r0 += uint64(stride)
 
 
-@compiled("contract", "nnan", "nsz", "reassoc")
+@compile_kernel("contract", "nnan", "nsz", "reassoc")
 def _norm(values, n):
     """A bound on the magnitude of ``values[:n]``: their Euclidean norm."""
     total = float32(0)
@@ -145,7 +145,7 @@ def _norm(values, n):
     return np.sqrt(total)
 
 
-@compiled("contract")
+@compile_kernel("contract")
 def _exponential(values, n, out):
     """Exp of ``values[:n]`` in double: a Taylor series, of a halved argument where it is large."""
     bound = _norm(values, n)
@@ -171,7 +171,7 @@ def _exponential(values, n, out):
             out[j] *= out[j]
 
 
-@compiled()
+@compile_kernel()
 def evaluate_planes(first, stop, sheets, log_field):
     """The log field on whole planes ``first:stop`` of ``log_field`` (planes, height, width)."""
     values, control_rows, stride, y_first, y_weight = sheets
@@ -185,7 +185,7 @@ def evaluate_planes(first, stop, sheets, log_field):
                 log_field[p, y, x] = row[x]
 
 
-@compiled()
+@compile_kernel()
 def divide_planes(first, stop, sheets, image, corrected):
     """``corrected = image / exp(field)`` on planes ``first:stop``, the quotient in ITK's types."""
     values, control_rows, stride, y_first, y_weight = sheets
@@ -204,13 +204,13 @@ def divide_planes(first, stop, sheets, image, corrected):
 # ---- statistics ------------------------------------------------------------------------------
 
 
-@compiled()
+@compile_kernel()
 def _ordered_bits(bits):
     """Bits of a float32 (as int32) to an integer of the same order, and back."""
     return bits ^ ((bits >> int32(31)) & int32(0x7FFFFFFF))
 
 
-@compiled()
+@compile_kernel()
 def extremes(first, stop, rows, sheets, reach, keep, bounds, result):
     """Least and greatest corrected log intensity per chunk, into ``result`` (chunks, 2).
 
@@ -266,7 +266,7 @@ def extremes(first, stop, rows, sheets, reach, keep, bounds, result):
             result[c, 1] = max(result[c, 1], ends[1])
 
 
-@compiled("reassoc", "contract", "nsz")
+@compile_kernel("reassoc", "contract", "nsz")
 def change_sums(first, stop, rows, sheets, before, every, result):
     """Sums of the change of the field on every ``every``-th stretch, per chunk.
 
@@ -295,7 +295,7 @@ def change_sums(first, stop, rows, sheets, before, every, result):
         result[c, 0], result[c, 1], result[c, 2] = count, total, squares
 
 
-@compiled()
+@compile_kernel()
 def ratios(first, stop, rows, sheets, before, out):
     """exp(old field - new field) of the included voxels, in image order; ``before`` as above."""
     log, _, start, length, xs, ys, planes, included, chunk, _, _ = rows
@@ -324,7 +324,7 @@ def ratios(first, stop, rows, sheets, before, out):
 # ---- histogram, map and fit ------------------------------------------------------------------
 
 
-@compiled()
+@compile_kernel()
 def histogram(first, stop, rows, sheets, lowest, bin_width, running, gained):
     """Voxels per bin, each shared between the two nearest centres, rounded as ITK rounds them.
 
@@ -370,7 +370,7 @@ def histogram(first, stop, rows, sheets, lowest, bin_width, running, gained):
             gained[c, b] = total
 
 
-@compiled("contract")
+@compile_kernel("contract")
 def _add_row(sums, stride, y_first, y_weight, y, x0, n, values):
     """Add a row of values to the sums per control row (control rows * stride), float32."""
     r = uint64(y_first[y] * stride + x0)
@@ -381,7 +381,7 @@ def _add_row(sums, stride, y_first, y_weight, y, x0, n, values):
         r += uint64(stride)
 
 
-@compiled("reassoc", "contract", "nsz")
+@compile_kernel("reassoc", "contract", "nsz")
 def _flush_plane(sums, stride, x_weight, x_range, result, slot):
     """Contract a plane's sums along x, in double, into ``result[slot]``, and clear them."""
     for cy in range(result.shape[1]):
@@ -395,7 +395,7 @@ def _flush_plane(sums, stride, x_weight, x_range, result, slot):
             sums[base + x] = float32(0)
 
 
-@compiled()
+@compile_kernel()
 def residual_sums(first, stop, rows, sheets, lowest, bin_width, expected, rise, projection, result):
     """Map the corrected log intensities, and sum the residuals per plane (the fit's delta).
 
@@ -445,7 +445,7 @@ def residual_sums(first, stop, rows, sheets, lowest, bin_width, expected, rise, 
         _flush_plane(sums, stride, x_fit, x_range, result, slot)
 
 
-@compiled()
+@compile_kernel()
 def weight_sums(first, stop, rows, projection, result):
     """Sum the confidences per plane (the fit's omega); ``result`` as in residual_sums."""
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
@@ -473,7 +473,7 @@ def weight_sums(first, stop, rows, projection, result):
         _flush_plane(sums, stride, x_weight, x_range, result, slot)
 
 
-@compiled("contract")
+@compile_kernel("contract")
 def join_planes(first, stop, slot_plane, projection, plane_sums, lattice):
     """Contract the plane sums over the leading axes, for control rows ``first:stop``.
 

@@ -1,11 +1,11 @@
 """The stopping measure's recurrence, replayed in parallel (XLA).
 
-See :mod:`n4ax.convergence` for what is computed. What a voxel adds to the running mean mu, and to
-the sum of squares sigma, hardly depends on the last bits of either. So a guess of all their values
-gives all that is added, whose running sum is a better guess; where that is the guess itself, it is
-what the recurrence gives, voxel by voxel, bit for bit. Two or three rounds are enough for most
-blocks, and under 20 were always. A block in which no voxel moves mu, and sigma stays within one
-binade, is a plain sum of whole ulps of sigma.
+See :mod:`n4ax.method.convergence` for what is computed. What a voxel adds to the running mean mu,
+and to the sum of squares sigma, hardly depends on the last bits of either. So a guess of all their
+values gives all that is added, whose running sum is a better guess; where that is the guess itself,
+it is what the recurrence gives, voxel by voxel, bit for bit. Two or three rounds are enough for
+most blocks, and under 20 were always. A block in which no voxel moves mu, and sigma stays within
+one binade, is a plain sum of whole ulps of sigma.
 """
 
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from n4ax.engines.box import running_count, running_sum
+from n4ax.engines.xla.box import running_count, running_sum
 
 SETTLED = 1 << 14
 """Blocks that begin before this voxel always go by rounds."""

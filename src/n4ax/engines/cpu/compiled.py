@@ -14,7 +14,7 @@ import numba
 _LOGGER = logging.getLogger("n4ax")
 
 
-def compiled(*fastmath: str) -> Any:
+def compile_kernel(*fastmath: str) -> Any:
     """A decorator; ``fastmath`` names what LLVM may assume or reorder in the function."""
 
     def decorate(function: Any) -> Any:
@@ -32,7 +32,7 @@ def compiled(*fastmath: str) -> Any:
     return decorate
 
 
-def called(function: Any, *arguments: Any) -> Any:
+def call_compiled(function: Any, *arguments: Any) -> Any:
     """``function(*arguments)``, the first time in a thread of its own.
 
     The first call compiles, or reads from disk. An interrupt (Ctrl-C) is raised in the main
@@ -45,7 +45,7 @@ def called(function: Any, *arguments: Any) -> Any:
         return compiler.submit(function, *arguments).result()
 
 
-def say_if_compiling(kernel: Any) -> None:
+def warn_if_compiling(kernel: Any) -> None:
     """Log one line if ``kernel`` is neither loaded nor on disk: all will be compiled now."""
     if kernel.signatures:
         return

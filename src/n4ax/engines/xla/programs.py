@@ -1,6 +1,6 @@
 """The programs that XLA compiles: what for, and how they are called.
 
-Each is compiled once for the shapes that it meets; see :mod:`n4ax.engines.box` for how volumes
+Each is compiled once for the shapes that it meets; see :mod:`n4ax.engines.xla.box` for how volumes
 come to share them. Inside, double precision is on whatever the caller's setting is.
 """
 
@@ -18,13 +18,13 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from n4ax.arrays import is_traced
-from n4ax.bspline import AxisBasis
-from n4ax.engines.box import Voxels, bounding_box, lay_voxels, whole_box
-from n4ax.engines.xla import Tables, XlaEngine, evaluate_spline, level_tables
-from n4ax.problem import Problem
+from n4ax.engines.xla.box import Voxels, bounding_box, lay_voxels, whole_box
+from n4ax.engines.xla.engine import Tables, XlaEngine, evaluate_spline, level_tables
+from n4ax.images.arrays import is_traced
+from n4ax.method.bspline import AxisBasis
+from n4ax.method.solver import Parameters, Progress, State, solve, start_state
+from n4ax.posing import Problem
 from n4ax.settings import N4Settings
-from n4ax.solver import Parameters, State, Watch, beginning, solve
 
 BURST = 10
 """Iterations between two looks at whether a level has ended, on accelerators."""
@@ -33,7 +33,7 @@ CACHE_VARIABLE = "N4AX_CACHE_DIR"
 """Environment variable: where compiled programs are kept; empty for nowhere."""
 
 
-class Plan(NamedTuple):
+class ProgramKey(NamedTuple):
     """What a program is compiled for, besides the shapes of its arguments."""
 
     shape: tuple[int, ...]
@@ -44,7 +44,7 @@ class Plan(NamedTuple):
     watched: bool
 
 
-class Job(NamedTuple):
+class Arguments(NamedTuple):
     """The arguments of the program: a box of voxels, and how it is to be solved."""
 
     voxels: Voxels
@@ -56,14 +56,14 @@ class Job(NamedTuple):
 
 def prepare(
     problem: Problem, settings: N4Settings, always: bool = True, watched: bool = False
-) -> tuple[Job, Plan]:
+) -> tuple[Arguments, ProgramKey]:
     """The job of a problem, whose arrays are JAX's, and the plan of the program that does it."""
     arrays = (problem.intensities, problem.included, problem.weights)
     traced = any(map(is_traced, arrays))
     shape = problem.included.shape
     box = whole_box(shape) if traced else bounding_box(problem.included)
     platform = jax.default_backend() if traced else _platform(problem.intensities)
-    plan = Plan(
+    plan = ProgramKey(
         shape=box.shape,
         nbins=settings.nbins,
         most=-(-max(1, *settings.iters) // 64) * 64,
@@ -73,7 +73,7 @@ def prepare(
     )
     first = np.array(box.first, np.int32)
     tiny = np.float32(np.nan if settings.tiny is None else settings.tiny)
-    job = Job(
+    job = Arguments(
         voxels=lay_voxels(*arrays, tiny, first, shape=box.shape, room=box.room),
         tables=level_tables(
             problem.axes, problem.control_points, settings.spline_order, len(settings.iters)
@@ -89,7 +89,7 @@ def _platform(array: Array) -> str:
     return next(iter(array.devices())).platform
 
 
-def engine_for(job: Job, plan: Plan) -> XlaEngine:
+def engine_for(job: Arguments, plan: ProgramKey) -> XlaEngine:
     """The engine for a job, its tables cut to the box."""
     cut = [
         tuple(
@@ -102,11 +102,11 @@ def engine_for(job: Job, plan: Plan) -> XlaEngine:
     return XlaEngine(job.voxels, tables, plan.shape, plan.nbins, plan.exact, plan.burst)
 
 
-def run(job: Job, plan: Plan) -> State:
+def run(job: Arguments, plan: ProgramKey) -> State:
     """The final state, without its field. To be traced, or called as :data:`compiled_run`."""
     engine = engine_for(job, plan)
     watch = partial(_report, job.listener) if plan.watched else None
-    start = beginning(engine, len(job.parameters.iters), plan.most)
+    start = start_state(engine, len(job.parameters.iters), plan.most)
     return solve(engine, job.parameters, start, watch)._replace(field=None)
 
 
@@ -114,7 +114,7 @@ compiled_run = jax.jit(run, static_argnames="plan")
 
 
 def estimate(
-    problem: Problem, settings: N4Settings, watch: Watch | None = None, trace: bool = True
+    problem: Problem, settings: N4Settings, watch: Progress | None = None, trace: bool = True
 ) -> State:
     """Solve a problem whose arrays are JAX's; the state's are too."""
     keep_programs()
@@ -124,7 +124,9 @@ def estimate(
         return state if watch is None else jax.block_until_ready(state)
 
 
-def run_sharded(jobs: dict[int, Job], place: dict[int, Any], plan: Plan) -> dict[int, State]:
+def run_sharded(
+    jobs: dict[int, Arguments], place: dict[int, Any], plan: ProgramKey
+) -> dict[int, State]:
     """Many jobs of one plan, each on the device where it is; the states are on the host.
 
     Every device does its own one after the other, as many as the device that has most: a device
@@ -152,8 +154,8 @@ def run_sharded(jobs: dict[int, Job], place: dict[int, Any], plan: Plan) -> dict
 
 
 @partial(jax.jit, static_argnames=("plan", "mesh"))
-def _run_all(jobs: Job, plan: Plan, mesh: jax.sharding.Mesh) -> State:
-    def one_by_one(jobs: Job) -> State:
+def _run_all(jobs: Arguments, plan: ProgramKey, mesh: jax.sharding.Mesh) -> State:
+    def one_by_one(jobs: Arguments) -> State:
         return lax.map(partial(run, plan=plan), jobs)
 
     spec = PartitionSpec("batch")
@@ -169,7 +171,7 @@ _tickets = count(1)
 
 
 @contextmanager
-def _listening(watch: Watch | None) -> Any:
+def _listening(watch: Progress | None) -> Any:
     """A number under which the program reports to ``watch``, whose error is raised at the end."""
     if watch is None:
         yield 0

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.bspline import AxisBasis, refine
-from n4ax.compiled import called, say_if_compiling
-from n4ax.convergence import may_decide
-from n4ax.engines import kernels
-from n4ax.engines.recurrence import exact_variation, itk_variation
-from n4ax.engines.rows import Rows, pack_rows
-from n4ax.problem import Problem
+from n4ax.engines.cpu import kernels
+from n4ax.engines.cpu.compiled import call_compiled, warn_if_compiling
+from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
+from n4ax.engines.cpu.rows import Rows, pack_rows
+from n4ax.method.bspline import AxisBasis, refine
+from n4ax.method.convergence import may_decide
+from n4ax.posing import Problem
 from n4ax.settings import N4Settings
 
 MOST_THREADS = 16
@@ -51,7 +51,7 @@ class Threads:
         Threads take the next piece when they are free, so an unequal machine stays busy.
         """
         if not kernel.overloads:
-            called(kernel, 0, 0, *arguments)
+            call_compiled(kernel, 0, 0, *arguments)
         if self._pool is None or parts < 2:
             kernel(0, parts, *arguments)
             return
@@ -89,14 +89,14 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Field(NamedTuple):
+class CpuField(NamedTuple):
     """A lattice, and what the kernels evaluate it from."""
 
     lattice: Lattice
     sheets: kernels.Sheets
 
 
-class Mesh(NamedTuple):
+class CpuMesh(NamedTuple):
     """The mesh of one level: ``basis`` to evaluate, ``projection`` to fit, and room for both."""
 
     basis: kernels.Basis
@@ -106,10 +106,10 @@ class Mesh(NamedTuple):
     plane_sums: npt.NDArray[np.float64]
 
 
-class Binned(NamedTuple):
+class CpuBinned(NamedTuple):
     """A field, and the bins for what it leaves."""
 
-    field: Field
+    field: CpuField
     lowest: np.float32
     width: np.float32
 
@@ -123,7 +123,7 @@ class _Seen(NamedTuple):
 
 
 class CpuEngine:
-    """The primitives of :mod:`n4ax.solver` for one problem.
+    """The primitives of :mod:`n4ax.method.solver` for one problem.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class CpuEngine:
     """
 
     def __init__(self, problem: Problem, settings: N4Settings, threads: Threads) -> None:
-        say_if_compiling(kernels.residual_sums)
+        warn_if_compiling(kernels.residual_sums)
         self._threads = threads
         self._settings = settings
         self._axes = problem.axes
@@ -156,7 +156,7 @@ class CpuEngine:
         self._bounds = np.empty((len(self.rows.x), 2), np.float32)
         self._seen: _Seen | None = None
         self._level = -1
-        self._mesh: Mesh
+        self._mesh: CpuMesh
         self._ratios: npt.NDArray[np.float32] | None = None
 
     def for_each_level(self, levels: int, body: Callable[[int, S], S], state: S) -> S:
@@ -171,7 +171,7 @@ class CpuEngine:
             state = step(state)
         return state
 
-    def mesh(self, level: int) -> Mesh:
+    def mesh(self, level: int) -> CpuMesh:
         """The tables of a level, its omega, and room for its sums. Of the last level: kept."""
         if self._level == level:
             return self._mesh
@@ -186,7 +186,7 @@ class CpuEngine:
         squares = stack_basis(bases, [basis.squares for basis in bases])
         self._threads.run(self._chunks, kernels.weight_sums, self.rows, squares, plane_sums)
         self._level = level
-        self._mesh = Mesh(
+        self._mesh = CpuMesh(
             basis=basis,
             projection=stack_basis(bases, [basis.fit_weights for basis in bases]),
             omega=self._join(squares, plane_sums, control_points),
@@ -203,7 +203,7 @@ class CpuEngine:
         """Zeros, on the mesh of level 0."""
         return np.zeros(self._control_points, np.float32)
 
-    def expand(self, mesh: Mesh, lattice: Lattice) -> Field:
+    def expand(self, mesh: CpuMesh, lattice: Lattice) -> CpuField:
         """The field of a lattice, ready to be evaluated row by row; the last two stay valid."""
         mesh.values.reverse()
         return _expand(lattice, mesh.basis, mesh.values[0], self._threads)
@@ -212,7 +212,7 @@ class CpuEngine:
         """The image alone: it shares its field with no other."""
         return [(self, mesh, field)]
 
-    def extremes(self, field: Field) -> tuple[np.float32, np.float32]:
+    def extremes(self, field: CpuField) -> tuple[np.float32, np.float32]:
         """Range of the corrected log intensities, as ITK's scan finds it.
 
         The spline changes nowhere by more than its control points do. So a stretch of voxels
@@ -233,7 +233,7 @@ class CpuEngine:
         return found
 
     def _scan(
-        self, field: Field, reach: tuple[float, float], keep: bool
+        self, field: CpuField, reach: tuple[float, float], keep: bool
     ) -> tuple[np.float32, np.float32]:
         result = np.empty((self._chunks, 2), np.float32)
         self._threads.run(
@@ -242,7 +242,7 @@ class CpuEngine:
         )  # fmt: skip
         return result[:, 0].min(), result[:, 1].max()
 
-    def change(self, field: Field, before: Field, threshold: float, always: bool) -> float:
+    def change(self, field: CpuField, before: CpuField, threshold: float, always: bool) -> float:
         """The convergence measure, or infinity where it is surely above the threshold."""
         if not (always or self._may_decide(field, before, threshold)):
             return np.inf
@@ -250,7 +250,7 @@ class CpuEngine:
         exact = self._settings.convergence == "exact"
         return exact_variation(ratios) if exact else itk_variation(ratios)
 
-    def _may_decide(self, field: Field, before: Field, threshold: float) -> bool:
+    def _may_decide(self, field: CpuField, before: CpuField, threshold: float) -> bool:
         """Whether the measure could be at or below the threshold."""
         variation, share = self.variation(field, before, FIRST_STRETCHES)
         # The variance of a part, times its share of the voxels, is no more than that of all.
@@ -260,7 +260,7 @@ class CpuEngine:
         return bool(may_decide(variation, threshold, self.voxels))
 
     def variation(
-        self, field: Field, before: Field, stretches: int
+        self, field: CpuField, before: CpuField, stretches: int
     ) -> tuple[np.float64, np.float64]:
         """The coefficient of variation of exp(change of the field) on about so many stretches of
         rows, and their share of the voxels.
@@ -275,7 +275,7 @@ class CpuEngine:
         variation = np.sqrt(max(squares / count - (total / count) ** 2, 0.0))
         return variation, count / self.voxels
 
-    def ratios(self, field: Field, before: Field) -> npt.NDArray[np.float32]:
+    def ratios(self, field: CpuField, before: CpuField) -> npt.NDArray[np.float32]:
         """exp(old field - new field) of the included voxels, in ITK's order. Reused memory."""
         if self._ratios is None:
             self._ratios = np.empty(self.voxels, np.float32)
@@ -285,11 +285,11 @@ class CpuEngine:
         )  # fmt: skip
         return self._ratios
 
-    def binned(self, field: Field, lowest: np.float32, width: np.float32) -> Binned:
+    def binned(self, field: CpuField, lowest: np.float32, width: np.float32) -> CpuBinned:
         """The bins; where the voxels lie on them is found anew by each kernel."""
-        return Binned(field, lowest, width)
+        return CpuBinned(field, lowest, width)
 
-    def histogram(self, binned: Binned) -> npt.NDArray[np.float64]:
+    def histogram(self, binned: CpuBinned) -> npt.NDArray[np.float64]:
         """Corrected log intensities per bin, shared linearly between the nearest centres.
 
         What each chunk starts from is known from the last iteration; where that was too far
@@ -310,8 +310,8 @@ class CpuEngine:
 
     def residual_fit(
         self,
-        mesh: Mesh,
-        binned: Binned,
+        mesh: CpuMesh,
+        binned: CpuBinned,
         expected: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float64]:
         """Delta of the fit to measured less expected log intensities (E at the bin centres)."""
@@ -363,18 +363,18 @@ def divide(
     return corrected
 
 
-def _whole_field(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> Field:
+def _whole_field(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> CpuField:
     basis = stack_basis(bases, [axis.weights for axis in bases])
     return _expand(lattice, basis, sheet_values(basis, lattice.shape), threads)
 
 
 def _expand(
     lattice: Lattice, basis: kernels.Basis, values: npt.NDArray[np.float32], threads: Threads
-) -> Field:
+) -> CpuField:
     stride = basis.x_weight.shape[1] + kernels.LANES
     threads.run(len(basis.plane_control), kernels.expand, _stacked(lattice), basis, stride, values)
     sheets = kernels.Sheets(values, lattice.shape[-2], stride, basis.y_first, basis.y_weight)
-    return Field(lattice, sheets)
+    return CpuField(lattice, sheets)
 
 
 def sheet_values(basis: kernels.Basis, control_points: tuple[int, ...]) -> npt.NDArray[np.float32]:

@@ -6,8 +6,8 @@
 | xarray | as they come | the first if it is called x, else the last |
 | dask, zarr | as they come | the last |
 
-Arrays and tensors are :mod:`n4ax.arrays`' affair; here they have no place in space. No library is
-loaded that an argument does not come from.
+Arrays and tensors are :mod:`n4ax.images.arrays`' affair; here they have no place in space.
+No library is loaded that an argument does not come from.
 """
 
 from typing import Any, NamedTuple
@@ -15,18 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_lazy, loaded, returned, taken
+from n4ax.images.arrays import export_array, import_array, is_lazy, load_array
+from n4ax.itk.space import Space, Spaces, check_same_place, without_last_ones
 from n4ax.settings import VoxelOrder
-from n4ax.space import Space, Spaces, check_same_place, without_last_ones
 
 
-class Opened(NamedTuple):
+class OpenedImage(NamedTuple):
     """An image as an array, and what it says of itself.
 
     Attributes
     ----------
     voxels
-        NumPy, JAX, dask, or anything that :func:`n4ax.arrays.taken` takes.
+        NumPy, JAX, dask, or anything that :func:`n4ax.images.arrays.taken` takes.
     space
         Where it lies, axes in ITK's order; ``None`` for arrays.
     order
@@ -41,7 +41,7 @@ class Opened(NamedTuple):
     affine: npt.NDArray[np.float64] | None = None
 
 
-class Given(NamedTuple):
+class Inputs(NamedTuple):
     """Image, mask and weights as arrays, and what the image says of itself."""
 
     arrays: tuple[Any, Any, Any]
@@ -50,7 +50,7 @@ class Given(NamedTuple):
     affine: npt.NDArray[np.float64] | None
 
 
-def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") -> Given:
+def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") -> Inputs:
     """An image, and its mask and weights, which must lie where it does.
 
     Words and ``None`` stay. ``plain`` is the order of plain arrays beside images of SimpleITK;
@@ -61,7 +61,7 @@ def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") 
     ValueError
         Mask or weights are known to lie elsewhere, or an image is not of one real number a voxel.
     """
-    scan = opened(image, "image")
+    scan = open_image(image, "image")
     arrays, spaces = [scan.voxels], [scan.space]
     for name, other in (("mask", mask), ("weights", weights)):
         if other is None or isinstance(other, str):
@@ -69,20 +69,20 @@ def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") 
             spaces.append(scan.space)
             continue
         voxels, space = _beside(name, other, image, scan, plain)
-        arrays.append(voxels if is_lazy(scan.voxels) else loaded(voxels))
+        arrays.append(voxels if is_lazy(scan.voxels) else load_array(voxels))
         spaces.append(space)
     known = None if scan.space is None else Spaces(*spaces)  # type: ignore[arg-type]
-    return Given(tuple(arrays), known, scan.order, scan.affine)  # type: ignore[arg-type]
+    return Inputs(tuple(arrays), known, scan.order, scan.affine)  # type: ignore[arg-type]
 
 
 def _beside(
-    name: str, other: Any, image: Any, scan: Opened, plain: VoxelOrder
+    name: str, other: Any, image: Any, scan: OpenedImage, plain: VoxelOrder
 ) -> tuple[Any, Space | None]:
     """A mask or weights with the axes of the image, and where it lies."""
     if _library(other) == _library(image) == "xarray" and set(other.dims) == set(image.dims):
         other = other.transpose(*image.dims)
-    theirs = opened(other, name)
-    voxels = theirs.voxels if is_lazy(theirs.voxels) else taken(theirs.voxels)
+    theirs = open_image(other, name)
+    voxels = theirs.voxels if is_lazy(theirs.voxels) else import_array(theirs.voxels)
     beside_itk = "SimpleITK" in (_library(image), _library(other))
     unsaid = plain if beside_itk else scan.order or theirs.order
     if (theirs.order or unsaid) != (scan.order or unsaid):
@@ -97,7 +97,7 @@ def _beside(
     return voxels, theirs.space
 
 
-def is_turned(image: Any, given: Given, order: VoxelOrder, shape: tuple[int, ...] | None) -> bool:
+def is_turned(image: Any, given: Inputs, order: VoxelOrder, shape: tuple[int, ...] | None) -> bool:
     """Whether an image has its axes the other way than the one that a field is of.
 
     ``order`` is that one's; ``shape`` too if it was a plain array, which may have axes that run
@@ -109,7 +109,7 @@ def is_turned(image: Any, given: Given, order: VoxelOrder, shape: tuple[int, ...
     return not same or _library(image) == "SimpleITK"
 
 
-def opened(image: Any, name: str = "image") -> Opened:
+def open_image(image: Any, name: str = "image") -> OpenedImage:
     """An image of any library as an array.
 
     Raises
@@ -125,16 +125,16 @@ def opened(image: Any, name: str = "image") -> Opened:
     if library == "ants" and hasattr(image, "direction"):
         _check_one(name, image.components)
         space = Space(tuple(image.spacing), tuple(image.origin), _rows(image.direction))
-        return Opened(image.numpy(), space, "F", space.affine())
+        return OpenedImage(image.numpy(), space, "F", space.affine())
     if library == "xarray" and hasattr(image, "coords"):
         order = "F" if image.dims[:1] == ("x",) else "C"
-        return Opened(image.data, _of_coordinates(image, order), order)
+        return OpenedImage(image.data, _of_coordinates(image, order), order)
     if library == "zarr":
-        return Opened(_of_zarr(image, name))
-    return Opened(image if hasattr(image, "shape") else taken(image))
+        return OpenedImage(_of_zarr(image, name))
+    return OpenedImage(image if hasattr(image, "shape") else import_array(image))
 
 
-def like(image: Any, voxels: Any) -> Any:
+def make_like(image: Any, voxels: Any) -> Any:
     """An image of the library and in the place of ``image``, of its shape, with other voxels.
 
     Voxels keep their type where the library's format has it. A zarr array gives a dask array.
@@ -147,7 +147,7 @@ def like(image: Any, voxels: Any) -> Any:
     if library == "ants" and hasattr(image, "direction"):
         return image.new_image_like(np.ascontiguousarray(voxels).reshape(image.shape))
     if library == "xarray" and hasattr(image, "coords"):
-        result = image.copy(data=like(image.data, voxels))
+        result = image.copy(data=make_like(image.data, voxels))
         result.encoding = {}  # of the integers that it may have been read from
         return result
     if is_lazy(voxels):
@@ -159,9 +159,9 @@ def like(image: Any, voxels: Any) -> Any:
     if library == "monai":
         from monai.utils.type_conversion import convert_to_dst_type
 
-        tensor = returned(image, voxels)
+        tensor = export_array(image, voxels)
         return convert_to_dst_type(tensor, image, dtype=tensor.dtype)[0]
-    return returned(image, voxels)
+    return export_array(image, voxels)
 
 
 def _library(image: Any) -> str:
@@ -186,10 +186,10 @@ def _rows(matrix: Any) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(x) for x in row) for row in np.asarray(matrix))
 
 
-def _of_nibabel(image: Any, name: str) -> Opened:
+def _of_nibabel(image: Any, name: str) -> OpenedImage:
     from nibabel.nifti1 import Nifti1Pair
 
-    from n4ax import nifti
+    from n4ax.images import nifti
 
     stored = np.dtype(image.get_data_dtype())
     _check_real(name, stored)
@@ -198,17 +198,17 @@ def _of_nibabel(image: Any, name: str) -> Opened:
     if isinstance(image, Nifti1Pair):
         space = nifti.space_of(image)
     affine = np.asarray(image.affine, np.float64)
-    return Opened(np.asarray(image.dataobj, kind), space, "F", affine)
+    return OpenedImage(np.asarray(image.dataobj, kind), space, "F", affine)
 
 
 def _like_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
     from nibabel.nifti1 import Nifti1Pair
     from nibabel.spatialimages import HeaderDataError
 
-    from n4ax import nifti
+    from n4ax.images import nifti
 
     if isinstance(image, Nifti1Pair):
-        return nifti.with_voxels(image, voxels, voxels.dtype)
+        return nifti.replace_voxels(image, voxels, voxels.dtype)
     header = image.header.copy()
     try:
         header.set_data_dtype(voxels.dtype)
@@ -218,7 +218,7 @@ def _like_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
     return type(image)(voxels, image.affine, header)
 
 
-def _of_simpleitk(image: Any, name: str) -> Opened:
+def _of_simpleitk(image: Any, name: str) -> OpenedImage:
     import SimpleITK as sitk
 
     _check_one(name, image.GetNumberOfComponentsPerPixel())
@@ -230,7 +230,7 @@ def _of_simpleitk(image: Any, name: str) -> Opened:
     n = image.GetDimension()
     direction = np.reshape(image.GetDirection(), (n, n))
     space = Space(image.GetSpacing(), image.GetOrigin(), _rows(direction))
-    return Opened(voxels, space, "F", space.affine())
+    return OpenedImage(voxels, space, "F", space.affine())
 
 
 def _like_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:

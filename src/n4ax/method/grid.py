@@ -11,8 +11,8 @@ from math import ceil
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.bspline import AxisBasis, axis_basis, basis_at, index_stretch
-from n4ax.space import Space
+from n4ax.itk.space import Space
+from n4ax.method.bspline import AxisBasis, axis_basis, basis_at, index_stretch
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Where an image lies in space, in the double arithmetic of ITK's images.
 
 Needed for nothing but ITK's choice of samples when it shrinks an image, which goes through
-physical points (:func:`n4ax.grid.sampled_axes`), and for telling whether two images lie on the
-same grid. Axes are in ITK's order: the one that runs fastest comes first.
+physical points (:func:`n4ax.method.grid.sampled_axes`), and for telling whether two images lie
+on the same grid. Axes are in ITK's order: the one that runs fastest comes first.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.linpack import inverse
+from n4ax.itk.linpack import inverse
 
 Point = Sequence[float]
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from n4ax.arrays import float32_product
+from n4ax.images.arrays import float32_product
 
 
 def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:

@@ -23,12 +23,12 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.bspline import fit_quotient
+from n4ax.method.bspline import fit_quotient
+from n4ax.method.sharpening import bin_width, sharpened_intensities
 from n4ax.settings import N4Settings
-from n4ax.sharpening import bin_width, sharpened_intensities
 
 Lattice = npt.NDArray[np.float32]
-Watch = Callable[[int, int, int, float], None]
+Progress = Callable[[int, int, int, float], None]
 """Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
 
 Stop = Literal["converged", "iteration limit"]
@@ -44,12 +44,12 @@ class HasOmega(Protocol):
 
     @property
     def omega(self) -> Any:
-        """Of the lattice's shape; see :mod:`n4ax.bspline`."""
+        """Of the lattice's shape; see :mod:`n4ax.method.bspline`."""
         ...
 
 
 class Engine(Protocol[F, M, B]):
-    """What the solver asks of a machine: :class:`n4ax.engines.cpu.CpuEngine` is one.
+    """What the solver asks of a machine: :class:`n4ax.engines.cpu.engine.CpuEngine` is one.
 
     ``F`` is its form of the log field on the included voxels, ``M`` of a level's mesh, ``B`` of
     the corrected log intensities on an axis of bins. Arrays are NumPy's or JAX's.
@@ -146,7 +146,7 @@ class State(NamedTuple):
 
 
 def solve(
-    engine: Engine[F, M, B], parameters: Parameters, start: State, watch: Watch | None = None
+    engine: Engine[F, M, B], parameters: Parameters, start: State, watch: Progress | None = None
 ) -> State:
     """Estimate the log bias field.
 
@@ -191,7 +191,7 @@ def solve(
     return engine.for_each_level(len(parameters.iters), at_level, start)
 
 
-def beginning(engine: Engine[F, M, B], levels: int, most: int) -> State:
+def start_state(engine: Engine[F, M, B], levels: int, most: int) -> State:
     """No field yet; room for ``most`` iterations at each of ``levels``."""
     lattice = engine.no_lattice()
     xp = lattice.__array_namespace__()
@@ -246,7 +246,7 @@ class Solution:
     stopped: list[Stop] = default(default_factory=list)
 
 
-def solution_of(state: State, settings: N4Settings) -> Solution:
+def summarize(state: State, settings: N4Settings) -> Solution:
     """The final state, in the terms of the user."""
     iterations = [int(count) for count in np.asarray(state.done)]
     history = np.asarray(state.history)

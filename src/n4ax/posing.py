@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.arrays import is_lazy, is_traced, loaded, namespace, values_known
-from n4ax.grid import Axis, padding_for_distance, sampled_axes
-from n4ax.otsu import otsu_mask, otsu_threshold
+from n4ax.images.arrays import has_values, is_lazy, is_traced, load_array, namespace_of
+from n4ax.images.otsu import otsu_mask, otsu_threshold
+from n4ax.itk.space import Space, Spaces
+from n4ax.method.grid import Axis, padding_for_distance, sampled_axes
 from n4ax.settings import N4Settings, per_axis
-from n4ax.space import Space, Spaces
 
 DEFAULT_CONTROL_POINTS = 4
 """SimpleITK's, whatever the order of the spline."""
@@ -102,7 +102,7 @@ def pose(
     volume = image.reshape(shape)
     spaces = _spaces(spacing, image.shape, settings)
     axes, points = _lay_mesh(image.shape, spaces.image, settings)
-    samples = loaded(volume[tuple(axis.taken for axis in axes)])
+    samples = load_array(volume[tuple(axis.taken for axis in axes)])
 
     if is_lazy(volume) and _is_otsu(mask):
         # The threshold of the samples: the image is too large to be looked at.
@@ -173,16 +173,16 @@ def _inside(image: Array, mask: Any, settings: N4Settings) -> Array:
     elif isinstance(mask, str):
         if mask != "all":
             raise ValueError(f'mask is {mask!r}; expected an array, "otsu" or "all"')
-        return namespace(image).ones_like(image, dtype=bool)
+        return namespace_of(image).ones_like(image, dtype=bool)
     else:
         if mask.shape != image.shape:
             raise ValueError(f"mask has shape {mask.shape} and image has shape {image.shape}")
         _check_real("mask", mask)
-        if values_known(mask) and mask.dtype.kind == "f" and (mask != mask).any():
+        if has_values(mask) and mask.dtype.kind == "f" and (mask != mask).any():
             raise ValueError("mask has NaN values; expected numbers, 0 where a voxel is outside")
         label = settings.mask_label
         inside = settings.inside(mask)
-        if values_known(inside) and not inside.any():
+        if has_values(inside) and not inside.any():
             labels = ", ".join(f"{value:g}" for value in np.unique(np.asarray(mask))[:8])
             wanted = "other than 0" if label is None else f"equal to mask_label={label}"
             raise ValueError(f"mask has no voxel {wanted} (values found: {labels})")
@@ -196,7 +196,7 @@ def _confidence(weights: Array | None, shape: tuple[int, ...]) -> Array | None:
         raise ValueError(f"weights have shape {weights.shape} and image has shape {shape}")
     _check_real("weights", weights)
     confidence = weights.astype(np.float32)
-    if not values_known(confidence):
+    if not has_values(confidence):
         return confidence
     if not weights.__array_namespace__().isfinite(confidence).all():
         raise ValueError("weights have NaN or infinite values; expected finite numbers")
@@ -289,7 +289,7 @@ def _sampled(
 ) -> Array:
     """The samples of a mask or of weights, one for each of the image's."""
     if theirs == ours:
-        return loaded(array[tuple(axis.taken for axis in axes)])
+        return load_array(array[tuple(axis.taken for axis in axes)])
     itk = _itk_order(axes, settings)
     laid = sampled_axes(
         [axis.count for axis in itk],
@@ -297,7 +297,7 @@ def _sampled(
         [(axis.lower, axis.upper) for axis in itk],
         theirs,
     )
-    picked = loaded(array)
+    picked = load_array(array)
     for number, (axis, own) in enumerate(zip(axes, _itk_order(laid, settings), strict=True)):
         voxels = own.first + own.shrink * np.array(axis.inside)
         there = (voxels >= 0) & (voxels < own.count)

@@ -2,7 +2,7 @@
 
 | setting | | where |
 |---|---|---|
-| ``nonfinite``, ``non_positive`` | which voxels are estimated on | :mod:`n4ax.problem` |
+| ``nonfinite``, ``non_positive`` | which voxels are estimated on | :mod:`n4ax.posing` |
 | ``tiny`` | floor under the logarithm | the engines |
 | ``scale`` | level of the corrected image | here |
 | ``outside`` | the corrected image outside the mask | here |
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from n4ax.arrays import loaded, namespace, values_known
-from n4ax.field import BiasField, outside_of
-from n4ax.problem import Problem
+from n4ax.field import BiasField, fill_outside
+from n4ax.images.arrays import has_values, load_array, namespace_of
+from n4ax.posing import Problem
 from n4ax.settings import N4Settings
 
 
@@ -25,7 +25,7 @@ class Finished(NamedTuple):
     field: BiasField
 
 
-def finished(
+def finish(
     field: BiasField,
     volume: Any,
     problem: Problem,
@@ -67,21 +67,21 @@ def finished(
     corrected = field.divided(raised, num_threads=num_threads, give_up=give_up and plain)
     if settings.scale == "mean":
         kept = _mean(raised, inside) / _mean(corrected, inside)
-        if values_known(kept) and not kept > 0:
+        if has_values(kept) and not kept > 0:
             raise ValueError(
                 'scale is "mean", and the mean in the mask changes its sign: N4 is for positive '
                 'intensities; raise them first, or choose scale="unit-field"'
             )
-        field = field.shifted(-namespace(kept).log(kept))
+        field = field.shifted(-namespace_of(kept).log(kept))
         corrected = field.divided(raised, num_threads=num_threads)
     if settings.scale == "minmax":
-        corrected = stretched(raised, corrected, inside, inside)
+        corrected = stretch_range(raised, corrected, inside, inside)
     if settings.non_positive == "offset":
         corrected = corrected - problem.offset
-    return Finished(outside_of(corrected, volume, inside, settings.outside), field)
+    return Finished(fill_outside(corrected, volume, inside, settings.outside), field)
 
 
-def stretched(image: Any, corrected: Any, inside: Any, where: Any) -> Any:
+def stretch_range(image: Any, corrected: Any, inside: Any, where: Any) -> Any:
     """``corrected``, its range ``inside`` made that of ``image``; changed only ``where``.
 
     The largest intensity stays the largest to the bit, as in ANTs.
@@ -89,7 +89,7 @@ def stretched(image: Any, corrected: Any, inside: Any, where: Any) -> Any:
     low, high = _ends(image, inside)
     corrected_low, corrected_high = _ends(corrected, inside)
     slope = (high - low) / (corrected_high - corrected_low)
-    xp = namespace(corrected)
+    xp = namespace_of(corrected)
     return xp.where(where, high - slope * (corrected_high - corrected), corrected)
 
 
@@ -100,18 +100,18 @@ def _float(volume: Any) -> Any:
 
 def _mean(values: Any, inside: Any) -> Any:
     """Mean of the finite values in the mask, float64."""
-    xp = namespace(values)
+    xp = namespace_of(values)
     counted = inside & xp.isfinite(values)
     total = xp.where(counted, values, 0).sum(dtype=np.float64)
-    return loaded(total / counted.sum())
+    return load_array(total / counted.sum())
 
 
 def _ends(values: Any, inside: Any) -> tuple[Any, Any]:
     """Least and greatest finite value in the mask, in the type that the corrected image has."""
     values = _float(values)
-    xp = namespace(values)
+    xp = namespace_of(values)
     counted = inside & xp.isfinite(values)
     infinity = values.dtype.type(np.inf)
     low = xp.where(counted, values, infinity).min()
     high = xp.where(counted, values, -infinity).max()
-    return loaded(low), loaded(high)
+    return load_array(low), load_array(high)

@@ -13,7 +13,7 @@ _unfinished: set[Path] = set()
 
 
 @contextmanager
-def replaced(target: Path) -> Iterator[Path]:
+def replace_file(target: Path) -> Iterator[Path]:
     """A temporary file beside ``target`` that takes its place when the block ends well.
 
     On any error, an interrupt included, the temporary file is removed and ``target`` is as it

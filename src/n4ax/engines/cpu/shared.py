@@ -1,8 +1,8 @@
 """Several images with one bias field, as one engine: measured one by one, fitted together.
 
 Every image keeps its own histogram; the residuals of all are fitted by one spline, each voxel of
-each image with its weight. The fit of one image is ``delta / omega``, see :mod:`n4ax.bspline`; of
-several it is the mean of the deltas over the mean of the omegas.
+each image with its weight. The fit of one image is ``delta / omega``, see
+:mod:`n4ax.method.bspline`; of several it is the mean of the deltas over the mean of the omegas.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu import CpuEngine, Field, Lattice, Mesh
+from n4ax.engines.cpu.engine import CpuEngine, CpuField, CpuMesh, Lattice
 
 S = TypeVar("S")
 
@@ -19,12 +19,12 @@ S = TypeVar("S")
 class SharedMesh(NamedTuple):
     """The mesh of a level as each image has it, and their mean weight on its control points."""
 
-    each: list[Mesh]
+    each: list[CpuMesh]
     omega: npt.NDArray[np.float64]
 
 
 class SharedEngine:
-    """The primitives of :mod:`n4ax.solver` for images of one shape.
+    """The primitives of :mod:`n4ax.method.solver` for images of one shape.
 
     Parameters
     ----------
@@ -59,17 +59,17 @@ class SharedEngine:
         """Zeros, on the mesh of level 0."""
         return self._first.no_lattice()
 
-    def expand(self, mesh: SharedMesh, lattice: Lattice) -> list[Field]:
+    def expand(self, mesh: SharedMesh, lattice: Lattice) -> list[CpuField]:
         """The field of a lattice, for each image."""
         pairs = zip(self._engines, mesh.each, strict=True)
         return [engine.expand(own, lattice) for engine, own in pairs]
 
-    def channels(self, mesh: SharedMesh, field: list[Field]) -> list[tuple[Any, Any, Any]]:
+    def channels(self, mesh: SharedMesh, field: list[CpuField]) -> list[tuple[Any, Any, Any]]:
         """The images, each with its mesh and field."""
         return list(zip(self._engines, mesh.each, field, strict=True))
 
     def change(
-        self, field: list[Field], before: list[Field], threshold: float, always: bool
+        self, field: list[CpuField], before: list[CpuField], threshold: float, always: bool
     ) -> float:
         """The convergence measure, on the voxels of the first image."""
         return self._first.change(field[0], before[0], threshold, always)

@@ -12,7 +12,7 @@ Iteration by iteration the control points move along a smooth path. Three things
    as it last did: ``h f + h (h - 1) / 2 (f - f')``. Steps of one iteration between them damp what
    changes fast, which would otherwise grow.
 
-With every step a look of one iteration this is :func:`n4ax.solver.solve` at threshold 0. The
+With every step a look of one iteration this is :func:`n4ax.method.solver.solve` at threshold 0. The
 convergence measure is not computed.
 """
 
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.solver import Parameters, State, Watch, beginning, increment
+from n4ax.method.solver import Parameters, Progress, State, increment, start_state
 
 LOOKS = (3, 12, 30)
 """Iterations of a level at or soon after which the whole image is looked at; then every 20th. And
@@ -101,7 +101,7 @@ def has_enough(included: npt.NDArray[np.bool_]) -> bool:
 
 
 def solve_accelerated(
-    whole: Any, thinned: Any, parameters: Parameters, watch: Watch | None = None
+    whole: Any, thinned: Any, parameters: Parameters, watch: Progress | None = None
 ) -> State:
     """Estimate the log bias field, about as all iterations would have left it.
 
@@ -115,7 +115,7 @@ def solve_accelerated(
     watch
         Called after every step with level, iterations done, of how many, and NaN.
     """
-    start = beginning(whole, len(parameters.iters), max(1, int(max(parameters.iters))))
+    start = start_state(whole, len(parameters.iters), max(1, int(max(parameters.iters))))
     start.history[:] = np.inf  # not computed
     lattice, difference = start.lattice, None
     for level, limit in enumerate(parameters.iters):
@@ -123,7 +123,7 @@ def solve_accelerated(
         if difference is not None:
             difference = whole.refine(level, difference)
         path = _Path(whole, thinned, level, parameters)
-        point, done = path.beginning(lattice, difference), 0
+        point, done = path.start(lattice, difference), 0
         for step in steps(int(limit)):
             point = path.after(point, step, done)
             done += step.length
@@ -148,7 +148,7 @@ class _Path:
         self._held = np.clip(ratio, 0, 1).astype(np.float32)
         """How far the thinned image feels what is added, so that it can hold it back."""
 
-    def beginning(self, lattice: Any, difference: Any) -> Point:
+    def start(self, lattice: Any, difference: Any) -> Point:
         """The point that the level before has left; its difference, if there was one."""
         if difference is None and self._engines[0] is self._engines[1]:
             difference = np.zeros_like(lattice)

@@ -1,0 +1,1 @@
+"""The CPU engine: compiled kernels over packed rows, run by threads."""

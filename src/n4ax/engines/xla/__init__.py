@@ -1,0 +1,1 @@
+"""The XLA engine: the solver's page as one JAX program."""
