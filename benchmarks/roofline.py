@@ -154,7 +154,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
 
 def solved(engine: cpu.CpuEngine, settings: N4Settings) -> State:
     start = start_state(engine, len(settings.iters), max(settings.iters))
-    return solve(engine, Parameters.of(settings, always=False), start)
+    return solve(engine, Parameters.of(settings, every_measure=False), start)
 
 
 def shown(ceilings: dict[str, float]) -> str:

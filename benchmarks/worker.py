@@ -141,7 +141,7 @@ def ours(
         machine["num_threads"] = threads
 
     def call() -> Corrected:
-        result = fit_image(N4Settings(**keywords), image, mask, trace=False, **machine)
+        result = fit_image(N4Settings(**keywords), image, mask, every_measure=False, **machine)
         if by_xla:
             finished(result.corrected)
         return result.corrected, lambda: (result.log_bias, result.iterations)

@@ -46,7 +46,7 @@ def prepared(
     """The job and plan of a problem; double precision must be on."""
     settings = N4Settings(**keywords)
     problem = pose(jnp.asarray(image), jnp.asarray(mask), None, None, settings)
-    return programs.prepare(problem, settings, always=False)
+    return programs.prepare(problem, settings, every_measure=False)
 
 
 # ---- the same numbers ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 import n4ax
-from n4ax.figure import upright
+from n4ax.images.planes import upright
 
 ROOT = Path(__file__).parents[2]
 PACKAGED = ROOT / "src" / "n4ax" / "data" / "head.nii.gz"

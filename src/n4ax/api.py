@@ -203,7 +203,7 @@ def n4(
             engine=engine,
             num_threads=num_threads,
             progress=progress,
-            trace=False,
+            every_measure=False,
         )
         return (result.corrected, result.log_bias) if return_bias else (result.corrected,)
 

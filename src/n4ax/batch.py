@@ -78,7 +78,7 @@ def n4_batch(
         corrected = [
             fit_image(
                 settings, image, mask, weights=weight, spacing=spacing, engine=machine,
-                num_threads=num_threads, trace=False,
+                num_threads=num_threads, every_measure=False,
             ).corrected
             for image, mask, weight in jobs
         ]  # fmt: skip
@@ -130,7 +130,7 @@ def _on_all_devices(
             volume, mask, weight = (jax.device_put(a, place[k]) if is_jax(a) else a for a in arrays)
             where = job.spaces if spacing is None else spacing
             problem = pose(volume, mask, weight, where, own)
-            prepared, plan = programs.prepare(problem, own, always=False)
+            prepared, plan = programs.prepare(problem, own, every_measure=False)
             each.append(own)
             shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(prepared))
             groups[plan, shapes][k] = prepared

@@ -121,7 +121,7 @@ class Corrector:
             spacing=self._where(channel, spacing),
             engine=self.engine,
             num_threads=self._threads,
-            trace=False,
+            every_measure=False,
         )
 
     def _where(self, channel: torch.Tensor, spacing: Spacing) -> Any:

@@ -89,7 +89,7 @@ def fit_together(
     _check_one_grid(ready)
     problems = [job.problem for job in ready]
     threads = check_threads(num_threads)
-    state = solve_on_cpu(problems, ready[0].settings, threads, progress, trace=True)
+    state = solve_on_cpu(problems, ready[0].settings, threads, progress, every_measure=True)
     return [finish_image(job, state, num_threads) for job in ready]
 
 

@@ -6,13 +6,13 @@ from math import exp
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from n4ax.files import replace_file
+from n4ax.images.planes import field_swing, grey_window, is_plane, middle_plane, upright
 
 _BACKGROUND = "#111418"
 _TEXT = "#e8eaed"
@@ -123,18 +123,6 @@ def _grey_levels(voxels: npt.NDArray[np.float32]) -> dict[str, Any]:
     return {"cmap": "gray", "vmin": low, "vmax": high}
 
 
-def grey_window(voxels: npt.NDArray[Any]) -> tuple[float, float]:
-    """Black and white: from 0, or below it where the voxels are, to the bright ones."""
-    dark, bright = (float(level) for level in np.percentile(voxels, (0.5, 99.5)))
-    low = min(dark, 0.0)
-    return low, bright if bright > low else low + 1.0
-
-
-def field_swing(log_field: npt.NDArray[Any]) -> float:
-    """How far the colours reach either way from the mean of a log field, which is 0."""
-    return max(float(np.percentile(np.abs(log_field), 99)), 0.02)
-
-
 def _colour_bar(figure: Figure, field: Any, swing: float) -> None:
     bar = figure.colorbar(field, cax=figure.add_axes((0.935, 0.2, 0.014, 0.6)))
     ticks = [exp(swing * part) for part in (-1, -0.5, 0, 0.5, 1)]
@@ -153,27 +141,6 @@ def _three_axes(volume: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.ND
     parts = volume.reshape(*(*shape, 1)[:3], -1)
     voxels = mask.reshape(parts.shape).sum(axis=(0, 1, 2))
     return parts[..., int(voxels.argmax())].astype(np.float32)
-
-
-def upright(
-    volume: npt.NDArray[Any], affine: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[Any], tuple[float, ...]]:
-    """A 3-D volume turned to right, anterior, superior, and its voxel sizes in mm."""
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
-        affine = np.eye(4)
-    turned = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
-    return np.asarray(turned.dataobj), tuple(float(z) for z in turned.header.get_zooms())
-
-
-def is_plane(shape: tuple[int, ...], axis: int) -> bool:
-    """Whether there is a picture across ``axis``: neither of the others has length 1."""
-    return min(n for number, n in enumerate(shape) if number != axis) > 1
-
-
-def middle_plane(inside: npt.NDArray[Any], axis: int) -> tuple[int, int]:
-    """Axis and index of the plane through the middle of the mask."""
-    weights = inside.sum(axis=tuple(number for number in range(3) if number != axis))
-    return axis, int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))
 
 
 def _height_to_width(shape: tuple[int, ...], sizes: tuple[float, ...], axis: int) -> float:

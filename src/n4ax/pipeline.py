@@ -72,7 +72,7 @@ def fit_image(
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
-    trace: bool = True,
+    every_measure: bool = True,
 ) -> N4Result:
     """As :func:`fit`, with all parameters of N4 in one object.
 
@@ -80,7 +80,7 @@ def fit_image(
     ----------
     settings : N4Settings
         The parameters.
-    trace : bool
+    every_measure : bool
         Compute the convergence measure of every iteration. Without it (and without
         ``progress``) it is computed only where it can end a level, and NaN elsewhere.
     spacing : float, one per axis, or Spaces
@@ -90,7 +90,7 @@ def fit_image(
     """
     job = pose_image(settings, image, mask, weights, spacing, affine, engine)
     with double_precision(job.engine):
-        state = solve_problem(job, check_threads(num_threads), progress, trace)
+        state = solve_problem(job, check_threads(num_threads), progress, every_measure)
         return finish_image(job, state, num_threads)
 
 
@@ -243,15 +243,15 @@ def double_precision(machine: EngineName) -> AbstractContextManager[Any]:
 
 
 def solve_problem(
-    job: PosedImage, num_threads: int | None, progress: Progress | None, trace: bool
+    job: PosedImage, num_threads: int | None, progress: Progress | None, every_measure: bool
 ) -> State:
     """Solve the problem of one image with its engine."""
     if job.engine == "xla":
         from n4ax.engines.xla import programs
 
-        state = programs.estimate(job.problem, job.settings, progress, trace)
+        state = programs.estimate(job.problem, job.settings, progress, every_measure)
         return state._replace(lattice=np.asarray(state.lattice))
-    return solve_on_cpu([job.problem], job.settings, num_threads, progress, trace)
+    return solve_on_cpu([job.problem], job.settings, num_threads, progress, every_measure)
 
 
 def solve_on_cpu(
@@ -259,12 +259,12 @@ def solve_on_cpu(
     settings: N4Settings,
     num_threads: int | None,
     progress: Progress | None,
-    trace: bool,
+    every_measure: bool,
 ) -> State:
     """Solve on the CPU engine: one problem, or several with one field."""
     from n4ax.engines.cpu.engine import threads_for
 
-    parameters = Parameters.of(settings, always=trace or progress is not None)
+    parameters = Parameters.of(settings, every_measure=every_measure or progress is not None)
     with threads_for(problems, num_threads) as threads:
         engine = _cpu_engine(problems, settings, threads)
         if not settings.accelerate:

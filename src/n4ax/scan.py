@@ -86,7 +86,7 @@ def correct_scan(
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
-    trace: bool = False,
+    every_measure: bool = False,
 ) -> CorrectedScan:
     """Correct an image that was read from a file.
 
@@ -124,7 +124,7 @@ def correct_scan(
         "engine": engine,
         "num_threads": num_threads,
         "progress": progress,
-        "trace": trace,
+        "every_measure": every_measure,
     }
     if series is None:
         result = fit_image(settings, scan.voxels, inside, **keywords)

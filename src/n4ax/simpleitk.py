@@ -84,7 +84,7 @@ class _Run:
         iters: Sequence[int] | None = None,
         engine: EngineName | None = None,
         progress: Progress | None = None,
-        trace: bool = False,
+        every_measure: bool = False,
     ) -> N4Result:
         """The result, or with ``iters`` what it was when so many iterations had been done."""
         settings = self.settings if iters is None else replace(self.settings, iters=iters)
@@ -98,7 +98,7 @@ class _Run:
             engine=engine,
             num_threads=self.num_threads,
             progress=progress,
-            trace=trace,
+            every_measure=every_measure,
         )
 
 
@@ -261,7 +261,7 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
         """
         run = self._latest("GetCurrentConvergenceMeasurement")
         if isnan(self._stand.measure) and self._field is not None:
-            measure = _last_measure(run.solved(trace=True))
+            measure = _last_measure(run.solved(every_measure=True))
             self._stand = self._stand._replace(measure=measure)
         return self._stand.measure
 

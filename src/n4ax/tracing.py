@@ -77,7 +77,7 @@ def _correct(
     image, mask, weights = given
     with jax.enable_x64(True):
         problem = pose(image, mask, weights, spacing, settings)
-        job, plan = programs.prepare(problem, settings, always=False)
+        job, plan = programs.prepare(problem, settings, every_measure=False)
         lattice = programs.compiled_run(job, plan).lattice
         field = make_field(problem, lattice, settings, image.shape)
         corrected, field = finish(field, image, problem, settings)

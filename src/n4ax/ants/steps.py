@@ -131,7 +131,7 @@ def correct_as_ants(
         engine=engine,
         num_threads=num_threads,
         progress=say.iteration if verbose else None,
-        trace=False,
+        every_measure=False,
     )
     corrected = result.corrected
     if rescale and mask is not None:

@@ -186,7 +186,7 @@ def _corrected(job: Recipe, source: Source, staging: Path, outcome: Outcome) -> 
     with _computing, clock.of("N4"):
         done = correct_scan(
             job.settings, scan, beside.mask, series=series, engine=job.engine,
-            num_threads=job.threads, trace=True,
+            num_threads=job.threads, every_measure=True,
         )  # fmt: skip
     with clock.of("Write"):
         _write_images(job, source, scan, done, beside, staging)

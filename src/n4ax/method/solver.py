@@ -101,7 +101,7 @@ class Engine(Protocol[F, M, B]):
         """Delta of the fit to what the map leaves, shape of the lattice, float64."""
         ...
 
-    def change(self, field: F, before: F, threshold: Any, always: Any) -> Any:
+    def change(self, field: F, before: F, threshold: Any, every_measure: Any) -> Any:
         """The convergence measure, or infinity where it is surely above the threshold."""
         ...
 
@@ -114,11 +114,11 @@ class Parameters(NamedTuple):
     over_relax: Any
     fwhm: Any
     wiener: Any
-    always: Any
+    every_measure: Any
     """Compute the convergence measure of every iteration, not only where it can end a level."""
 
     @classmethod
-    def of(cls, settings: N4Settings, always: bool) -> "Parameters":
+    def of(cls, settings: N4Settings, every_measure: bool) -> "Parameters":
         """The parameters of ``settings``."""
         return cls(
             iters=np.array(settings.iters, np.int32),
@@ -126,7 +126,7 @@ class Parameters(NamedTuple):
             over_relax=np.float32(settings.over_relax),
             fwhm=np.float32(settings.fwhm),
             wiener=np.float32(settings.wiener),
-            always=np.bool_(always),
+            every_measure=np.bool_(every_measure),
         )
 
 
@@ -173,7 +173,7 @@ def solve(
         def iterate(state: State) -> State:
             lattice = state.lattice + increment(engine, mesh, state.field, parameters)
             field = engine.expand(mesh, lattice)
-            measure = engine.change(field, state.field, threshold, parameters.always)
+            measure = engine.change(field, state.field, threshold, parameters.every_measure)
             done = _put(state.done, level, state.iteration + 1)
             history = _put(state.history, (level, state.iteration), measure)
             if watch is not None:

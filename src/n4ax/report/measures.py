@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.figure import field_swing
+from n4ax.images.planes import field_swing
 
 _SAMPLE = 250_000
 _LEVELS = 256

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from n4ax.figure import field_swing, grey_window, is_plane, middle_plane, upright
 from n4ax.files import replace_file
+from n4ax.images.planes import field_swing, grey_window, is_plane, middle_plane, upright
 from n4ax.report.measures import sampled
 
 _HEIGHT, _WIDTH = 300, 375

@@ -242,9 +242,11 @@ class CpuEngine:
         )  # fmt: skip
         return result[:, 0].min(), result[:, 1].max()
 
-    def change(self, field: CpuField, before: CpuField, threshold: float, always: bool) -> float:
+    def change(
+        self, field: CpuField, before: CpuField, threshold: float, every_measure: bool
+    ) -> float:
         """The convergence measure, or infinity where it is surely above the threshold."""
-        if not (always or self._may_decide(field, before, threshold)):
+        if not (every_measure or self._may_decide(field, before, threshold)):
             return np.inf
         ratios = self.ratios(field, before)
         exact = self._settings.convergence == "exact"

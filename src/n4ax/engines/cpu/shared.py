@@ -69,7 +69,7 @@ class SharedEngine:
         return list(zip(self._engines, mesh.each, field, strict=True))
 
     def change(
-        self, field: list[CpuField], before: list[CpuField], threshold: float, always: bool
+        self, field: list[CpuField], before: list[CpuField], threshold: float, every_measure: bool
     ) -> float:
         """The convergence measure, on the voxels of the first image."""
-        return self._first.change(field[0], before[0], threshold, always)
+        return self._first.change(field[0], before[0], threshold, every_measure)

@@ -259,7 +259,7 @@ class XlaEngine:
             sums = _along(weight, sums, axis)
         return sums
 
-    def change(self, field: Array, before: Array, threshold: Array, always: Array) -> Array:
+    def change(self, field: Array, before: Array, threshold: Array, every_measure: Array) -> Array:
         """The convergence measure, or infinity where it is surely above the threshold."""
 
         def measure() -> Array:
@@ -270,7 +270,7 @@ class XlaEngine:
             return itk_variation(before - field, self._counted, packed, block)
 
         variation = self._variation(field, before)
-        needed = always | may_decide(variation, threshold, self._voxels.number)
+        needed = every_measure | may_decide(variation, threshold, self._voxels.number)
         return lax.cond(needed, measure, lambda: jnp.full((), jnp.inf, jnp.float64))
 
     def _variation(self, field: Array, before: Array) -> Array:

@@ -55,7 +55,7 @@ class Arguments(NamedTuple):
 
 
 def prepare(
-    problem: Problem, settings: N4Settings, always: bool = True, watched: bool = False
+    problem: Problem, settings: N4Settings, every_measure: bool = True, watched: bool = False
 ) -> tuple[Arguments, ProgramKey]:
     """The job of a problem, whose arrays are JAX's, and the plan of the program that does it."""
     arrays = (problem.intensities, problem.included, problem.weights)
@@ -79,7 +79,7 @@ def prepare(
             problem.axes, problem.control_points, settings.spline_order, len(settings.iters)
         ),
         first=first,
-        parameters=Parameters.of(settings, always),
+        parameters=Parameters.of(settings, every_measure),
         listener=np.int32(0),
     )
     return job, plan
@@ -114,12 +114,17 @@ compiled_run = jax.jit(run, static_argnames="plan")
 
 
 def estimate(
-    problem: Problem, settings: N4Settings, watch: Progress | None = None, trace: bool = True
+    problem: Problem,
+    settings: N4Settings,
+    watch: Progress | None = None,
+    every_measure: bool = True,
 ) -> State:
     """Solve a problem whose arrays are JAX's; the state's are too."""
     keep_programs()
     with jax.enable_x64(True), _listening(watch) as listener:
-        job, plan = prepare(problem, settings, trace or watch is not None, watch is not None)
+        job, plan = prepare(
+            problem, settings, every_measure or watch is not None, watch is not None
+        )
         state = compiled_run(job._replace(listener=np.int32(listener)), plan)
         return state if watch is None else jax.block_until_ready(state)
 
