@@ -16,8 +16,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from tests import ants, itk
-from tests.pipelines import CASES, words_of, write_images
+from tests.support import ants, itk
+from tests.support.pipelines import CASES, words_of, write_images
 
 TARGET = Path(__file__).parents[1] / "tests" / "data" / "head_ants.npz"
 EVERY = (slice(None, None, 6),) * 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from tests import itk
+from tests.support import itk
 
 from n4ax.images.otsu import otsu_mask
 

@@ -6,7 +6,7 @@ Usage: python -m scripts.make_phantom_oracle    (20 minutes on two cores)
 import numpy as np
 import SimpleITK as sitk
 from benchmarks.gpu import ANSWERS, EVERY, FULL, ORACLE, SMALL, phantom
-from tests import itk
+from tests.support import itk
 
 
 def main() -> None:

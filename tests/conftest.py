@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests import slurm
-from tests.ants import SPACING, phantom
+from tests.support import slurm
+from tests.support.ants import SPACING, phantom
 
 os.environ["N4AX_CACHE_DIR"] = ""  # tests leave nothing in the user's folders
 

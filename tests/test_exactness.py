@@ -14,7 +14,7 @@ import pytest
 import n4ax
 from n4ax.pipeline import N4Result
 from n4ax.settings import EngineName
-from tests import itk
+from tests.support import itk
 
 MEAN, LARGEST = 5e-6, 3e-5
 """Bounds on the log field in the mask, where ITK's own reproducibility is better than that."""

@@ -8,7 +8,7 @@ import pytest
 
 import n4ax
 from n4ax.cli import main as n4ax_main
-from tests.ants import SPACING
+from tests.support.ants import SPACING
 
 
 def correct_series(*options: str) -> int:

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 import n4ax
 from n4ax import simpleitk as sitk_n4
-from tests.itk import THREADS, one_ulp_off
+from tests.support.itk import THREADS, one_ulp_off
 
 MEAN, LARGEST = 5e-6, 3e-5
 """Bounds on the log field in the mask, where SimpleITK's own reproducibility is better."""

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from n4ax.ants.program import main
-from tests.pipelines import CASES, words_of, write_images
-from tests.test_ants_exactness import CEILING, LARGEST, MEAN, NOISE_FACTOR
+from tests.support.pipelines import CASES, words_of, write_images
+from tests.ants.test_exactness import CEILING, LARGEST, MEAN, NOISE_FACTOR
 
 EVERY = (slice(None, None, 6),) * 3
 """The voxels that are kept (scripts/make_ants_oracle.py)."""
@@ -18,7 +18,7 @@ EVERY = (slice(None, None, 6),) * 3
 
 @pytest.fixture(scope="module")
 def oracle() -> Any:
-    return np.load(Path(__file__).parent / "data" / "head_ants.npz")
+    return np.load(Path(__file__).parents[1] / "data" / "head_ants.npz")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 from n4ax.bids import connection as module
 from n4ax.bids.connection import connected, job_script
 from n4ax.bids.workers import Workers, visible_gpus
-from tests import slurm
+from tests.support import slurm
 
 distributed = pytest.importorskip("distributed")
 

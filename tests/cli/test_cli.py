@@ -18,7 +18,7 @@ import pytest
 import n4ax
 from n4ax.ants.options import read_options
 from n4ax.cli import main, n4ax_command
-from tests import documents
+from tests.support import documents
 
 AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 AFFINE[:3, 3] = -20, -18, -15

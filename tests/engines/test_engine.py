@@ -19,7 +19,7 @@ from n4ax.engines.xla.engine import XlaEngine, count_by_chunks, count_in_order
 from n4ax.method.bspline import axis_basis
 from n4ax.posing import Problem, pose
 from n4ax.settings import N4Settings
-from tests.test_convergence import one_by_one
+from tests.method.test_convergence import one_by_one
 
 Array = npt.NDArray[Any]
 

@@ -152,8 +152,15 @@ def test_four_gigabytes_in_one(tmp_path: Path) -> None:
     side, limit = 1024, 1024
     if shutil.disk_usage(tmp_path).free < 12 << 30:
         pytest.skip("less than 12 GB of disk are free")
-    command = [sys.executable, "-m", "tests.large_zarr", str(tmp_path), str(side), str(limit)]
-    root = Path(__file__).parents[1]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.large_zarr",
+        str(tmp_path),
+        str(side),
+        str(limit),
+    ]
+    root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) < limit

@@ -18,8 +18,8 @@ from sybil import Document, Example
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 
-from tests import documents
-from tests.documents import NOT_EVERYWHERE, PAGES, ROOT
+from tests.support import documents
+from tests.support.documents import NOT_EVERYWHERE, PAGES, ROOT
 
 SHELLS = ("sh", "bash", "console")
 READ_ONLY = ("text", "html")

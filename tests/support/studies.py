@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-HEAD = Path(__file__).parents[1] / "src" / "n4ax" / "data" / "head.nii.gz"
+HEAD = Path(__file__).parents[2] / "src" / "n4ax" / "data" / "head.nii.gz"
 FULL = (
     ("T1w", "t1w_head_memprage_3t_fnndsc_adi"),
     ("T1w", "t1w_head_studyforrest_0p7mm"),

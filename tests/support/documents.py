@@ -17,7 +17,7 @@ import zarr
 
 import n4ax
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 HEAD = ROOT / "src" / "n4ax" / "data" / "head.nii.gz"
 
@@ -31,7 +31,7 @@ STAND_INS = {
     "pip": (
         "installing takes a network and minutes: the extra is looked up in pyproject.toml, and "
         "pip says what it would do",
-        'exec {python} -m tests.documents "$@"',
+        'exec {python} -m tests.support.documents "$@"',
     ),
     "make": (
         "nothing is installed anew, of the tests one file is collected and not run, and what runs "

@@ -1,6 +1,6 @@
 """Correct a large zarr array under a memory limit: prints the most memory that was held, in MB.
 
-Usage: python -m tests.large_zarr FOLDER SIDE [LIMIT_IN_MB]
+Usage: python -m tests.support.large_zarr FOLDER SIDE [LIMIT_IN_MB]
 
 A phantom of SIDE^3 float32 voxels is written to FOLDER, corrected, and written again. Run as a
 process of its own, so that the limit and the peak are this job's alone.

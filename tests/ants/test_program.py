@@ -12,7 +12,7 @@ from n4ax.ants import grammar
 from n4ax.ants.options import read_options
 from n4ax.ants.program import main
 from n4ax.cli import main as n4ax_main
-from tests import ants
+from tests.support import ants
 
 
 def run(line: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str]:

@@ -20,9 +20,9 @@ import pytest
 from n4ax.bids.inputs import Source, find_mask, find_sources, inherited, read_filters
 from n4ax.bids.outputs import Outputs, refusals
 from n4ax.cli import main
-from tests import slurm
 from tests.conftest import ROOT
-from tests.studies import make_study
+from tests.support import slurm
+from tests.support.studies import make_study
 
 SUFFIXES = ("T1w", "T2w", "PDw", "FLAIR", "inplane", "boldref", "bold", "dwi")
 QUICK = ("--shrink", "2", "--iterations", "10x10")

@@ -23,7 +23,7 @@ from n4ax.method.bspline import (
     refinement_matrix,
     uniform_bspline,
 )
-from tests import itk
+from tests.support import itk
 
 Array = npt.NDArray[Any]
 

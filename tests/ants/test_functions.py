@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import n4ax.ants
-from tests.ants import SPACING, phantom
+from tests.support.ants import SPACING, phantom
 
 ONCE: dict[str, Any] = {"convergence": {"iters": [2], "tol": 0}, "shrink_factor": 2}
 

@@ -14,8 +14,8 @@ import pytest
 
 from n4ax.ants import shim
 from n4ax.cli import main as n4ax_main
-from tests import ants
-from tests.ants import SPACING, phantom
+from tests.support import ants
+from tests.support.ants import SPACING, phantom
 
 
 def test_shim_is_written_and_removed(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from benchmarks import pages
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECORDS = {
     name: json.loads(pages.result_path(name, False).read_text())
     for name in pages.SECTIONS

@@ -14,7 +14,7 @@ from benchmarks import ants_exactness
 
 from n4ax.ants.program import main
 from n4ax.method.grid import padding_for_distance
-from tests import ants, itk
+from tests.support import ants, itk
 
 MEAN, LARGEST = 1e-5, 5e-5
 """Bounds on the log field in the mask and the corrected image (relative), where ANTs' own
@@ -28,7 +28,7 @@ GEOMETRY = 2e-4
 """Above this, the same geometry must agree to ``MEAN`` with the whole image as mask, one
 iteration a level."""
 
-SELF_NOISE = json.loads((Path(__file__).parent / "data" / "ants_self_noise.json").read_text())
+SELF_NOISE = json.loads((Path(__file__).parents[1] / "data" / "ants_self_noise.json").read_text())
 """Per cached case that has no such measurement beside its answer, ANTs to itself
 (:mod:`benchmarks.ants_exactness`)."""
 

@@ -435,7 +435,7 @@ def test_xla_engine_needs_neither_numba_nor_scipy() -> None:
 
 
 def test_script_for_gpus_runs_and_finds_simpleitks_field(tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
     target = tmp_path / "report.json"
     done = subprocess.run(
         [sys.executable, str(script), "--small", "--repeats", "1", "--batch", "2",
