@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from n4ax.ants.program import main
-from tests.support.pipelines import CASES, words_of, write_images
 from tests.ants.test_exactness import CEILING, LARGEST, MEAN, NOISE_FACTOR
+from tests.support.pipelines import CASES, words_of, write_images
 
 EVERY = (slice(None, None, 6),) * 3
 """The voxels that are kept (scripts/make_ants_oracle.py)."""
