@@ -8,10 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from n4ax.ants import grammar
+from n4ax.ants import grammar, program
 from n4ax.ants.options import read_options
 from n4ax.ants.program import main, read_thread_count
 from n4ax.cli import main as n4ax_main
+from n4ax.errors import InputError
 from tests.support import ants
 
 
@@ -154,6 +155,18 @@ def test_bad_input_ends_with_status_1_and_one_line(
 def test_ants_refuses_it_too(line: str, folder: Path) -> None:
     status = ants.run_for_status(*f"-d 3 -i im.nii.gz -o out.nii.gz {line}".split())
     assert status == 1 or (status < 0 and "missing" in line)  # a missing file crashes ANTs
+
+
+def test_errors_name_the_options_of_ants(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: list[str]) -> None:
+        raise InputError("{fwhm} is {0}, and {shrink_factor:{1}} is too much", 0.0, 9)
+
+    monkeypatch.setattr(program, "read_options", refuse)
+    status, _, err = run("-i im.nii", capfd)
+    assert status == 1
+    assert "error: the width of -t is 0.0, and -s 9 is too much" in err
 
 
 def test_no_arguments_print_the_options_with_status_1(capfd: pytest.CaptureFixture[str]) -> None:
