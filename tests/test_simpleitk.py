@@ -917,7 +917,7 @@ def label_map(image: Image) -> Image:
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
-        (vector, "{} has 2 components a voxel"),
+        (vector, "{} has 2 components in each voxel"),
         (complex_of, "{} has dtype complex64; expected real numbers"),
         (label_map, "{} is a label map: pass SimpleITK.LabelMapToLabel"),
         (lambda image: image[1:], r"{} has size \(23, 20, 14\), the image"),
