@@ -1,4 +1,4 @@
-"""The options that several commands share, and how their values and errors are read and told."""
+"""The options that several commands share, how they are read, and how errors name them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -314,7 +314,7 @@ def option_names(command: click.Command) -> dict[str, str]:
 
 @contextmanager
 def use_option_names(command: click.Command) -> Iterator[None]:
-    """Tell errors of the library in the option names of a command.
+    """Name the options of a command in errors of the library, in place of parameters.
 
     Raises
     ------
@@ -329,7 +329,7 @@ def use_option_names(command: click.Command) -> Iterator[None]:
 
 @contextmanager
 def name_missing_extra(extra: str) -> Iterator[None]:
-    """Tell which extra of n4ax to install if an import fails.
+    """Say which extra of n4ax to install if an import fails.
 
     Raises
     ------
