@@ -14,6 +14,7 @@ from benchmarks.peers import ROOT, Worker, peer
 from benchmarks.volumes import DATA, ORACLE, apart
 from n4ax.ants.steps import Request, Volume, correct_as_ants
 from n4ax.itk.space import Space
+from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
 
 SMALL = 200_000
@@ -110,7 +111,7 @@ def ours(
         for name in ("image", "mask", "weights")
     ]
     request = Request(*scans, settings, rescale=bool(case.get("rescale")))
-    found = correct_as_ants(request, warn=lambda _: None)
+    found = correct_as_ants(request, Run(), warn=lambda _: None)
     return found.result.log_bias, found.image
 
 

@@ -104,9 +104,7 @@ def _find_volume(series: Volume, estimate: Estimate) -> Volume:
     for number in numbers:
         if not 0 <= number < series.shape[3]:
             raise InputError(
-                "{series} has volumes 0 to {0}; there is no volume {1}",
-                series.shape[3] - 1,
-                number,
+                "{series} is {0}; the image has volumes 0 to {1}", number, series.shape[3] - 1
             )
     if len(numbers) == 1:
         return np.ascontiguousarray(series[..., numbers[0]])

@@ -127,7 +127,7 @@ def test_full_and_read_only_disks_leave_nothing(
         (["--noise", "-1"], "--noise"),
         (["--threads", "0"], "--threads"),
         (["--preset", "fsl"], "--preset"),
-        (["--mesh", "1", "--spline-distance", "100"], "give one of them"),
+        (["--mesh", "1", "--spline-distance", "100"], "give only one of them"),
         (["--engine", "gpu"], "'gpu' is not one of 'cpu', 'xla'"),
         (["--unknown"], "--unknown"),
         (["--mask", "nothing.nii"], "nothing.nii"),

@@ -13,6 +13,7 @@ from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
 from n4ax.images.libraries import make_like, open_image
 from n4ax.itk.space import Space, without_last_ones
+from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
 
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
@@ -96,7 +97,7 @@ def n4_bias_field_correction(
     )
     request = Request(volume, inside, weights, settings, rescale=rescale_intensities)
     correct = correct_and_print if verbose else correct_as_ants
-    corrected = correct(request, warn=messages.append)
+    corrected = correct(request, Run(), messages.append)
     for message in messages:
         warnings.warn(message, stacklevel=2)
     return make_like(image, corrected.bias if return_bias_field else corrected.image)

@@ -185,6 +185,7 @@ def _correct_file(options: Options) -> None:
     _check_files(options)
     from n4ax.ants.steps import Request, correct_as_ants, match_grid
     from n4ax.ants.verbose import correct_and_print
+    from n4ax.pipeline import Run
 
     header, image = _read_volume("-i", options.image, options.dimension)
     mask, weights = (
@@ -196,8 +197,9 @@ def _correct_file(options: Options) -> None:
     request = Request(image, mask, weights, options.settings, options.rescale)
     correct = correct_and_print if options.verbose else correct_as_ants
     engine = cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None)
+    run = Run(engine, read_thread_count())
     try:
-        corrected = correct(request, warn=_warn, engine=engine, num_threads=read_thread_count())
+        corrected = correct(request, run, _warn)
     except ValueError as error:
         raise ValueError(f"{options.image}: {_message_of(error)}") from None
     _write_outputs(options, header, corrected)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from n4ax.errors import InputError
 from n4ax.itk.space import EXACT, Space, Spaces, check_same_place
 from n4ax.level import stretch_range
-from n4ax.pipeline import N4Result, Progress, fit_image
-from n4ax.settings import EngineName, N4Settings
+from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.result import N4Result
+from n4ax.settings import N4Settings
 
 _ULP = 2.0**-23  # of float32, at 1
 
@@ -108,12 +109,9 @@ def match_grid(given: Volume, image: Volume, warn: Warn) -> Volume:
 
 def correct_as_ants(
     request: Request,
-    *,
+    run: Run,
     warn: Warn,
     show_range: Callable[[float, float], None] | None = None,
-    progress: Progress | None = None,
-    engine: EngineName | None = None,
-    num_threads: int | None = None,
 ) -> AntsResult:
     """Correct an image as ANTs does.
 
@@ -121,15 +119,13 @@ def correct_as_ants(
     ----------
     request
         The image and how to correct it. Mask and weights have passed :func:`match_grid`.
+    run
+        How the work is to be done.
     warn
         Called with each warning.
     show_range
         Called before the estimation with the least and the greatest intensity inside the mask.
         Without it, ``warn`` is called if intensities are negative.
-    progress
-        Called after each iteration.
-    engine, num_threads
-        As for :func:`n4ax.n4`.
 
     Raises
     ------
@@ -142,7 +138,7 @@ def correct_as_ants(
         show_range(low, high)
     elif low < 0:
         _warn_of_negatives(request.image, low, warn)
-    result = _estimate(request, progress, engine, num_threads)
+    result = _estimate(request, run)
     return AntsResult(_rescale(request, result.corrected), result)
 
 
@@ -183,21 +179,15 @@ def _warn_of_negatives(image: Volume, low: float, warn: Warn) -> None:
     )
 
 
-def _estimate(
-    request: Request, progress: Progress | None, engine: EngineName | None, num_threads: int | None
-) -> N4Result:
+def _estimate(request: Request, run: Run) -> N4Result:
     image, mask, weights = request.image, request.mask, request.weights
-    return fit_image(
-        _keep_time_unshrunk(request.settings, image.voxels.ndim),
-        image.voxels,
-        "all" if mask is None else mask.voxels,
+    inputs = Inputs(
+        image=image.voxels,
+        mask="all" if mask is None else mask.voxels,
         weights=None if weights is None else weights.voxels,
         spacing=Spaces(*((given or image).sampling_space for given in (image, mask, weights))),
-        engine=engine,
-        num_threads=num_threads,
-        progress=progress,
-        every_measure=False,
     )
+    return fit_image(_keep_time_unshrunk(request.settings, image.voxels.ndim), inputs, run)
 
 
 def _keep_time_unshrunk(settings: N4Settings, dimensions: int) -> N4Settings:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from n4ax.ants.steps import AntsResult, Request, Warn, correct_as_ants
 from n4ax.method.grid import padding_for_distance
-from n4ax.pipeline import N4Result
-from n4ax.settings import EngineName
+from n4ax.pipeline import Run
+from n4ax.result import N4Result
 
 _RULE = "*" * 59
 _NONPOSITIVE = f"""
@@ -22,24 +23,12 @@ and N4 works on their logarithms. Better:
 """
 
 
-def correct_and_print(
-    request: Request,
-    *,
-    warn: Warn,
-    engine: EngineName | None = None,
-    num_threads: int | None = None,
-) -> AntsResult:
+def correct_and_print(request: Request, run: Run, warn: Warn) -> AntsResult:
     """Correct an image, and print meanwhile what ANTs prints; see :func:`correct_as_ants`."""
     log = VerboseLog(request)
     log.print_start()
-    corrected = correct_as_ants(
-        request,
-        warn=warn,
-        show_range=log.print_range_and_mesh,
-        progress=log.print_iteration,
-        engine=engine,
-        num_threads=num_threads,
-    )
+    run = replace(run, progress=log.print_iteration)
+    corrected = correct_as_ants(request, run, warn, log.print_range_and_mesh)
     log.print_end(corrected.result)
     return corrected
 

@@ -126,16 +126,15 @@ def correct(
     if series == "each" and field is not None:
         raise ValueError("--field writes one field, but --series each makes many: use --bias")
 
-    from n4ax.scan import correct_scan, read_scan  # heavy, so after the checks
+    from n4ax.pipeline import Run  # heavy, so after the checks
+    from n4ax.scan import correct_scan, read_scan
 
     with options.use_option_names(correct):
         scan = read_scan(image)
         estimate = _find_volumes(series, scan, b0_threshold)
         with show_iterations(image.name, settings, quiet) as progress:
-            done = correct_scan(
-                settings, scan, mask, series=estimate, weights=weights, engine=engine,
-                num_threads=threads, progress=progress,
-            )  # fmt: skip
+            run = Run(engine, threads, progress)
+            done = correct_scan(settings, scan, mask, series=estimate, weights=weights, run=run)
     _write_outputs(outputs, scan, done, dtype)
     if not quiet:
         print(_summarise(scan, mask, done, outputs, time.perf_counter() - start))
@@ -247,7 +246,7 @@ def _write_outputs(
 def _draw_figure(path: Path, done: "CorrectedScan") -> None:
     from n4ax.figure import save_figure
 
-    scan, result, mask = done.scan, done.results[0], done.inside()
+    scan, result, mask = done.scan, done.results[0], done.mask
     count = sum(result.iterations)
     title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
     save_figure(path, scan.voxels, result.log_bias, result.corrected, mask, scan.affine, title)
