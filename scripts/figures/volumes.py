@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 import n4ax
-from n4ax.images.planes import upright
+from n4ax.images.planes import turn_upright
 
 ROOT = Path(__file__).parents[2]
 PACKAGED = ROOT / "src" / "n4ax" / "data" / "head.nii.gz"
@@ -103,7 +103,7 @@ def correct(image: nib.Nifti1Image, mask: Any = None, **settings: Any) -> Correc
     arrays = (image.dataobj, result.log_bias.dataobj, result.corrected.dataobj)
     before, log_field, after = (_upright(image, array) for array in arrays)
     inside = _upright(image, mask) > 0.5
-    sizes = upright(_three_axes(image.dataobj), image.affine)[1]
+    sizes = turn_upright(_three_axes(image.dataobj), image.affine)[1]
     return Correction(before, log_field - log_field[inside].mean(), after, inside, sizes, result)
 
 
@@ -112,7 +112,7 @@ def _three_axes(array: Any) -> Volume:
 
 
 def _upright(image: nib.Nifti1Image, array: Any) -> Volume:
-    return upright(_three_axes(array), image.affine)[0]
+    return turn_upright(_three_axes(array), image.affine)[0]
 
 
 def view(found: Correction, axis: int, part: float) -> View:
