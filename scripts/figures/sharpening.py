@@ -1,4 +1,7 @@
-"""Pictures of the parameters of the histogram sharpening, the mask and the intensities."""
+"""Pictures of the parameters of the histogram sharpening, the mask and the intensities.
+
+Each function draws a picture and returns its caption.
+"""
 
 import nibabel as nib
 import numpy as np

@@ -1,4 +1,7 @@
-"""Pictures of the parameters of the estimation: levels, spline, sampling and stopping."""
+"""Pictures of the parameters of the estimation: levels, spline, sampling and stopping.
+
+Each function draws a picture and returns its caption.
+"""
 
 from collections.abc import Sequence
 from typing import Any
