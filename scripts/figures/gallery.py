@@ -136,13 +136,13 @@ def draw_example(name: str) -> str | None:
     sheet = Sheet(views, 3, title=titles, foot=0.26)
     grey, colours = find_window(found, chosen.window), make_field_look(views, found)
     for row in range(len(views)):
-        sheet.image(row, 0, found.before, **grey)
-        sheet.field(row, 1, found.field, **colours)
-        sheet.image(row, 2, found.after, **grey)
-    sheet.titles(0, ("before", "bias field", "after"), size=12)
-    sheet.field_bar(colours)
+        sheet.show_image(row, 0, found.before, **grey)
+        sheet.show_field(row, 1, found.field, **colours)
+        sheet.show_image(row, 2, found.after, **grey)
+    sheet.add_titles(0, ("before", "bias field", "after"), size=12)
+    sheet.add_field_bar(colours)
     line = describe_settings(found)
-    sheet.footnote(line, size=7.5)
+    sheet.add_footnote(line, size=7.5)
     sheet.save(name)
     return f"{note}{chosen.what}. Settings: {line}. Source: {chosen.licence}."
 
@@ -154,10 +154,10 @@ def draw_hero() -> str:
     seen = cut_view(found, 2, 0.505)
     sheet = Sheet([seen], 3, title=0.5, foot=1.75, bar=0.0, gap=0.1)
     grey = make_grey_look(*_find_tissue_window(found, seen))
-    sheet.image(0, 0, found.before, **grey)
-    sheet.field(0, 1, found.field, dim=0.0, **make_field_look([seen], found))
-    sheet.image(0, 2, found.after, **grey)
-    sheet.titles(0, ("before", "bias field", "after"), size=19)
+    sheet.show_image(0, 0, found.before, **grey)
+    sheet.show_field(0, 1, found.field, dim=0.0, **make_field_look([seen], found))
+    sheet.show_image(0, 2, found.after, **grey)
+    sheet.add_titles(0, ("before", "bias field", "after"), size=19)
     _draw_profiles(sheet, seen, found)
     sheet.save("hero")
     note = "" if path != PACKAGED else PACKAGED_NOTE
@@ -169,15 +169,15 @@ def draw_hero() -> str:
 
 
 def _find_tissue_window(found: Correction, seen: View) -> tuple[float, float]:
-    mask = seen.of(found.mask)
-    values = np.concatenate([seen.of(v)[mask] for v in (found.before, found.after)])
+    mask = seen.cut(found.mask)
+    values = np.concatenate([seen.cut(v)[mask] for v in (found.before, found.after)])
     low, high = np.percentile(values, (2, 94))
     return 0.72 * float(low), float(high)
 
 
 def _draw_profiles(sheet: Sheet, seen: View, found: Correction) -> None:
     """Draw the tissue along a band before and after, and mark the band in the slices."""
-    middle = round(0.58 * seen.of(found.before).shape[0])
+    middle = round(0.58 * seen.cut(found.before).shape[0])
     half = BAND_MM / found.sizes[1] / 2
     rows = slice(round(middle - half), round(middle + half) + 1)
     axes = sheet.figure.add_axes((0.125, 0.05 / sheet.total, 0.85, 1.42 / sheet.total))
@@ -201,9 +201,9 @@ def _draw_profiles(sheet: Sheet, seen: View, found: Correction) -> None:
 
 def _measure_bright_tissue(seen: View, volume: Volume, found: Correction, rows: slice) -> Volume:
     """The brightness along a band relative to its mean, in per cent."""
-    mask = seen.of(found.mask)
+    mask = seen.cut(found.mask)
     seen_columns = np.flatnonzero(mask[rows].any(axis=0))
-    values = np.where(mask, seen.of(volume), np.nan)[rows, :]
+    values = np.where(mask, seen.cut(volume), np.nan)[rows, :]
     columns = values[:, seen_columns[0] : seen_columns[-1] + 1]
     known = np.flatnonzero(~np.isnan(columns).all(axis=0))
     curve = np.nanpercentile(columns[:, known], PERCENTILE, axis=0)

@@ -27,7 +27,7 @@ FIELD_COLOURS = "RdBu_r"
 
 def make_field_look(views: Sequence[View], *shown: Correction) -> dict[str, Any]:
     """Colours for fields around 1, which reach as far as the fields do in the heads shown."""
-    parts = [np.abs(seen.of(f.log_field))[seen.head > 0.5] for seen in views for f in shown]
+    parts = [np.abs(seen.cut(f.log_field))[seen.head > 0.5] for seen in views for f in shown]
     swing = max(float(np.percentile(part, 99.5)) for part in parts)
     return {"cmap": FIELD_COLOURS, "norm": LogNorm(exp(-swing), exp(swing))}
 
@@ -92,30 +92,30 @@ class Sheet:
             (left / WIDTH, bottom / self.total, width / WIDTH, height / self.total)
         )
 
-    def image(self, row: int, column: int, volume: npt.NDArray[Any], **look: Any) -> Axes:
+    def show_image(self, row: int, column: int, volume: npt.NDArray[Any], **look: Any) -> Axes:
         """Show the slice of a volume in grey."""
         cell, seen = self.panels[row][column], self.views[row]
-        cell.imshow(seen.of(volume), aspect=seen.aspect, interpolation="lanczos", **look)
+        cell.imshow(seen.cut(volume), aspect=seen.aspect, interpolation="lanczos", **look)
         return cell
 
-    def field(
+    def show_field(
         self, row: int, column: int, field: npt.NDArray[Any], dim: float = 0.22, **look: Any
     ) -> Axes:
         """Show the slice of a field in colour, dimmed outside the head."""
         cell, seen = self.panels[row][column], self.views[row]
-        colours = ScalarMappable(look["norm"], look["cmap"]).to_rgba(seen.of(field))
+        colours = ScalarMappable(look["norm"], look["cmap"]).to_rgba(seen.cut(field))
         strength = (dim + (1 - dim) * seen.head)[..., np.newaxis]
         ground = np.array([int(BACKGROUND[n : n + 2], 16) / 255 for n in (1, 3, 5)])
         colours[..., :3] = strength * colours[..., :3] + (1 - strength) * ground
         cell.imshow(colours, aspect=seen.aspect, interpolation="bilinear")
         return cell
 
-    def titles(self, row: int, texts: Sequence[str], size: float = 11) -> None:
+    def add_titles(self, row: int, texts: Sequence[str], size: float = 11) -> None:
         """Write a title above every panel of a row."""
         for cell, text in zip(self.panels[row], texts, strict=False):
             cell.set_title(text, color=TEXT, fontsize=size, pad=5)
 
-    def notes(self, row: int, texts: Sequence[str], size: float = 8.5) -> None:
+    def add_notes(self, row: int, texts: Sequence[str], size: float = 8.5) -> None:
         """Write a note below every panel of a row."""
         for cell, text in zip(self.panels[row], texts, strict=False):
             cell.annotate(
@@ -123,11 +123,11 @@ class Sheet:
                 ha="center", va="top", color=MUTED, fontsize=size, linespacing=1.35,
             )  # fmt: skip
 
-    def footnote(self, text: str, size: float = 8) -> None:
+    def add_footnote(self, text: str, size: float = 8) -> None:
         self.figure.text(0.5, 0.07 / self.total, text, color=MUTED, fontsize=size,
                          ha="center", va="bottom", linespacing=1.4)  # fmt: skip
 
-    def colour_bar(
+    def add_colour_bar(
         self, look: dict[str, Any], label: str, ticks: Sequence[float], rows: Sequence[int] = ()
     ) -> None:
         """Draw a colour bar on the right, beside some rows or all of them."""
@@ -146,15 +146,15 @@ class Sheet:
         bar.outline.set_edgecolor(MUTED)
         bar.outline.set_linewidth(0.5)
 
-    def field_bar(
+    def add_field_bar(
         self, look: dict[str, Any], rows: Sequence[int] = (), label: str = "bias field"
     ) -> None:
         swing = float(np.log(look["norm"].vmax))
         ticks = [exp(swing * part) for part in (-1, -0.5, 0, 0.5, 1)]
-        self.colour_bar(look, label, ticks, rows)
+        self.add_colour_bar(look, label, ticks, rows)
 
     def save(self, name: str) -> Path:
-        return save(self.figure, name)
+        return save_figure(self.figure, name)
 
 
 def style_axes(axes: Axes) -> None:
@@ -168,7 +168,7 @@ def style_axes(axes: Axes) -> None:
     axes.set_axisbelow(True)
 
 
-def save(figure: Figure, name: str) -> Path:
+def save_figure(figure: Figure, name: str) -> Path:
     """Write docs/images/NAME.webp, under 200 kB."""
     path = IMAGES / f"{name}.webp"
     for quality in (90, 84, 76, 66):

@@ -39,11 +39,11 @@ def draw_fwhm() -> str:
     look = make_field_look([seen], found[3])
     sheet = Sheet([seen], 5, notes=0.26, foot=0.0)
     for column, one in enumerate(found):
-        sheet.field(0, column, one.field, **look)
-    sheet.titles(0, [f"FWHM {width:g}" for width in widths], size=10)
+        sheet.show_field(0, column, one.field, **look)
+    sheet.add_titles(0, [f"FWHM {width:g}" for width in widths], size=10)
     ranges = [np.percentile(one.field[one.mask], (5, 95)) for one in found]
-    sheet.notes(0, [f"{low:.2f} to {high:.2f}" for low, high in ranges])
-    sheet.field_bar(look)
+    sheet.add_notes(0, [f"{low:.2f} to {high:.2f}" for low, high in ranges])
+    sheet.add_field_bar(look)
     sheet.save("parameter-fwhm")
     listed = "; ".join(
         f"{low:.2f} to {high:.2f} at {width:g}"
@@ -73,12 +73,12 @@ def _draw_differences(name: str, keyword: str, values: tuple[float, ...], defaul
     gaps = [measure_mean_difference(one, usual) for one in found]
     for column, one in enumerate(found):
         if one is usual:
-            sheet.field(0, column, one.field, **colours)
+            sheet.show_field(0, column, one.field, **colours)
         else:
-            sheet.field(0, column, measure_difference(one, usual), **look)
-    sheet.titles(0, [f"{name} {value:g}" for value in values], size=10)
-    sheet.notes(0, [f"{format_percent(g)} off" if g else "default: the field" for g in gaps])
-    sheet.colour_bar(look, "", (-10, -5, 0, 5, 10))
+            sheet.show_field(0, column, measure_difference(one, usual), **look)
+    sheet.add_titles(0, [f"{name} {value:g}" for value in values], size=10)
+    sheet.add_notes(0, [f"{format_percent(g)} off" if g else "default: the field" for g in gaps])
+    sheet.add_colour_bar(look, "", (-10, -5, 0, 5, 10))
     sheet.save(f"parameter-{name}")
     listed = ", ".join(
         f"{format_percent(g)} at {v:g}" for v, g in zip(values, gaps, strict=True) if g
@@ -104,14 +104,14 @@ def draw_mask() -> str:
     values = found[0].before[found[0].mask]
     grey = make_grey_look(0.0, float(np.percentile(values, 99.5)))
     for column, (one, log_field) in enumerate(zip(found, levels, strict=True)):
-        cell = sheet.image(0, column, one.before, **grey)
-        cell.contourf(seen.of(one.mask), [0.5, 1.5], colors=["#f2a65a"], alpha=0.45)
-        sheet.field(1, column, np.exp(log_field), dim=1.0, **look)
-    sheet.titles(0, [f"mask: {name}" for name in masks])
-    sheet.titles(1, ["its field"] * 3, size=10)
+        cell = sheet.show_image(0, column, one.before, **grey)
+        cell.contourf(seen.cut(one.mask), [0.5, 1.5], colors=["#f2a65a"], alpha=0.45)
+        sheet.show_field(1, column, np.exp(log_field), dim=1.0, **look)
+    sheet.add_titles(0, [f"mask: {name}" for name in masks])
+    sheet.add_titles(1, ["its field"] * 3, size=10)
     gap = [100 * np.abs(np.expm1(one - levels[2]))[brain].mean() for one in levels[:2]]
-    sheet.field_bar(look, rows=(1,))
-    sheet.notes(1, [*(f"{format_percent(g)} off in the brain" for g in gap), ""])
+    sheet.add_field_bar(look, rows=(1,))
+    sheet.add_notes(1, [*(f"{format_percent(g)} off in the brain" for g in gap), ""])
     sheet.save("parameter-mask")
     return (
         f"{SETUP} The brain mask is a rough one. Within it the field differs from the brain mask's "
@@ -139,10 +139,10 @@ def draw_non_positive() -> str:
     sheet = Sheet([seen], 4, notes=0.26, foot=0.0)
     gaps = [measure_mean_difference(one, clean) for one in found]
     for column, one in enumerate([clean, *found]):
-        sheet.field(0, column, one.field, **look)
-    sheet.titles(0, ["without them", *(f'"{way}"' for way in ways)])
-    sheet.notes(0, ["", *(f"{format_percent(gap)} off" for gap in gaps)])
-    sheet.field_bar(look)
+        sheet.show_field(0, column, one.field, **look)
+    sheet.add_titles(0, ["without them", *(f'"{way}"' for way in ways)])
+    sheet.add_notes(0, ["", *(f"{format_percent(gap)} off" for gap in gaps)])
+    sheet.add_field_bar(look)
     sheet.save("parameter-non-positive")
     listed = ", ".join(f'{format_percent(g)} with "{w}"' for g, w in zip(gaps, ways, strict=True))
     return (
@@ -162,15 +162,15 @@ def draw_outside() -> str:
     look = make_field_look([seen], found[0])
     sheet = Sheet([seen, seen], 3, notes=0.0, foot=0.0)
     for column, one in enumerate(found):
-        cell = sheet.image(0, column, one.after, **grey)
-        cell.contour(seen.of(one.mask), [0.5], colors=["#f2a65a"], linewidths=1.0)
+        cell = sheet.show_image(0, column, one.after, **grey)
+        cell.contour(seen.cut(one.mask), [0.5], colors=["#f2a65a"], linewidths=1.0)
         with np.errstate(all="ignore"):
             factor = one.after / one.before
         factor[~(factor > 0)] = np.nan  # no colour where the result is 0
-        sheet.field(1, column, factor, dim=0.0, **look)
-    sheet.titles(0, [f'"{way}"' for way in ways], size=12)
-    sheet.titles(1, ["after / before"] * 3, size=10)
-    sheet.field_bar(look, rows=(1,), label="factor")
+        sheet.show_field(1, column, factor, dim=0.0, **look)
+    sheet.add_titles(0, [f'"{way}"' for way in ways], size=12)
+    sheet.add_titles(1, ["after / before"] * 3, size=10)
+    sheet.add_field_bar(look, rows=(1,), label="factor")
     sheet.save("parameter-outside")
     return _describe_outside(found)
 

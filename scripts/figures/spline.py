@@ -64,13 +64,13 @@ def draw_iterations() -> str:
     gaps = [[measure_mean_difference(one, usual) for one in row] for row in rows]
     for number, row in enumerate(rows):
         for column, one in enumerate(row):
-            sheet.field(number, column, one.field, **look)
-        sheet.notes(
+            sheet.show_field(number, column, one.field, **look)
+        sheet.add_notes(
             number, [f"{format_percent(g)} off" if g else "the default" for g in gaps[number]]
         )
-    sheet.titles(0, [f"4 levels of {count}" for count in counts], 10)
-    sheet.titles(1, [f"{n} level{'s' * (n > 1)} of 50" for n in levels], 10)
-    sheet.field_bar(look)
+    sheet.add_titles(0, [f"4 levels of {count}" for count in counts], 10)
+    sheet.add_titles(1, [f"{n} level{'s' * (n > 1)} of 50" for n in levels], 10)
+    sheet.add_field_bar(look)
     sheet.save("parameter-iterations")
     by_count = ", ".join(
         f"{format_percent(g)} with {n}" for n, g in zip(counts, gaps[0], strict=True) if g
@@ -95,11 +95,11 @@ def draw_spline_distance() -> str:
     sheet = Sheet([seen, seen], 5, title=[0.34, 0.0], notes=0.0, foot=0.3)
     contrasts = [_measure_contrast(one, usual) for one in found]
     for column, one in enumerate(found):
-        sheet.field(0, column, one.field, **look)
-        sheet.image(1, column, one.after, **grey)
-    sheet.titles(0, [f"{d} mm" for d in distances], size=11)
-    sheet.notes(1, [f"white / grey {contrast:.2f}" for contrast in contrasts])
-    sheet.field_bar(look, rows=(0,))
+        sheet.show_field(0, column, one.field, **look)
+        sheet.show_image(1, column, one.after, **grey)
+    sheet.add_titles(0, [f"{d} mm" for d in distances], size=11)
+    sheet.add_notes(1, [f"white / grey {contrast:.2f}" for contrast in contrasts])
+    sheet.add_field_bar(look, rows=(0,))
     sheet.save("parameter-spline-distance")
     listed = ", ".join(f"{c:.2f} at {d} mm" for d, c in zip(distances, contrasts, strict=True))
     return f"{SETUP} Otsu's mask. White over grey matter in the corrected image (means): {listed}."
@@ -130,10 +130,10 @@ def draw_shrink() -> str:
     gaps = [measure_difference(one, full) for one in found[1:]]
     colours, look = make_field_look([seen], full), make_difference_look(10.0)
     sheet = Sheet([seen], 4, notes=0.62, foot=0.0)
-    sheet.field(0, 0, full.field, **colours)
+    sheet.show_field(0, 0, full.field, **colours)
     for column, gap in enumerate(gaps, 1):
-        sheet.field(0, column, gap, **look)
-    sheet.titles(0, ["shrink 1: the field", *(f"shrink {f}: change" for f in factors[1:])])
+        sheet.show_field(0, column, gap, **look)
+    sheet.add_titles(0, ["shrink 1: the field", *(f"shrink {f}: change" for f in factors[1:])])
     errors = [np.abs(gap[full.mask]) for gap in gaps]
     means = [float(e.mean()) for e in errors]
     most = [float(np.percentile(e, 99)) for e in errors]
@@ -143,8 +143,8 @@ def draw_shrink() -> str:
         f"{format_percent(high)}"
         for factor, mean, high in numbers
     ]
-    sheet.notes(0, ["every voxel", *notes])
-    sheet.colour_bar(look, "", (-10, -5, 0, 5, 10))
+    sheet.add_notes(0, ["every voxel", *notes])
+    sheet.add_colour_bar(look, "", (-10, -5, 0, 5, 10))
     sheet.save("parameter-shrink")
     listed = ", ".join(
         f"{format_percent(m)} at {f} (99 in 100 voxels below {format_percent(h)})"
@@ -166,17 +166,17 @@ def draw_spline_order() -> str:
     look = make_field_look([seen], cubic)
     sheet = Sheet([seen], 5, notes=0.24, foot=1.75)
     for column, one in enumerate(found):
-        sheet.field(0, column, one.field, **look)
-    row = seen.of(cubic.field).shape[0] // 2
+        sheet.show_field(0, column, one.field, **look)
+    row = seen.cut(cubic.field).shape[0] // 2
     for cell in sheet.panels[0]:
         cell.axhline(row, color=BACKGROUND, linewidth=1, dashes=(3, 2))
-    sheet.titles(0, [f"order {order}" for order in orders])
+    sheet.add_titles(0, [f"order {order}" for order in orders])
     gaps = [measure_mean_difference(one, cubic) for one in found]
-    sheet.notes(0, [f"{format_percent(gap)} from 3" if gap else "the default" for gap in gaps])
-    sheet.field_bar(look)
+    sheet.add_notes(0, [f"{format_percent(gap)} from 3" if gap else "the default" for gap in gaps])
+    sheet.add_field_bar(look)
     axes = sheet.figure.add_axes((0.08, 0.42 / sheet.total, 0.83, 1.25 / sheet.total))
     for order, one, colour in ((1, found[0], BEFORE), (3, cubic, AFTER)):
-        line = np.gradient(100 * seen.of(one.log_field)[row], cubic.sizes[0])
+        line = np.gradient(100 * seen.cut(one.log_field)[row], cubic.sizes[0])
         position = np.arange(len(line)) * cubic.sizes[0]
         axes.plot(position, line, color=colour, linewidth=2, label=f"order {order}")
     style_axes(axes)
@@ -203,15 +203,15 @@ def draw_threshold() -> str:
     look = make_field_look([seen], last)
     sheet = Sheet([seen], 5, notes=0.5, foot=2.3)
     for column, one in enumerate(found):
-        sheet.field(0, column, one.field, **look)
-    sheet.titles(0, [f"threshold {v:g}" for v in values], size=10)
+        sheet.show_field(0, column, one.field, **look)
+    sheet.add_titles(0, [f"threshold {v:g}" for v in values], size=10)
     gaps = [measure_mean_difference(one, last) for one in found]
     notes = [
         f"{one.iterations}\n{format_percent(gap) if gap else 'no difference'}"
         for one, gap in zip(found, gaps, strict=True)
     ]
-    sheet.notes(0, [*notes[:-1], f"{last.iterations}\nall iterations"])
-    sheet.field_bar(look)
+    sheet.add_notes(0, [*notes[:-1], f"{last.iterations}\nall iterations"])
+    sheet.add_field_bar(look)
     _draw_measure(sheet, last, values)
     sheet.save("parameter-threshold")
     listed = "; ".join(

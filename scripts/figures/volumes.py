@@ -69,7 +69,7 @@ class View(NamedTuple):
     whole_head: Volume
     """The slice before cropping: 1 in the head and 0 outside, with a soft edge."""
 
-    def of(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def cut(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The slice of a volume, with its top in the first row."""
         return np.take(volume, self.index, axis=self.axis)[self.crop].T[::-1]
 
