@@ -41,10 +41,11 @@ def measure(
     99th percentile, and two Otsu thresholds cut them into three classes. The two classes that
     hold the most voxels of the corrected image are the main ones, for both images.
 
-    Each image is cut by **its own** thresholds. Classes of the corrected image would be circular
-    as classes of both: they are sharp in the corrected image by construction, and any change that
-    moved voxels about would look like an improvement. Classes of the uncorrected image, or of an
-    image halfway between, carry its shading and favour it.
+    Each image is cut by **its own** thresholds. With the classes of the corrected image for both,
+    the comparison would be circular: these classes are sharp in the corrected image by
+    construction, and any change that moved voxels about would look like an improvement. The
+    classes of the uncorrected image, or of an image halfway between, carry its shading and would
+    favour it.
 
     Parameters
     ----------
