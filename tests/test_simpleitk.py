@@ -18,6 +18,7 @@ import SimpleITK as sitk
 
 import n4ax
 from n4ax import simpleitk as sitk_n4
+import n4ax.simpleitk.run as run_module
 from tests.support.itk import THREADS, one_ulp_off
 
 MEAN, LARGEST = 5e-6, 3e-5
@@ -605,7 +606,7 @@ def test_the_measure_of_a_run_nobody_listened_to_is_that_of_one_with_commands() 
     listened.AddCommand(sitk.sitkIterationEvent, lambda: None)
     for n4 in (alone, listened):
         n4.Execute(image, mask)
-    assert np.isnan(alone._stand.measure)  # or there is nothing to test here
+    assert np.isnan(alone._run.measure)  # or there is nothing to test here
     for x in range(10, 46):  # asked afterwards, it tells of the image that it was run on
         image[x, x, 20] = 1e4
         mask[x, 20, 20] = 0
@@ -800,13 +801,13 @@ def test_threads_are_honoured_and_do_not_matter(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(cpu, "available_cpus", lambda: 3)
     counts: list[int] = []
-    solve = sitk_n4.fit_image
+    solve = run_module.fit_image
 
     def note(*arguments: Any, num_threads: int, **keywords: Any) -> Any:
         counts.append(num_threads)
         return solve(*arguments, num_threads=num_threads, **keywords)
 
-    monkeypatch.setattr(sitk_n4, "fit_image", note)
+    monkeypatch.setattr(run_module, "fit_image", note)
     image = read(HEAD)
     results = []
     for threads in (1, 2, 0, 100):
