@@ -1,8 +1,8 @@
 """A drop-in replacement for the N4 of SimpleITK.
 
-In a script that uses SimpleITK, add ``from n4ax import simpleitk as sitk_n4`` and write
-``sitk_n4.N4BiasFieldCorrectionImageFilter`` or ``sitk_n4.N4BiasFieldCorrection`` instead of
-``sitk.…``. Nothing else changes. Requires SimpleITK: ``pip install 'n4ax[simpleitk]'``.
+Add ``from n4ax import simpleitk as sitk_n4`` to a script that uses SimpleITK, and take
+``N4BiasFieldCorrectionImageFilter`` or ``N4BiasFieldCorrection`` from ``sitk_n4``. Nothing else
+changes. This module requires SimpleITK: ``pip install 'n4ax[simpleitk]'``.
 """
 
 try:

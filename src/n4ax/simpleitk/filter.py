@@ -36,7 +36,7 @@ _NAMES = {
 
 
 class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
-    """The N4 filter of SimpleITK, with the same numbers in much less time.
+    """SimpleITK's N4 filter with the same numbers, but much faster.
 
     Every parameter, its default and its check are inherited from SimpleITK's own class. In
     addition, images and masks may have any real pixel type, and there are weights, a shrink factor
