@@ -63,7 +63,7 @@ def test_mask_has_the_meaning_that_it_has_in_simpleitk(
 
 
 @pytest.mark.parametrize("pixel", [sitk.sitkInt16, sitk.sitkUInt8, sitk.sitkInt64])
-def test_integer_images_are_taken(image: Image, mask: Image, pixel: int) -> None:
+def test_integer_images_are_accepted(image: Image, mask: Image, pixel: int) -> None:
     whole = sitk.Cast(sitk.Minimum(image, 255), pixel)
     with pytest.raises(RuntimeError, match="is not supported"):
         Filter().Execute(whole, mask)
@@ -77,7 +77,7 @@ def test_integer_images_are_taken(image: Image, mask: Image, pixel: int) -> None
 @pytest.mark.parametrize(
     "pixel", [sitk.sitkFloat32, sitk.sitkFloat64, sitk.sitkInt16, sitk.sitkUInt32]
 )
-def test_masks_of_any_type_are_taken(image: Image, mask: Image, pixel: int) -> None:
+def test_masks_of_any_type_are_accepted(image: Image, mask: Image, pixel: int) -> None:
     other = sitk.Cast(mask, pixel)
     with pytest.raises(RuntimeError, match="Failure to convert"):
         Filter().Execute(image, other)

@@ -46,7 +46,7 @@ def expected(volumes: list[Array], brain: Array) -> list[Array]:
     return [correct(volume, brain) for volume in volumes]
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_of_torchio_give_the_bits_of_the_direct_call(
     tio: Any, start: str, volumes: list[Array], brain: Array, expected: list[Array]
 ) -> None:
@@ -71,7 +71,7 @@ def test_workers_of_torchio_give_the_bits_of_the_direct_call(
         assert np.array_equal(corrected[0].numpy(), direct)
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_workers_of_monai_give_the_bits_of_the_direct_call(
     monai: Any, start: str, volumes: list[Array], brain: Array, expected: list[Array]
 ) -> None:

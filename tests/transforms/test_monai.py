@@ -102,7 +102,7 @@ def test_float64_gives_float64_and_other_types_give_float32(
     assert np.array_equal(corrected[0].numpy(), correct(plain[0].numpy()))
 
 
-def test_tensor_with_a_gradient_is_taken(head: Array) -> None:
+def test_tensor_with_a_gradient_is_accepted(head: Array) -> None:
     image = torch.from_numpy(head[None]).requires_grad_()
     assert np.array_equal(N4BiasFieldCorrection(**QUICK)(image)[0].numpy(), correct(head))
 

@@ -77,7 +77,7 @@ def test_float64_gives_float64_and_other_types_give_float32(
     assert np.array_equal(transformed[0].numpy(), correct(head.astype(given)))
 
 
-def test_bfloat16_is_taken(head: Array) -> None:
+def test_bfloat16_is_accepted(head: Array) -> None:
     coarse = torch.from_numpy(head[None]).to(torch.bfloat16)
     expected = correct(coarse[0].float().numpy())
     assert np.array_equal(N4BiasFieldCorrection(**QUICK)(coarse)[0].numpy(), expected)
