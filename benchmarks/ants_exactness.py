@@ -12,8 +12,9 @@ import numpy.typing as npt
 import n4ax
 from benchmarks.peers import ROOT, Worker, peer
 from benchmarks.volumes import DATA, ORACLE, apart
-from n4ax.ants.steps import Volume, correct_as_ants
+from n4ax.ants.steps import Request, Volume, correct_as_ants
 from n4ax.itk.space import Space
+from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
 
 SMALL = 200_000
@@ -109,8 +110,8 @@ def ours(
         Volume(name, arrays[name], None, plain) if name in arrays else None
         for name in ("image", "mask", "weights")
     ]
-    rescale = bool(case.get("rescale"))
-    found = correct_as_ants(settings, *scans, rescale=rescale, warn=lambda _: None)
+    request = Request(*scans, settings, rescale=bool(case.get("rescale")))
+    found = correct_as_ants(request, Run(), warn=lambda _: None)
     return found.result.log_bias, found.image
 
 

@@ -130,7 +130,7 @@ def ours(
     peer: str, threads: int, image: Any, mask: Any, keywords: dict[str, Any]
 ) -> Callable[[], Corrected]:
     """``n4ax.n4``, by the function beneath it, which tells the iterations as well."""
-    from n4ax.pipeline import fit_image
+    from n4ax.pipeline import Inputs, Run, fit_image
     from n4ax.settings import N4Settings
 
     by_xla = peer == "n4ax by XLA"
@@ -141,7 +141,7 @@ def ours(
         machine["num_threads"] = threads
 
     def call() -> Corrected:
-        result = fit_image(N4Settings(**keywords), image, mask, every_measure=False, **machine)
+        result = fit_image(N4Settings(**keywords), Inputs(image, mask), Run(**machine))
         if by_xla:
             finished(result.corrected)
         return result.corrected, lambda: (result.log_bias, result.iterations)
@@ -268,20 +268,20 @@ def solve(request: dict[str, Any]) -> dict[str, Any]:
     from n4ax import pipeline
 
     main = import_module(request["program"]).main
-    solved, taken = pipeline.solve_problem, []
+    solved, taken = pipeline.solve_image, []
 
     def noting(*arguments: Any) -> Any:
         seconds, state = timed(lambda: solved(*arguments))
         taken.append(seconds)
         return state
 
-    pipeline.solve_problem = noting
+    pipeline.solve_image = noting
     try:
         for _ in range(request["repeats"]):
             status = main(request["words"])
             assert not status, status
     finally:
-        pipeline.solve_problem = solved
+        pipeline.solve_image = solved
     return {"seconds": taken[0], "all": taken}
 
 

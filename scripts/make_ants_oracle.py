@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from tests.support import ants, itk
-from tests.support.pipelines import CASES, words_of, write_images
+from tests.support.pipelines import CASES, make_words, write_images
 
 TARGET = Path(__file__).parents[1] / "tests" / "data" / "head_ants.npz"
 EVERY = (slice(None, None, 6),) * 3
@@ -33,7 +33,7 @@ def main(names: list[str], inputs: int) -> None:
         folder = Path(name)
         write_images(folder)
         for case in names or CASES:
-            words = words_of(case, folder)
+            words = make_words(case, folder)
             log_bias, corrected = answer(words, folder)
             others = [answer(changed(words, folder, k), folder) for k in range(inputs)]
             measured = [float(np.abs(other[0] - log_bias).max()) for other in others]

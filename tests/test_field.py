@@ -255,5 +255,5 @@ def test_grids_that_do_not_fit_are_refused() -> None:
 
 def test_affine_without_one_of_its_own_is_refused() -> None:
     field = n4ax.fit(image(), "all", iters=(1,)).field
-    with pytest.raises(ValueError, match="does not know where its own image lay"):
+    with pytest.raises(ValueError, match="does not know where its own image lies"):
         field.evaluate_at(image().shape, np.eye(4))

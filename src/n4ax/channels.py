@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from n4ax.engines.choice import check_threads
 from n4ax.errors import InputError
 from n4ax.field import BiasField
-from n4ax.images.otsu import otsu_mask
 from n4ax.itk.space import Space, Spaces, check_same_place
-from n4ax.pipeline import N4Result, check_threads, fit_image
+from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.result import N4Result
 from n4ax.settings import EngineName, N4Settings
 
 Mask = torch.Tensor | str | None
@@ -108,9 +109,9 @@ class Corrector:
             )
         image = self._prepare(image)
         (mask,) = self._split_mask(mask, image)
-        field = self._fit(image[0], mask, spacing).field
+        result = self._fit(image[0], mask, spacing)
         needed = self.settings.outside != "divide"
-        return SharedField(field, self._find_inside(image[0], mask) if needed else None)
+        return SharedField(result.field, result.mask if needed else None)
 
     def apply_shared_field(self, shared: SharedField, image: torch.Tensor) -> torch.Tensor:
         """Divide each channel of an image of shape (C, ...) by the field of another image.
@@ -136,15 +137,8 @@ class Corrector:
         return torch.stack(corrected)
 
     def _fit(self, channel: torch.Tensor, mask: Mask, spacing: Spacing) -> N4Result:
-        return fit_image(
-            self.settings,
-            channel,
-            mask,
-            spacing=self._choose_spacing(channel, spacing),
-            engine=self.engine,
-            num_threads=self._choose_threads(),
-            every_measure=False,
-        )
+        inputs = Inputs(channel, mask, spacing=self._choose_spacing(channel, spacing))
+        return fit_image(self.settings, inputs, Run(self.engine, self._choose_threads()))
 
     def _choose_spacing(self, channel: torch.Tensor, spacing: Spacing) -> Any:
         if not isinstance(spacing, Space):
@@ -180,12 +174,6 @@ class Corrector:
                 tuple(image.shape),
             )
         return list(self._prepare(mask).expand(image.shape))
-
-    def _find_inside(self, channel: torch.Tensor, mask: Mask) -> torch.Tensor:
-        """The mask as a bool tensor."""
-        if isinstance(mask, torch.Tensor):
-            return self.settings.inside(mask)
-        return torch.ones_like(channel, dtype=torch.bool) if mask == "all" else otsu_mask(channel)
 
 
 def call_mask_function(function: MaskFunction, image: torch.Tensor) -> torch.Tensor:

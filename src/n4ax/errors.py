@@ -94,4 +94,5 @@ class _OptionNames(dict[str, Any]):
 class _OptionName(str):
     def __format__(self, value: str) -> str:
         # A tuple such as (4, 4, 3) is written 4x4x3 on the command line.
-        return f"{self} {value.strip('()').replace(', ', 'x')}" if value else str(self)
+        value = value.strip("()'\"").rstrip(",").replace(", ", "x")
+        return f"{self} {value}" if value else str(self)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from n4ax.pipeline import Run
 from n4ax.simpleitk import execution
 from tests.support.simpleitk import Image, get_array, make_image, phantom
 
@@ -36,14 +37,14 @@ def mask(image: Image) -> Image:
 
 
 @pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The keywords of every call of N4 that filters make."""
-    calls: list[dict[str, Any]] = []
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """How the filters ask for each run of N4."""
+    calls: list[Run] = []
     fit_image = execution.fit_image
 
-    def note(*arguments: Any, **keywords: Any) -> Any:
-        calls.append(keywords)
-        return fit_image(*arguments, **keywords)
+    def note(settings: Any, inputs: Any, run: Run) -> Any:
+        calls.append(run)
+        return fit_image(settings, inputs, run)
 
     monkeypatch.setattr(execution, "fit_image", note)
     return calls

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from n4ax.pipeline import Run
 from tests.support.simpleitk import (
     FIXED,
     HEAD,
@@ -201,7 +202,7 @@ def test_measurements_after_the_run_are_those_of_simpleitk(
     assert ours == pytest.approx(theirs, rel=1e-3)
 
 
-def test_measure_is_the_same_with_and_without_commands(fits: list[dict[str, Any]]) -> None:
+def test_measure_is_the_same_with_and_without_commands(runs: list[Run]) -> None:
     image = read_image(HEAD)[20:76, 20:76, 20:60]  # so large that measures are not all computed
     mask = sitk.OtsuThreshold(image, 0, 1, 200)
     silent, listened = make_filter(iters=(4,)), make_filter(iters=(4,))
@@ -213,11 +214,11 @@ def test_measure_is_the_same_with_and_without_commands(fits: list[dict[str, Any]
         mask[x, 20, 20] = 0
     expected = listened.GetCurrentConvergenceMeasurement()
     assert expected > 0
-    assert len(fits) == 2
+    assert len(runs) == 2
     assert silent.GetCurrentConvergenceMeasurement() == expected
-    assert len(fits) == 3  # the run without commands was repeated, as its measure was missing
+    assert len(runs) == 3  # the run without commands was repeated, as its measure was missing
     assert silent.GetCurrentConvergenceMeasurement() == expected
-    assert len(fits) == 3
+    assert len(runs) == 3
 
 
 @pytest.mark.parametrize(

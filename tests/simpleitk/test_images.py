@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 import n4ax
 import n4ax.engines.cpu.engine as cpu
+from n4ax.pipeline import Run
 from tests.support.simpleitk import (
     FIXED,
     HEAD,
@@ -160,7 +161,7 @@ def test_running_a_filter_again_gives_the_same_bits(image: Image, mask: Image) -
 
 
 def test_number_of_threads_is_respected_and_does_not_change_the_result(
-    monkeypatch: pytest.MonkeyPatch, fits: list[dict[str, Any]]
+    monkeypatch: pytest.MonkeyPatch, runs: list[Run]
 ) -> None:
     monkeypatch.setattr(cpu, "available_cpus", lambda: 3)
     image = read_image(HEAD)
@@ -171,7 +172,7 @@ def test_number_of_threads_is_respected_and_does_not_change_the_result(
         results.append(get_array(n4.Execute(image)))
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(2)
     make_filter(iters=(1,)).Execute(image)
-    assert [fit["num_threads"] for fit in fits] == [1, 2, 3, 3, 2]
+    assert [run.num_threads for run in runs] == [1, 2, 3, 3, 2]
     assert all(np.array_equal(result, results[0]) for result in results)
 
 

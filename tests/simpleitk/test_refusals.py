@@ -111,7 +111,7 @@ def make_label_map(image: Image) -> Image:
 @pytest.mark.parametrize(
     ("turn", "words"),
     [
-        (make_vector_image, "{} has 2 components"),
+        (make_vector_image, "{} has 2 components in each voxel"),
         (make_complex_image, "{} has dtype complex64; expected real numbers"),
         (make_label_map, "{} is a label .*SimpleITK.LabelMapToLabel"),
     ],
@@ -168,10 +168,10 @@ def test_references_that_do_not_fit_are_refused(image: Image, mask: Image) -> No
 @pytest.mark.parametrize(
     ("setters", "words"),
     [
-        ({"NumberOfHistogramBins": 0}, "(nbins|NumberOfHistogramBins) is 0"),
-        ({"MaximumNumberOfIterations": []}, "(iters|MaximumNumberOfIterations) is empty"),
+        ({"NumberOfHistogramBins": 0}, "NumberOfHistogramBins is 0"),
+        ({"MaximumNumberOfIterations": []}, "MaximumNumberOfIterations is empty"),
         ({"NumberOfControlPoints": 3}, "needs at least 4 on every axis"),
-        ({"NumberOfControlPoints": [4, 4]}, "(control_points|NumberOfControlPoints) has 2 values"),
+        ({"NumberOfControlPoints": [4, 4]}, "NumberOfControlPoints has 2 values"),
         ({"SplineOrder": 4}, "a spline of order 4 needs at least 5"),
     ],
 )

@@ -11,6 +11,7 @@ from tests.support.tensors import AFFINE, QUICK, Array, correct
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import n4ax.channels  # noqa: E402
+from n4ax.pipeline import Run  # noqa: E402
 
 pytestmark = [
     # Python warns about a fork if another test has imported JAX and, from Python 3.12, if there are
@@ -108,9 +109,9 @@ def test_worker_uses_one_thread_unless_told(
     used: list[int | None] = []
     fit_image = n4ax.channels.fit_image
 
-    def note(*arguments: Any, num_threads: int | None, **keywords: Any) -> Any:
-        used.append(num_threads)
-        return fit_image(*arguments, num_threads=num_threads, **keywords)
+    def note(settings: Any, inputs: Any, run: Run) -> Any:
+        used.append(run.num_threads)
+        return fit_image(settings, inputs, run)
 
     monkeypatch.setattr(n4ax.channels, "fit_image", note)
     plain, told = N4BiasFieldCorrection(**QUICK), N4BiasFieldCorrection(num_threads=2, **QUICK)

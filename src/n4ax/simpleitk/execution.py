@@ -1,15 +1,15 @@
 """One ``Execute``: what its numbers depend on, how far it has come, and how to repeat it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 
 import numpy as np
 
 from n4ax.field import BiasField
-from n4ax.pipeline import N4Result, Progress, fit_image
-from n4ax.settings import EngineName, N4Settings
-from n4ax.simpleitk.inputs import Inputs
+from n4ax.method.solver import Progress
+from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.result import N4Result
+from n4ax.settings import N4Settings
 
 _NO_ITERATION = float(np.finfo(np.float32).max)
 """ITK's convergence measure at a level without iterations."""
@@ -45,7 +45,9 @@ class Execution:
 
     def solve(self, progress: Progress | None) -> N4Result:
         """Run N4 to its end and keep the field; ``progress`` is called after every iteration."""
-        result = self._fit(progress=progress)
+        result = fit_image(
+            self.settings, self.inputs, Run(num_threads=self.num_threads, progress=progress)
+        )
         self.record_iteration(
             len(result.iterations), result.iterations[-1] + 1, _last_measure(result)
         )
@@ -59,7 +61,8 @@ class Execution:
     def find_measure(self) -> float:
         """The convergence measure; repeats the run if it was not computed on the way."""
         if isnan(self.measure) and self.field is not None:
-            self.measure = _last_measure(self._fit(every_measure=True))
+            run = Run(num_threads=self.num_threads, every_measure=True)
+            self.measure = _last_measure(fit_image(self.settings, self.inputs, run))
         return self.measure
 
     def find_field(self) -> BiasField:
@@ -76,28 +79,8 @@ class Execution:
             raise RuntimeError("GetLogBiasFieldAsImage: no iteration has been done yet")
         iters = (*self.settings.iters[: self.level], self.elapsed)
         # While an XLA program waits for a command to return, no other XLA program can run.
-        return self._fit(iters=iters, engine="cpu").field
-
-    def _fit(
-        self,
-        *,
-        iters: Sequence[int] | None = None,
-        engine: EngineName | None = None,
-        progress: Progress | None = None,
-        every_measure: bool = False,
-    ) -> N4Result:
-        settings = self.settings if iters is None else replace(self.settings, iters=iters)
-        return fit_image(
-            settings,
-            self.inputs.image,
-            self.inputs.mask,
-            weights=self.inputs.weights,
-            spacing=self.inputs.spacing,
-            engine=engine,
-            num_threads=self.num_threads,
-            progress=progress,
-            every_measure=every_measure,
-        )
+        run = Run(engine="cpu", num_threads=self.num_threads)
+        return fit_image(replace(self.settings, iters=iters), self.inputs, run).field
 
 
 def _last_measure(result: N4Result) -> float:

@@ -1,6 +1,6 @@
 """Images of SimpleITK as the inputs of N4, checked as SimpleITK checks them."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from n4ax.images.libraries import OpenedImage, open_image
 from n4ax.itk.space import Space, Spaces
+from n4ax.pipeline import Inputs
 
 _MOST_LISTED = 8
 """The labels of a mask that an error message lists at most, so that the message stays short."""
@@ -16,18 +17,8 @@ _LABELS = range(256)
 """What ``SetMaskLabel`` accepts."""
 
 
-class Inputs(NamedTuple):
-    """Image, mask and weights as arrays with axes x, y, z, copied from what the user gave."""
-
-    image: npt.NDArray[Any]
-    mask: npt.NDArray[Any] | Literal["all"]
-    weights: npt.NDArray[Any] | None
-    spacing: Spaces
-    """Where the three lie in space."""
-
-
 def open_inputs(image: Any, mask: Any, weights: Any) -> Inputs:
-    """Copy an image, its mask and its weights to arrays.
+    """Copy an image, its mask and its weights to arrays with axes x, y, z.
 
     Parameters
     ----------
