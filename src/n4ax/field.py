@@ -325,8 +325,8 @@ class BiasField:
 
     def _in_itk_order(self, grid: ImageAxes) -> tuple[Lattice, list[AxisBasis]]:
         """Turn the spline on a grid to ITK's order, so that its sums always have one order."""
-        lattice = self.control_points if self.voxel_order == "C" else self.control_points.T
-        return np.ascontiguousarray(lattice), list(grid.turn(self._bases(grid)))
+        lattice = np.ascontiguousarray(grid.turn_array(self.control_points))
+        return lattice, list(grid.turn(self._bases(grid)))
 
     def _to_own_voxels(
         self, voxels: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]

@@ -16,6 +16,7 @@ from n4ax import level
 from n4ax.engines.choice import check_threads, choose_engine, double_precision, to_engine
 from n4ax.field import BiasField
 from n4ax.images.arrays import import_array, is_jax, is_traced
+from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import make_like, open_together
 from n4ax.itk.space import Space
 from n4ax.method.accelerated import has_enough, solve_accelerated, thinning
@@ -168,13 +169,12 @@ def correct_image(
     posed: PosedImage, lattice: Any, num_threads: int | None = None
 ) -> level.Corrected:
     """Correct an image, as an array of the engine, by the lattice that the solver found."""
-    backwards = posed.settings.voxel_order == "F"
-    axes = posed.pose.problem.axes
+    axes = ImageAxes.of(posed.volume.shape, posed.settings.voxel_order)
     field = BiasField(
-        control_points=lattice.T if backwards else lattice,
+        control_points=axes.turn_array(lattice),
         order=posed.settings.spline_order,
         shape=posed.volume.shape,
-        axes=axes[::-1] if backwards else axes,
+        axes=axes.turn(posed.pose.problem.axes),
         voxel_order=posed.settings.voxel_order,
         affine=None if posed.affine is None else np.asarray(posed.affine, np.float64),
         axes_known=posed.axes_known,

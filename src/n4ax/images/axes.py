@@ -47,17 +47,21 @@ class ImageAxes:
         """Turn values of the kept axes from the image's own order to ITK's, or back."""
         return tuple(values) if self.order == "C" else tuple(values[::-1])
 
+    def turn_array(self, array: Any) -> Any:
+        """Turn an array that has the kept axes from the image's own order to ITK's, or back."""
+        return array if self.order == "C" else array.T
+
     def squeeze(self, array: Any) -> Any:
         """Drop the axes of length 1 of an array of the image's shape."""
         return array.reshape(self.lengths)
 
     def to_itk(self, array: Any) -> Any:
         """Bring an array of the image's shape into ITK's order, without a copy if possible."""
-        return self._reverse(self.squeeze(array))
+        return self.turn_array(self.squeeze(array))
 
     def from_itk(self, array: Any) -> Any:
         """Bring an array in ITK's order into the image's own order and shape."""
-        return self._reverse(array).reshape(self.shape)
+        return self.turn_array(array).reshape(self.shape)
 
     def sample(self, array: Any, voxels: Sequence[slice]) -> Any:
         """Take some voxels of an array of the image's shape, in ITK's order.
@@ -70,7 +74,7 @@ class ImageAxes:
             The voxels to take along each kept axis, in ITK's order.
         """
         # Taken before the axes are turned: JAX copies an array to turn it.
-        return self._reverse(self.squeeze(array)[self.turn(voxels)])
+        return self.turn_array(self.squeeze(array)[self.turn(voxels)])
 
     def per_axis(self, name: str, value: PerAxis) -> tuple[int, ...]:
         """Give a parameter a value for each kept axis, in ITK's order.
@@ -106,6 +110,3 @@ class ImageAxes:
     def number_outside(self, axis: int) -> int:
         """Give the number that an axis in ITK's order has among the image's own kept axes."""
         return axis if self.order == "C" else len(self.kept) - 1 - axis
-
-    def _reverse(self, array: Any) -> Any:
-        return array if self.order == "C" else array.T

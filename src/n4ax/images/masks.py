@@ -6,7 +6,7 @@ import numpy as np
 
 from n4ax.errors import InputError
 from n4ax.images.arrays import check_real, has_values, is_lazy, is_traced, namespace_of
-from n4ax.images.otsu import otsu_mask, otsu_threshold
+from n4ax.images.otsu import find_foreground, otsu_threshold
 
 MaskWord = Literal["otsu", "all"]
 """``"otsu"``: the voxels above Otsu's threshold. ``"all"``: the whole image."""
@@ -40,7 +40,7 @@ def find_mask(image: Any, mask: Any, label: int | None) -> Any:
         The mask is an unknown word, does not fit the image, or has no voxel inside.
     """
     if is_otsu(mask):
-        inside = otsu_mask(image).astype(bool)
+        inside = find_foreground(image).astype(bool)
         if not is_traced(inside) and not inside.any():
             raise InputError("{image} has no voxel above its Otsu threshold: pass a mask")
         return inside

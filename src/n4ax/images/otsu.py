@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
-from n4ax.images.arrays import import_array, is_jax, is_traced, load_array
+from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
 
 
@@ -51,17 +51,32 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """
     if not nbins >= 2 or nbins != int(nbins):
         raise InputError("{nbins} is {0}; expected a whole number of at least 2", nbins)
-    values = load_array(import_array(open_image(volume, "volume").voxels))
-    if values.dtype.kind not in "biuf":
-        raise InputError("{volume} has dtype {0}; expected real numbers", values.dtype)
+    values = import_array(open_image(volume, "volume").voxels)
+    return make_like(volume, find_foreground(values, int(nbins), "volume"))
+
+
+def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
+    """Find the foreground of an array: see :func:`otsu_mask`.
+
+    Parameters
+    ----------
+    values
+        A NumPy, JAX or dask array.
+    nbins
+        Number of histogram bins.
+    name
+        What messages call the array.
+    """
+    values = load_array(values)
+    check_real(name, values.dtype)
     if values.size == 0:
-        raise InputError("{volume} has shape {0}; expected at least one voxel", values.shape)
+        raise InputError(f"{{{name}}} has shape {{0}}; expected at least one voxel", values.shape)
     find = _find_above_by_jax if is_jax(values) else _find_above
-    mask = find(values, int(nbins))
+    mask = find(values, nbins)
     known = values.dtype.kind == "f" and not is_traced(values)
     if known and not mask.any() and not values.__array_namespace__().isfinite(values).any():
-        raise InputError("{volume} has no finite value to find a threshold in")
-    return make_like(volume, mask)
+        raise InputError(f"{{{name}}} has no finite value to find a threshold in")
+    return mask
 
 
 def _find_above(values: Any, nbins: int) -> Any:
