@@ -104,7 +104,7 @@ def ours(
         voxel_order="F",
         **mesh,
     )
-    plain = Space.plain(spacing)
+    plain = Space.from_spacing(spacing)
     scans = [
         Volume(name, arrays[name], None, plain) if name in arrays else None
         for name in ("image", "mask", "weights")

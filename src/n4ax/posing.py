@@ -15,7 +15,7 @@ import numpy.typing as npt
 from n4ax.images.arrays import has_values, is_lazy, is_traced, load_array, namespace_of
 from n4ax.images.otsu import otsu_mask, otsu_threshold
 from n4ax.itk.space import Space, Spaces
-from n4ax.method.grid import Axis, padding_for_distance, sampled_axes
+from n4ax.method.grid import Axis, padding_for_distance, sample_axes
 from n4ax.settings import N4Settings, per_axis
 
 DEFAULT_CONTROL_POINTS = 4
@@ -59,7 +59,7 @@ class Problem:
     def thinned(self, every: Sequence[int]) -> "Problem":
         """The problem on every n-th sample of each axis, where they lie."""
         axes = tuple(replace(axis, every=n) for axis, n in zip(self.axes, every, strict=True))
-        kept = tuple(axis.kept for axis in axes)
+        kept = tuple(axis.thinned_samples for axis in axes)
         return replace(
             self,
             intensities=self.intensities[kept],
@@ -102,7 +102,7 @@ def pose(
     volume = image.reshape(shape)
     spaces = _spaces(spacing, image.shape, settings)
     axes, points = _lay_mesh(image.shape, spaces.image, settings)
-    samples = load_array(volume[tuple(axis.taken for axis in axes)])
+    samples = load_array(volume[tuple(axis.sampled_voxels for axis in axes)])
 
     if is_lazy(volume) and _is_otsu(mask):
         # The threshold of the samples: the image is too large to be looked at.
@@ -213,9 +213,11 @@ def _spaces(
     if isinstance(spacing, Spaces):
         if settings.voxel_order == "C":  # to ITK's order, as the spaces are
             kept = [len(shape) - 1 - axis for axis in reversed(kept)]
-        return Spaces(*(space.kept(kept) if len(kept) < len(shape) else space for space in spacing))
+        return Spaces(
+            *(space.select_axes(kept) if len(kept) < len(shape) else space for space in spacing)
+        )
     steps = _spacing(spacing, shape, settings)
-    return Spaces(*(Space.plain(_itk_order(steps, settings)),) * 3)
+    return Spaces(*(Space.from_spacing(_itk_order(steps, settings)),) * 3)
 
 
 def _spacing(
@@ -273,7 +275,7 @@ def _lay_mesh(
     counts, factors, margins = (
         _itk_order(tuple(values), settings) for values in (shape, shrink, padding)
     )
-    axes = _itk_order(sampled_axes(counts, factors, margins, space), settings)
+    axes = _itk_order(sample_axes(counts, factors, margins, space), settings)
     for number, axis in enumerate(axes):
         if axis.samples < 2:
             shrunk = f" after shrinking by {axis.shrink}" if axis.shrink > 1 else ""
@@ -289,9 +291,9 @@ def _sampled(
 ) -> Array:
     """The samples of a mask or of weights, one for each of the image's."""
     if theirs == ours:
-        return load_array(array[tuple(axis.taken for axis in axes)])
+        return load_array(array[tuple(axis.sampled_voxels for axis in axes)])
     itk = _itk_order(axes, settings)
-    laid = sampled_axes(
+    laid = sample_axes(
         [axis.count for axis in itk],
         [axis.shrink for axis in itk],
         [(axis.lower, axis.upper) for axis in itk],

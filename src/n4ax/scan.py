@@ -30,7 +30,7 @@ class Scan(NamedTuple):
     @property
     def affine(self) -> npt.NDArray[np.float64]:
         """Voxel indices to mm, shape (4, 4)."""
-        return nifti.affine_of(self.image)
+        return nifti.read_affine(self.image)
 
 
 class CorrectedScan(NamedTuple):
@@ -109,7 +109,7 @@ def correct_scan(
         The input cannot be worked with; the message says why.
     """
     volume = scan if series is None else _first_volume(scan)
-    place = nifti.space_of(volume.image)
+    place = nifti.read_space(volume.image)
     inside: Any
     inside, place_of_mask = _MASK_WORDS.get(mask), place
     if inside is None:

@@ -528,7 +528,7 @@ def _gap(ours: Space, theirs: Space) -> str | None:
         ("Direction", Space(ours.spacing, ours.origin, theirs.direction)),
     ):
         tolerance = getattr(sitk.ProcessObject, f"GetGlobalDefault{kind}Tolerance")()
-        gap = ours.differs_from(other, tolerance)
+        gap = ours.describe_difference(other, tolerance)
         if gap is not None:
             return (
                 f"{gap}; the tolerance is {tolerance:g} "

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from n4ax.ants.steps import Volume, check_on_grid, correct_as_ants
 from n4ax.images.libraries import make_like, open_image
-from n4ax.itk.space import Space, without_last_ones
+from n4ax.itk.space import Space, drop_last_ones
 from n4ax.settings import N4Settings
 
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
@@ -150,11 +150,11 @@ def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Vol
         sizes = np.atleast_1d(1.0 if spacing is None else spacing)
         if len(sizes) not in (1, voxels.ndim):
             raise ValueError(f"spacing has {len(sizes)} values; {name} has {voxels.ndim} axes")
-        sampled = Space.plain(np.broadcast_to(sizes, voxels.ndim).tolist())
+        sampled = Space.from_spacing(np.broadcast_to(sizes, voxels.ndim).tolist())
         return Volume(name, voxels, None, sampled)
     # As ANTs reads a file of one volume.
-    shape = without_last_ones(voxels.shape, least=3)
-    space = scan.space.kept(range(len(shape)))
+    shape = drop_last_ones(voxels.shape, least=3)
+    space = scan.space.select_axes(range(len(shape)))
     return Volume(name, voxels.reshape(shape), space, space)
 
 

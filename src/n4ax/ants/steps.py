@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.ants.verbose import Report
-from n4ax.itk.space import EXACT, Space, Spaces, check_same_place
+from n4ax.itk.space import ITK_TOLERANCE, Space, Spaces, check_same_place
 from n4ax.level import stretch_range
 from n4ax.pipeline import N4Result, fit_image
 from n4ax.settings import EngineName, N4Settings
@@ -67,7 +67,7 @@ def check_on_grid(given: Volume, scan: Volume, warn: Warn) -> Volume:
     if given.space is None or scan.space is None:
         return given._replace(sampled=scan.sampled)
     check_same_place(given.name, given.space, scan.name, scan.space)
-    if given.space.differs_from(scan.space, EXACT) is not None:
+    if given.space.describe_difference(scan.space, ITK_TOLERANCE) is not None:
         warn(f"the headers of {given.name} and {scan.name} differ slightly; the image's is used")
         return given._replace(sampled=scan.sampled)
     return given if scan.sampled == scan.space else given._replace(sampled=scan.sampled)

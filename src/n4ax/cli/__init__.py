@@ -14,7 +14,7 @@ from n4ax.cli import options
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
-from n4ax.signals import leave_when_told
+from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
 BAD_INPUT = 2
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def console() -> None:
     """The installed program."""
-    leave_when_told()
+    exit_on_signals()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it cannot keep its cache
     sys.exit(main())
 
