@@ -1,6 +1,7 @@
 """Inverse and singular values of small matrices, compared with ITK's and NumPy's."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from n4ax.itk.linpack import decompose, invert
@@ -31,6 +32,14 @@ def test_singular_values_and_vectors_are_right() -> None:
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(4), atol=1e-12)
 
 
-def test_a_singular_matrix_is_refused() -> None:
-    with pytest.raises(ValueError, match="singular"):
-        invert(np.zeros((3, 3)))
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.zeros((3, 3)),
+        [[0.0, -1.0], [0.0, 0.0]],  # QR steps do not converge on this one
+        [[1.0, 0.0], [0.0, np.nan]],
+    ],
+)
+def test_a_matrix_without_an_inverse_is_refused(matrix: npt.ArrayLike) -> None:
+    with pytest.raises(ValueError, match="singular or not finite"):
+        invert(matrix)

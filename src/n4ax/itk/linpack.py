@@ -15,6 +15,14 @@ import numpy.typing as npt
 
 Columns = list[list[float]]
 
+_MOST_STEPS = 30
+"""QR steps for one singular value, as in DSVDC. Only singular matrices need more."""
+
+_NO_INVERSE = (
+    "the axes of the image do not span space: the matrix of its voxel sizes and directions is "
+    "singular or not finite; correct them in the image's header"
+)
+
 
 @dataclass
 class _Factors:
@@ -42,14 +50,11 @@ def invert(matrix: npt.ArrayLike) -> npt.NDArray[np.float64]:
     Raises
     ------
     ValueError
-        The matrix is singular.
+        The matrix is singular, or has elements that are not finite.
     """
     factors = _factorise(matrix)
     if not all(factors.diagonal):
-        raise ValueError(
-            "the matrix of the image's axes is singular, so the axes do not span space; correct "
-            "the voxel sizes and directions in the image's header"
-        )
+        raise ValueError(_NO_INVERSE)
     scaled = [
         [value * (1.0 / size) for value in column]
         for column, size in zip(factors.right, factors.diagonal, strict=True)
@@ -68,6 +73,11 @@ def decompose(
 
     The vectors are columns. Where singular values are equal, the vectors are not unique, and
     they are those that DSVDC's rounding leads to.
+
+    Raises
+    ------
+    ValueError
+        The matrix has elements that are not finite, or it is singular and DSVDC gives up on it.
     """
     factors = _factorise(matrix)
     return np.array(factors.diagonal), np.array(factors.left).T
@@ -75,6 +85,8 @@ def decompose(
 
 def _factorise(matrix: npt.ArrayLike) -> _Factors:
     values: npt.NDArray[np.float64] = np.asarray(matrix, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(_NO_INVERSE)
     columns: Columns = values.T.tolist()
     factors = _bidiagonalise(columns)
     _diagonalise(factors)
@@ -166,14 +178,15 @@ def _multiply_reflectors(columns: Columns, sizes: list[float], shift: int) -> No
 
 def _diagonalise(factors: _Factors) -> None:
     """Clear the elements above the diagonal, and sort the singular values, largest first."""
-    end = len(factors.diagonal) - 1
-    while end >= 0:
-        start = _find_block(factors, end)
-        if start < end:
+    for end in reversed(range(len(factors.diagonal))):
+        for _ in range(_MOST_STEPS + 1):
+            start = _find_block(factors, end)
+            if start == end:
+                break
             _step(factors, start, end)
         else:
-            _settle(factors, end)
-            end -= 1
+            raise ValueError(_NO_INVERSE)
+        _settle(factors, end)
 
 
 def _find_block(factors: _Factors, end: int) -> int:
