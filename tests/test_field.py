@@ -208,7 +208,7 @@ def test_after_shrinking_the_stretch_and_the_true_places_differ() -> None:
     stretch = field.evaluate()
     assert np.abs(places - stretch).max() > 1e-3
     # Where the axes were sampled, the true places are the fit's own coordinates.
-    taken = tuple(a.taken for a in field.axes)
+    taken = tuple(a.sampled_voxels for a in field.axes)
     on_samples = field.evaluate(tuple(a.samples for a in field.axes))
     np.testing.assert_allclose(places[taken], on_samples, atol=2e-5)
 

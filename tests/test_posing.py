@@ -94,7 +94,7 @@ def test_sampled_voxels_mask_and_weights_go_together() -> None:
     weights = np.random.default_rng(1).random(IMAGE.shape).astype(np.float32)
     weights[weights < 0.2] = 0
     problem, mask, _ = pose(IMAGE, MASK, weights, None, N4Settings(shrink_factor=(1, 2, 3)))
-    taken = tuple(axis.taken for axis in problem.axes)
+    taken = tuple(axis.sampled_voxels for axis in problem.axes)
     assert problem.intensities.shape == (12, 7, 5)
     assert np.array_equal(problem.intensities, IMAGE[taken])
     assert problem.weights is not None

@@ -205,7 +205,7 @@ def make_space(affine: Any, ndim: int, *, fastest_last: bool = False) -> Space:
     fastest_last
         Whether the last axis of the array is ITK's first.
     """
-    space = Space.of_affine(affine, ndim)
+    space = Space.from_affine(affine, ndim)
     if not fastest_last:
         return space
     rows = tuple(row[::-1] for row in space.direction)
@@ -224,7 +224,9 @@ def check_affines(name: str, affine: Any, other_name: str, other: Any) -> None:
         The message names both images and says what differs.
     """
     if not any(np.array_equal(matrix, np.eye(4)) for matrix in (affine, other)):
-        check_same_place(name, Space.of_affine(affine, 3), other_name, Space.of_affine(other, 3))
+        check_same_place(
+            name, Space.from_affine(affine, 3), other_name, Space.from_affine(other, 3)
+        )
 
 
 @contextmanager

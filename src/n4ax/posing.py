@@ -14,7 +14,7 @@ from n4ax.images.arrays import check_real, has_values, is_traced, load_array
 from n4ax.images.axes import ImageAxes
 from n4ax.images.masks import find_mask, is_lazy_otsu, threshold_samples
 from n4ax.itk.space import Space, Spaces
-from n4ax.method.grid import Axis, padding_for_distance, sampled_axes
+from n4ax.method.grid import Axis, padding_for_distance, sample_axes
 from n4ax.method.problem import Problem
 from n4ax.settings import N4Settings
 
@@ -71,7 +71,7 @@ def pose(
     axes = ImageAxes.of(image.shape, settings.voxel_order)
     spaces = _find_spaces(spacing, axes, settings)
     grid, control_points = _lay_mesh(axes, spaces.image, settings)
-    samples = load_array(axes.sample(image, [axis.taken for axis in grid]))
+    samples = load_array(axes.sample(image, [axis.sampled_voxels for axis in grid]))
     if is_lazy_otsu(image, mask):
         inside, included = threshold_samples(image, samples)
     else:
@@ -126,9 +126,9 @@ def _find_spaces(spacing: Spacing, axes: ImageAxes, settings: N4Settings) -> Spa
         last = len(axes.shape) - 1
         kept = axes.kept if axes.order == "F" else [last - axis for axis in reversed(axes.kept)]
         whole = len(kept) == len(axes.shape)
-        return Spaces(*(space if whole else space.kept(kept) for space in spacing))
+        return Spaces(*(space if whole else space.select_axes(kept) for space in spacing))
     steps = axes.turn(_check_spacing(spacing, axes, settings))
-    return Spaces(*(Space.plain(steps[::-1]),) * 3)
+    return Spaces(*(Space.from_spacing(steps[::-1]),) * 3)
 
 
 def _check_spacing(
@@ -179,7 +179,7 @@ def _lay_mesh(
         points = tuple(elements + order for elements in axes.per_axis("mesh", settings.mesh))
     else:
         points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * len(shape)
-    grid = sampled_axes(shape[::-1], shrink[::-1], padding[::-1], space)[::-1]
+    grid = sample_axes(shape[::-1], shrink[::-1], padding[::-1], space)[::-1]
     _check_grid(grid, axes)
     return grid, points
 
@@ -202,8 +202,8 @@ def _sample(
 ) -> Array:
     """Take the samples of a mask or of weights that lie in space as ``theirs``."""
     if theirs == ours:
-        return load_array(axes.sample(array, [axis.taken for axis in grid]))
-    laid = sampled_axes(
+        return load_array(axes.sample(array, [axis.sampled_voxels for axis in grid]))
+    laid = sample_axes(
         [axis.count for axis in reversed(grid)],
         [axis.shrink for axis in reversed(grid)],
         [(axis.lower, axis.upper) for axis in reversed(grid)],

@@ -35,7 +35,7 @@ class Scan(NamedTuple):
     @property
     def affine(self) -> npt.NDArray[np.float64]:
         """Voxel indices to mm, shape (4, 4)."""
-        return nifti.affine_of(self.image)
+        return nifti.read_affine(self.image)
 
 
 class CorrectedScan(NamedTuple):
@@ -110,7 +110,7 @@ def correct_scan(
         N4 cannot work with the input. The message says why.
     """
     volume = scan if series is None else _first_volume(scan)
-    place = nifti.space_of(volume.image)
+    place = nifti.read_space(volume.image)
     inside, place_of_mask = _read_mask(mask, volume, place)
     confidence, place_of_weights = None, place
     if weights is not None:

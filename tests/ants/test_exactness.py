@@ -45,8 +45,8 @@ def run_cached(
     """The case, the answer of ANTs, our log field and our corrected image."""
     case = json.loads((folder / "oracle" / f"{name}.json").read_text())
     answer = np.load(folder / "oracle" / f"{name}.npz")
-    arrays, spacing = ants_exactness.opened(case)
-    return case, answer, *ants_exactness.ours(case, arrays, spacing)
+    arrays, spacing = ants_exactness.open_case(case)
+    return case, answer, *ants_exactness.run_ours(case, arrays, spacing)
 
 
 @pytest.mark.parametrize("name", CACHED)

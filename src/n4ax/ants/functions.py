@@ -12,7 +12,7 @@ from n4ax.ants.steps import Request, Volume, correct_as_ants, match_grid
 from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
 from n4ax.images.libraries import make_like, open_image
-from n4ax.itk.space import Space, without_last_ones
+from n4ax.itk.space import Space, drop_last_ones
 from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
 
@@ -193,11 +193,11 @@ def _open_volume(name: str, image: Any, spacing: float | Sequence[float] | None)
             raise InputError(
                 "{spacing} has {0} values; {1} has {2} axes", len(sizes), name, voxels.ndim
             )
-        sampling_space = Space.plain(np.broadcast_to(sizes, voxels.ndim).tolist())
+        sampling_space = Space.from_spacing(np.broadcast_to(sizes, voxels.ndim).tolist())
         return Volume(name, voxels, None, sampling_space)
     # ANTs reads a file with one volume as a volume.
-    shape = without_last_ones(voxels.shape, least=3)
-    space = opened.space.kept(range(len(shape)))
+    shape = drop_last_ones(voxels.shape, least=3)
+    space = opened.space.select_axes(range(len(shape)))
     return Volume(name, voxels.reshape(shape), space, space)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from n4ax.ants.options import Options, read_options
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
-from n4ax.signals import leave_when_told
+from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def console() -> None:
     """Run the program and exit: the entry point of the installed program."""
-    leave_when_told()
+    exit_on_signals()
     sys.exit(main())
 
 
@@ -229,10 +229,10 @@ def _read_volume(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1P
     """Read a file. If it has more axes than ``dimension``, take the first volume or slice (ITK)."""
     from n4ax.ants.steps import Volume
     from n4ax.images import nifti
-    from n4ax.itk.space import without_last_ones
+    from n4ax.itk.space import drop_last_ones
 
     image = nifti.read_image(path)
-    shape = without_last_ones(image.shape, least=3)
+    shape = drop_last_ones(image.shape, least=3)
     if len(shape) == 3 and shape[2] == 1 and dimension in (None, 2):
         shape = shape[:2]
     if dimension is None:
@@ -241,9 +241,9 @@ def _read_volume(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1P
         raise ValueError(f"{flag} {path} has {len(shape)} axes, {shape}; -d asks for {dimension}")
     voxels = nifti.read_voxels(image, path).reshape(shape)
     voxels = voxels[(..., *(0,) * (len(shape) - dimension))]
-    space = nifti.space_of(image).kept(range(dimension))
+    space = nifti.read_space(image).select_axes(range(dimension))
     # ITK ignores the directions of a file that has more axes than it reads.
-    sampling_space = space if len(shape) == dimension else space.upright()
+    sampling_space = space if len(shape) == dimension else space.straighten()
     return image, Volume(f"{flag} {path}", voxels, space, sampling_space)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
-from n4ax.itk.space import EXACT, Space, Spaces, check_same_place
+from n4ax.itk.space import ITK_TOLERANCE, Space, Spaces, check_same_place
 from n4ax.level import stretch_range
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
@@ -98,7 +98,7 @@ def match_grid(given: Volume, image: Volume, warn: Warn) -> Volume:
     if given.space is None or image.space is None:
         return on_image_grid
     check_same_place(given.name, given.space, image.name, image.space)
-    if given.space.differs_from(image.space, EXACT) is not None:
+    if given.space.describe_difference(image.space, ITK_TOLERANCE) is not None:
         warn(
             f"the headers of {given.name} and {image.name} differ slightly; the image's header "
             "is used"

@@ -15,7 +15,7 @@ from n4ax.cli import options
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
-from n4ax.signals import leave_when_told
+from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
 BAD_INPUT = 2
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def console() -> None:
     """Run the installed program ``n4ax``, and exit with its status."""
-    leave_when_told()
+    exit_on_signals()
     # matplotlib warns if it has no folder for its cache, which does not concern the user.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(main())

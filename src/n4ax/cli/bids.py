@@ -18,7 +18,7 @@ import click
 from n4ax.cli import options
 from n4ax.cli.options import combine_options
 from n4ax.cli.progress import show_images
-from n4ax.signals import time_to_clean_up
+from n4ax.signals import clean_up_on_signals
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -398,7 +398,7 @@ def _corrected(plan: _Plan, scratch: Path, stop: bool, quiet: bool) -> bool:
 
     start = time.perf_counter()
     with (
-        time_to_clean_up(),  # jobs of a cluster are cancelled
+        clean_up_on_signals(),  # jobs of a cluster are cancelled
         options.name_missing_extra("bids"),
         connected(plan.workers, scratch) as client,
         _told_to_wait(client, scratch),

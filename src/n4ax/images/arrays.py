@@ -119,19 +119,3 @@ def _detach(tensor: Any) -> Any:
     torch = sys.modules["torch"]
     plain = tensor.detach().as_subclass(torch.Tensor)
     return plain.float() if plain.dtype == torch.bfloat16 else plain
-
-
-def float32_product(a: Any, b: Any) -> Any:
-    """``a * b`` rounded to float32 by itself.
-
-    XLA would fuse the product with a sum that it goes into, and round once; it also takes a
-    product in double that is then rounded for one in float32, unless it is told otherwise.
-    """
-    if not (is_jax(a) or is_jax(b)):
-        return np.multiply(a, b, dtype=np.float32)
-    import jax.numpy as jnp
-    from jax import lax
-
-    product = jnp.asarray(a, jnp.float64) * jnp.asarray(b, jnp.float64)
-    single = lax.reduce_precision(product, exponent_bits=8, mantissa_bits=23)
-    return single.astype(jnp.float32)

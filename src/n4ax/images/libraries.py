@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.arrays import check_real, export_array, import_array, is_lazy, load_array
-from n4ax.itk.space import Space, Spaces, check_same_place, without_last_ones
+from n4ax.itk.space import Space, Spaces, check_same_place, drop_last_ones
 from n4ax.settings import VoxelOrder
 
 
@@ -98,7 +98,7 @@ def _open_beside(
     assumed = plain if beside_itk else scan.order or theirs.order
     if (theirs.order or assumed) != (scan.order or assumed):
         voxels = voxels.T
-    if without_last_ones(voxels.shape) == without_last_ones(scan.voxels.shape):
+    if drop_last_ones(voxels.shape) == drop_last_ones(scan.voxels.shape):
         voxels = voxels.reshape(scan.voxels.shape)
     if scan.space is None or theirs.space is None or voxels.shape != scan.voxels.shape:
         return voxels, scan.space  # a wrong shape is refused when the problem is posed
@@ -153,7 +153,7 @@ def open_image(image: Any, name: str = "image") -> OpenedImage:
     if library == "ants" and hasattr(image, "direction"):
         _check_components(name, image.components)
         space = Space(tuple(image.spacing), tuple(image.origin), _rows(image.direction))
-        return OpenedImage(image.numpy(), space, "F", space.affine())
+        return OpenedImage(image.numpy(), space, "F", space.to_affine())
     if library == "xarray" and hasattr(image, "coords"):
         order: VoxelOrder = "F" if image.dims[:1] == ("x",) else "C"
         return OpenedImage(image.data, _space_of_coordinates(image, order), order)
@@ -223,9 +223,9 @@ def _open_nibabel(image: Any, name: str) -> OpenedImage:
     stored = np.dtype(image.get_data_dtype())
     check_real(name, stored)
     kind = np.float64 if stored.kind == "f" and stored.itemsize >= 8 else np.float32
-    space = Space.of_affine(image.affine, len(image.shape))
+    space = Space.from_affine(image.affine, len(image.shape))
     if isinstance(image, Nifti1Pair):
-        space = nifti.space_of(image)
+        space = nifti.read_space(image)
     affine = np.asarray(image.affine, np.float64)
     return OpenedImage(np.asarray(image.dataobj, kind), space, "F", affine)
 
@@ -259,7 +259,7 @@ def _open_simpleitk(image: Any, name: str) -> OpenedImage:
     n = image.GetDimension()
     direction = np.reshape(image.GetDirection(), (n, n))
     space = Space(image.GetSpacing(), image.GetOrigin(), _rows(direction))
-    return OpenedImage(voxels, space, "F", space.affine())
+    return OpenedImage(voxels, space, "F", space.to_affine())
 
 
 def _make_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:
@@ -294,5 +294,5 @@ def _space_of_coordinates(image: Any, order: VoxelOrder) -> Space | None:
             return None
         sizes.append(float(steps.mean()))
         origin.append(float(at[0]))
-    plain = Space.plain(sizes)
+    plain = Space.from_spacing(sizes)
     return Space(plain.spacing, tuple(origin), plain.direction)

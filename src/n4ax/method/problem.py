@@ -37,7 +37,7 @@ class Problem:
     def thin(self, every: Sequence[int]) -> "Problem":
         """Keep every n-th sample along each axis, where it lies."""
         axes = tuple(replace(axis, every=n) for axis, n in zip(self.axes, every, strict=True))
-        kept = tuple(axis.kept for axis in axes)
+        kept = tuple(axis.thinned_samples for axis in axes)
         return replace(
             self,
             intensities=self.intensities[kept],

@@ -118,7 +118,7 @@ def _describe_difference(image: Space, other: Space) -> str | None:
         ("Direction", Space(image.spacing, image.origin, other.direction)),
     ):
         tolerance = getattr(sitk.ProcessObject, f"GetGlobalDefault{kind}Tolerance")()
-        difference = image.differs_from(compared, tolerance)
+        difference = image.describe_difference(compared, tolerance)
         if difference is not None:
             return (
                 f"{difference}; the tolerance is {tolerance:g} "
