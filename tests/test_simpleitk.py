@@ -796,9 +796,9 @@ def test_running_a_filter_again_gives_the_same_bits(image: Image, mask: Image) -
 
 
 def test_threads_are_honoured_and_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    import n4ax.engines.cpu.engine as cpu
+    from n4ax.engines.cpu import threads as cpu_threads
 
-    monkeypatch.setattr(cpu, "available_cpus", lambda: 3)
+    monkeypatch.setattr(cpu_threads, "available_cpus", lambda: 3)
     counts: list[int] = []
     solve = sitk_n4.fit_image
 

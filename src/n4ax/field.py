@@ -85,7 +85,8 @@ class BiasField:
             from n4ax.engines.xla import programs
 
             return programs.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
-        from n4ax.engines.cpu.engine import Threads, evaluate
+        from n4ax.engines.cpu.field import evaluate
+        from n4ax.engines.cpu.threads import Threads
 
         lattice, bases = self._turned(grid)
         with Threads(num_threads) as threads:
@@ -197,7 +198,7 @@ class BiasField:
             from n4ax.engines.xla import programs
 
             divided = programs.divide(
-                volume.reshape(grid), self.control_points, self._bases(grid), give_up=give_up
+                volume.reshape(grid), self.control_points, self._bases(grid), overwrite=give_up
             )
             return divided.reshape(volume.shape)
         lattice, bases = self._turned(grid)
@@ -207,7 +208,8 @@ class BiasField:
 
             divided = blocks.divide(turned, lattice, bases)
         else:
-            from n4ax.engines.cpu.engine import Threads, divide
+            from n4ax.engines.cpu.field import divide
+            from n4ax.engines.cpu.threads import Threads
 
             with Threads(num_threads) as threads:
                 divided = divide(turned, lattice, bases, threads)

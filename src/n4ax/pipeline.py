@@ -15,8 +15,8 @@ from n4ax.images.arrays import import_array, is_jax, is_lazy, is_on_accelerator,
 from n4ax.images.libraries import make_like, open_image, open_together
 from n4ax.itk.space import Space, Spaces
 from n4ax.level import finish
-from n4ax.method.accelerated import has_enough, solve_accelerated, thinning
-from n4ax.method.solver import Parameters, State, Stop, solve, start_state, summarize
+from n4ax.method.accelerated import choose_thinning, has_enough, solve_accelerated
+from n4ax.method.solver import Parameters, State, Stop, make_start_state, solve, summarise
 from n4ax.posing import Problem, pose
 from n4ax.settings import EngineName, N4Settings
 
@@ -143,7 +143,7 @@ def pose_image(
 
 def finish_image(job: PosedImage, state: State, num_threads: int | None) -> N4Result:
     """The result, once the solver has come to its end."""
-    solution = summarize(state, job.settings)
+    solution = summarise(state, job.settings)
     field = make_field(
         job.problem,
         solution.lattice,
@@ -262,19 +262,19 @@ def solve_on_cpu(
     every_measure: bool,
 ) -> State:
     """Solve on the CPU engine: one problem, or several with one field."""
-    from n4ax.engines.cpu.engine import threads_for
+    from n4ax.engines.cpu.threads import make_threads
 
     parameters = Parameters.of(settings, every_measure=every_measure or progress is not None)
-    with threads_for(problems, num_threads) as threads:
+    with make_threads(problems, num_threads) as threads:
         engine = _cpu_engine(problems, settings, threads)
         if not settings.accelerate:
-            start = start_state(engine, len(settings.iters), max(settings.iters))
+            start = make_start_state(engine, len(settings.iters), max(settings.iters))
             return solve(engine, parameters, start, progress)
-        every = thinning(problems[0].included, _finest_mesh(problems[0], settings))
+        every = choose_thinning(problems[0].included, _finest_mesh(problems[0], settings))
         few = [problem.thinned(every) for problem in problems]
         if max(every) == 1 or not all(has_enough(problem.included) for problem in few):
             return solve_accelerated(engine, engine, parameters, progress)
-        with threads_for(few, num_threads) as threads_of_few:
+        with make_threads(few, num_threads) as threads_of_few:
             thinned = _cpu_engine(few, settings, threads_of_few)
             return solve_accelerated(engine, thinned, parameters, progress)
 

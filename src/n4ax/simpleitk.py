@@ -381,7 +381,7 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
 
     def _threads(self) -> int:
         """As many as asked for, but no more than help: SimpleITK's default is all processors."""
-        from n4ax.engines.cpu.engine import MOST_THREADS, available_cpus
+        from n4ax.engines.cpu.threads import MOST_THREADS, available_cpus
 
         return min(self.GetNumberOfThreads() or MOST_THREADS, MOST_THREADS, available_cpus())
 
