@@ -82,9 +82,9 @@ class BiasField:
         wanted = self.shape if shape is None else tuple(shape)
         grid = self._grid(wanted)
         if engine == "xla":
-            from n4ax.engines.xla import programs
+            from n4ax.engines.xla import field as xla
 
-            return programs.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
+            return xla.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
         from n4ax.engines.cpu.field import evaluate
         from n4ax.engines.cpu.threads import Threads
 
@@ -195,9 +195,9 @@ class BiasField:
         """
         grid = self._grid(volume.shape)
         if is_jax(volume):
-            from n4ax.engines.xla import programs
+            from n4ax.engines.xla import field as xla
 
-            divided = programs.divide(
+            divided = xla.divide(
                 volume.reshape(grid), self.control_points, self._bases(grid), overwrite=give_up
             )
             return divided.reshape(volume.shape)
