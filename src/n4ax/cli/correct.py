@@ -40,8 +40,8 @@ class _Outputs(NamedTuple):
         ]
 
 
-_files = options.under("Input and output")
-_series = options.under("Series of volumes (4-D)")
+_files = options.under_heading("Input and output")
+_series = options.under_heading("Series of volumes (4-D)")
 
 
 @click.command(
@@ -91,7 +91,7 @@ _series = options.under("Series of volumes (4-D)")
 )
 @_series(
     "--series",
-    callback=options.series_words,
+    callback=options.read_series,
     metavar="WHICH",
     help="Divide all volumes by the field of one: of their mean, the first, a number (from 0), the "
     "mean of several (0,5,10) or b0, those without diffusion weighting by the .bval file beside "
@@ -130,7 +130,7 @@ def correct(
         logging.disable(logging.WARNING)
     if mask is None:
         mask = options.default_mask(preset)
-    settings = options.settings_of(preset, given, correct)
+    settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
     _check_outputs(outputs, [image, weights, None if mask in ("otsu", "none") else Path(mask)])
 
@@ -139,7 +139,7 @@ def correct(
     from n4ax.scan import correct_scan, read_scan
 
     scan = read_scan(image)
-    with iterations_shown(image.name, settings, quiet) as watch, options.options_named(correct):
+    with iterations_shown(image.name, settings, quiet) as watch, options.use_option_names(correct):
         done = correct_scan(
             settings, scan, mask, series=_estimated(series, scan, b0_threshold), weights=weights,
             engine=engine, num_threads=threads, progress=watch,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from n4ax.errors import InputError
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _PRESETS = ("simpleitk", "ants", "antspy", "fast")
 _WORD = r"[\w.+-]*\w"
 
 
-def numbers(
+def read_numbers(
     _context: click.Context, option: click.Parameter, text: str | None
 ) -> int | tuple[int, ...] | None:
     """``4`` to 4, ``4x4x3`` to (4, 4, 3)."""
@@ -32,7 +33,7 @@ def numbers(
     return values[0] if len(values) == 1 else values
 
 
-def series_words(
+def read_series(
     _context: click.Context, option: click.Parameter, text: str | None
 ) -> "Estimate | Literal['b0'] | None":
     """``mean``, ``first``, ``each`` and ``b0``, or the numbers of volumes."""
@@ -47,7 +48,7 @@ def series_words(
     return volumes[0] if len(volumes) == 1 else volumes
 
 
-def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+def combine_options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     """One decorator of several, the first outermost."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,7 +67,7 @@ class Option(click.Option):
         self.heading = heading
 
 
-def under(heading: str) -> Callable[..., Any]:
+def under_heading(heading: str) -> Callable[..., Any]:
     """``click.option`` for the options of a heading."""
     return partial(click.option, cls=Option, heading=heading)
 
@@ -98,10 +99,10 @@ class Command(click.Command):
 PATH = click.Path(path_type=Path)
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-_voxels = under("Voxels to estimate on")
-_estimation = under("Estimation (defaults of --preset simpleitk)")
-_result = under("Level and outside of the result")
-_machine = under("Machine")
+_voxels = under_heading("Voxels to estimate on")
+_estimation = under_heading("Estimation (defaults of --preset simpleitk)")
+_result = under_heading("Level and outside of the result")
+_machine = under_heading("Machine")
 
 THREADS = _machine(
     "--threads",
@@ -116,7 +117,7 @@ ENGINE = _machine(
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
-ESTIMATION = together(
+ESTIMATION = combine_options(
     _estimation(
         "--preset",
         type=click.Choice(_PRESETS),
@@ -129,7 +130,7 @@ ESTIMATION = together(
     _estimation(
         "--shrink",
         "shrink_factor",
-        callback=numbers,
+        callback=read_numbers,
         metavar="N|AxBxC",
         help="Estimate on every N-th voxel, along all axes or each.  "
         f"[default: {N4Settings.shrink_factor}]",
@@ -143,7 +144,7 @@ ESTIMATION = together(
     ),
     _estimation(
         "--mesh",
-        callback=numbers,
+        callback=read_numbers,
         metavar="N|AxBxC",
         help="Or the number of mesh elements at the first level, along all axes or each.  "
         "[default: 1, more with a --spline-order below 3]",
@@ -151,7 +152,7 @@ ESTIMATION = together(
     _estimation(
         "--iterations",
         "iters",
-        callback=numbers,
+        callback=read_numbers,
         metavar="NxNx...",
         help="Most iterations of each level; as many levels as numbers.  "
         f"[default: {'x'.join(map(str, N4Settings.iters))}]",
@@ -205,7 +206,7 @@ ESTIMATION = together(
         f"[default: {N4Settings.over_relax:g}]",
     ),
 )
-VOXELS = together(
+VOXELS = combine_options(
     _voxels(
         "--mask-label",
         type=int,
@@ -225,7 +226,7 @@ VOXELS = together(
         f"[default: {N4Settings.nonfinite}]",
     ),
 )
-RESULT = together(
+RESULT = combine_options(
     _result(
         "--scale",
         type=click.Choice(("itk", "mean", "unit-field", "minmax")),
@@ -261,7 +262,7 @@ def b0_threshold(option: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def extra_named(extra: str) -> Iterator[None]:
+def name_missing_extra(extra: str) -> Iterator[None]:
     """What to install, where a library is missing.
 
     Raises
@@ -282,7 +283,7 @@ def default_mask(preset: str) -> str:
     return "none" if preset in ("ants", "antspy") else "otsu"
 
 
-def settings_of(preset: str, given: Mapping[str, Any], command: click.Command) -> N4Settings:
+def make_settings(preset: str, given: Mapping[str, Any], command: click.Command) -> N4Settings:
     """The settings of a preset, with what was given instead.
 
     Raises
@@ -296,29 +297,44 @@ def settings_of(preset: str, given: Mapping[str, Any], command: click.Command) -
     start = getattr(N4Settings, preset)().keywords()
     if "spline_distance" in keywords:
         start["mesh"] = None  # they say the same thing
-    with options_named(command):
+    with use_option_names(command):
         return N4Settings(**{**start, **keywords, "voxel_order": "F"})
 
 
 @contextmanager
-def options_named(command: click.Command) -> Iterator[None]:
-    """Errors of the library, told in the words of the command line."""
+def use_option_names(command: click.Command) -> Iterator[None]:
+    """Turn an error that names parameters into one that names the options of a command.
+
+    Raises
+    ------
+    ValueError
+        An argument cannot be used.
+    """
     try:
         yield
+    except InputError as error:
+        raise ValueError(error.with_options(option_names(command))) from None
     except ValueError as error:
-        raise ValueError(in_options(str(error), command)) from None
+        raise ValueError(_in_options(str(error), command)) from None
 
 
-def in_options(message: str, command: click.Command) -> str:
+def option_names(command: click.Command) -> dict[str, str]:
+    """What each parameter of a command is called on the command line."""
+    return {
+        str(parameter.name): max(parameter.opts, key=len)
+        if isinstance(parameter, click.Option)
+        else parameter.human_readable_name
+        for parameter in command.params
+    }
+
+
+def _in_options(message: str, command: click.Command) -> str:
     """``shrink_factor=4`` to ``--shrink 4``, and parameters without a value likewise."""
 
     def option_and_value(found: re.Match[str]) -> str:
         return f"{option} {'x'.join(re.findall(_WORD, found[1]))}"
 
-    for parameter in command.params:
-        name = str(parameter.name)
-        is_option = isinstance(parameter, click.Option)
-        option = max(parameter.opts, key=len) if is_option else parameter.human_readable_name
+    for name, option in option_names(command).items():
         message = re.sub(rf'\b{name}=("[^"]*"|\([^)]*\)|{_WORD})', option_and_value, message)
         # Names such as mask are also English words, and a parameter only at the beginning.
         message = re.sub(rf"\b{name}\b" if "_" in name else rf"^{name}(?= )", option, message)

@@ -45,9 +45,7 @@ def iterations_shown(
 
 
 @contextmanager
-def images_shown(
-    count: int, quiet: bool, told: Callable[[str], str]
-) -> "Iterator[Callable[[Outcome], None] | None]":
+def images_shown(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] | None]":
     """A bar with rate and time left on a terminal; elsewhere a line for each image."""
     if quiet:
         yield None
@@ -58,7 +56,7 @@ def images_shown(
 
         def line(outcome: "Outcome") -> None:
             number, state = pace.next(outcome), outcome.state
-            what = f"{state}: {told(outcome.reason)}" if outcome.reason else state
+            what = f"{state}: {outcome.reason}" if outcome.reason else state
             print(f"[{number:{width}d}/{count}] {outcome.source} {what} · {pace}", file=sys.stderr)
 
         yield line

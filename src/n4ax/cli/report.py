@@ -28,7 +28,7 @@ def report(output: Path, quiet: bool) -> None:
     OUTPUT_DIR is what n4ax bids has written to. One page for each participant, sub-<label>.html,
     and group.html for all of them.
     """
-    with options.extra_named("bids"):
+    with options.name_missing_extra("bids"):
         from n4ax.report.pages import write_all
 
     with pages_shown(quiet) as watch:

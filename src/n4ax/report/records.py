@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from n4ax.report.layout import ERRORS
+
 _PATTERNS = ("figures/*.json", "ses-*/figures/*.json")
-ERRORS = "n4ax_errors.json"
-"""What failed, in the output folder."""
 _MEASURED = ("FieldRange", "CoefficientOfVariation", "CoefficientOfJointVariation", "Histogram")
 _NEEDED = ("Source", "Subject", "Suffix", "Measures")
 
