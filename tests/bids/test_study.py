@@ -1,4 +1,4 @@
-"""Whole datasets: what is found, what is written, and that nothing is lost on the way."""
+"""Whole datasets: which images are found, what is written, and that failures lose nothing."""
 
 import filecmp
 import json
@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from n4ax.bids.inputs import Source, find_mask, find_sources, inherited, read_filters
-from n4ax.bids.outputs import Outputs, refusals
+from n4ax.bids.companions import find_inherited, find_mask
+from n4ax.bids.inputs import Source, find_sources, read_filters
+from n4ax.bids.outputs import Outputs, find_conflicts
 from n4ax.cli import main
 from tests.conftest import ROOT
 from tests.support import slurm
@@ -42,7 +43,7 @@ def run(study: Path, output: Path, *arguments: str) -> subprocess.CompletedProce
 
 
 def results(output: Path) -> dict[str, bytes]:
-    """What a run must come to, whatever happened on the way: all but times, reports and logs."""
+    """All files that must be the same whatever happened in a run: not times, reports and logs."""
     files = [path for path in output.rglob("sub-*/**/*") if path.is_file()]
     kept = [
         path for path in files if not (path.parent.name == "figures" and path.suffix == ".json")
@@ -76,7 +77,7 @@ def finished(study: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a run comes to that is long enough to be cut short."""
+    """The results of a run that takes long enough to be interrupted."""
     output = tmp_path_factory.mktemp("out") / "n4ax"
     assert run(study, output, *LONG, "-q").returncode == 1
     return results(output)
@@ -131,14 +132,14 @@ def test_the_output_is_a_valid_dataset(study: Path, finished: Path) -> None:
         )  # fmt: skip
         issues = json.loads(done.stdout)["issues"]["issues"]
         errors = [issue for issue in issues if issue["severity"] == "error"]
-        # The truncated file and the empty one are what they are.
+        # The truncated image and the image of zeros are errors of the dataset itself.
         expected = {study: 3, finished: 0}[dataset]
         assert len(errors) <= expected, errors
     wrong = finished / "sub-01" / "ses-1" / "anat" / "sub-01_wrong.nii.gz"
     wrong.write_bytes(b"")
     done = subprocess.run([validator, str(finished)], capture_output=True, text=True, check=False)
     wrong.unlink()
-    assert done.returncode != 0  # it would have seen
+    assert done.returncode != 0  # the validator does find errors
 
 
 def test_sidecars_say_what_was_done(study: Path, finished: Path) -> None:
@@ -185,7 +186,7 @@ def test_the_same_command_does_only_what_is_due(again: tuple[Path, Path]) -> Non
     dataset, output = again
     before = {path: path.stat().st_ino for path in images(output)}
     for path in dataset.rglob("*"):
-        os.utime(path)  # the clock does not count
+        os.utime(path)  # times of files do not matter
     done = run(dataset, output, *QUICK)
     assert "0 corrected, 22 unchanged, 2 failed" in done.stdout
     assert {path: path.stat().st_ino for path in images(output)} == before
@@ -227,7 +228,7 @@ def started(study: Path, output: Path, *arguments: str) -> subprocess.Popen[str]
 
 
 def wait_for(count: int, process: subprocess.Popen[str]) -> None:
-    """Until so many images are done."""
+    """Wait until this many images are done."""
     assert process.stderr is not None
     done = 0
     for line in process.stderr:
@@ -277,7 +278,7 @@ def test_a_killed_run_is_taken_up_again(
         complete = [name for name in results(output) if name in undisturbed]
         counts.append(len(complete))
         assert not list(output.glob("sub-*/**/.*"))
-        for name in complete:  # what has its name is whole
+        for name in complete:  # a file under its final name is complete
             assert (output / name).read_bytes() == undisturbed[name]
     done = run(study, output, *LONG)
     assert "2 failed" in done.stdout
@@ -329,7 +330,7 @@ def test_two_runs_into_the_same_output(
     texts = [process.communicate(timeout=600) for process in both]
     assert [process.returncode for process in both] == [1, 1], texts
     corrected = [int(text.split(" corrected")[0]) for text, _ in texts]
-    assert sum(corrected) == 22  # none was done twice
+    assert sum(corrected) == 22  # no image was done twice
     assert results(output) == undisturbed
     tell(f"two runs did {corrected[0]} and {corrected[1]} of 22 images")
 
@@ -393,7 +394,7 @@ def test_a_dry_run_lists_and_does_nothing(
     assert main([*lists, "--suffix=T1w", "-n"]) == 0
     assert "2 images of 1 participant;" in capsys.readouterr().out
     assert main([*arguments, "--mask", "masks/{folder}/{stem}.nii.gz"]) == 1
-    assert "-> no mask at " in capsys.readouterr().out
+    assert "-> --mask finds no mask at " in capsys.readouterr().out
     jobs = ["--cluster", "slurm", "--walltime", "02:00:00", "--n-procs", "3"]
     assert main([*arguments, *jobs]) == 0
     script = capsys.readouterr().out.split("The script of each job:")[1]
@@ -437,7 +438,7 @@ def test_masks_by_a_pattern(study: Path, tmp_path: Path) -> None:
     assert filecmp.cmp(one, corrected[0], shallow=False)
     mask.unlink()
     assert main([*arguments, "--mask", pattern]) == 1
-    assert "no mask at" in (output / "n4ax_errors.json").read_text()
+    assert "--mask finds no mask at" in (output / "n4ax_errors.json").read_text()
 
 
 @pytest.mark.parametrize(
@@ -448,26 +449,26 @@ def test_masks_by_a_pattern(study: Path, tmp_path: Path) -> None:
         (["study", "study", "participant"], "OUTPUT_DIR study is the source dataset"),
         (["empty", "out", "participant"], "has no folder sub-<label>"),
         (["study", "other", "participant"], "holds another dataset"),
-        (["study", "out", "participant", "--participant-label", "99"], "sub-99 is not in study"),
+        (["study", "out", "participant", "--participant-label", "99"], "sub-99 was not found in"),
         (["study", "out", "participant", "--suffix", "T9w"], "(suffixes T9w); it has T1w"),
         (["study", "out", "participant", "--session-label", "9"], "sessions 9); it has T1w"),
         (["study", "study/sub-01/out", "participant"], "among the images of a participant"),
         (["study", "made", "participant"], "holds images of made/../another"),
         (["study", "made", "group"], "holds images of made/../another"),
         (["study", "nowhere", "group"], "OUTPUT_DIR nowhere does not exist"),
-        (["study", "out", "participant", "--participant-label", "01", "02"], "sub-02 has no image"),
+        (["study", "out", "participant", "--participant-label", "01", "02"], "no image of sub-02"),
         (["study", "out", "participant", "--mask", ""], "--mask is empty"),
         (["study", "out", "participant", "--mem", "99999"], "more than the"),
-        (["study", "out", "participant", "--mem", "0.1"], "expected at least 0.5"),
-        (["study", "out", "participant", "--series", "b0"], "what dwi is done by anyway"),
+        (["study", "out", "participant", "--mem", "0.1"], "expected at least 0.5 ("),
+        (["study", "out", "participant", "--series", "b0"], "--series b0 is what diffusion"),
         (["study", "out", "participant", "--mem", "much"], "not of the form 16"),
         (["study", "out", "participant", "--shrink", "0"], "--shrink"),
         (["study", "out", "participant", "--bids-filter-file", "bad.json"], "read as JSON"),
         (["study", "out", "participant", "--bids-filter-file", "odd.json"], "no BIDS entity"),
-        (["study", "out", "participant", "--cluster", "slurm", "--walltime", "1h"], "walltime"),
-        (["study", "out", "participant", "--queue", "long"], "queue"),
-        (["study", "out", "participant", "--scheduler", "here"], "scheduler"),
-        (["study", "out", "participant", "--cluster-options", "bad.json"], "is not JSON"),
+        (["study", "out", "participant", "--cluster", "slurm", "--walltime", "1h"], "--walltime"),
+        (["study", "out", "participant", "--queue", "long"], "--queue is 'long', but --cluster"),
+        (["study", "out", "participant", "--scheduler", "here"], "--scheduler is 'here'"),
+        (["study", "out", "participant", "--cluster-options", "bad.json"], "bad.json is not JSON"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(
@@ -562,10 +563,10 @@ def test_odd_names_fail_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     dataset = small_study(
         tmp_path / "ds",
         "sub-1/anat/sub-1_T1w.nii.gz",
-        "sub-1/anat/sub-2_acq-x_T1w.nii.gz",  # somebody else's name
+        "sub-1/anat/sub-2_acq-x_T1w.nii.gz",  # the name of another participant
         "sub-2/anat/sub-2_T2w.nii",
-        "sub-2/anat/sub-2_T2w.nii.gz",  # twice
-        "sub-2/anat/old/sub-2_T1w.nii.gz",  # not where BIDS has images
+        "sub-2/anat/sub-2_T2w.nii.gz",  # the same name but for the extension
+        "sub-2/anat/old/sub-2_T1w.nii.gz",  # not where BIDS puts images
         "sub-2/sub-2_FLAIR.nii.gz",
         "derivatives/x/sub-1/anat/sub-1_T1w.nii.gz",
     )
@@ -578,10 +579,10 @@ def test_odd_names_fail_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     reasons = errors_of(output)
     assert len(reasons) == 5
     assert "is not that of its folder" in reasons["sub-1/anat/sub-2_acq-x_T1w.nii.gz"]
-    assert "sub-2_T2w.nii.gz would both become" in reasons["sub-2/anat/sub-2_T2w.nii"]
+    assert "sub-2_T2w.nii.gz would both be written as" in reasons["sub-2/anat/sub-2_T2w.nii"]
     assert "datalad get" in reasons["sub-1/anat/sub-1_FLAIR.nii.gz"]
     assert "the file is empty" in reasons["sub-1/anat/sub-1_PDw.nii.gz"]
-    assert "none of these images: sub-3, sub-4" in capsys.readouterr().err
+    assert "these participants have none of the images: sub-3, sub-4" in capsys.readouterr().err
     assert [path.name for path in images(output)] == [
         "sub-1_desc-n4_T1w.nii.gz", "sub-1_mod-T1w_desc-n4_biasfield.nii.gz"
     ]  # fmt: skip
@@ -621,7 +622,7 @@ def test_pages_of_a_run_that_was_stopped_are_made_up_for(tmp_path: Path) -> None
     assert (output / "sub-1.html").read_bytes() == page
 
 
-def test_metadata_that_do_not_hold_any_more_are_left_out(
+def test_metadata_that_are_not_true_of_the_output_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = small_study(tmp_path / "ds", "sub-1/anat/sub-1_T1w.nii.gz")
@@ -635,7 +636,7 @@ def test_metadata_that_do_not_hold_any_more_are_left_out(
     assert made["FlipAngle"] == 9
     assert made["Deface"] == "bids:raw:a"
     assert not {"EchoTime", "IntendedFor"} & set(made)
-    assert "T1w.json is left out: it is JSON, but no object" in capsys.readouterr().err
+    assert "T1w.json was left out: it is JSON, but not an object" in capsys.readouterr().err
 
 
 def test_a_worker_that_runs_out_of_memory_is_told_of(tmp_path: Path) -> None:
@@ -646,7 +647,7 @@ def test_a_worker_that_runs_out_of_memory_is_told_of(tmp_path: Path) -> None:
     output = tmp_path / "out"
     assert small_run(dataset, output, "--mem", "0.6", "--n-procs", "1") == 1
     assert list(errors_of(output)) == ["sub-1/anat/sub-1_T1w.nii.gz"]
-    assert "the worker died on it" in errors_of(output)["sub-1/anat/sub-1_T1w.nii.gz"]
+    assert "the worker died each time" in errors_of(output)["sub-1/anat/sub-1_T1w.nii.gz"]
     assert len(images(output)) == 2
 
 
@@ -658,8 +659,8 @@ def test_names_of_outputs_keep_the_entities() -> None:
     preprocessed = Source.of("sub-1/anat/sub-1_desc-preproc_T1w.nii.gz")
     assert Outputs.of(preprocessed).image == "sub-1/anat/sub-1_desc-n4_T1w.nii.gz"
     raw = Source.of("sub-1/anat/sub-1_T1w.nii.gz")
-    assert set(refusals([raw, preprocessed])) == {raw.path, preprocessed.path}
-    assert refusals([raw]) == {}
+    assert set(find_conflicts([raw, preprocessed])) == {raw.path, preprocessed.path}
+    assert find_conflicts([raw]) == {}
 
 
 def test_what_goes_with_an_image_is_inherited(tmp_path: Path) -> None:
@@ -674,7 +675,7 @@ def test_what_goes_with_an_image_is_inherited(tmp_path: Path) -> None:
         "old_dwi.bval",
     )
     source = Source.of("sub-1/ses-1/dwi/sub-1_ses-1_run-1_dwi.nii.gz")
-    found = [str(path.relative_to(dataset)) for path in inherited(dataset, source, ".bval")]
+    found = [str(path.relative_to(dataset)) for path in find_inherited(dataset, source, ".bval")]
     assert found == ["sub-1/ses-1/dwi/sub-1_ses-1_dwi.bval", "sub-1/sub-1_dwi.bval", "dwi.bval"]
 
 

@@ -1,4 +1,4 @@
-"""Where tasks run: processes, GPUs' processes, jobs of a real SLURM, a scheduler that is there."""
+"""Where tasks run: processes, processes with GPUs, jobs of a real SLURM, a running scheduler."""
 
 import os
 import subprocess
@@ -14,18 +14,19 @@ import psutil
 import pytest
 
 from n4ax.bids import connection as module
-from n4ax.bids.connection import connected, job_script
-from n4ax.bids.workers import Workers, visible_gpus
+from n4ax.bids.connection import connect, make_job_script
+from n4ax.bids.workers import Workers, count_gpus
+from n4ax.errors import InputError
 from tests.support import slurm
 
 distributed = pytest.importorskip("distributed")
 
 LOOPBACK = {"interface": "lo", "scheduler_options": {"host": "127.0.0.1"}}
-"""Options by which nothing of a job listens but on loopback."""
+"""Options that make jobs listen on the loopback interface only."""
 
 
 def pause(seconds: float) -> Callable[..., float]:
-    """A task; it travels by value, so that workers need not find this file."""
+    """A task. It is sent by value, because the workers cannot import this file."""
 
     def task(_number: int = 0) -> float:
         import time
@@ -65,7 +66,7 @@ def until(condition: Callable[[], object], seconds: float = 30) -> bool:
 
 
 def alive(number: int) -> bool:
-    """Whether there is such a process; one that nobody has asked for its status is none."""
+    """Whether there is such a process; a zombie does not count."""
     try:
         return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -74,11 +75,11 @@ def alive(number: int) -> bool:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """No process, thread, variable or setting stays, and nothing is printed."""
+    """No process, thread, variable or setting is left behind, and nothing is printed."""
     import dask.config
 
     with suppress(ImportError):
-        import dask_jobqueue  # noqa: F401  # which adds its defaults to the settings
+        import dask_jobqueue  # noqa: F401  # it adds its defaults to the settings
 
     environment, config = dict(os.environ), dict(dask.config.config)
     before = {child.pid for child in psutil.Process().children()}
@@ -101,27 +102,33 @@ BAD = {
     "gpus": ({"gpus": -1}, "gpus is -1; expected a whole number of at least 0"),
     "memory": (
         {"memory_gb": 0.9, "processes": 4},
-        "memory_gb is 0.9; expected at least 2, 0.5 for",
+        r"memory_gb is 0.9; expected at least 2 \(0.5 GB for each process\)",
     ),
-    "not a number": ({"memory_gb": float("nan")}, "memory_gb is nan; expected at least 0.5"),
-    "queue": ({"queue": "short"}, "queue is 'short', which goes with a cluster"),
-    "options": ({"options": {"interface": "lo"}}, "options is .*, which goes with a cluster"),
+    "not a number": ({"memory_gb": float("nan")}, "memory_gb is nan; expected at least 0.5 "),
+    "queue": (
+        {"queue": "short"},
+        "queue is 'short', but cluster is 'local', which submits no jobs: leave out queue",
+    ),
+    "options": (
+        {"options": {"interface": "lo"}},
+        "options is .*, but cluster is 'local', .*: leave out options",
+    ),
     "walltime": ({"cluster": "slurm", "walltime": "2h"}, "walltime is '2h'; expected HH:MM:SS"),
     "minutes": ({"cluster": "pbs", "walltime": "1:75:00"}, "expected HH:MM:SS, such as '04:00:00'"),
-    "GPUs of a cluster": ({"cluster": "slurm", "gpus": 1}, "ask slurm for GPUs by options"),
+    "GPUs of a cluster": ({"cluster": "slurm", "gpus": 1}, "ask slurm for GPUs with options"),
     "a list": ({"cluster": "lsf", "options": ["-x"]}, "expected keywords of dask-jobqueue"),
     "a line": (
         {"cluster": "pbs", "options": {"job_script_prologue": "module load cuda"}},
         r"job_script_prologue 'module load cuda'; expected a list, such as \['module load",
     ),
     "cores of SGE": ({"cluster": "sge", "threads": 4}, r'"job_extra_directives": \["-pe smp 4"\]'),
-    "address": ({"scheduler": "10.0.0.5"}, "scheduler is '10.0.0.5'; expected its address"),
+    "address": ({"scheduler": "10.0.0.5"}, "scheduler is '10.0.0.5'; expected an address"),
 }
 
 
 @pytest.mark.parametrize(("given", "message"), BAD.values(), ids=BAD.keys())
-def test_what_cannot_be(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+def test_values_that_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         Workers(**given)
     assert "\n" not in str(caught.value)
 
@@ -134,8 +141,8 @@ def test_a_cluster_that_is_not_here(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
-        pytest.raises(ValueError, match=f"--cluster {cluster} needs {program} on PATH; run this"),
-        connected(Workers(cluster=cluster), tmp_path),
+        pytest.raises(ValueError, match=f"cluster={cluster} needs {program} on PATH; run this"),
+        connect(Workers(cluster=cluster), tmp_path),
     ):
         pass
 
@@ -144,7 +151,7 @@ def test_a_cluster_that_is_not_here(
     ("missing", "cluster", "extra"),
     [("distributed", "local", "bids"), ("dask_jobqueue", "slurm", "cluster")],
 )
-def test_what_is_not_installed(
+def test_libraries_that_are_not_installed(
     missing: str, cluster: Any, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -153,7 +160,7 @@ def test_what_is_not_installed(
             pytest.raises(
                 ImportError, match=rf"{missing} is missing: pip install 'n4ax\[{extra}\]'"
             ),
-            connected(Workers(cluster=cluster), tmp_path),
+            connect(Workers(cluster=cluster), tmp_path),
         ):
             pass
 
@@ -164,8 +171,8 @@ def test_processes_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def fail() -> None:
         raise FileNotFoundError(2, "No such file or directory", "scan.nii.gz")
 
-    before = listens_on(psutil.Process())  # of other tests' libraries
-    with connected(Workers(processes=2, threads=3), tmp_path / "new" / "scratch") as client:
+    before = listens_on(psutil.Process())  # libraries of other tests may listen
+    with connect(Workers(processes=2, threads=3), tmp_path / "new" / "scratch") as client:
         told = client.run(variables("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")).values()
         assert {words[1:] for words in told} == {(1, "3", "3")}
         assert len({words[0] for words in told} - {os.getpid()}) == 2
@@ -192,7 +199,7 @@ def listens_on(process: psutil.Process) -> set[str]:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_task_that_kills_its_worker_harms_no_other(processes: int, tmp_path: Path) -> None:
-    with connected(Workers(processes=processes), tmp_path) as client:
+    with connect(Workers(processes=processes), tmp_path) as client:
         killer = client.submit(die())
         others = client.map(pause(0.02), range(12), pure=False)
         assert client.gather(others) == [0.02] * 12
@@ -202,7 +209,7 @@ def test_a_task_that_kills_its_worker_harms_no_other(processes: int, tmp_path: P
         assert client.submit(os.getpid).result() != os.getpid()
 
 
-def test_memory_has_an_end(tmp_path: Path) -> None:
+def test_memory_is_limited(tmp_path: Path) -> None:
     def hog() -> None:
         import time
 
@@ -211,7 +218,7 @@ def test_memory_has_an_end(tmp_path: Path) -> None:
             held.append(b"1" * 40_000_000)
             time.sleep(0.05)
 
-    with connected(Workers(processes=2, memory_gb=1.0), tmp_path) as client:
+    with connect(Workers(processes=2, memory_gb=1.0), tmp_path) as client:
         limits = {worker["memory_limit"] for worker in client.scheduler_info()["workers"].values()}
         assert limits == {500_000_000}
         hogging = client.submit(hog)
@@ -232,11 +239,11 @@ def test_leaving_in_the_middle_of_a_task(tmp_path: Path) -> None:
 
     images = tmp_path / "images"
     images.mkdir()
-    with connected(Workers(processes=2), tmp_path / "scratch") as client:
+    with connect(Workers(processes=2), tmp_path / "scratch") as client:
         tasks = client.map(write, [images / "a.nii", images / "b.nii", images / "c.nii"])
         assert until(lambda: len(list(images.iterdir())) == 2)
         started = time.monotonic()
-    assert time.monotonic() - started < 60  # they would go on for 600
+    assert time.monotonic() - started < 60  # the tasks would take 600
     assert list(images.iterdir()) == []
     assert all(task.status == "cancelled" for task in tasks)
 
@@ -244,7 +251,7 @@ def test_leaving_in_the_middle_of_a_task(tmp_path: Path) -> None:
 DRIVER = """
 import os, sys, time
 from pathlib import Path
-from n4ax.bids.connection import connected
+from n4ax.bids.connection import connect
 from n4ax.bids.workers import Workers
 
 if __name__ == "__main__":
@@ -252,9 +259,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "local":
         options = {}
     workers = Workers(cluster=sys.argv[1], processes=2, memory_gb=1, options=options)
-    with connected(workers, Path()) as client:
+    with connect(workers, Path()) as client:
         client.wait_for_workers(2, timeout=60)
-        seconds = 600 if sys.argv[1] == "local" else 3  # a job's worker ends its task first
+        seconds = 600 if sys.argv[1] == "local" else 3  # a job finishes its task first
         running = [client.submit(time.sleep, seconds, pure=False) for _ in range(2)]
         print(*client.run(os.getpid).values(), flush=True)
         time.sleep(600)
@@ -262,7 +269,7 @@ if __name__ == "__main__":
 
 
 def killed_driver(folder: Path, cluster: str) -> list[int]:
-    """The workers of a program, started with ``-m``, that has been killed."""
+    """Start a program with ``-m``, kill it, and return the process numbers of its workers."""
     (folder / "driver").mkdir()
     (folder / "driver" / "__main__.py").write_text(DRIVER)
     process = subprocess.Popen(
@@ -284,17 +291,17 @@ def test_workers_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
 NOISY = """
 import os, signal, time
 from pathlib import Path
-from n4ax.bids.connection import connected
+from n4ax.bids.connection import connect
 from n4ax.bids.workers import Workers
 
 def fail():
-    raise RuntimeError("of a task")
+    raise RuntimeError("a task failed")
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    with connected(Workers(processes=2), Path()) as client:
+    with connect(Workers(processes=2), Path()) as client:
         print(type(client.submit(fail).exception()).__name__)
         print(type(client.submit(die).exception()).__name__)
         still = client.submit(time.sleep, 600)
@@ -319,17 +326,17 @@ def test_nothing_is_printed_by_a_program_but_what_it_prints(tmp_path: Path) -> N
 )
 def test_gpus_that_are_listed(listed: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
-    assert visible_gpus() == count
+    assert count_gpus() == count
 
 
 def test_gpus_that_the_driver_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert visible_gpus() == 0
+    assert count_gpus() == 0
     program(tmp_path / "nvidia-smi", 'echo "GPU 0: H100 (UUID: GPU-1)"; echo "GPU 1: H100"')
-    assert visible_gpus() == 2
+    assert count_gpus() == 2
     program(tmp_path / "nvidia-smi", 'echo "NVIDIA-SMI has failed"; exit 9')
-    assert visible_gpus() == 0
+    assert count_gpus() == 0
 
 
 def program(path: Path, *lines: str) -> None:
@@ -340,7 +347,7 @@ def program(path: Path, *lines: str) -> None:
 def test_each_gpu_has_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-8f0,7")
     names = ("CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_PREALLOCATE")
-    with connected(Workers(gpus=2, threads=2, processes=9), tmp_path) as client:
+    with connect(Workers(gpus=2, threads=2, processes=9), tmp_path) as client:
         told = sorted(client.run(variables(*names, "OMP_NUM_THREADS")).values(), key=str)
     assert sorted(words[1:] for words in told) == [
         (3, "3", "false", "2"),
@@ -352,24 +359,26 @@ def test_each_gpu_has_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_more_gpus_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     with (
-        pytest.raises(ValueError, match="gpus is 2; this machine shows 1"),
-        connected(Workers(gpus=2), tmp_path),
+        pytest.raises(ValueError, match="gpus is 2, but this machine shows 1 "),
+        connect(Workers(gpus=2), tmp_path),
     ):
         pass
 
 
-def test_a_scheduler_that_runs_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with connected(Workers(), tmp_path / "its") as owner:
+def test_a_scheduler_that_is_already_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(Workers(), tmp_path / "its") as owner:
         address = owner.scheduler_info()["address"]
-        with connected(Workers(scheduler=address), tmp_path / "ours") as client:
+        with connect(Workers(scheduler=address), tmp_path / "ours") as client:
             worker = client.submit(os.getpid).result()
             assert worker != os.getpid()
         assert owner.submit(os.getpid, pure=False).result() == worker
     assert not (tmp_path / "ours").exists()
     monkeypatch.setattr(module, "SECONDS_TO_ANSWER", 1)
     with (
-        pytest.raises(OSError, match=f"no Dask scheduler answers at {address} within 1 s"),
-        connected(Workers(scheduler=address), tmp_path),
+        pytest.raises(OSError, match=f"no Dask scheduler answered at {address} within 1 s"),
+        connect(Workers(scheduler=address), tmp_path),
     ):
         pass
 
@@ -400,7 +409,7 @@ def test_job_scripts(cluster: Any, tmp_path: Path) -> None:
         cluster=cluster, processes=2, threads=3, memory_gb=16, queue="long", account="lab",
         walltime="04:30:10", options=options | LOOPBACK,
     )  # fmt: skip
-    script = job_script(workers, tmp_path)
+    script = make_job_script(workers, tmp_path)
     *header, command = script.strip().splitlines()
     for directive in SCRIPTS[cluster]:
         assert any(directive in line for line in header), script
@@ -414,13 +423,13 @@ def test_job_scripts(cluster: Any, tmp_path: Path) -> None:
         "--nthreads 1 --no-dashboard --preload n4ax.bids.connection --lifetime 4h --interface lo",
     ):  # fmt: skip
         assert part in command
-    assert command.index("--nthreads 3") < command.index("--nthreads 1")  # the last one holds
+    assert command.index("--nthreads 3") < command.index("--nthreads 1")  # the last one counts
 
 
 @pytest.mark.parametrize("cluster", SCRIPTS)
-def test_a_job_script_asks_for_no_more_than_was_said(cluster: Any, tmp_path: Path) -> None:
+def test_a_job_script_asks_only_for_what_was_given(cluster: Any, tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue")
-    script = job_script(Workers(cluster=cluster, options=LOOPBACK), tmp_path)
+    script = make_job_script(Workers(cluster=cluster, options=LOOPBACK), tmp_path)
     assert "--memory-limit 7.45GiB" in script
     for word in ("-t 00:", "walltime", "-W ", "h_rt", "-A ", "-P ", "-p ", "-q "):
         assert word not in script
@@ -430,20 +439,20 @@ def test_options_that_are_not_known(tmp_path: Path) -> None:
     pytest.importorskip("dask_jobqueue")
     workers = Workers(cluster="pbs", options={"colour": "red"})
     with pytest.raises(
-        ValueError, match=r"options .* are not PBSCluster's of dask-jobqueue: .*col"
+        ValueError, match=r"options is .*, which PBSCluster of dask-jobqueue does not accept: .*col"
     ):
-        job_script(workers, tmp_path)
-    with pytest.raises(ValueError, match="a b cannot stand in a job script: choose"):
-        job_script(Workers(cluster="pbs"), tmp_path / "a b")
+        make_job_script(workers, tmp_path)
+    with pytest.raises(ValueError, match="a b cannot be used in a job script: choose"):
+        make_job_script(Workers(cluster="pbs"), tmp_path / "a b")
     with pytest.raises(ValueError, match="cluster is 'local', which has no jobs"):
-        job_script(Workers(), tmp_path)
+        make_job_script(Workers(), tmp_path)
 
 
 RUNS = 'copy=$(mktemp "{folder}/job.XXXXXX"); cat {script} > "$copy"; chmod +x "$copy"'
 STARTS = 'setsid "$copy" > "$copy.out" 2>&1 < /dev/null & echo "Job <$!> was submitted"'
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="setsid is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="setsid exists on Linux only")
 @pytest.mark.parametrize(("cluster", "submit", "cancel", "script"), [
     ("pbs", "qsub", "qdel", '"$1"'),
     ("sge", "qsub", "qdel", '"$1"'),
@@ -453,12 +462,12 @@ def test_jobs_of_other_systems(
     cluster: Any, submit: str, cancel: str, script: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """By stand-ins for their programs, which start and end a script."""
+    """Stand-ins for their programs start and end the script of a job."""
     pytest.importorskip("dask_jobqueue")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     program(tmp_path / submit, RUNS.format(folder=tmp_path, script=script), STARTS)
     program(tmp_path / cancel, 'kill -TERM -- "-$1"')
-    with connected(Workers(cluster=cluster, options=LOOPBACK), tmp_path) as client:
+    with connect(Workers(cluster=cluster, options=LOOPBACK), tmp_path) as client:
         client.wait_for_workers(1, timeout=60)
         ((worker, threads),) = client.run(variables()).values()
         assert worker != os.getpid()
@@ -471,7 +480,7 @@ def test_jobs_of_slurm(
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(slurm_configuration))
     workers = Workers(cluster="slurm", jobs=2, threads=2, memory_gb=1, options=LOOPBACK)
-    with connected(workers, tmp_path) as client:
+    with connect(workers, tmp_path) as client:
         client.wait_for_workers(2, timeout=60)
         told = client.run(variables("SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"))
         assert {words[1] for words in told.values()} == {1}
@@ -486,14 +495,16 @@ def test_jobs_of_slurm(
     assert len(list((tmp_path / "logs").glob("n4ax-*.err"))) == 2
 
 
-def test_a_job_that_slurm_does_not_take(
+def test_a_job_that_slurm_does_not_accept(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(slurm_configuration))
     workers = Workers(cluster="slurm", jobs=2, queue="nowhere", options=LOOPBACK)
     with (
-        pytest.raises(ValueError, match=r"sbatch took no job: .*[Ii]nvalid partition") as caught,
-        connected(workers, tmp_path),
+        pytest.raises(
+            ValueError, match=r"sbatch did not accept the job: .*[Ii]nvalid partition"
+        ) as caught,
+        connect(workers, tmp_path),
     ):
         pass
     assert "\n" not in str(caught.value)

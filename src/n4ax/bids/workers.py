@@ -162,7 +162,7 @@ def _check_memory(memory: float | None, processes: int) -> None:
     least = _MIN_GB * processes
     if not isinstance(memory, int | float) or not isfinite(memory) or memory < least:
         raise InputError(
-            "{memory_gb} is {0!r}; expected at least {1:g} GB, {2:g} GB for each process",
+            "{memory_gb} is {0!r}; expected at least {1:g} ({2:g} GB for each process)",
             memory,
             least,
             _MIN_GB,
