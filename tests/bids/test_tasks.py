@@ -71,7 +71,7 @@ def test_images_that_are_tried_again(
 
 def test_closing_cancels_the_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "correct_source", correct_by_name(tmp_path))
-    sources = [Source.of(f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz") for number in range(2000)]
+    sources = [Source.of(f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz") for number in range(300)]
     recipe = Recipe(tmp_path, tmp_path / "out", N4Settings())
     with connect(Workers(), tmp_path / "scratch") as client:
         outcomes = TaskList(client, recipe, sources, shared_workers=False).run()
