@@ -1,5 +1,7 @@
 """Images as tasks: which are tried again, when, and how often."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from n4ax.bids.recipe import Recipe
 from n4ax.bids.tasks import TaskList
 from n4ax.bids.workers import Workers
 from n4ax.settings import N4Settings
+from tests.bids.worker_tasks import wait_until
 
 
 def correct_by_name(folder: Path) -> Callable[..., Outcome]:
@@ -67,6 +70,26 @@ def test_images_that_are_tried_again(
     assert list(dict.fromkeys(waited)) == ([busy, suspect] if shared else [busy])
     assert waited.count(suspect) == (TRIES if shared else 0)
     assert [stem for stem, _ in tries].count(suspect) == TRIES * (2 if shared else 1)
+
+
+def test_a_result_that_is_lost_with_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "correct_source", correct_by_name(tmp_path))
+    sources = [Source.of(f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz") for number in range(3)]
+    recipe = Recipe(tmp_path, tmp_path / "out", N4Settings())
+    with connect(Workers(), tmp_path / "scratch") as client:
+        outcomes = TaskList(client, recipe, sources, shared_workers=False).run()
+        first = next(outcomes)
+
+        def count(status: str) -> int:
+            return [state.status for state in client.futures.values()].count(status)
+
+        assert wait_until(lambda: count("finished") == len(sources))
+        (worker,) = client.run(os.getpid).values()
+        os.kill(worker, signal.SIGKILL)
+        assert wait_until(lambda: count("lost") >= len(sources) - 1)
+        assert {outcome.state for outcome in (first, *outcomes)} == {"corrected"}
 
 
 def test_closing_cancels_the_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

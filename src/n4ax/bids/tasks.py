@@ -70,6 +70,9 @@ class TaskList:
         self._submit(islice(self._untried, _AHEAD), wait=False)
         try:
             for future in self._futures:
+                if future.status == "lost":  # its worker died too early, so Dask runs it again
+                    self._futures.add(future)
+                    continue
                 source = self._running.pop(future.key)
                 outcome = _read_outcome(future, source, self._recipe)
                 if not self._keep_for_later(source, outcome):
@@ -114,7 +117,7 @@ class TaskList:
 
 def _read_outcome(future: Future, source: Source, recipe: Recipe) -> Outcome:
     """The outcome of a task that has ended, even if its worker died."""
-    if future.status in ("cancelled", "lost"):
+    if future.status == "cancelled":
         raise SchedulerGoneError("the scheduler of the workers has gone")
     failed = Outcome(source.path, source.participant, "failed")
     try:
