@@ -179,7 +179,8 @@ def read_filters(path: Path) -> Filters:
     for query, entities in content.items():
         unknown = sorted(set(entities) - set(short))
         if unknown:
-            raise ValueError(f"{path}: {query} has {', '.join(unknown)}, which is no BIDS entity")
+            names = ", ".join(unknown)
+            raise ValueError(f"{path}: {query} has names that are not BIDS entities: {names}")
         filters[query] = {short[name]: value for name, value in entities.items()}
     return filters
 
@@ -201,7 +202,7 @@ def _find_participants(dataset: Path) -> list[str]:
 
 
 def _check_readable(dataset: Path, participants: Sequence[str]) -> None:
-    """Refuse folders that cannot be listed: their images would be left out without a word."""
+    """Refuse folders that cannot be listed: their images would be missed without a message."""
     for name in participants:
         folders = [dataset / name]
         for folder in folders:
@@ -214,7 +215,7 @@ def _check_readable(dataset: Path, participants: Sequence[str]) -> None:
 def _find_paths(
     dataset: Path, participants: Sequence[str], kinds: set[str] | None
 ) -> Iterator[str]:
-    """Find the images of some kinds (``None`` for all kinds), one group of participants a time."""
+    """Find the images of some kinds (``None`` for all), one group of participants at a time."""
     wanted = set(participants)
     with _hide_dots(dataset) as root:
         for pattern in _group_participants(participants):
@@ -240,7 +241,7 @@ def _is_in_place(folders: tuple[str, ...]) -> bool:
 
 
 def _group_participants(participants: Sequence[str]) -> list[str | list[str]]:
-    """Names or glob patterns that cover all participants, few of them each if names allow it."""
+    """Names or glob patterns that together match all participants, few each if possible."""
     if len(participants) <= _MAX_NAMES:
         return [list(participants)]
     length = 0
@@ -255,7 +256,7 @@ def _group_participants(participants: Sequence[str]) -> list[str | list[str]]:
 
 @contextmanager
 def _hide_dots(dataset: Path) -> Iterator[Path]:
-    """Give a path to the dataset without a dot in its name, which bids2table would not accept."""
+    """Give a path to the dataset without a dot in its name: bids2table does not accept dots."""
     if not dataset.resolve().suffix:
         yield dataset.resolve()
         return

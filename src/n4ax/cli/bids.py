@@ -24,7 +24,7 @@ from n4ax.cli.options import (
     option_names,
     use_option_names,
 )
-from n4ax.cli.progress import images_shown
+from n4ax.cli.progress import show_images
 from n4ax.signals import time_to_clean_up
 from n4ax.version import __version__
 
@@ -209,7 +209,7 @@ def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: boo
         time_to_clean_up(),  # the jobs of a cluster have to be cancelled
         connect(workers, scratch) as client,
         _warn_without_workers(client, scratch),
-        images_shown(len(plan.sources), quiet) as show,
+        show_images(len(plan.sources), quiet) as show,
     ):
         tally = correct_study(
             client, recipe, plan.sources, refused=plan.refused, on_outcome=show,

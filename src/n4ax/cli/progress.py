@@ -45,7 +45,7 @@ def iterations_shown(
 
 
 @contextmanager
-def images_shown(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] | None]":
+def show_images(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] | None]":
     """A bar with rate and time left on a terminal; elsewhere a line for each image."""
     if quiet:
         yield None
