@@ -64,7 +64,7 @@ def test_a_dry_run_lists_and_does_nothing(
         (["study", "out", "participant", "--mem", "much"], "not of the form 16"),
         (["study", "out", "participant", "--shrink", "0"], "--shrink"),
         (["study", "out", "participant", "--bids-filter-file", "bad.json"], "read as JSON"),
-        (["study", "out", "participant", "--bids-filter-file", "odd.json"], "BIDS entities: colour"),
+        (["study", "out", "participant", "--bids-filter-file", "odd.json"], "entities: colour"),
         (["study", "out", "participant", "--cluster", "slurm", "--walltime", "1h"], "--walltime"),
         (["study", "out", "participant", "--queue", "long"], "--queue is 'long', but --cluster"),
         (["study", "out", "participant", "--scheduler", "here"], "--scheduler is 'here'"),
