@@ -108,9 +108,9 @@ def shares_of(folder: Path) -> dict[str, float]:
     """Where the time of an image goes, as shares of one; medians, in one process."""
     from isal import igzip
 
-    from n4ax.bids import image as correction
-    from n4ax.bids import outputs
+    from n4ax.bids import image, outputs
     from n4ax.bids.inputs import find_sources
+    from n4ax.bids.recipe import Recipe
     from n4ax.images import nifti
     from n4ax.settings import N4Settings
 
@@ -118,18 +118,18 @@ def shares_of(folder: Path) -> dict[str, float]:
     output = folder / "shares"
     outputs.prepare_output(folder / "heads", output)
     settings = N4Settings(**{**N4Settings.ants().keywords(), "voxel_order": "F"})
-    job = correction.Recipe(folder / "heads", output, settings, mask="none", threads=1)
+    recipe = Recipe(folder / "heads", output, settings, mask="none", threads=1)
     timed = (
         ("gzip", igzip, "decompress"), ("gzip", igzip, "compress"),
-        ("N4", correction, "correct_scan"), ("pictures and measures", correction, "_reported"),
-        ("hashing", correction, "_stamp"), ("files", nifti.Path, "write_bytes"),
+        ("N4", image, "correct_scan"), ("pictures and measures", image, "_draw_and_measure"),
+        ("hashing", image, "make_stamp"), ("files", nifti.Path, "write_bytes"),
         ("files", nifti.Path, "read_bytes"), ("files", os, "fsync"),
     )  # fmt: skip
     runs = []
     for number, source in enumerate(find_sources(folder / "heads")[:6]):
         seconds.clear()
         with _timed(timed, seconds):
-            outcome = correction.correct_source(job, source)
+            outcome = image.correct_source(recipe, source)
         assert outcome.state == "corrected", outcome
         rest = outcome.seconds - sum(seconds.values())
         if number:  # the first loads the compiled code

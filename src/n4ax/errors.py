@@ -87,8 +87,8 @@ class _OptionNames(dict[str, Any]):
     def __init__(self, options: Mapping[str, str]) -> None:
         super().__init__({name: _OptionName(option) for name, option in options.items()})
 
-    def __missing__(self, name: str) -> _OptionName:
-        return _OptionName(name)
+    def __missing__(self, name: str) -> _PythonName:
+        return _PythonName(name)
 
 
 class _OptionName(str):

@@ -76,11 +76,11 @@ def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
     monkeypatch.setattr(choice, "find_spec", lambda name: name)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    choice._accelerator_found.cache_clear()
+    choice.has_gpu.cache_clear()
     try:
         assert choice.choose_engine(None, image) == "xla"
     finally:
-        choice._accelerator_found.cache_clear()
+        choice.has_gpu.cache_clear()
 
 
 def test_tensors_of_torch_come_back_as_tensors(small: tuple[Array, Array]) -> None:

@@ -1,1 +1,1 @@
-"""Whole data sets in the BIDS layout: ``n4ax bids``."""
+"""Correct whole datasets in the BIDS layout, as ``n4ax bids`` does."""

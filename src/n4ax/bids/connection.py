@@ -1,7 +1,7 @@
-"""Where tasks run: processes of this machine, jobs in a cluster's queue, or a scheduler elsewhere.
+"""Connect to workers: processes of this machine, jobs of a cluster, or a scheduler elsewhere.
 
-Dask hands the tasks out. A worker has one task at a time, which uses its threads itself, and
-whatever dies takes nothing but the tasks that it was running along.
+Dask hands out the tasks. A worker runs one task at a time, which uses the worker's threads itself.
+When a worker dies, only the tasks that it was running are lost.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n4ax.bids import jobs
-from n4ax.bids.workers import Workers, listed_gpus, visible_gpus
+from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
+from n4ax.errors import InputError
 from n4ax.signals import exit_on_signals, ignore_interrupts
 
 if TYPE_CHECKING:
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
     from distributed import SpecCluster
 
 TRIES = 3
-"""A task ends as ``KilledWorker`` when so many workers have died of it."""
+"""A task fails with ``KilledWorker`` after this many workers have died while running it."""
 
 THREADS_ON_A_GPU = 3
-"""Tasks at once in a worker with a GPU: one reads, one computes, one writes."""
+"""Tasks at a time in a worker with a GPU: one reads, one computes and one writes."""
 
 SECONDS_TO_ANSWER = 10
 
 _LOOPBACK = "127.0.0.1"
 
-_COUNTED = (
+_THREAD_COUNTS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -40,85 +41,86 @@ _COUNTED = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-_OF_THE_SCHEDULER = {
+_SCHEDULER_SETTINGS = {
     "distributed.scheduler.allowed-failures": TRIES - 1,
     "distributed.scheduler.worker-saturation": 1.0,
 }
 
-_OF_THE_WORKERS = {
+_WORKER_SETTINGS = {
     "distributed.diagnostics.nvml": False,
-    "distributed.worker.memory.target": False,  # results are tiny: nothing is worth spilling
+    "distributed.worker.memory.target": False,  # results are tiny, so there is nothing to spill
     "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,  # a paused worker would wait for ever
+    "distributed.worker.memory.pause": False,  # a paused worker would wait forever
     "distributed.worker.memory.terminate": 0.95,
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.worker.profile.enabled": False,
 }
 
-_NO_NEWS = ("Compute Failed", "Task %s marked as failed", "Couldn't gather keys")
-"""What the caller hears anyway, or need not: a result lost with its worker is computed again."""
+_UNWANTED_MESSAGES = ("Compute Failed", "Task %s marked as failed", "Couldn't gather keys")
+"""The caller gets the exceptions anyway, and a result lost with its worker is computed again."""
 
 _SET_BY_DASK = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED", "__DASK_PARENT_PID", "DASK_PARENT")
-"""Variables that Dask sets in this process, in one version or another."""
+"""Environment variables that some versions of Dask set in this process."""
 
 
 @contextmanager
-def connected(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
-    """A client of the workers, which are started now and ended with the block.
+def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
+    """Start the workers, give a client for them, and end them after the block.
 
-    On this machine the workers are there when the block begins; on a cluster the jobs have been
-    accepted, and tasks wait for the first that starts. Results and exceptions come by
-    ``distributed.as_completed``. An exception of a task is raised by ``future.result()``; a task
-    of which ``TRIES`` workers died, one after the other, raises ``distributed.KilledWorker``. A
-    task may run again after it has ended, when its worker dies before its result is here.
+    On this machine the workers are running when the block begins. On a cluster the jobs have been
+    accepted by then, and tasks wait for the first job to start. Results and exceptions arrive by
+    ``distributed.as_completed``, and ``future.result()`` raises the exception of a task. A task
+    during which ``TRIES`` workers have died, one after the other, raises
+    ``distributed.KilledWorker``. A task that has ended may run again if its worker dies before the
+    result has arrived.
 
-    The calling program is imported by local workers: if it is a script, it keeps what it does
-    under ``if __name__ == "__main__"``.
+    Local workers import the calling program. A script must therefore do its work under
+    ``if __name__ == "__main__"``.
 
     Parameters
     ----------
     workers
-        Which workers.
+        The workers to start or to connect to.
     scratch
-        A folder for what Dask keeps while it runs (``dask``) and for the output of jobs
-        (``logs``); made if it is not there. For a cluster, on a disk that its nodes see.
+        A folder for Dask's temporary files (``dask``) and for the output of jobs (``logs``). It is
+        made if it does not exist. For a cluster it must be on a disk that the nodes see.
 
     Yields
     ------
     distributed.Client
-        Dask's default client as long as the block lasts.
+        Dask's default client while the block runs.
 
     Raises
     ------
     ImportError
-        distributed or dask-jobqueue is not installed; the message says how to.
+        distributed or dask-jobqueue is not installed; the message says how to install it.
     ValueError
-        The cluster's programs are not on PATH, the cluster does not take the job or the options,
-        there are fewer GPUs than asked for, or ``scratch`` cannot stand in a job script.
+        The cluster's programs are not on PATH, the cluster does not accept the job or the options,
+        there are fewer GPUs than asked for, or ``scratch`` cannot be used in a job script.
     OSError
         No scheduler answers at the address, or ``scratch`` cannot be made.
     """
     _check_installed(workers)
     with ExitStack() as stack:
         if workers.scheduler is not None:
-            yield stack.enter_context(_of_a_scheduler(workers.scheduler))
+            yield stack.enter_context(_connect_to_scheduler(workers.scheduler))
             return
         stack.enter_context(_quiet())
-        stack.enter_context(_environment(_variables(workers)))
-        stack.enter_context(_settings(workers))
+        stack.enter_context(_change_environment(_choose_variables(workers)))
+        stack.enter_context(_change_settings(workers))
         (scratch / "dask").mkdir(parents=True, exist_ok=True)
-        yield stack.enter_context(_client_of(_cluster(workers, scratch.resolve())))
+        yield stack.enter_context(_make_client(_make_cluster(workers, scratch.resolve())))
 
 
-def job_script(workers: Workers, scratch: Path) -> str:
-    """What is submitted for each job, but for the address of the scheduler.
+def make_job_script(workers: Workers, scratch: Path) -> str:
+    """The script that is submitted for each job, apart from the address of the scheduler.
 
     Parameters
     ----------
     workers
-        Workers of a cluster; its programs need not be on this machine.
+        Workers of a cluster. The cluster's programs need not be on this machine.
     scratch
-        As for `connected`.
+        As for `connect`.
 
     Returns
     -------
@@ -128,15 +130,15 @@ def job_script(workers: Workers, scratch: Path) -> str:
     Raises
     ------
     ImportError, ValueError
-        As `connected`.
+        As for `connect`.
     """
     if workers.cluster == "local":
-        raise ValueError("cluster is 'local', which has no jobs: choose another cluster")
+        raise InputError("{cluster} is 'local', which has no jobs: choose another cluster")
     _check_installed(workers)
-    # dask-jobqueue makes its folders at once, and this is to leave nothing behind.
-    with _quiet(), _settings(workers), tempfile.TemporaryDirectory(prefix="n4ax-") as folder:
-        jobs.check_folder(scratch.resolve())
-        cluster = jobs.prepared(workers, Path(folder), **_of_jobs(workers))
+    # dask-jobqueue makes its folders immediately, and this function must leave nothing behind.
+    with _quiet(), _change_settings(workers), tempfile.TemporaryDirectory(prefix="n4ax-") as folder:
+        jobs.check_scratch(scratch.resolve())
+        cluster = jobs.prepare_cluster(workers, Path(folder), **_make_job_keywords(workers))
         try:
             return cluster.job_script().replace(folder, str(scratch.resolve()))
         finally:
@@ -144,9 +146,12 @@ def job_script(workers: Workers, scratch: Path) -> str:
 
 
 def dask_setup(_worker: object) -> None:
-    """Prepare a worker: told to end, it leaves no half-written file. Dask calls it."""
+    """Prepare a worker so that it leaves no half-written file when it is told to end.
+
+    Dask calls this function by its name in every worker.
+    """
     exit_on_signals()
-    logging.getLogger("distributed.worker").addFilter(_News())
+    logging.getLogger("distributed.worker").addFilter(_UnwantedMessages())
 
 
 def _check_installed(workers: Workers) -> None:
@@ -160,12 +165,13 @@ def _check_installed(workers: Workers) -> None:
         import dask_jobqueue  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f"cluster {workers.cluster!r}: {error.name} is missing: pip install 'n4ax[cluster]'"
+            f"cluster is {workers.cluster!r}, and {error.name} is missing: "
+            "pip install 'n4ax[cluster]'"
         ) from error
 
 
 @contextmanager
-def _of_a_scheduler(address: str) -> Iterator["distributed.Client"]:
+def _connect_to_scheduler(address: str) -> Iterator["distributed.Client"]:
     from distributed import Client
 
     with _quiet():
@@ -173,30 +179,31 @@ def _of_a_scheduler(address: str) -> Iterator["distributed.Client"]:
             client = Client(address, timeout=SECONDS_TO_ANSWER)
         except (OSError, ValueError) as error:
             raise OSError(
-                f"no Dask scheduler answers at {address} within {SECONDS_TO_ANSWER} s; check that "
-                "it runs and that this machine may connect to it"
+                f"no Dask scheduler answered at {address} within {SECONDS_TO_ANSWER} s; check that "
+                "it is running and that this machine can connect to it"
             ) from error
         with client:
             yield client
 
 
 @contextmanager
-def _client_of(cluster: "SpecCluster") -> Iterator["distributed.Client"]:
+def _make_client(cluster: "SpecCluster") -> Iterator["distributed.Client"]:
     from distributed import Client, Nanny
 
     try:
         with Client(cluster) as client:
             yield client
     finally:
-        with _quiet(logging.CRITICAL):  # a worker that is being started again is an error here
-            cluster.sync(_end, [one for one in cluster.workers.values() if isinstance(one, Nanny)])
+        nannies = [worker for worker in cluster.workers.values() if isinstance(worker, Nanny)]
+        with _quiet(logging.CRITICAL):  # Dask logs an error for a worker that is just restarting
+            cluster.sync(_end_workers, nannies)
             cluster.close()
 
 
-async def _end(nannies: Sequence["distributed.Nanny"]) -> None:
-    """End local workers at once, in the middle of a task too, and with nothing half-written."""
+async def _end_workers(nannies: Sequence["distributed.Nanny"]) -> None:
+    """End local workers at once, even in the middle of a task, and leave nothing half-written."""
     for nanny in nannies:
-        nanny.close_gracefully()  # or it would start its worker again
+        nanny.close_gracefully()  # otherwise it would start its worker again
         if nanny.pid:
             with suppress(ProcessLookupError):
                 os.kill(nanny.pid, signal.SIGTERM)
@@ -205,41 +212,42 @@ async def _end(nannies: Sequence["distributed.Nanny"]) -> None:
 
 @contextmanager
 def _quiet(least: int = logging.ERROR) -> Iterator[None]:
-    """Nothing of distributed in the log below that level, and not that a task has failed.
+    """Hide distributed's log messages below a level, and those about tasks that failed.
 
-    That is the caller's to say, who has the task's exception.
+    The caller has the exceptions of the tasks and reports them.
     """
     loggers = [logging.getLogger(f"distributed{part}") for part in ("", ".client", ".gc")]
     before = [logger.level for logger in loggers]
-    scheduler, news = logging.getLogger("distributed.scheduler"), _News()
+    scheduler = logging.getLogger("distributed.scheduler")
+    unwanted = _UnwantedMessages()
     for logger in loggers:
         logger.setLevel(least)
-    scheduler.addFilter(news)
+    scheduler.addFilter(unwanted)
     try:
         yield
     finally:
-        scheduler.removeFilter(news)
+        scheduler.removeFilter(unwanted)
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
 
 
-class _News(logging.Filter):
+class _UnwantedMessages(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith(_NO_NEWS)
+        return not str(record.msg).startswith(_UNWANTED_MESSAGES)
 
 
-def _variables(workers: Workers) -> dict[str, str]:
-    """Environment of the workers, as it must be before they start: libraries read it early."""
-    variables: dict[str, str] = dict.fromkeys(_COUNTED, str(workers.threads))
-    if workers.cluster == "local":  # what jobs say goes to their log files
+def _choose_variables(workers: Workers) -> dict[str, str]:
+    """Environment variables of the workers; libraries read them as soon as a worker starts."""
+    variables: dict[str, str] = dict.fromkeys(_THREAD_COUNTS, str(workers.threads))
+    if workers.cluster == "local":  # a job logs to a file, where messages do no harm
         variables["DASK_LOGGING__DISTRIBUTED"] = "error"
     return variables
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """These variables in this process, which hands them down, and all as before at the end."""
-    tracker = "ignore:resource_tracker:UserWarning"  # printed when this process is killed
+def _change_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that new processes inherit, and restore the environment after the block."""
+    tracker = "ignore:resource_tracker:UserWarning"  # it is printed when this process is killed
     warnings = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), tracker)))
     variables = {**variables, "PYTHONWARNINGS": warnings}
     before = {name: os.environ.get(name) for name in (*variables, *_SET_BY_DASK)}
@@ -255,24 +263,25 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _settings(workers: Workers) -> Iterator[None]:
+def _change_settings(workers: Workers) -> Iterator[None]:
     import dask.config
-    import distributed  # noqa: F401  # or its defaults would come over what is set here
+    import distributed  # noqa: F401  # its defaults, loaded later, would override these settings
 
-    settings: dict[str, Any] = {**_OF_THE_SCHEDULER, **_OF_THE_WORKERS}
-    if workers.cluster == "local":  # a process that is stopped for a while is not a lost node
+    settings: dict[str, Any] = {**_SCHEDULER_SETTINGS, **_WORKER_SETTINGS}
+    if workers.cluster == "local":  # a process that was suspended for a while is not lost
         settings["distributed.scheduler.worker-ttl"] = None
     else:
-        settings |= jobs.settings(workers.cluster)
+        settings |= jobs.choose_settings(workers.cluster)
     with dask.config.set(settings):
         yield
 
 
-def _scheduler_class() -> type:
-    """Dask's scheduler, but a worker is given a task when it is free for it, and not before.
+def _make_scheduler_class() -> type:
+    """Dask's scheduler, but a worker gets a task only when it is free to run it.
 
-    Dask counts a worker's death against all tasks that it has been given, also those that only
-    wait: in Dask's own scheduler, few tasks wait at the workers.
+    Dask counts the death of a worker against all tasks that the worker was given, including those
+    that it had not started. When there are only a few tasks, Dask's own scheduler gives all of
+    them to the workers at once, where they wait.
     """
     from distributed import Scheduler
 
@@ -284,71 +293,73 @@ def _scheduler_class() -> type:
     return PatientScheduler
 
 
-def _cluster(workers: Workers, scratch: Path) -> "SpecCluster":
+def _make_cluster(workers: Workers, scratch: Path) -> "SpecCluster":
     if workers.cluster == "local":
         try:
-            return _local_cluster(workers, scratch)
+            return _start_local_cluster(workers, scratch)
         except RuntimeError as error:
-            reason = str(error).splitlines()[-1:] or ["no reason given"]
+            reason = str(error).splitlines()[-1:] or ["no reason was given"]
             raise OSError(f"the workers could not be started: {reason[0]}") from error
-    return jobs.submitted(workers, scratch, **_of_jobs(workers))
+    return jobs.submit_jobs(workers, scratch, **_make_job_keywords(workers))
 
 
-def _of_jobs(workers: Workers) -> dict[str, Any]:
-    """By what the scheduler and the workers of jobs are set up as those of this machine."""
-    exports = _variables(workers)
-    for name, value in _OF_THE_WORKERS.items():
+def _make_job_keywords(workers: Workers) -> dict[str, Any]:
+    """Keywords that set up the scheduler and the workers of jobs like those of this machine."""
+    exports = _choose_variables(workers)
+    for name, value in _WORKER_SETTINGS.items():
         spelled = name.upper().replace(".", "__").replace("-", "_")
         exports[f"DASK_{spelled}"] = str(value)
-    return {"scheduler": _scheduler_class(), "exports": exports, "preload": __name__}
+    return {"scheduler": _make_scheduler_class(), "exports": exports, "preload": __name__}
 
 
-def _local_cluster(workers: Workers, scratch: Path) -> "SpecCluster":
+def _start_local_cluster(workers: Workers, scratch: Path) -> "SpecCluster":
     from distributed import Nanny, SpecCluster
 
     shared = {
         "host": _LOOPBACK,
         "nthreads": THREADS_ON_A_GPU if workers.gpus else 1,
-        "memory_limit": _memory_of_each(workers),
+        "memory_limit": _share_memory(workers),
         "local_directory": str(scratch / "dask"),
         "preload": [__name__],
     }
-    with ignore_interrupts():  # or Ctrl-C comes to workers that cannot take it yet
+    with ignore_interrupts():  # Ctrl-C would reach workers that cannot handle it yet
         return SpecCluster(
             scheduler={
-                "cls": _scheduler_class(),
+                "cls": _make_scheduler_class(),
                 "options": {
                     "host": _LOOPBACK,
                     "port": 0,
                     "dashboard": False,
-                    # Or it takes 8787, and says so if it cannot.
+                    # By default it takes port 8787, and warns if that port is in use.
                     "dashboard_address": f"{_LOOPBACK}:0",
                 },
             },
             workers={
                 number: {"cls": Nanny, "options": {**shared, "env": variables}}
-                for number, variables in enumerate(_environments(workers))
+                for number, variables in enumerate(_list_environments(workers))
             },
         )
 
 
-def _memory_of_each(workers: Workers) -> int | None:
+def _share_memory(workers: Workers) -> int | None:
     if workers.memory_gb is None:
         return None
     return int(workers.memory_gb * 1e9 / (workers.gpus or workers.processes))
 
 
-def _environments(workers: Workers) -> list[dict[str, str]]:
-    """What each local worker has in its environment that the others have not."""
+def _list_environments(workers: Workers) -> list[dict[str, str]]:
+    """The variables that differ between local workers, for each worker."""
     if not workers.gpus:
         return [{} for _ in range(workers.processes)]
-    seen = visible_gpus()
+    seen = count_gpus()
     if workers.gpus > seen:
-        raise ValueError(
-            f"gpus is {workers.gpus}; this machine shows {seen} (by CUDA_VISIBLE_DEVICES, or "
-            "nvidia-smi -L where that is not set): ask for fewer, or for 0"
+        raise InputError(
+            "{gpus} is {0}, but this machine shows {1} (in CUDA_VISIBLE_DEVICES or, if that is not "
+            "set, in nvidia-smi -L): ask for fewer, or for 0",
+            workers.gpus,
+            seen,
         )
-    names = listed_gpus() or [str(number) for number in range(seen)]
+    names = list_visible_gpus() or [str(number) for number in range(seen)]
     return [
         {"CUDA_VISIBLE_DEVICES": name, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         for name in names[: workers.gpus]

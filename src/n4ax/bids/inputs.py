@@ -1,4 +1,4 @@
-"""Which images of a BIDS dataset are to be corrected, and what lies beside them.
+"""Find the images of a BIDS dataset that are to be corrected.
 
 References
 ----------
@@ -6,10 +6,8 @@ K. J. Gorgolewski et al., "The brain imaging data structure", Scientific Data 3,
 doi:10.1038/sdata.2016.44.
 """
 
-import glob
 import json
 import os
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,21 +19,21 @@ from typing import Any
 import pyarrow.compute
 from bids2table import get_arrow_schema, index_dataset, parse_bids_entities
 
+from n4ax.errors import InputError
+
 DEFAULT_SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "inplane")
 _SEVERAL = {"inplane": ("inplaneT1", "inplaneT2"), "boldref": ("boldref", "sbref")}
 _IMAGES = (".nii.gz", ".nii")
 _DATATYPES = ("anat", "dwi", "fmap", "func", "perf")
-_DEEPEST = 2  # sub-01/ses-1, whose folders are looked into
-_WORD = re.compile(r"\{(\w+)\}")
-_NOT_INHERITED = ("datatype", "suffix", "ext")
+_MAX_DEPTH = 2  # sub-01/ses-1: the deepest folders whose subfolders are listed
 _NOT_MAGNITUDE = ("phase", "real", "imag")
-_BY_NAME = 50
-"""Participants up to which they are looked up by their names, not by what these begin with."""
-_AT_ONCE = 500
-"""Participants that are looked up together: the index takes 10 kB a file while it is made."""
+_MAX_NAMES = 50
+"""Up to this many participants are looked up by name; more are looked up by common prefixes."""
+_MAX_GROUP = 500
+"""Participants that are looked up together: the index needs 10 kB per file while it is made."""
 
 Filters = Mapping[str, Mapping[str, Any]]
-"""By suffix: entities, and what they must be."""
+"""By suffix: entities, and the values that they must have."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,10 @@ class Source:
     Attributes
     ----------
     path
-        From the dataset's folder, with forward slashes.
+        Path relative to the dataset's folder, with forward slashes.
     entities
-        By their short names, with ``datatype``, ``suffix`` and ``ext``.
+        The entities of the file name by their short names, and ``datatype``, ``suffix`` and
+        ``ext``.
     """
 
     path: str
@@ -55,17 +54,17 @@ class Source:
 
     @classmethod
     def of(cls, path: str) -> "Source":
-        """The source of a path from the dataset's folder."""
+        """The source at a path relative to the dataset's folder."""
         return cls(path, parse_bids_entities(path))
 
     @property
     def participant(self) -> str:
-        """The label of the participant in whose folder it is."""
+        """The label of the participant, from the name of the folder."""
         return PurePosixPath(self.path).parts[0].removeprefix("sub-")
 
     @property
     def session(self) -> str | None:
-        """The label of the session in whose folder it is."""
+        """The label of the session, from the name of the folder; ``None`` without sessions."""
         second = PurePosixPath(self.path).parts[1]
         return second.removeprefix("ses-") if second.startswith("ses-") else None
 
@@ -76,7 +75,7 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The file's folder from the dataset's."""
+        """The file's folder, relative to the dataset's."""
         return str(PurePosixPath(self.path).parent)
 
 
@@ -88,75 +87,86 @@ def find_sources(
     sessions: Sequence[str] = (),
     filters: Filters | None = None,
 ) -> list[Source]:
-    """The images of a dataset that are to be corrected, sorted.
+    """Find the images of a dataset that are to be corrected, sorted by path.
 
     Parameters
     ----------
     dataset
-        Its folder, with a folder ``sub-<label>`` for each participant.
+        The dataset's folder, which has a folder ``sub-<label>`` for each participant.
     suffixes
-        Kinds of images; ``inplane`` stands for both of that name, ``boldref`` for the single-band
-        references too.
+        Kinds of images. ``inplane`` stands for ``inplaneT1`` and ``inplaneT2``; ``boldref`` also
+        stands for ``sbref``, the single-band references.
     participants, sessions
-        Labels, with ``sub-`` and ``ses-`` or without; none means all.
+        Labels, with or without ``sub-`` and ``ses-``; an empty sequence means all.
     filters
-        As :func:`read_filters` gives them.
+        Filters as :func:`read_filters` returns them.
 
     Raises
     ------
-    ValueError
-        The folder has no participants, or one asked for is not there or has no such image.
+    InputError
+        The folder has no participants, or a participant that was asked for does not exist or has
+        no such image.
     OSError
         A folder cannot be read.
     """
-    wanted, there = _labels("sub", participants), _participants(dataset)
-    everyone = sorted(wanted or there)
-    missing = sorted(wanted - set(there))
+    wanted, existing = _complete_labels("sub", participants), _find_participants(dataset)
+    everyone = sorted(wanted or existing)
+    missing = sorted(wanted - set(existing))
     if missing:
-        raise ValueError(
-            f"{', '.join(missing)} is not in {dataset}: give labels of participants, such as "
-            f"{there[0]}"
+        raise InputError(
+            "{0} was not found in {1}: give {participants} labels such as {2}",
+            ", ".join(missing),
+            dataset,
+            existing[0],
         )
     _check_readable(dataset, everyone)
     kinds = {kind for suffix in suffixes for kind in _SEVERAL.get(suffix, (suffix,))}
-    chosen_sessions = {name.removeprefix("ses-") for name in _labels("ses", sessions)}
+    chosen_sessions = {name.removeprefix("ses-") for name in _complete_labels("ses", sessions)}
     sources = [
         source
-        for source in map(Source.of, _paths(dataset, everyone, kinds))
+        for source in map(Source.of, _find_paths(dataset, everyone, kinds))
         if (not chosen_sessions or source.session in chosen_sessions)
         and _passes(source.entities, filters or {})
     ]
     without = sorted(wanted - {f"sub-{source.participant}" for source in sources})
     if without:
-        raise ValueError(
-            f"{', '.join(without)} has no image of those asked for ({', '.join(sorted(kinds))}"
-            f"{'; of some sessions' if sessions else ''}{'; by the filters' if filters else ''})"
-        )
+        asked = describe_choice(sorted(kinds), sessions, filters)
+        raise InputError("no image of {0} matches {1}", ", ".join(without), asked)
     return sorted(sources, key=lambda source: source.path)
 
 
-def known_participants(dataset: Path) -> list[str]:
-    """Labels of the participants that have a folder, or a link to one that is not there."""
-    return [name.removeprefix("sub-") for name in _participants(dataset)]
+def describe_choice(
+    suffixes: Sequence[str], sessions: Sequence[str], filters: Filters | None
+) -> str:
+    """Say which images are asked for: ``"suffixes T1w, T2w; sessions 1; the filters"``."""
+    asked = f"suffixes {', '.join(suffixes)}"
+    if sessions:
+        asked += f"; sessions {', '.join(sessions)}"
+    return f"{asked}; the filters" if filters else asked
 
 
-def known_suffixes(dataset: Path) -> list[str]:
-    """What kinds of images a dataset has."""
-    paths = _paths(dataset, _participants(dataset), None)
+def list_participants(dataset: Path) -> list[str]:
+    """List the labels of the participants that have a folder, or a link to a missing folder."""
+    return [name.removeprefix("sub-") for name in _find_participants(dataset)]
+
+
+def list_suffixes(dataset: Path) -> list[str]:
+    """List the suffixes of all images of a dataset."""
+    paths = _find_paths(dataset, _find_participants(dataset), None)
     return sorted({Source.of(path).entities["suffix"] for path in paths})
 
 
 def read_filters(path: Path) -> Filters:
-    """Filters of pybids' form, as ``--bids-filter-file`` of fMRIPrep takes them.
+    """Read filters in the form of pybids, which ``--bids-filter-file`` of fMRIPrep takes.
 
-    Keys of the file are names of queries, such as ``t1w``; each is an object of entities (long or
-    short names) and what they must be: a value, a list of values, ``null`` for none, ``"*"`` for
-    any.
+    The keys of the file are names of queries, such as ``t1w``. Each query maps entities, with long
+    or short names, to what they must be: a value, a list of values, ``null`` for an entity that
+    must be absent, or ``"*"`` for any value.
 
     Raises
     ------
     ValueError
-        It is not such a file; the message says where.
+        The file is not of this form; the message says where.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -164,112 +174,51 @@ def read_filters(path: Path) -> Filters:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(f'{path} is not of the form {{"t1w": {{"acquisition": "mprage"}}}}')
-    short = _short_names()
+    short = _find_short_names()
     filters = {}
     for query, entities in content.items():
         unknown = sorted(set(entities) - set(short))
         if unknown:
-            raise ValueError(f"{path}: {query} has {', '.join(unknown)}, which is no BIDS entity")
+            names = ", ".join(unknown)
+            raise ValueError(f"{path}: {query} has names that are not BIDS entities: {names}")
         filters[query] = {short[name]: value for name, value in entities.items()}
     return filters
 
 
-def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
-    """The mask of an image, by a pattern of paths.
-
-    Parameters
-    ----------
-    pattern
-        A path, from the dataset's folder unless it is absolute. ``{sub}`` and other entities,
-        ``{folder}``, ``{stem}`` (the image's name), ``{name}`` (without its suffix), ``{suffix}``
-        and ``{datatype}`` are filled in; ``*`` and ``?`` stand for anything.
-
-    Raises
-    ------
-    ValueError
-        There is none, or there are several; the message has the path that was looked for.
-    """
-    words = {
-        **source.entities,
-        "folder": source.folder,
-        "stem": source.stem,
-        "name": source.stem.removesuffix(f"_{source.entities['suffix']}"),
-    }
-    unknown = sorted(set(_WORD.findall(pattern)) - set(words))
-    if unknown:
-        raise ValueError(
-            f"mask pattern {pattern}: {source.path} has no {', '.join(unknown)}; it has "
-            f"{', '.join(words)}"
-        )
-    wild = re.search(r"[*?]", pattern) is not None
-    path = _WORD.sub(
-        lambda found: glob.escape(words[found[1]]) if wild else words[found[1]], pattern
-    )
-    names = glob.glob(path, root_dir=dataset, recursive=True) if wild else [path]
-    found = [one for one in (dataset / name for name in sorted(names)) if one.is_file()]
-    if len(found) != 1:
-        what = "no mask" if not found else f"{len(found)} masks"
-        raise ValueError(f"{what} at {dataset / path}; expected one")
-    return found[0]
-
-
-def inherited(dataset: Path, source: Source, ext: str) -> list[Path]:
-    """Files that go with an image by the inheritance principle, the nearest first.
-
-    Parameters
-    ----------
-    ext
-        Their extension, such as ``.json`` or ``.bval``.
-    """
-    own = {key: value for key, value in source.entities.items() if key not in _NOT_INHERITED}
-    found: list[Path] = []
-    folder = PurePosixPath(source.path).parent
-    for place in (folder, *folder.parents):
-        beside = sorted((dataset / place).glob(f"*{source.entities['suffix']}{ext}"), key=_longest)
-        for path in beside:
-            if not all("-" in part for part in path.name.split("_")[:-1]):
-                continue  # no name of BIDS
-            entities = parse_bids_entities(path.name)
-            named = {k: v for k, v in entities.items() if k not in _NOT_INHERITED}
-            if entities["suffix"] == source.entities["suffix"] and named.items() <= own.items():
-                found.append(path)
-    return found
-
-
-def _longest(path: Path) -> tuple[int, str]:
-    return -len(path.name), path.name
-
-
-def _labels(entity: str, given: Iterable[str]) -> set[str]:
+def _complete_labels(entity: str, given: Iterable[str]) -> set[str]:
     return {f"{entity}-{label.removeprefix(f'{entity}-')}" for label in given}
 
 
-def _participants(dataset: Path) -> list[str]:
-    """Folders of participants; links that lead nowhere too, or they would be missed silently."""
+def _find_participants(dataset: Path) -> list[str]:
+    """The names of the participants' folders. Broken links count, so that they are reported."""
     found = sorted(
         path.name for path in dataset.glob("sub-*") if path.is_dir() or path.is_symlink()
     )
     if not found:
-        raise ValueError(f"{dataset} has no folder sub-<label>; expected a BIDS dataset")
+        raise InputError(
+            "{dataset} {0} has no folder sub-<label>; expected a BIDS dataset", dataset
+        )
     return found
 
 
 def _check_readable(dataset: Path, participants: Sequence[str]) -> None:
-    """Refuse folders that may not be looked into, whose images would be missed silently."""
+    """Refuse folders that cannot be listed: their images would be missed without a message."""
     for name in participants:
         folders = [dataset / name]
         for folder in folders:
             if folder.is_dir():
                 with os.scandir(folder) as entries:
                     deeper = [Path(entry) for entry in entries if entry.is_dir()]
-                folders += deeper if len(folder.relative_to(dataset).parts) < _DEEPEST else []
+                folders += deeper if len(folder.relative_to(dataset).parts) < _MAX_DEPTH else []
 
 
-def _paths(dataset: Path, participants: Sequence[str], kinds: set[str] | None) -> Iterator[str]:
-    """Images of the kinds (``None``: of all), some participants after the other."""
+def _find_paths(
+    dataset: Path, participants: Sequence[str], kinds: set[str] | None
+) -> Iterator[str]:
+    """Find the images of some kinds (``None`` for all), one group of participants at a time."""
     wanted = set(participants)
-    with _without_dots(dataset) as root:
-        for pattern in _patterns(participants):
+    with _hide_dots(dataset) as root:
+        for pattern in _group_participants(participants):
             table = index_dataset(root, include_subjects=pattern)
             field = pyarrow.compute.field
             chosen = field("ext").isin(_IMAGES)
@@ -282,7 +231,7 @@ def _paths(dataset: Path, participants: Sequence[str], kinds: set[str] | None) -
 
 
 def _is_in_place(folders: tuple[str, ...]) -> bool:
-    """Whether an image is where BIDS has it: in a data type's folder, of a session if any."""
+    """Whether an image is where BIDS puts it: in the folder of a data type, maybe of a session."""
     sessions = folders[:-1]
     return (
         folders[-1:] != ()
@@ -291,13 +240,13 @@ def _is_in_place(folders: tuple[str, ...]) -> bool:
     )
 
 
-def _patterns(participants: Sequence[str]) -> list[str | list[str]]:
-    """Names or glob patterns for all, each for not too many where the names allow it."""
-    if len(participants) <= _BY_NAME:
+def _group_participants(participants: Sequence[str]) -> list[str | list[str]]:
+    """Names or glob patterns that together match all participants, few each if possible."""
+    if len(participants) <= _MAX_NAMES:
         return [list(participants)]
     length = 0
     groups: dict[str, list[str]] = {"sub-": list(participants)}
-    while max(map(len, groups.values())) > _AT_ONCE and length < max(map(len, participants)):
+    while max(map(len, groups.values())) > _MAX_GROUP and length < max(map(len, participants)):
         length += 1
         groups = defaultdict(list)
         for name in participants:
@@ -306,8 +255,8 @@ def _patterns(participants: Sequence[str]) -> list[str | list[str]]:
 
 
 @contextmanager
-def _without_dots(dataset: Path) -> Iterator[Path]:
-    """A path to the dataset that bids2table takes for one: a name with a dot it does not."""
+def _hide_dots(dataset: Path) -> Iterator[Path]:
+    """Give a path to the dataset without a dot in its name: bids2table does not accept dots."""
     if not dataset.resolve().suffix:
         yield dataset.resolve()
         return
@@ -318,22 +267,22 @@ def _without_dots(dataset: Path) -> Iterator[Path]:
 
 
 def _passes(entities: Mapping[str, str], filters: Filters) -> bool:
-    """Whether an image has magnitudes, and is wanted by the filters for its suffix, if any."""
+    """Whether an image has magnitudes and passes the filters for its suffix, if there are any."""
     if entities.get("part") in _NOT_MAGNITUDE:
         return False
     suffix = entities["suffix"].casefold()
-    mine = [
+    queries = [
         query
         for name, query in filters.items()
-        if suffix in {str(value).casefold() for value in _list(query.get("suffix", name))}
+        if suffix in {str(value).casefold() for value in _as_list(query.get("suffix", name))}
     ]
-    return not mine or any(
-        all(_matches(entities.get(key), value) for key, value in query.items()) for query in mine
+    return not queries or any(
+        all(_matches(entities.get(key), value) for key, value in query.items()) for query in queries
     )
 
 
 def _matches(found: str | None, wanted: Any) -> bool:
-    """Whether an entity is as a filter wants it, pybids' words for any and none included."""
+    """Whether an entity has a wanted value; pybids' words for any value and none count too."""
     if isinstance(wanted, list):
         return any(_matches(found, value) for value in wanted)
     if wanted is None:
@@ -341,23 +290,23 @@ def _matches(found: str | None, wanted: Any) -> bool:
     if isinstance(wanted, str) and (wanted == "*" or "Query." in wanted):
         word = wanted.rsplit("Query.", 1)[-1].split(":")[0].rstrip(">").upper()
         return word == "OPTIONAL" or (found is None) == (word == "NONE")
-    return found is not None and _same(found, wanted)
+    return found is not None and _equals(found, wanted)
 
 
-def _same(found: str, wanted: Any) -> bool:
-    """Whether two values are equal; numbers may have zeros in front, extensions a dot."""
+def _equals(found: str, wanted: Any) -> bool:
+    """Whether two values are equal. Leading zeros of numbers and dots of extensions are ignored."""
     text = str(wanted)
     if found.isdecimal() and text.isdecimal():
         return int(found) == int(text)
     return found.removeprefix(".") == text.removeprefix(".")
 
 
-def _list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _short_names() -> dict[str, str]:
-    """Entities by their long and their short names."""
+def _find_short_names() -> dict[str, str]:
+    """The short names of all entities, by their long names and by their short names."""
     names = {"datatype": "datatype", "suffix": "suffix", "extension": "ext", "ext": "ext"}
     for field in get_arrow_schema():
         entity = (field.metadata or {}).get(b"entity")

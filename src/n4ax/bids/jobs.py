@@ -1,4 +1,4 @@
-"""Jobs in a cluster's queue that are workers, by dask-jobqueue."""
+"""Workers that are jobs in a cluster's queue, submitted by dask-jobqueue."""
 
 import re
 import shlex
@@ -9,119 +9,127 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n4ax.bids.workers import Workers
+from n4ax.errors import InputError
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
 
 JOB_GB = 8.0
-"""Memory of a job of which nothing else is said."""
+"""Memory of a job in GB if none is asked for."""
 
 _SUBMITS = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub", "sge": "qsub"}
 _ACCOUNT = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}
-_NOT_ASKED_FOR = ("00:30:00", "00:30")  # dask-jobqueue's default walltime
+_DEFAULT_WALLTIMES = ("00:30:00", "00:30")  # of dask-jobqueue
 
 
-def settings(cluster: str) -> dict[str, Any]:
-    """Settings of Dask for that kind of cluster: no walltime that nobody has asked for.
+def choose_settings(cluster: str) -> dict[str, Any]:
+    """Settings of Dask for a kind of cluster: jobs get no walltime that nobody asked for.
 
-    What stands in a jobqueue.yaml of the user's holds.
+    A walltime in the user's own ``jobqueue.yaml`` is kept.
     """
     import dask.config
-    import dask_jobqueue  # noqa: F401  # or its defaults would come over what is set here
+    import dask_jobqueue  # noqa: F401  # its defaults, loaded later, would override these settings
 
     name = f"jobqueue.{cluster}.walltime"
-    return {name: None} if dask.config.get(name) in _NOT_ASKED_FOR else {}
+    return {name: None} if dask.config.get(name) in _DEFAULT_WALLTIMES else {}
 
 
-def submitted(workers: Workers, scratch: Path, **keywords: Any) -> "SpecCluster":
-    """The cluster as `prepared` makes it, with its jobs in the queue.
+def submit_jobs(workers: Workers, scratch: Path, **keywords: Any) -> "SpecCluster":
+    """Make a cluster as `prepare_cluster` does, and submit its jobs.
 
     Raises
     ------
+    InputError
+        The cluster's program is not on PATH.
     ValueError
-        The cluster's program is not on PATH, or does not take a job; then none stays queued.
+        The cluster does not accept a job; then no job stays in the queue.
     """
     program = _SUBMITS[workers.cluster]
     if shutil.which(program) is None:
-        raise ValueError(
-            f"--cluster {workers.cluster} needs {program} on PATH; run this where jobs are "
-            "submitted, such as a login node, or without --cluster"
+        raise InputError(
+            "{cluster:{0}} needs {1} on PATH; run this on a machine where jobs are submitted, such "
+            "as a login node, or leave out {cluster}",
+            workers.cluster,
+            program,
         )
-    cluster = prepared(workers, scratch, **keywords)
+    cluster = prepare_cluster(workers, scratch, **keywords)
     try:
         for _ in range(workers.jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
-        cluster.sync(cluster._correct_state)  # `scale` loses what the submitting program says
+        cluster.sync(cluster._correct_state)  # `scale` loses what the submitting program prints
     except BaseException as error:
         cluster.close()
         if not isinstance(error, Exception):
             raise
-        raise ValueError(f"{program} took no job: {_reason(error)}") from error
+        raise ValueError(f"{program} did not accept the job: {_find_reason(error)}") from error
     return cluster
 
 
-def check_folder(scratch: Path) -> None:
-    """Refuse a folder whose name cannot stand in a job script.
+def check_scratch(scratch: Path) -> None:
+    """Refuse a folder whose name cannot be written in a job script.
 
     Raises
     ------
-    ValueError
-        It is one.
+    InputError
+        The name has characters that a shell or a queueing system would interpret.
     """
     if not re.fullmatch(r"[\w./+,=@:-]+", str(scratch)):
-        raise ValueError(
-            f"{scratch} cannot stand in a job script: choose a working folder of letters, digits "
-            "and . _ + , = @ : - alone, on a disk that the cluster's nodes see"
+        raise InputError(
+            "{scratch} {0} cannot be used in a job script: choose a folder on a disk that the "
+            "cluster's nodes see, with a name of letters, digits and . _ + , = @ : - only",
+            scratch,
         )
 
 
-def prepared(
+def prepare_cluster(
     workers: Workers, scratch: Path, scheduler: type, exports: Mapping[str, str], preload: str
 ) -> Any:
-    """dask-jobqueue's cluster with no job yet, for which its programs need not be here.
+    """Make dask-jobqueue's cluster without submitting a job; its programs need not be here.
 
     Parameters
     ----------
     workers
-        Workers of a cluster.
+        Workers that are jobs of a cluster.
     scratch
-        Where jobs have their files and their output.
+        Folder for temporary files and the output of jobs.
     scheduler
         Class of the scheduler.
     exports
-        Variables of the jobs' environment.
+        Variables for the environment of the jobs.
     preload
         Name of the module that prepares a worker.
 
     Raises
     ------
-    ValueError
-        ``scratch`` cannot stand in a script, or the options are not the cluster's.
+    InputError
+        ``scratch`` cannot be used in a script, or the cluster has no such options.
     """
     import dask_jobqueue
 
-    check_folder(scratch)
+    check_scratch(scratch)
     kind = getattr(dask_jobqueue, f"{workers.cluster.upper()}Cluster")
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     try:
-        return _closing(kind)(
-            scheduler_cls=scheduler, **_keywords(workers, scratch, lines, preload)
+        return _report_closing(kind)(
+            scheduler_cls=scheduler, **_make_keywords(workers, scratch, lines, preload)
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"options {dict(workers.options)!r} are not {kind.__name__}'s of dask-jobqueue: "
-            f"{str(error).splitlines()[0].partition(' Very likely')[0]}"
+        raise InputError(
+            "{options} is {0!r}, which {1} of dask-jobqueue does not accept: {2}",
+            dict(workers.options),
+            kind.__name__,
+            str(error).splitlines()[0].partition(" Very likely")[0],
         ) from error
 
 
-def _reason(error: Exception) -> str:
-    """What the program printed, in one line: dask-jobqueue has it after much else."""
+def _find_reason(error: Exception) -> str:
+    """What the submitting program printed, in one line; dask-jobqueue puts much before it."""
     said = str(error).rpartition("stderr:\n")[2]
     return "; ".join(line.strip() for line in said.splitlines() if line.strip()) or repr(error)
 
 
-def _closing(kind: Any) -> Any:
-    """dask-jobqueue's class, but what is closed or has failed says that it is closed: Dask asks."""
+def _report_closing(kind: Any) -> Any:
+    """dask-jobqueue's class, but a job or a cluster that has ended or failed says so to Dask."""
     from distributed import Status
 
     class Job(kind.job_cls):
@@ -142,14 +150,16 @@ def _closing(kind: Any) -> Any:
     return Cluster
 
 
-def _keywords(workers: Workers, scratch: Path, lines: list[str], preload: str) -> dict[str, Any]:
+def _make_keywords(
+    workers: Workers, scratch: Path, lines: list[str], preload: str
+) -> dict[str, Any]:
     options = dict(workers.options)
     given: dict[str, Any] = {
         "queue": workers.queue,
-        "walltime": _walltime(workers),
+        "walltime": _format_walltime(workers),
         _ACCOUNT[workers.cluster]: workers.account,
     }
-    # dask-jobqueue says --nthreads too, cores by processes. The last one holds.
+    # dask-jobqueue also writes --nthreads (cores per process). The last one counts.
     arguments = ["--nthreads", "1", "--no-dashboard", "--preload", preload]
     return {
         "cores": workers.processes * workers.threads,
@@ -161,7 +171,7 @@ def _keywords(workers: Workers, scratch: Path, lines: list[str], preload: str) -
         "name": "n4ax",
         "job_name": "n4ax",
         "nanny": True,
-        "death_timeout": 60,  # a job whose scheduler is gone when it starts ends by itself
+        "death_timeout": 60,  # a job that starts after its scheduler has gone ends by itself
         **{name: value for name, value in given.items() if value is not None},
         **options,
         "scheduler_options": {"dashboard": False, "dashboard_address": ":0"}
@@ -171,8 +181,8 @@ def _keywords(workers: Workers, scratch: Path, lines: list[str], preload: str) -
     }
 
 
-def _walltime(workers: Workers) -> str | None:
-    """As the cluster wants it; LSF counts in minutes, of which it gets the begun one too."""
+def _format_walltime(workers: Workers) -> str | None:
+    """The walltime in the cluster's format. LSF counts whole minutes, so seconds are rounded up."""
     if workers.walltime is None or workers.cluster != "lsf":
         return workers.walltime
     hours, minutes, seconds = map(int, workers.walltime.split(":"))

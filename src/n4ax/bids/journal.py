@@ -1,7 +1,8 @@
-"""What is written down of a study: a log for each participant, and the images that failed.
+"""The written record of a study: a log for each participant, and the images that failed.
 
-A failure has a record of its own, which goes when the image has been corrected or is there no more.
-So ``n4ax_errors.json`` is true of the whole output, whatever other runs did to it.
+Each failure has a file of its own, which is removed when the image has been corrected or no longer
+exists. ``n4ax_errors.json`` is made from these files, so it is true of the whole output, whatever
+other runs have done to it.
 """
 
 import json
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from n4ax.bids.image import Outcome, Recipe
-from n4ax.bids.outputs import ERRORS, PRIVATE, as_json, write_text
+from n4ax.bids.image import Outcome
+from n4ax.bids.staging import PRIVATE, format_json, write_text
+from n4ax.report.layout import ERRORS
 
 
 class Journal:
@@ -19,19 +21,15 @@ class Journal:
 
     Parameters
     ----------
-    job
-        Whose dataset and output they are.
-
-    Attributes
-    ----------
-    forgotten
-        Participants with failures that were given up, since their images are there no more.
+    dataset, output
+        The folders of the dataset and of the corrected images.
     """
 
-    def __init__(self, job: Recipe) -> None:
-        self._job = job
+    def __init__(self, dataset: Path, output: Path) -> None:
+        self._dataset = dataset
+        self._output = output
+        self._failures = output / PRIVATE / "failed"
         self._changed = True
-        self.forgotten: set[str] = set()
 
     def add(self, outcome: Outcome) -> None:
         """Log what became of an image, and remember or forget that it failed.
@@ -42,55 +40,60 @@ class Journal:
             The output cannot be written to, or the disk is full.
         """
         self._log(outcome)
-        record = self._folder() / f"{Path(outcome.source).name}.json"
+        path = self._failures / f"{Path(outcome.source).name}.json"
         if outcome.state != "failed":
-            self._changed |= record.exists()
-            record.unlink(missing_ok=True)
+            self._changed |= path.exists()
+            path.unlink(missing_ok=True)
             return
-        record.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         failure = {
             "Source": outcome.source, "Subject": outcome.participant, "Reason": outcome.reason
         }  # fmt: skip
-        write_text(record, as_json(failure))
+        write_text(path, format_json(failure))
         self._changed = True
 
-    def write_errors(self) -> None:
-        """Write ``n4ax_errors.json``, if there is anything new.
+    def write_errors(self) -> set[str]:
+        """Write ``n4ax_errors.json`` if anything has changed.
+
+        Returns
+        -------
+        set of str
+            Labels of the participants of which a failure was removed because the image no longer
+            exists.
 
         Raises
         ------
         OSError
             The output cannot be written to, or the disk is full.
         """
+        forgotten: set[str] = set()
         if not self._changed:
-            return
-        private = self._job.output / PRIVATE
+            return forgotten
+        private = self._output / PRIVATE
         private.mkdir(exist_ok=True)
         with FileLock(private / "errors.lock"):
             failures = []
-            for path in sorted(self._folder().glob("*.json")):
+            for path in sorted(self._failures.glob("*.json")):
                 try:
                     failure = json.loads(path.read_text(encoding="utf-8"))
-                    image = self._job.dataset / failure["Source"]
-                except (OSError, ValueError, KeyError):  # taken away by another run meanwhile
+                    image = self._dataset / failure["Source"]
+                except (OSError, ValueError, KeyError):  # another run has just removed it
                     continue
                 if image.exists() or image.is_symlink():
                     failures.append(failure)
                 else:
-                    self.forgotten.add(str(failure["Subject"]))
+                    forgotten.add(str(failure["Subject"]))
                     path.unlink(missing_ok=True)
-            write_text(self._job.output / ERRORS, as_json({"Errors": failures}))
+            write_text(self._output / ERRORS, format_json({"Errors": failures}))
         self._changed = False
+        return forgotten
 
     def _log(self, outcome: Outcome) -> None:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         what = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
         lines = [f"{now} {outcome.source} {what} ({outcome.seconds:.2f} s)"]
         lines += [f"{now}   {line}" for line in (*outcome.notes, *outcome.log)]
-        path = self._job.output / "logs" / f"sub-{outcome.participant}.log"
+        path = self._output / "logs" / f"sub-{outcome.participant}.log"
         path.parent.mkdir(exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
-
-    def _folder(self) -> Path:
-        return self._job.output / PRIVATE / "failed"

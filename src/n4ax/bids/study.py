@@ -1,29 +1,23 @@
-"""All images of a dataset, over all workers: corrected, written down, and reported."""
+"""Correct all images of a dataset on all workers, and write the logs and the reports."""
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, as_completed
-from distributed.scheduler import KilledWorker
+from distributed import Client, Future
 
-from n4ax.bids.image import Outcome, Recipe, correct_source
+from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.journal import Journal
-from n4ax.bids.outputs import FULL
+from n4ax.bids.recipe import Recipe
+from n4ax.bids.staging import DISK_FULL
+from n4ax.bids.tasks import SchedulerGoneError, TaskList
+from n4ax.errors import InputError
 from n4ax.report.pages import find_neighbours, remove_empty, write_group, write_participant
 from n4ax.report.records import NothingToReportError, find_labels, natural_key
-
-_AHEAD = 10_000
-"""Images that the scheduler knows of beyond those that are finished."""
-
-
-class SchedulerGoneError(Exception):
-    """Nobody hands out the tasks any more."""
 
 
 @dataclass
@@ -33,15 +27,16 @@ class Tally:
     Attributes
     ----------
     states
-        How many were corrected, unchanged and failed.
+        The number of images that were corrected, that were unchanged and that failed.
     failures
-        The outcomes that failed.
+        The outcomes of the images that failed.
     notes
-        What there is to say of images that went well, and of reports that did not.
+        What the user should know about images that were corrected, and about reports that could
+        not be written.
     stopped
-        Why not all were tried; empty if they were.
+        Why not all images were tried; empty if all were.
     disk_full
-        Whether that was for want of space.
+        Whether the study was stopped because there was no space left.
     """
 
     states: Counter[str] = field(default_factory=Counter)
@@ -51,104 +46,77 @@ class Tally:
     disk_full: bool = False
 
     def add(self, outcome: Outcome) -> None:
-        """Count one more."""
+        """Count an outcome."""
         self.states[outcome.state] += 1
         self.notes += [f"{outcome.source}: {note}" for note in outcome.notes]
         if outcome.state == "failed":
             self.failures.append(outcome)
         if outcome.disk_full:
-            self.fill(outcome.reason)
+            self.stop_for_space(outcome.reason)
 
-    def fill(self, reason: str) -> None:
-        """Stop since there is no space."""
+    def stop_for_space(self, reason: str) -> None:
+        """Stop the study because there is no space left."""
         self.disk_full = True
         self.stopped = f"{reason}: make space and run the same command again"
 
 
 def correct_study(
     client: Client,
-    job: Recipe,
+    recipe: Recipe,
     sources: Sequence[Source],
     *,
     refused: Mapping[str, str] | None = None,
     shared_workers: bool = False,
     stop_at_failure: bool = False,
-    watch: Callable[[Outcome], None] | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Tally:
     """Correct images on the workers of ``client``, and write logs, reports and the errors.
 
     Parameters
     ----------
     client
-        Whose workers can read the dataset and write the output.
-    job, sources
-        How, and which.
+        Client of workers that can read the dataset and write to the output.
+    recipe
+        How to correct the images.
+    sources
+        The images.
     refused
-        Those of them that cannot be corrected, by path, with the reason.
+        The reasons why some of the images cannot be corrected, by path.
     shared_workers
-        Whether a worker has several images at a time: then those of a worker that died are tried
-        once more, alone, since it may have been another's fault.
+        Whether several images may share a worker process. Then an image whose worker died is tried
+        once more, alone, because the death may have been another image's fault.
     stop_at_failure
-        Try no more after the first that fails. A full disk always ends a study.
-    watch
-        Called with what became of each, in the order in which they finish.
+        Whether to stop after the first failure. A full disk always stops a study.
+    on_outcome
+        Called with the outcome of each image, in the order in which they finish.
 
     Raises
     ------
     OSError
         Logs, reports or errors cannot be written.
     """
-    tally, journal = Tally(), Journal(job)
+    tally = Tally()
     try:
-        outcomes = _outcomes(client, job, sources, refused or {}, shared_workers)
-        pages = _Pages(client, job.output, sources)
-        _go_through(outcomes, sources, tally, journal, pages, stop_at_failure, watch)
-        journal.write_errors()
+        records = _Records(client, recipe, sources, tally)
+        tasks = _run_tasks(client, recipe, sources, refused or {}, shared_workers)
+        with closing(tasks) as outcomes:
+            for outcome in outcomes:
+                tally.add(outcome)
+                if on_outcome is not None:
+                    on_outcome(outcome)
+                if outcome.state == "failed" and stop_at_failure:
+                    tally.stopped = tally.stopped or f"{outcome.source} failed"
+                records.add(outcome)
+                if tally.stopped:
+                    break
+        records.finish()
     except SchedulerGoneError as error:
         tally.stopped = f"{error}: run the same command again"
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
-        tally.fill(f"{error.filename}: {error.strerror}")
+        tally.stop_for_space(f"{error.filename}: {error.strerror}")
     return tally
-
-
-def _go_through(
-    outcomes: Generator[Outcome, None, None],
-    sources: Sequence[Source],
-    tally: Tally,
-    journal: Journal,
-    pages: "_Pages",
-    stop_at_failure: bool,
-    watch: Callable[[Outcome], None] | None,
-) -> None:
-    """Count, write down and report what becomes of each."""
-    left = Counter(source.participant for source in sources)
-    journal.write_errors()
-    touched = journal.forgotten
-    for outcome in outcomes:
-        tally.add(outcome)
-        if watch is not None:
-            watch(outcome)
-        journal.add(outcome)
-        if outcome.state == "failed" and stop_at_failure:
-            tally.stopped = tally.stopped or f"{outcome.source} failed"
-        label = outcome.participant
-        left[label] -= 1
-        touched.add(label)
-        if tally.stopped:
-            break
-        if not left[label]:
-            touched.discard(label)
-            journal.write_errors()
-            pages.write(label)
-    outcomes.close()  # those that were not waited for are given up
-    if tally.disk_full:
-        return
-    journal.write_errors()
-    for label in sorted(touched):
-        pages.write(label)
-    tally.notes += pages.problems()
 
 
 def report_study(output: Path) -> None:
@@ -157,112 +125,99 @@ def report_study(output: Path) -> None:
     Raises
     ------
     ValueError
-        There is nothing to report.
+        The folder does not exist, or there is nothing to report.
     OSError
-        It cannot be written.
+        The report cannot be written.
     """
     if not output.is_dir():
-        raise ValueError(f"OUTPUT_DIR {output} does not exist: run n4ax bids ... participant first")
+        raise InputError("{output} {0} does not exist: run n4ax bids ... participant first", output)
     write_group(output)
     remove_empty(output)
 
 
+def _run_tasks(
+    client: Client,
+    recipe: Recipe,
+    sources: Sequence[Source],
+    refused: Mapping[str, str],
+    shared_workers: bool,
+) -> Generator[Outcome, None, None]:
+    """Give the outcomes of the refused images, then those of all others as they finish."""
+    for source in sources:
+        if source.path in refused:
+            yield Outcome(source.path, source.participant, "failed", refused[source.path])
+    accepted = [source for source in sources if source.path not in refused]
+    yield from TaskList(client, recipe, accepted, shared_workers=shared_workers).run()
+
+
+class _Records:
+    """What is written about the images while a study runs: the journal and the reports."""
+
+    def __init__(
+        self, client: Client, recipe: Recipe, sources: Sequence[Source], tally: Tally
+    ) -> None:
+        self._tally = tally
+        self._journal = Journal(recipe.dataset, recipe.output)
+        self._pages = _Pages(client, recipe.output, sources)
+        self._unfinished = Counter(source.participant for source in sources)
+        self._outdated = self._journal.write_errors()
+        """Participants whose pages have to be written again."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Log an outcome, and write the page of a participant whose images are all finished."""
+        self._journal.add(outcome)
+        label = outcome.participant
+        self._unfinished[label] -= 1
+        self._outdated.add(label)
+        if not self._unfinished[label] and not self._tally.stopped:
+            self._outdated.discard(label)
+            self._write_errors()
+            self._pages.write(label)
+
+    def finish(self) -> None:
+        """Write the errors and the remaining pages, unless there is no space left for pages."""
+        self._write_errors()
+        if self._tally.disk_full:
+            return
+        for label in sorted(self._outdated):
+            self._pages.write(label)
+        self._tally.notes += self._pages.wait_for_problems()
+
+    def _write_errors(self) -> None:
+        self._outdated |= self._journal.write_errors()
+
+
 class _Pages:
-    """The pages of the participants, written by the workers when they have nothing else to do."""
+    """The participants' pages, which the workers write when they have nothing else to do."""
 
     def __init__(self, client: Client, output: Path, sources: Sequence[Source]) -> None:
-        people = {source.participant for source in sources}
+        participants = {source.participant for source in sources}
         with suppress(NothingToReportError):
-            people |= set(find_labels(output))
+            participants |= set(find_labels(output))
         self._client, self._output = client, output
-        self._people = sorted(people, key=natural_key)
+        self._participants = sorted(participants, key=natural_key)
         self._futures: list[Future] = []
 
     def write(self, label: str) -> None:
-        """Have the page of a participant written."""
-        beside = find_neighbours(label, self._people)
-        page = self._client.submit(_page, self._output, label, beside, pure=False, priority=-1)
+        """Let a worker write the page of a participant."""
+        beside = find_neighbours(label, self._participants)
+        page = self._client.submit(
+            _write_page, self._output, label, beside, pure=False, priority=-1
+        )
         self._futures.append(page)
 
-    def problems(self) -> list[str]:
-        """Wait for the pages, and say which could not be written, and why."""
-        found: Any = self._client.gather(self._futures)
-        return [problem for problem in found if problem]
+    def wait_for_problems(self) -> list[str]:
+        """Wait for all pages, and say which of them could not be written, and why."""
+        problems: Any = self._client.gather(self._futures)
+        return [problem for problem in problems if problem]
 
 
-def _page(output: Path, label: str, beside: tuple[str | None, str | None]) -> str:
-    """Write the report of a participant; why not, if it cannot be written."""
+def _write_page(output: Path, label: str, beside: tuple[str | None, str | None]) -> str:
+    """Write the page of a participant; return why that failed, or an empty text."""
     try:
         write_participant(output, label, beside)
-    except NothingToReportError:  # what failed is there no more
+    except NothingToReportError:  # the images that failed no longer exist
         return ""
     except (OSError, ValueError) as error:
         return f"the report of sub-{label} could not be written: {error}"
     return ""
-
-
-def _outcomes(
-    client: Client,
-    job: Recipe,
-    sources: Iterable[Source],
-    refused: Mapping[str, str],
-    shared_workers: bool,
-) -> Generator[Outcome, None, None]:
-    """What becomes of each, as they finish; not too many are waiting at a time.
-
-    Those that another run works on are left for the end, and so are those that are tried again.
-    """
-    for source in sources:
-        if source.path in refused:
-            yield Outcome(source.path, source.participant, "failed", refused[source.path])
-    waiting = iter([source for source in sources if source.path not in refused])
-    busy: list[Source] = []
-    killed: list[Source] = []
-    queue: Any = as_completed()
-    running: dict[Any, Source] = {}
-    again = shared_workers
-
-    def submit(some: Iterable[Source], *, wait: bool) -> None:
-        for source in some:
-            future = client.submit(correct_source, job, source, wait=wait, pure=False)
-            running[future.key] = source
-            queue.add(future)
-
-    submit(islice(waiting, _AHEAD), wait=False)
-    try:
-        for future in queue:
-            source = running.pop(future.key)
-            outcome = _outcome(future, source)
-            if outcome.state == "busy":
-                busy.append(source)
-            elif outcome.worker_died and again:
-                killed.append(source)
-            else:
-                yield outcome
-            submit(islice(waiting, 1), wait=False)
-            if not running and busy:
-                submit(busy, wait=True)
-                busy.clear()
-            elif not running and killed:
-                again = False
-                submit([killed.pop()], wait=True)
-    finally:
-        with suppress(Exception):  # where the scheduler is gone, so are they
-            client.cancel([Future(key, client) for key in running])
-
-
-def _outcome(future: Future, source: Source) -> Outcome:
-    """What a task came to, its worker's death included."""
-    if future.status in ("cancelled", "lost"):
-        raise SchedulerGoneError("the scheduler of the workers is gone")
-    try:
-        return future.result()
-    except KilledWorker:
-        reason = (
-            "the worker died on it each time, most likely out of memory: run fewer images at once "
-            "(--n-procs), give --mem more, or give --shrink 2"
-        )
-        return Outcome(source.path, source.participant, "failed", reason, worker_died=True)
-    except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return Outcome(source.path, source.participant, "failed", reason)

@@ -1,4 +1,4 @@
-"""How many workers there are, how large, and where: what is asked for, and checked."""
+"""How many workers there are, how large they are, and where they run."""
 
 import os
 import re
@@ -8,51 +8,56 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal, get_args
 
+from n4ax.errors import InputError
+
 Cluster = Literal["local", "slurm", "pbs", "lsf", "sge"]
 
-_LEAST_GB = 0.5  # Python with NumPy, numba and Dask takes this much before it does anything
+_MIN_GB = 0.5  # Python with NumPy, numba and Dask takes this much before it does any work
 
 _LISTS = ("job_extra_directives", "job_script_prologue", "worker_extra_args")
+
+_GPU_EXAMPLE = '{"job_extra_directives": ["--gres=gpu:1"]}'
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many workers there are, how large, and where.
+    """How many workers there are, how large they are, and where they run.
 
     Parameters
     ----------
     cluster
-        ``"local"``: processes of this machine. The others: jobs that are submitted to SLURM, PBS,
-        LSF or Grid Engine, which needs ``pip install 'n4ax[cluster]'``.
+        ``"local"`` starts processes on this machine. The others submit jobs to SLURM, PBS, LSF or
+        Grid Engine, which needs ``pip install 'n4ax[cluster]'``.
     scheduler
-        Address of a Dask scheduler that runs already, ``"tcp://host:port"``. Its workers are used
-        as they are, and nothing else that is said here counts.
+        Address of a Dask scheduler that is already running, ``"tcp://host:port"``. Its workers are
+        used as they are, and all other parameters are ignored.
     processes
-        Worker processes: in all on this machine, in each job on a cluster.
+        Number of worker processes: in total on this machine, or in each job of a cluster.
     threads
         Threads of each process.
     memory_gb
-        Memory in GB (10^9 bytes): of all processes together on this machine, where ``None`` sets
-        no limit; of each job on a cluster, where ``None`` is 8. A process that takes more than
-        its share is ended and started again, and its task with it.
+        Memory in GB (10^9 bytes). On this machine it is shared by all processes, and ``None`` sets
+        no limit. On a cluster it is the memory of each job, and ``None`` means 8. A process that
+        takes more than its share is ended and started again, and its task with it.
     jobs
-        Jobs to submit.
+        Number of jobs to submit.
     queue, account
-        Where they are submitted, and on whose account; ``None`` leaves it to the cluster.
+        The queue that jobs are submitted to and the account that they are charged to; ``None``
+        leaves the choice to the cluster.
     walltime
-        Longest time of a job, ``"HH:MM:SS"``; ``None`` leaves it to the queue.
+        Time limit of a job, ``"HH:MM:SS"``; ``None`` leaves it to the queue.
     options
         Further keywords of dask-jobqueue's class, such as ``{"job_extra_directives":
         ["--gres=gpu:1"], "job_script_prologue": ["module load cuda"], "interface": "ib0"}``.
-        They go before what is said here; lists are added to what n4ax puts into them.
+        They take precedence over the other parameters; lists are added to those that n4ax makes.
     gpus
-        On this machine: one process for each of so many GPUs, which sees no other, in the place
-        of ``processes``.
+        On this machine: start one process for each of this many GPUs instead of ``processes``.
+        Each process sees only its own GPU.
 
     Raises
     ------
-    ValueError
-        A value that cannot be, or values that do not go together.
+    InputError
+        A value is out of range, or two values contradict each other.
     """
 
     cluster: Cluster = "local"
@@ -73,87 +78,121 @@ class Workers:
             return
         if self.cluster not in get_args(Cluster):
             known = ", ".join(map(repr, get_args(Cluster)))
-            raise ValueError(f"cluster is {self.cluster!r}; expected one of {known}")
+            raise InputError("{cluster} is {0!r}; expected one of {1}", self.cluster, known)
         for name, least in (("processes", 1), ("threads", 1), ("jobs", 1), ("gpus", 0)):
             _check_whole(name, getattr(self, name), least)
         _check_memory(self.memory_gb, self.gpus or self.processes)
         if self.cluster == "local":
             self._check_local()
         else:
-            self._check_cluster(self.cluster)
+            self._check_cluster()
+
+    @property
+    def are_local(self) -> bool:
+        """Whether the workers are processes of this machine that n4ax starts."""
+        return self.cluster == "local" and self.scheduler is None
+
+    @property
+    def are_jobs(self) -> bool:
+        """Whether the workers are jobs that n4ax submits to a cluster."""
+        return self.cluster != "local" and self.scheduler is None
+
+    @property
+    def share_processes(self) -> bool:
+        """Whether several tasks may run in one process at a time.
+
+        They do on a GPU. The workers of a running scheduler may, since n4ax did not start them.
+        """
+        return bool(self.gpus or self.scheduler)
 
     def _check_local(self) -> None:
         for name in ("queue", "walltime", "account", "options"):
             if getattr(self, name):
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, which goes with a cluster, and cluster is "
-                    f"'local': leave {name} out, or choose another cluster"
+                raise InputError(
+                    f"{{{name}}} is {{0!r}}, but {{cluster}} is 'local', which submits no jobs: "
+                    f"leave out {{{name}}}, or choose another cluster",
+                    getattr(self, name),
                 )
 
-    def _check_cluster(self, cluster: str) -> None:
+    def _check_cluster(self) -> None:
         if self.gpus:
-            raise ValueError(
-                f"gpus is {self.gpus}, which goes with cluster 'local': ask {cluster} for GPUs by "
-                'options, such as {"job_extra_directives": ["--gres=gpu:1"]}'
+            raise InputError(
+                "{gpus} is {0}, which is only for {cluster} 'local': ask {1} for GPUs with "
+                "{options}, such as {2}",
+                self.gpus,
+                self.cluster,
+                _GPU_EXAMPLE,
             )
         if self.walltime is not None and not re.fullmatch(
             r"\d{1,4}:[0-5]\d:[0-5]\d", str(self.walltime)
         ):
-            raise ValueError(
-                f"walltime is {self.walltime!r}; expected HH:MM:SS, such as '04:00:00'"
+            raise InputError(
+                "{walltime} is {0!r}; expected HH:MM:SS, such as '04:00:00'", self.walltime
             )
-        if not isinstance(self.options, Mapping):
-            raise ValueError(
-                f"options is {self.options!r}; expected keywords of dask-jobqueue with their "
-                'values, such as {"job_extra_directives": ["--gres=gpu:1"]}'
-            )
-        for name, value in self.options.items():
-            if name in _LISTS and not isinstance(value, list | tuple):
-                raise ValueError(
-                    f"options has {name} {value!r}; expected a list, such as [{str(value)!r}]"
-                )
+        _check_options(self.options)
         cores = self.processes * self.threads
-        if cluster == "sge" and cores > 1 and "-pe " not in str(self.options):
-            raise ValueError(
-                f"a job of {cores} cores needs a parallel environment of Grid Engine, whose name "
-                "differs from site to site (qconf -spl lists them): name it in options, such as "
-                f'{{"job_extra_directives": ["-pe smp {cores}"]}}'
+        if self.cluster == "sge" and cores > 1 and "-pe " not in str(self.options):
+            raise InputError(
+                "a job of {0} cores needs a parallel environment of Grid Engine. Its name differs "
+                "from site to site (qconf -spl lists them): give it in {options}, such as {1}",
+                cores,
+                f'{{"job_extra_directives": ["-pe smp {cores}"]}}',
             )
 
 
 def _check_address(address: str) -> None:
     if not re.fullmatch(r"(tcp|tls)://(\[[\da-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}", address):
-        raise ValueError(
-            f"scheduler is {address!r}; expected its address, such as 'tcp://10.0.0.5:8786', which "
-            "dask scheduler prints when it starts"
+        raise InputError(
+            "{scheduler} is {0!r}; expected an address such as 'tcp://10.0.0.5:8786', which "
+            "dask scheduler prints when it starts",
+            address,
         )
 
 
 def _check_whole(name: str, value: object, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} is {value!r}; expected a whole number of at least {least}")
+        raise InputError(
+            f"{{{name}}} is {{0!r}}; expected a whole number of at least {{1}}", value, least
+        )
 
 
 def _check_memory(memory: float | None, processes: int) -> None:
     if memory is None:
         return
-    least = _LEAST_GB * processes
+    least = _MIN_GB * processes
     if not isinstance(memory, int | float) or not isfinite(memory) or memory < least:
-        raise ValueError(
-            f"memory_gb is {memory!r}; expected at least {least:g}, {_LEAST_GB:g} for each process"
+        raise InputError(
+            "{memory_gb} is {0!r}; expected at least {1:g} ({2:g} GB for each process)",
+            memory,
+            least,
+            _MIN_GB,
         )
 
 
-def visible_gpus() -> int:
-    """How many NVIDIA GPUs a process of this machine sees, without starting JAX or CUDA.
+def _check_options(options: object) -> None:
+    if not isinstance(options, Mapping):
+        raise InputError(
+            "{options} is {0!r}; expected keywords of dask-jobqueue with their values, such as {1}",
+            options,
+            _GPU_EXAMPLE,
+        )
+    for name, value in options.items():
+        if name in _LISTS and not isinstance(value, list | tuple):
+            raise InputError(
+                "{options} has {0} {1!r}; expected a list, such as {2!r}", name, value, [str(value)]
+            )
+
+
+def count_gpus() -> int:
+    """Count the NVIDIA GPUs that a process of this machine sees, without starting JAX or CUDA.
 
     Returns
     -------
     int
-        As many as ``CUDA_VISIBLE_DEVICES`` lists where it is set, else as ``nvidia-smi -L``; 0
-        where there is neither.
+        How many GPUs ``CUDA_VISIBLE_DEVICES`` lists if it is set, otherwise how many
+        ``nvidia-smi -L`` lists; 0 if there is neither.
     """
-    listed = listed_gpus()
+    listed = list_visible_gpus()
     if listed is not None:
         return len(listed)
     try:
@@ -165,8 +204,11 @@ def visible_gpus() -> int:
     return sum(line.startswith("GPU ") for line in done.stdout.splitlines())
 
 
-def listed_gpus() -> list[str] | None:
-    """What CUDA_VISIBLE_DEVICES lists, read as CUDA does: what is not a device ends the list."""
+def list_visible_gpus() -> list[str] | None:
+    """List the GPUs in ``CUDA_VISIBLE_DEVICES``; ``None`` if the variable is not set.
+
+    As in CUDA, the first entry that is not a device ends the list.
+    """
     text = os.environ.get("CUDA_VISIBLE_DEVICES")
     if text is None:
         return None

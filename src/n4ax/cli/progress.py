@@ -62,9 +62,7 @@ def show_iterations(
 
 
 @contextmanager
-def show_images(
-    count: int, quiet: bool, tell: Callable[[str], str]
-) -> "Iterator[Callable[[Outcome], None] | None]":
+def show_images(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] | None]":
     """Show how many images of a dataset are done, at what rate, and the time left.
 
     On a terminal this is a live line; elsewhere it is one printed line for each image.
@@ -75,8 +73,6 @@ def show_images(
         The number of images.
     quiet
         Show nothing.
-    tell
-        Puts the reason of a failure into the words of the command line.
 
     Yields
     ------
@@ -93,7 +89,7 @@ def show_images(
 
         def print_line(outcome: "Outcome") -> None:
             number, state = pace.add(outcome), outcome.state
-            what = f"{state}: {tell(outcome.reason)}" if outcome.reason else state
+            what = f"{state}: {outcome.reason}" if outcome.reason else state
             place = f"[{number:{len(str(count))}d}/{count}]"
             print(f"{place} {outcome.source} {what} · {pace}", file=sys.stderr)
 

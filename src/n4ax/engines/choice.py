@@ -42,7 +42,7 @@ def choose_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
         return "xla"
     if engine is not None:
         return engine
-    return "xla" if any(map(is_on_accelerator, arrays)) or _has_gpu() else "cpu"
+    return "xla" if any(map(is_on_accelerator, arrays)) or has_gpu() else "cpu"
 
 
 def check_threads(num_threads: int | None) -> int | None:
@@ -104,7 +104,7 @@ def double_precision(engine: EngineName) -> AbstractContextManager[Any]:
 
 
 @cache
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
     """Whether JAX has a GPU here. JAX takes long to start, so it is asked only with a plugin."""
     if find_spec("jax_plugins") is None:
         return False

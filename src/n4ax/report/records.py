@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ERRORS = "n4ax_errors.json"
-"""The file in the output folder that lists the scans that could not be corrected."""
+from n4ax.report.layout import ERRORS
+
 _PATTERNS = ("figures/*.json", "ses-*/figures/*.json")
 _NEEDED = ("Source", "Subject", "Suffix", "Measures")
 _NEEDED_MEASURES = (

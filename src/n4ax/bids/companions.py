@@ -1,0 +1,168 @@
+"""Find the files that belong to an image: its mask, its metadata and its gradients.
+
+References
+----------
+The Brain Imaging Data Structure specification, "The Inheritance Principle".
+"""
+
+import glob
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bids2table import parse_bids_entities
+
+from n4ax.bids.inputs import Source
+from n4ax.bids.outputs import Outputs
+from n4ax.bids.recipe import Recipe
+from n4ax.errors import InputError
+
+_WORD = re.compile(r"\{(\w+)\}")
+_NOT_INHERITED = ("datatype", "suffix", "ext")
+
+
+@dataclass(frozen=True)
+class Companions:
+    """The files that belong to an image.
+
+    Attributes
+    ----------
+    mask
+        ``"otsu"``, ``"none"`` or the path of the mask.
+    metadata
+        The entries of all JSON files that apply to the image.
+    gradients
+        Files with the gradients of a diffusion image, by extension.
+    notes
+        What could not be read.
+    """
+
+    mask: str
+    metadata: Mapping[str, Any]
+    gradients: Mapping[str, Path]
+    notes: tuple[str, ...]
+
+    @property
+    def mask_file(self) -> Path | None:
+        """The path of the mask, if it is read from a file."""
+        return None if self.mask in ("otsu", "none") else Path(self.mask)
+
+
+def find_companions(recipe: Recipe, source: Source) -> Companions:
+    """Find the files that belong to an image, and read its metadata.
+
+    Metadata that cannot be read are left out, with a note.
+
+    Raises
+    ------
+    InputError
+        The recipe has a pattern of masks, and it does not find exactly one mask.
+    """
+    mask = recipe.mask
+    if recipe.has_mask_files:
+        mask = str(find_mask(recipe.dataset, source, mask))
+    notes: list[str] = []
+    metadata: dict[str, Any] = {}
+    for path in reversed(find_inherited(recipe.dataset, source, ".json")):
+        try:
+            metadata |= _read_metadata(path)
+        except (OSError, ValueError) as error:
+            notes.append(f"{path} was left out: {error}")
+    gradients = {}
+    for extension in Outputs.of(source).gradients:
+        found = find_inherited(recipe.dataset, source, extension)
+        if found:
+            gradients[extension] = found[0]
+    return Companions(mask, metadata, gradients, tuple(notes))
+
+
+def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
+    """Find the mask of an image by a pattern of paths.
+
+    Parameters
+    ----------
+    dataset
+        The dataset's folder.
+    source
+        The image.
+    pattern
+        A path, relative to the dataset's folder unless it is absolute. ``{sub}`` and the other
+        entities, ``{folder}``, ``{stem}`` (the image's name), ``{name}`` (the same without its
+        suffix), ``{suffix}`` and ``{datatype}`` are filled in. ``*`` and ``?`` stand for any text
+        and any character.
+
+    Raises
+    ------
+    InputError
+        The pattern finds no mask or several masks; the message has the path that was looked for.
+    """
+    words = {
+        **source.entities,
+        "folder": source.folder,
+        "stem": source.stem,
+        "name": source.stem.removesuffix(f"_{source.entities['suffix']}"),
+    }
+    unknown = sorted(set(_WORD.findall(pattern)) - set(words))
+    if unknown:
+        raise InputError(
+            "{mask} is the pattern {0}, but {1} has no {2}; it has {3}",
+            pattern,
+            source.path,
+            ", ".join(unknown),
+            ", ".join(words),
+        )
+    has_wildcards = re.search(r"[*?]", pattern) is not None
+    path = _WORD.sub(
+        lambda found: glob.escape(words[found[1]]) if has_wildcards else words[found[1]], pattern
+    )
+    names = glob.glob(path, root_dir=dataset, recursive=True) if has_wildcards else [path]
+    masks = [mask for mask in (dataset / name for name in sorted(names)) if mask.is_file()]
+    if len(masks) != 1:
+        count = f"{len(masks)} masks" if masks else "no mask"
+        raise InputError("{mask} finds {0} at {1}; expected one", count, dataset / path)
+    return masks[0]
+
+
+def find_inherited(dataset: Path, source: Source, extension: str) -> list[Path]:
+    """Find the files that apply to an image by the inheritance principle, the nearest first.
+
+    Parameters
+    ----------
+    dataset
+        The dataset's folder.
+    source
+        The image.
+    extension
+        The extension of the files, such as ``.json`` or ``.bval``.
+    """
+    suffix = source.entities["suffix"]
+    own = _select_inherited(source.entities)
+    found: list[Path] = []
+    folder = PurePosixPath(source.path).parent
+    for place in (folder, *folder.parents):
+        candidates = (dataset / place).glob(f"*{suffix}{extension}")
+        for path in sorted(candidates, key=lambda path: (-len(path.name), path.name)):
+            if not all("-" in part for part in path.name.split("_")[:-1]):
+                continue  # this is not a name of BIDS
+            entities = parse_bids_entities(path.name)
+            if entities["suffix"] == suffix and _select_inherited(entities).items() <= own.items():
+                found.append(path)
+    return found
+
+
+def _select_inherited(entities: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in entities.items() if name not in _NOT_INHERITED}
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Read the entries of a sidecar, without those that JSON has no numbers for (NaN)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=lambda _: None)
+    except ValueError as error:
+        raise ValueError(f"it cannot be read as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError("it is JSON, but not an object")
+    return {name: value for name, value in content.items() if value is not None}

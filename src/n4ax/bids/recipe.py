@@ -1,0 +1,72 @@
+"""How the images of a dataset are corrected."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from n4ax.errors import InputError
+from n4ax.scan import B0_THRESHOLD
+from n4ax.series import Estimate
+from n4ax.settings import EngineName, N4Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the images of a dataset are corrected.
+
+    Attributes
+    ----------
+    dataset, output
+        The folders of the dataset and of the corrected images.
+    settings
+        The parameters of N4.
+    mask
+        ``"otsu"``, ``"none"`` (the whole image), or a pattern of paths as for
+        :func:`n4ax.bids.companions.find_mask`.
+    series
+        The volumes that the field is estimated on, for images with several volumes. It does not
+        apply to diffusion images: their field is always estimated on the mean of the volumes
+        without diffusion weighting.
+    b0_threshold
+        Largest b-value, in s/mm², of a volume without diffusion weighting.
+    dtype
+        Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
+    engine, threads
+        As ``engine`` and ``num_threads`` of :func:`n4ax.n4`. The result does not depend on the
+        number of threads.
+    names
+        What users call the parameters, by parameter: ``{"mask": "--mask"}``. The reasons of failed
+        images use these names; a parameter that is missing keeps its own name.
+
+    Raises
+    ------
+    InputError
+        ``mask`` is empty, or ``series`` is ``"b0"``.
+    """
+
+    dataset: Path
+    output: Path
+    settings: N4Settings
+    mask: str = "otsu"
+    series: Estimate = "mean"
+    b0_threshold: float = B0_THRESHOLD
+    dtype: Literal["float32", "same"] = "float32"
+    engine: EngineName | None = None
+    threads: int | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.mask:
+            raise InputError("{mask} is empty; expected otsu, none or a pattern of paths")
+        if self.series == "b0":
+            raise InputError(
+                "{series:{0}} is what diffusion images always use; expected what to use for other "
+                "series, such as mean or first",
+                self.series,
+            )
+
+    @property
+    def has_mask_files(self) -> bool:
+        """Whether ``mask`` is a pattern of paths."""
+        return self.mask not in ("otsu", "none")

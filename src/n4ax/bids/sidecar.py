@@ -1,0 +1,220 @@
+"""The JSON files that are written beside a corrected image, and the stamp of what it depends on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from n4ax.bids.companions import Companions
+from n4ax.bids.inputs import Source
+from n4ax.bids.outputs import Outputs, make_uri
+from n4ax.bids.recipe import Recipe
+from n4ax.engines.choice import choose_engine
+from n4ax.images import nifti
+from n4ax.scan import CorrectedScan, Scan
+from n4ax.series import Estimate
+from n4ax.version import __version__
+
+_LINKS = ("AssociatedEmptyRoom", "IntendedFor", "RawSources")
+"""Metadata that name other images of the source dataset."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A corrected image, and what it was made from.
+
+    Attributes
+    ----------
+    recipe, source, companions
+        How the image was corrected, which image it is, and the files that belong to it.
+    scan
+        The image as it was read.
+    series
+        What the field was estimated on if the image has several volumes, otherwise ``None``.
+    done
+        The result.
+    """
+
+    recipe: Recipe
+    source: Source
+    companions: Companions
+    scan: Scan
+    series: Estimate | None
+    done: CorrectedScan
+
+    @property
+    def outputs(self) -> Outputs:
+        """The paths of the files to write."""
+        return Outputs.of(self.source)
+
+    @property
+    def engine(self) -> str:
+        """The engine that corrected the image."""
+        return choose_engine(self.recipe.engine, self.scan.voxels)
+
+
+def make_stamp(recipe: Recipe, source: Source, companions: Companions) -> str:
+    """Hash everything that the outputs of an image depend on.
+
+    These are the contents of the files, the settings and the version, but no times.
+
+    Raises
+    ------
+    ValueError
+        A file is a link to a file that is not here.
+    """
+    files = {"Image": recipe.dataset / source.path, **companions.gradients}
+    if companions.mask_file is not None:
+        files["Mask"] = companions.mask_file
+    content = {
+        "Version": __version__,
+        "Settings": recipe.settings.keywords(),
+        "Mask": "by a pattern" if recipe.has_mask_files else recipe.mask,
+        "Series": "b0" if ".bval" in Outputs.of(source).gradients else recipe.series,
+        "B0Threshold": recipe.b0_threshold,
+        "DType": recipe.dtype,
+        "Metadata": companions.metadata,
+        "Files": {name: _hash_file(path) for name, path in files.items()},
+    }
+    text = json.dumps(content, sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def is_complete(output: Path, outputs: Outputs, stamp: str) -> bool:
+    """Whether all files of an image were written with this stamp and still have their sizes."""
+    try:
+        made = json.loads((output / outputs.sidecar).read_text(encoding="utf-8"))["N4"]
+        json.loads((output / f"{outputs.figures}.json").read_text(encoding="utf-8"))
+        return made["Stamp"] == stamp and all(
+            (output / name).stat().st_size == size for name, size in made["Files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Content of the sidecar: the metadata of the source, and how the image was corrected.
+
+    Parameters
+    ----------
+    correction
+        The corrected image.
+    stamp
+        The stamp from :func:`make_stamp`.
+    sizes
+        Sizes in bytes of the files that were written for the image, by their paths.
+    """
+    recipe, metadata = correction.recipe, correction.companions.metadata
+    series, results = correction.series, correction.done.results
+    each = {
+        "Iterations": [result.iterations for result in results],
+        "Stopped": [result.stopped for result in results],
+        "Convergence": [[_last(level) for level in result.convergence] for result in results],
+    }
+    settings = recipe.settings.keywords()
+    return _derive_metadata(metadata) | {
+        "Description": "Corrected for intensity inhomogeneity by N4.",
+        "Sources": _list_sources(correction),
+        "SkullStripped": bool(metadata.get("SkullStripped", False)),
+        "N4": {
+            "Settings": {name: value for name, value in settings.items() if value is not None},
+            "Mask": recipe.mask,
+            **({} if series is None else {"EstimatedOn": series}),
+            "DType": recipe.dtype,
+            **(each if series == "each" else {name: found[0] for name, found in each.items()}),
+            "Engine": correction.engine,
+            "SoftwareVersions": {"n4ax": __version__, "numpy": np.__version__},
+            "Stamp": stamp,
+            "Files": dict(sizes),
+        },
+    }
+
+
+def describe_field(correction: Correction) -> dict[str, Any]:
+    """Content of the sidecar of the bias field."""
+    return {
+        "Description": "Bias field: the corrected image is the source divided by it.",
+        "Sources": _list_sources(correction),
+    }
+
+
+def describe_for_report(
+    correction: Correction, measures: dict[str, Any], seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Content of the record that the report is made from.
+
+    Parameters
+    ----------
+    correction
+        The corrected image.
+    measures
+        The measures of its quality.
+    seconds
+        How long each step took.
+    """
+    scan, source, result = correction.scan, correction.source, correction.done.results[0]
+    times = {**seconds, "Total": sum(seconds.values())}
+    return {
+        "Source": source.path,
+        "Output": correction.outputs.image,
+        "Subject": source.participant,
+        "Session": source.session,
+        "Suffix": source.entities["suffix"],
+        "Shape": list(scan.image.shape),
+        "VoxelSize": list(nifti.read_voxel_sizes(scan.image)),
+        "Mask": correction.recipe.mask,
+        "Engine": correction.engine,
+        "Iterations": result.iterations,
+        "Stopped": result.stopped,
+        "Convergence": [[_finite(value) for value in level] for level in result.convergence],
+        "Threshold": result.settings.conv_threshold,
+        "Measures": measures,
+        "Seconds": {name: round(value, 4) for name, value in times.items()},
+        "Version": __version__,
+    }
+
+
+def _hash_file(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _list_sources(correction: Correction) -> list[str]:
+    """BIDS URIs of the image and of its mask."""
+    dataset, mask = correction.recipe.dataset, correction.companions.mask_file
+    paths = [dataset / correction.source.path, *([] if mask is None else [mask])]
+    return [make_uri(dataset, path) for path in paths]
+
+
+def _derive_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata that are also true of a derivative.
+
+    Links to other images are left out. URIs that begin with ``bids::`` mean the dataset that they
+    stand in, so they become ``bids:raw:``, which is the source dataset.
+    """
+
+    def rename(value: Any) -> Any:
+        if isinstance(value, str):
+            return f"bids:raw:{value[6:]}" if value.startswith("bids::") else value
+        if isinstance(value, list):
+            return [rename(item) for item in value]
+        if isinstance(value, dict):
+            return {key: rename(item) for key, item in value.items()}
+        return value
+
+    return {name: rename(value) for name, value in metadata.items() if name not in _LINKS}
+
+
+def _last(measures: list[float]) -> float | None:
+    return _finite(measures[-1]) if measures else None
+
+
+def _finite(value: float) -> float | None:
+    """A number for JSON; ``None`` for NaN and infinity, which JSON does not have."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,129 @@
+"""The images of a study as tasks: handed to the workers, and tried again where that may help."""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from distributed import Client, Future, as_completed
+from distributed.scheduler import KilledWorker
+
+from n4ax.bids.image import Outcome, correct_source
+from n4ax.bids.inputs import Source
+from n4ax.bids.recipe import Recipe
+from n4ax.errors import InputError
+
+_AHEAD = 10_000
+"""How many unfinished images the scheduler knows of at a time."""
+
+_DIED = (
+    "the worker died each time, most likely because it ran out of memory: run fewer images at a "
+    "time ({processes}), allow more memory ({memory_gb}), or set {shrink_factor:2}"
+)
+
+
+class SchedulerGoneError(Exception):
+    """The scheduler has gone, so that no task will be run any more."""
+
+
+class TaskList:
+    """The images of a study, as tasks of the workers.
+
+    An image that another run is working on is tried again at the end, and then waited for. If
+    several images share a worker process, those that were running in a worker that died are tried
+    again too, one after the other: the death may have been another image's fault.
+
+    Parameters
+    ----------
+    client
+        The client of the workers.
+    recipe
+        How to correct the images.
+    sources
+        The images.
+    shared_workers
+        Whether several images may share a worker process.
+    """
+
+    def __init__(
+        self, client: Client, recipe: Recipe, sources: Sequence[Source], *, shared_workers: bool
+    ) -> None:
+        self._client = client
+        self._recipe = recipe
+        self._untried: Iterator[Source] = iter(sources)
+        self._busy: list[Source] = []
+        self._suspects: list[Source] = []
+        """Images that were running in a worker that died."""
+        self._spares_suspects = shared_workers
+        self._running: dict[Any, Source] = {}
+        self._futures: Any = as_completed()
+
+    def run(self) -> Generator[Outcome, None, None]:
+        """Give the outcome of each image as it finishes; closing this cancels the other images.
+
+        Raises
+        ------
+        SchedulerGoneError
+            The scheduler has ended.
+        """
+        self._submit(islice(self._untried, _AHEAD), wait=False)
+        try:
+            for future in self._futures:
+                if future.status == "lost":  # its worker died too early, so Dask runs it again
+                    self._futures.add(future)
+                    continue
+                source = self._running.pop(future.key)
+                outcome = _read_outcome(future, source, self._recipe)
+                if not self._keep_for_later(source, outcome):
+                    yield outcome
+                self._submit(islice(self._untried, 1), wait=False)
+                if not self._running:
+                    self._retry()
+        finally:
+            self._cancel()
+
+    def _submit(self, sources: Iterable[Source], *, wait: bool) -> None:
+        for source in sources:
+            future = self._client.submit(
+                correct_source, self._recipe, source, wait=wait, pure=False
+            )
+            self._running[future.key] = source
+            self._futures.add(future)
+
+    def _keep_for_later(self, source: Source, outcome: Outcome) -> bool:
+        """Keep an image that is to be tried again, and return whether it is."""
+        if outcome.state == "busy":
+            self._busy.append(source)
+            return True
+        if outcome.worker_died and self._spares_suspects:
+            self._suspects.append(source)
+            return True
+        return False
+
+    def _retry(self) -> None:
+        """Submit all busy images, or the next suspect alone, now that nothing else is running."""
+        if self._busy:
+            self._submit(self._busy, wait=True)
+            self._busy = []
+        elif self._suspects:
+            self._spares_suspects = False  # if its worker dies again, it is its own fault
+            self._submit([self._suspects.pop()], wait=True)
+
+    def _cancel(self) -> None:
+        with suppress(Exception):  # if the scheduler has gone, the tasks have gone with it
+            self._client.cancel([Future(key, self._client) for key in self._running])
+
+
+def _read_outcome(future: Future, source: Source, recipe: Recipe) -> Outcome:
+    """The outcome of a task that has ended, even if its worker died."""
+    if future.status == "cancelled":
+        raise SchedulerGoneError("the scheduler of the workers has gone")
+    failed = Outcome(source.path, source.participant, "failed")
+    try:
+        return future.result()
+    except KilledWorker:
+        reason = InputError(_DIED).with_options(recipe.names)
+        return replace(failed, reason=reason, worker_died=True)
+    except Exception as error:
+        return replace(failed, reason=" ".join(f"{type(error).__name__}: {error}".split()))

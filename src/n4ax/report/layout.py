@@ -1,0 +1,10 @@
+"""Names of the files and folders of an output folder that runs write and reports read."""
+
+ERRORS = "n4ax_errors.json"
+"""The images that could not be corrected."""
+
+FIGURES = "figures"
+"""The folder of each participant with the pictures and records of the corrected images."""
+
+GROUP_PAGE = "group.html"
+"""The report of the group."""

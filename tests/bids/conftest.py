@@ -1,0 +1,43 @@
+"""Fixtures for the tests of studies and of workers."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.bids.worker_tasks import is_alive
+from tests.conftest import ROOT
+from tests.support.studies import make_study
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    shared = ROOT.parent / "shared"
+    folder = tmp_path_factory.mktemp("bids") / "study-1.0"  # a name with a dot, as OpenNeuro's
+    make_study(folder, shared if (shared / "data").is_dir() else None)
+    return folder
+
+
+@pytest.fixture
+def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """No process, thread, variable or setting is left behind, and nothing is printed."""
+    import dask.config
+
+    with suppress(ImportError):
+        import dask_jobqueue  # noqa: F401  # it adds its defaults to the settings
+
+    environment, config = dict(os.environ), dict(dask.config.config)
+    before = {child.pid for child in psutil.Process().children()}
+    yield
+    assert capfd.readouterr().err == ""
+    assert dask.config.config == config
+    after = [child for child in psutil.Process().children() if child.pid not in before]
+    lines = [" ".join(child.cmdline()) for child in after if is_alive(child.pid)]
+    assert [line for line in lines if "resource_tracker" not in line] == []
+    assert {thread.name for thread in threading.enumerate() if not thread.daemon} <= {"MainThread"}
+    environment["PYTEST_CURRENT_TEST"] = os.environ["PYTEST_CURRENT_TEST"]
+    assert dict(os.environ) == environment

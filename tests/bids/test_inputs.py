@@ -1,0 +1,89 @@
+"""Which images are found, which files belong to them, and how their outputs are named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from n4ax.bids.companions import find_inherited, find_mask
+from n4ax.bids.inputs import Source, find_sources, read_filters
+from n4ax.bids.outputs import Outputs, find_conflicts
+from tests.bids.runs import make_empty_tree
+
+
+def test_filters_choose_as_those_of_fmriprep(tmp_path: Path) -> None:
+    dataset = make_empty_tree(
+        tmp_path / "ds",
+        "sub-01/anat/sub-01_acq-mprage_run-01_T1w.nii.gz",
+        "sub-01/anat/sub-01_acq-mprage_run-02_T1w.nii.gz",
+        "sub-01/anat/sub-01_acq-space_T1w.nii.gz",
+        "sub-01/anat/sub-01_T1w.nii",
+        "sub-01/anat/sub-01_part-phase_T2w.nii.gz",
+        "sub-01/anat/sub-01_part-mag_T2w.nii.gz",
+        "sub-01/anat/sub-01_T2w.json",
+        "sub-01/anat/sub-01_acq-space_FLAIR.nii.gz",
+    )
+
+    def names(filters: object) -> set[str]:
+        (tmp_path / "filters.json").write_text(json.dumps(filters))
+        found = find_sources(dataset, filters=read_filters(tmp_path / "filters.json"))
+        return {source.stem.removeprefix("sub-01_") for source in found}
+
+    others = {"part-mag_T2w", "acq-space_FLAIR"}
+    mprage = {"acq-mprage_run-01_T1w", "acq-mprage_run-02_T1w"}
+    assert names({}) == others | mprage | {"acq-space_T1w", "sub-01_T1w".removeprefix("sub-01_")}
+    assert names({"t1w": {"acquisition": "mprage"}}) == others | mprage
+    assert names({"t1w": {"acq": None}}) == others | {"T1w"}
+    assert names({"t1w": {"acquisition": "Query.NONE"}}) == others | {"T1w"}
+    assert names({"t1w": {"acquisition": "Query.ANY"}}) == others | mprage | {"acq-space_T1w"}
+    assert names({"t1w": {"acquisition": ["*"]}}) == others | mprage | {"acq-space_T1w"}
+    assert names({"t1w": {"run": 1}}) == others | {"acq-mprage_run-01_T1w"}
+    assert names({"t1w": {"run": [1, None]}}) == others | {
+        "acq-mprage_run-01_T1w", "acq-space_T1w", "T1w"
+    }  # fmt: skip
+    assert names({"x": {"suffix": ["T1w", "FLAIR"], "acquisition": "space"}}) == others | {
+        "acq-space_T1w"
+    }
+    assert names({"t1w": {"extension": "nii"}}) == others | {"T1w"}
+
+
+def test_names_of_outputs_keep_the_entities() -> None:
+    outputs = Outputs.of(Source.of("sub-1/ses-2/func/sub-1_ses-2_task-rest_echo-1_bold.nii.gz"))
+    assert outputs.image == "sub-1/ses-2/func/sub-1_ses-2_task-rest_echo-1_desc-n4_bold.nii.gz"
+    field = "sub-1_ses-2_task-rest_mod-bold_echo-1_desc-n4_biasfield.nii.gz"
+    assert outputs.field == f"sub-1/ses-2/func/{field}"
+    preprocessed = Source.of("sub-1/anat/sub-1_desc-preproc_T1w.nii.gz")
+    assert Outputs.of(preprocessed).image == "sub-1/anat/sub-1_desc-n4_T1w.nii.gz"
+    raw = Source.of("sub-1/anat/sub-1_T1w.nii.gz")
+    assert set(find_conflicts([raw, preprocessed])) == {raw.path, preprocessed.path}
+    assert find_conflicts([raw]) == {}
+
+
+def test_files_of_upper_folders_are_inherited(tmp_path: Path) -> None:
+    dataset = make_empty_tree(
+        tmp_path,
+        "dwi.bval",
+        "acq-a_dwi.bval",
+        "sub-1/sub-1_dwi.bval",
+        "sub-1/ses-1/dwi/sub-1_ses-1_dwi.bval",
+        "sub-1/ses-1/dwi/sub-1_ses-1_run-2_dwi.bval",
+        "sub-1/ses-1/dwi/sub-1_ses-1_run-1_sbref.bval",
+        "old_dwi.bval",
+    )
+    source = Source.of("sub-1/ses-1/dwi/sub-1_ses-1_run-1_dwi.nii.gz")
+    found = [str(path.relative_to(dataset)) for path in find_inherited(dataset, source, ".bval")]
+    assert found == ["sub-1/ses-1/dwi/sub-1_ses-1_dwi.bval", "sub-1/sub-1_dwi.bval", "dwi.bval"]
+
+
+def test_mask_patterns(tmp_path: Path) -> None:
+    source = Source.of("sub-1/ses-2/anat/sub-1_ses-2_T1w.nii.gz")
+    make_empty_tree(tmp_path, "m/sub-1_ses-2_a.nii.gz", "m/sub-1_ses-2_b.nii.gz")
+    a = tmp_path / "m" / "sub-1_ses-2_a.nii.gz"
+    assert find_mask(tmp_path, source, "m/{name}_a.nii.gz") == a
+    assert find_mask(tmp_path, source, f"{tmp_path}/m/sub-{{sub}}_*_a.nii.gz") == a
+    for pattern, message in (
+        ("m/{name}_*.nii.gz", "2 masks"), ("m/{name}_c.nii.gz", "no mask"), ("{run}", "has no run"),
+        ("{sub.x}", "no mask"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            find_mask(tmp_path, source, pattern)
