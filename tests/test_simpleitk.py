@@ -216,6 +216,7 @@ def read(path: Path) -> Image:
     return sitk.ReadImage(str(path), sitk.sitkFloat32)
 
 
+@pytest.mark.slow
 def test_fastsurfers_script_gives_the_same_with_one_name_changed() -> None:
     check_as_simpleitk(as_fastsurfer, read(HEAD))
 
@@ -231,8 +232,12 @@ def test_brainles_script_gives_the_same_with_one_name_changed() -> None:
 @pytest.mark.parametrize(
     ("name", "way", "keywords"),
     [
-        ("pelvis_pd_3t_surfacecoil_prostatex", as_fastsurfer, {}),
-        ("flair_head_ms_3mm", as_example, {"shrink": 4, "iterations": 10}),
+        pytest.param(
+            "pelvis_pd_3t_surfacecoil_prostatex", as_fastsurfer, {}, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "flair_head_ms_3mm", as_example, {"shrink": 4, "iterations": 10}, marks=pytest.mark.slow
+        ),
         ("mouse_anat_small_sammba", as_brainles, {"iterations": 10}),
     ],
 )

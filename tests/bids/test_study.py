@@ -181,6 +181,7 @@ def touch_image(path: Path) -> None:
     nib.save(nib.Nifti1Image(scan.get_fdata(dtype=np.float32) * 1.5, scan.affine), path)
 
 
+@pytest.mark.slow
 def test_the_same_command_does_only_what_is_due(again: tuple[Path, Path]) -> None:
     dataset, output = again
     before = {path: path.stat().st_ino for path in images(output)}
@@ -243,6 +244,7 @@ def computing(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -259,6 +261,7 @@ def test_a_killed_worker_loses_nothing(
     tell(f"a worker of {len(workers)} was killed: {len(undisturbed)} files identical")
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_taken_up_again(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -287,6 +290,7 @@ def test_a_killed_run_is_taken_up_again(
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting takes root")
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -318,6 +322,7 @@ def test_a_full_disk_loses_nothing(
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_two_runs_into_the_same_output(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -334,6 +339,7 @@ def test_two_runs_into_the_same_output(
     tell(f"two runs did {corrected[0]} and {corrected[1]} of 22 images")
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) -> None:
     process = started(study, tmp_path / "n4ax")
     wait_for(1, process)
@@ -346,6 +352,7 @@ def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) 
     assert not alive
 
 
+@pytest.mark.slow
 def test_jobs_of_slurm_give_the_same(
     study: Path,
     undisturbed: dict[str, bytes],
@@ -638,6 +645,7 @@ def test_metadata_that_do_not_hold_any_more_are_left_out(
     assert "T1w.json is left out: it is JSON, but no object" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_worker_that_runs_out_of_memory_is_told_of(tmp_path: Path) -> None:
     dataset = small_study(tmp_path / "ds", "sub-2/anat/sub-2_T1w.nii.gz")
     huge = dataset / "sub-1" / "anat" / "sub-1_T1w.nii.gz"

@@ -113,6 +113,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.slow
 def test_block_runs(
     folder_of: Callable[[Path], Path], example: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:

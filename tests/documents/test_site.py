@@ -17,6 +17,7 @@ for _needed in ("material", "mkdocstrings", "latex2mathml"):
 bs4 = pytest.importorskip("bs4", reason="the site's links need pip install -e '.[docs]'")
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 FETCHED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
 """What a browser fetches by itself, and the attribute that says from where."""
 

@@ -153,6 +153,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_batch_over_four_devices_has_the_bits_of_each_image_alone() -> None:
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     done = subprocess.run(
@@ -393,11 +394,16 @@ def test_progress_is_told_in_order_and_its_error_is_raised(small: tuple[Array, A
     ("variables", "kept"),
     [
         ({"XDG_CACHE_HOME": "{folder}"}, "n4ax/xla"),
-        ({"N4AX_CACHE_DIR": "{folder}/mine"}, "mine"),
-        ({"XDG_CACHE_HOME": "{folder}", "N4AX_CACHE_DIR": ""}, None),
-        ({"XDG_CACHE_HOME": "{folder}", "JAX_COMPILATION_CACHE_DIR": "{folder}/own"}, "own"),
+        pytest.param({"N4AX_CACHE_DIR": "{folder}/mine"}, "mine", marks=pytest.mark.slow),
+        pytest.param(
+            {"XDG_CACHE_HOME": "{folder}", "N4AX_CACHE_DIR": ""}, None, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"XDG_CACHE_HOME": "{folder}", "JAX_COMPILATION_CACHE_DIR": "{folder}/own"}, "own",
+            marks=pytest.mark.slow,
+        ),
     ],
-)
+)  # fmt: skip
 def test_compiled_programs_are_kept_where_asked(
     tmp_path: Path, variables: dict[str, str], kept: str | None
 ) -> None:
@@ -434,6 +440,7 @@ def test_xla_engine_needs_neither_numba_nor_scipy() -> None:
     assert done.stdout.strip() == "(9, 9)", done.stderr
 
 
+@pytest.mark.slow
 def test_script_for_gpus_runs_and_finds_simpleitks_field(tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
     target = tmp_path / "report.json"

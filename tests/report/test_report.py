@@ -541,6 +541,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
         shutil.rmtree(profile, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_slider_moves_the_edge_by_key_and_by_pointer(browser: Pages, few: Path) -> None:
     from selenium.webdriver import ActionChains, Keys
 
@@ -578,6 +579,7 @@ def test_slider_moves_the_edge_by_key_and_by_pointer(browser: Pages, few: Path) 
     browser.check_quiet()
 
 
+@pytest.mark.slow
 def test_edge_shows_before_on_its_left_and_after_on_its_right(browser: Pages, few: Path) -> None:
     folder = few / "sub-2" / "ses-1" / "figures"
     for name, shade in (("before", 255), ("after", 80)):
@@ -598,6 +600,7 @@ def test_edge_shows_before_on_its_left_and_after_on_its_right(browser: Pages, fe
     assert browser.find("[data-plane='2']").get_attribute("aria-pressed") == "true"
 
 
+@pytest.mark.slow
 def test_pictures_are_dragged_by_touch(browser: Pages, few: Path) -> None:
     write_all(few)
     browser.open(few / "sub-2.html", 390, 844)
@@ -612,6 +615,7 @@ def test_pictures_are_dragged_by_touch(browser: Pages, few: Path) -> None:
     assert float(split) == pytest.approx(0.2, abs=0.05)
 
 
+@pytest.mark.slow
 def test_table_is_sorted_by_number_and_by_key(browser: Pages, many: Path) -> None:
     from selenium.webdriver import Keys
 
@@ -634,6 +638,7 @@ def test_table_is_sorted_by_number_and_by_key(browser: Pages, many: Path) -> Non
     browser.check_quiet()
 
 
+@pytest.mark.slow
 def test_numbers_are_not_sorted_as_text_and_unknown_ones_come_last(
     browser: Pages, few: Path
 ) -> None:
@@ -650,6 +655,7 @@ def test_numbers_are_not_sorted_as_text_and_unknown_ones_come_last(
         assert browser.column(9) == expected
 
 
+@pytest.mark.slow
 def test_filter_and_outliers(browser: Pages, many: Path) -> None:
     browser.open(many / "group.html")
     words = browser.find("#words")
@@ -682,6 +688,7 @@ def test_filter_and_outliers(browser: Pages, many: Path) -> None:
     browser.check_quiet()
 
 
+@pytest.mark.slow
 def test_no_page_is_wider_than_a_phone(browser: Pages, few: Path, many: Path, head: Any) -> None:
     long = {"Source": "sub-3/" + "very_long_name" * 12, "Subject": "3", "Reason": "x" * 200}
     (few / "n4ax_errors.json").write_text(json.dumps({"Errors": [long]}))
@@ -695,6 +702,7 @@ def test_no_page_is_wider_than_a_phone(browser: Pages, few: Path, many: Path, he
         browser.check_quiet()
 
 
+@pytest.mark.slow
 def test_everything_has_a_name_for_those_who_do_not_see_it(browser: Pages, few: Path) -> None:
     write_all(few)
     for name in ("sub-2.html", "group.html"):
@@ -705,6 +713,7 @@ def test_everything_has_a_name_for_those_who_do_not_see_it(browser: Pages, few: 
             assert field.accessible_name
 
 
+@pytest.mark.slow
 def test_group_page_of_100_participants_loads(
     browser: Pages, many: Path, tell: Callable[[str], None]
 ) -> None:

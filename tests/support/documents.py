@@ -36,7 +36,8 @@ STAND_INS = {
     "make": (
         "nothing is installed anew, of the tests one file is collected and not run, and what runs "
         "for hours or changes the checkout is listed alone",
-        "for word; do case $word in demo|test) ;; *) set -- -n \"$@\"; break;; esac; done\n"
+        "for word; do case $word in demo|test|test-all) ;; *) set -- -n \"$@\"; break;; "
+        "esac; done\n"
         "export PYTEST_ADDOPTS='--collect-only -q {root}/tests/test_package.py'\n"
         "exec {make} -f {root}/Makefile VENV={venv} -o {venv}/.installed "
         '-o {venv}/.installed-test -o {venv}/.installed-dev "$@"',
