@@ -49,7 +49,7 @@ CACHED = (
 
 QUICK: dict[EngineName, set[str]] = {
     "cpu": set(CACHED) - {"sitk_fullres_t1w_adi", "sitk_large_studyforrest"},
-    "xla": {"sitk_default_brain_2d", "sitk_default_mouse", "sitk_shrink2_flair_ms"},
+    "xla": {"sitk_default_brain_2d", "sitk_default_mouse"},
 }
 """Cached cases that are not slow. The XLA engine compiles a program for each, which takes seconds."""
 

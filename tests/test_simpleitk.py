@@ -238,7 +238,9 @@ def test_brainles_script_gives_the_same_with_one_name_changed() -> None:
         pytest.param(
             "flair_head_ms_3mm", as_example, {"shrink": 4, "iterations": 10}, marks=pytest.mark.slow
         ),
-        ("mouse_anat_small_sammba", as_brainles, {"iterations": 10}),
+        pytest.param(
+            "mouse_anat_small_sammba", as_brainles, {"iterations": 10}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_scripts_give_the_same_on_other_real_volumes(

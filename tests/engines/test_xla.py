@@ -52,6 +52,7 @@ def prepared(
 # ---- the same numbers ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_engines_agree_over_ten_iterations(head: Array) -> None:
     keywords: dict[str, Any] = {"iters": (10,), "conv_threshold": 0.0}
     cpu, xla = (n4ax.fit(head, engine=engine, **keywords) for engine in ("cpu", "xla"))
@@ -63,9 +64,15 @@ def test_both_engines_agree_over_ten_iterations(head: Array) -> None:
     "keywords",
     [
         {"iters": (4, 4), "over_relax": 1.6},
-        {"iters": (4, 0, 3), "spline_order": 2, "control_points": (4, 5, 3)},
+        pytest.param(
+            {"iters": (4, 0, 3), "spline_order": 2, "control_points": (4, 5, 3)},
+            marks=pytest.mark.slow,
+        ),
         {"iters": (3, 3), "shrink_factor": 2, "voxel_order": "F", "outside": "zero"},
-        {"iters": (3, 3), "spline_distance": 40.0, "spacing": (1.0, 2.0, 1.5)},
+        pytest.param(
+            {"iters": (3, 3), "spline_distance": 40.0, "spacing": (1.0, 2.0, 1.5)},
+            marks=pytest.mark.slow,
+        ),
         {"iters": (0, 4), "tiny": 30.0, "convergence": "exact", "outside": "keep"},
     ],
 )
@@ -85,6 +92,7 @@ def test_both_engines_agree_on_other_settings(
     np.testing.assert_allclose(xla.corrected, cpu.corrected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_and_four_axes(small: tuple[Array, Array]) -> None:
     image, mask = small
     series = np.stack([image, 1.1 * image, image + 5, image, 0.9 * image], axis=-1)
@@ -163,18 +171,23 @@ def test_batch_over_four_devices_has_the_bits_of_each_image_alone() -> None:
     assert done.stdout.strip() == "done", done.stderr
 
 
-def test_batch_on_the_cpu_engine_and_of_unequal_images(small: tuple[Array, Array]) -> None:
+def test_batch_on_the_cpu_engine(small: tuple[Array, Array]) -> None:
     image, mask = small
     stacked = n4ax.n4_batch(np.stack([image, 2 * image]), np.stack([mask, mask]), iters=(2,))
     assert stacked.shape == (2, *image.shape)
     np.testing.assert_array_equal(stacked[0], n4ax.n4(image, mask, iters=(2,)))
-    both = n4ax.n4_batch([image, image[4:]], "all", engine="xla", iters=(2,))
-    assert [part.shape for part in both] == [image.shape, image[4:].shape]
     assert n4ax.n4_batch([]) == []
     with pytest.raises(ValueError, match="masks has 1 entries and images has 2"):
         n4ax.n4_batch([image, image], [mask])
     with pytest.raises(TypeError, match="unknown"):
         n4ax.n4_batch([image], unknown=3)
+
+
+@pytest.mark.slow
+def test_batch_of_unequal_images(small: tuple[Array, Array]) -> None:
+    image, _ = small
+    both = n4ax.n4_batch([image, image[4:]], "all", engine="xla", iters=(2,))
+    assert [part.shape for part in both] == [image.shape, image[4:].shape]
 
 
 # ---- one program -----------------------------------------------------------------------------
