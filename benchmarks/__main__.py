@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchmarks.machine import machine, versions
+from benchmarks.machine import describe_machine, list_versions
 from benchmarks.pages import SECTIONS, result_path, write_pages
 
 
@@ -18,15 +18,16 @@ from benchmarks.pages import SECTIONS, result_path, write_pages
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds  [default: 3; 1 with --quick]")
 @click.argument("sections", nargs=-1, type=click.Choice([*SECTIONS, "pages"]), metavar="[SECTION]…")
 def main(quick: bool, rounds: int | None, sections: tuple[str, ...]) -> None:
-    """Measure SECTIONs (all by default) beside the peers and write their pages under docs/.
+    """Measure SECTIONs (all by default) beside the peers, and write their pages under docs/.
 
-    The peers are installed into .peers/ where they are missing. Only "pages": draw plots and
-    pages again from the JSON of benchmarks/results/, and measure nothing. Needs Linux; uses the
-    volumes of ../shared where that folder is there, and the packaged head where not.
+    Peers that are missing are installed into .peers/. With only "pages", nothing is measured, and
+    plots and pages are drawn again from the JSON in benchmarks/results/. This needs Linux. It uses
+    the volumes of ../shared if that folder is there, and otherwise the packaged head.
     """
     rounds = rounds or (1 if quick else 3)
     chosen = sections or SECTIONS
-    failed = [name for name in chosen if name != "pages" and not measured(name, quick, rounds)]
+    measured = [name for name in chosen if name != "pages"]
+    failed = [name for name in measured if not measure_section(name, quick, rounds)]
     for path in write_pages(quick):
         click.echo(f"wrote {path}")
     if failed:
@@ -34,16 +35,17 @@ def main(quick: bool, rounds: int | None, sections: tuple[str, ...]) -> None:
         sys.exit(1)
 
 
-def measured(section: str, quick: bool, rounds: int) -> bool:
-    """Measure a section and write its JSON; whether that went well.
+def measure_section(section: str, quick: bool, rounds: int) -> bool:
+    """Measure a section and write its JSON; return whether that succeeded.
 
-    A section that cannot be measured here (an empty result) leaves what was measured elsewhere.
+    If a section cannot be measured on this machine, its result is empty, and the JSON of an earlier
+    measurement is left as it is.
     """
     click.echo(f"{section}:")
-    before, start = machine(), time.perf_counter()
+    before, start = describe_machine(), time.perf_counter()
     try:
         result: dict[str, Any] = import_module(f"benchmarks.{section}").measure(quick, rounds)
-    except Exception:  # the other sections are worth having
+    except Exception:  # the other sections can still be measured
         traceback.print_exc()
         return False
     seconds = time.perf_counter() - start
@@ -56,7 +58,7 @@ def measured(section: str, quick: bool, rounds: int) -> bool:
         "rounds": rounds,
         "seconds": round(seconds, 1),
         "machine": before,
-        "versions": versions(),
+        "versions": list_versions(),
         "result": result,
     }
     path = result_path(section, quick)

@@ -1,4 +1,4 @@
-"""``N4Settings.fast()`` against all iterations of [50, 50, 50, 50], beside other ways."""
+"""``N4Settings.fast()`` and other short cuts, compared with all iterations of [50, 50, 50, 50]."""
 
 import tempfile
 from collections.abc import Callable
@@ -8,9 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks.peers import Worker, peer
+from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import ratio, spread, take_turns
-from benchmarks.volumes import PACKAGED, Volume, difference, is_there, volume
+from benchmarks.volumes import PACKAGED, Volume, compare_files, load_volume, volume_exists
 
 HEADS = (
     "t1w_head_memprage_3t_fnndsc_adi",
@@ -24,7 +24,7 @@ HEADS = (
     "mouse_anat_small_sammba",
 )
 LARGE = 5_000_000
-"""Voxels in the mask from which on two rounds are enough."""
+"""For masks of more voxels than this, two rounds are enough."""
 
 ALL, FAST, OLD = "all iterations", "fast()", "n4ax 0.1.1"
 _NO_THRESHOLD = {"conv_threshold": 0.0}
@@ -36,29 +36,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shrink factor 2": _NO_THRESHOLD | {"shrink_factor": 2},
     "shrink factor 4": _NO_THRESHOLD | {"shrink_factor": 4},
 }
-"""Ways to call n4ax; the lines through a sum of 50 steps a level, and through fewer voxels."""
+"""Ways to call n4ax, and their keywords: the fast preset, fewer iterations, and fewer voxels."""
 
 MARKS = dict(zip((*VARIANTS, OLD), "os^v<>D", strict=True))
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
-    """Every head: seconds of every way, and its mean difference to the outcome of all."""
-    there = [name for name in HEADS if is_there(name)]
+    """Time every way on every head, and compare its field with that of all iterations."""
+    there = [name for name in HEADS if volume_exists(name)]
     names = [PACKAGED] if quick or not there else there
     with tempfile.TemporaryDirectory() as folder:
-        return {"heads": [measured(volume(name), rounds, Path(folder)) for name in names]}
+        return {"heads": [measure_head(load_volume(name), rounds, Path(folder)) for name in names]}
 
 
-def measured(head: Volume, rounds: int, folder: Path) -> dict[str, Any]:
-    described = head.described()
+def measure_head(head: Volume, rounds: int, folder: Path) -> dict[str, Any]:
+    """The seconds and the error of every way on one head."""
+    described = head.describe()
     print(described["name"], described["voxels"], flush=True)
-    path = head.saved(folder)
-    with Worker(peer("n4ax")) as ours, Worker(peer(OLD)) as old:
+    path = head.save(folder)
+    with Worker(prepare_peer("n4ax")) as ours, Worker(prepare_peer(OLD)) as old:
 
         def call(worker: Worker, name: str, keywords: dict[str, Any]) -> Callable[[], float]:
             output = str(folder / f"{name}.npy".replace(" ", ""))
             request = {"do": "correct", "input": path, "keywords": keywords}
-            worker.ask(**request, output=output)  # compiles, and leaves its field
+            worker.ask(**request, output=output)  # compiles, and writes the field
             return lambda: worker.ask(**request)["seconds"]
 
         calls = {name: call(ours, name, keywords) for name, keywords in VARIANTS.items()
@@ -72,7 +73,7 @@ def measured(head: Volume, rounds: int, folder: Path) -> dict[str, Any]:
                 "seconds": seconds,
                 "spread": spread(seconds),
                 "faster_by": ratio(taken[ALL], seconds),
-                "error": difference(fields[name], fields[ALL], head.mask),
+                "error": compare_files(fields[name], fields[ALL], head.mask),
             }
             for name, seconds in taken.items()
         }
@@ -80,7 +81,7 @@ def measured(head: Volume, rounds: int, folder: Path) -> dict[str, Any]:
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
-    """How much faster against how far off; a point for each head and way."""
+    """Plot how much faster each way is on each head against its error."""
     figure = Figure(figsize=(8, 4.6))
     panel = figure.subplots()
     for name, mark in MARKS.items():

@@ -1,4 +1,4 @@
-"""How close to ANTs: its cached answers in ``../shared/oracle``, and ANTs to itself."""
+"""How close n4ax is to ANTs' cached answers in ``../shared/oracle``, and ANTs to itself."""
 
 import json
 import tempfile
@@ -10,52 +10,55 @@ import numpy as np
 import numpy.typing as npt
 
 import n4ax
-from benchmarks.peers import ROOT, Worker, peer
-from benchmarks.volumes import DATA, ORACLE, apart
-from n4ax.ants.steps import Volume, correct_as_ants
+from benchmarks.peers import ROOT, Worker, prepare_peer
+from benchmarks.volumes import DATA, ORACLE, compare_fields, move_by_one_ulp
+from n4ax.ants.steps import Request, Volume, correct_as_ants
 from n4ax.itk.space import Space
+from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
 
 SMALL = 200_000
-"""Voxels in the mask up to which ANTs to itself is measured anew; at shrink factor 3 or 4."""
+"""Up to this many voxels in the mask, ANTs is compared with itself in this run.
+
+Such cases have a shrink factor of 3 or 4.
+"""
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 
-def rows(quick: bool, seeds: int) -> list[dict[str, Any]]:
-    from benchmarks.exactness import one_ulp_off
-
+def measure_cases(quick: bool, seeds: int) -> list[dict[str, Any]]:
+    """Compare all cached cases with ANTs, and ANTs with itself on ``seeds`` changed images."""
     found = []
     with (
         tempfile.TemporaryDirectory() as folder,
-        Worker(peer("ANTsPy"), threads=64) as worker,
+        Worker(prepare_peer("ANTsPy"), threads=64) as worker,
     ):
         for path in sorted(ORACLE.glob("ants_*.json")):
             case = json.loads(path.read_text())
             if quick and case["masked_voxels"] > SMALL:
                 continue
-            arrays, spacing = opened(case)
+            arrays, spacing = open_case(case)
             answer = dict(np.load(ORACLE / f"{case['name']}.npz"))
             row = {
                 "name": case["name"].removeprefix("ants_"),
                 "volume": case["vol"],
-                "options": options(case),
+                "options": format_options(case),
                 "voxels": case["masked_voxels"],
-                **differences(*ours(case, arrays, spacing), answer),
+                **compare_answer(*run_ours(case, arrays, spacing), answer),
             }
             if quick or case["masked_voxels"] > SMALL:
-                row["noise"] = kept_noise(case)
+                row["noise"] = read_noise(case)
             else:
-                moved = [one_ulp_off(arrays["image"], seed) for seed in range(seeds)]
+                moved = [move_by_one_ulp(arrays["image"], seed) for seed in range(seeds)]
                 changed = [arrays | {"image": image} for image in moved]
-                row["noise"] = noise(case, changed, spacing, answer, worker, Path(folder))
+                row["noise"] = measure_noise(case, changed, spacing, answer, worker, Path(folder))
             print(f"  {row['name']}: {row['field']}", flush=True)
             found.append(row)
     return found
 
 
-def options(case: dict[str, Any]) -> str:
-    """A case in ANTs' words."""
+def format_options(case: dict[str, Any]) -> str:
+    """The options of a case as ANTs' program takes them."""
     iters = "x".join(map(str, case["iters"]))
     words = [f"-s {case['s']} -c [{iters},{case['tol']:g}]"]
     if spline := case.get("spline"):
@@ -68,8 +71,11 @@ def options(case: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def opened(case: dict[str, Any]) -> tuple[Arrays, tuple[float, ...]]:
-    """Image, and mask and weights where there are any, in nibabel's axis order; voxel size."""
+def open_case(case: dict[str, Any]) -> tuple[Arrays, tuple[float, ...]]:
+    """The image, with mask and weights if the case has them, and the voxel size in mm.
+
+    Arrays are in nibabel's axis order.
+    """
     scan = nib.load(DATA / f"{case['vol']}.nii.gz")
     image = np.asarray(scan.dataobj, np.float32).squeeze()
     if case.get("truncate"):
@@ -87,12 +93,12 @@ def opened(case: dict[str, Any]) -> tuple[Arrays, tuple[float, ...]]:
     return arrays, tuple(float(size) for size in scan.header.get_zooms()[: image.ndim])
 
 
-def ours(
+def run_ours(
     case: dict[str, Any], arrays: Arrays, spacing: tuple[float, ...]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Our log field and corrected image, as our ``N4BiasFieldCorrection`` makes them.
+    """The log field and the corrected image of our ``N4BiasFieldCorrection``.
 
-    The cached answers were made from arrays: voxel sizes, and no place in space.
+    The cached answers were made from arrays, which have voxel sizes but no place in space.
     """
     spline = case.get("spline")
     mesh = {"spline_distance": spline} if isinstance(spline, int) else {"mesh": spline or 1}
@@ -104,38 +110,41 @@ def ours(
         voxel_order="F",
         **mesh,
     )
-    plain = Space.plain(spacing)
+    plain = Space.from_spacing(spacing)
     scans = [
         Volume(name, arrays[name], None, plain) if name in arrays else None
         for name in ("image", "mask", "weights")
     ]
-    rescale = bool(case.get("rescale"))
-    found = correct_as_ants(settings, *scans, rescale=rescale, warn=lambda _: None)
+    request = Request(*scans, settings, rescale=bool(case.get("rescale")))
+    found = correct_as_ants(request, Run(), warn=lambda _: None)
     return found.result.log_bias, found.image
 
 
-def differences(
+def compare_answer(
     log_bias: npt.NDArray[Any], corrected: npt.NDArray[Any], answer: Arrays
 ) -> dict[str, dict[str, float]]:
-    """Of the log field, and relative ones of the corrected image, in the mask."""
+    """Differences of the log field, and relative ones of the corrected image, in the mask."""
     at = tuple(answer["index"].T)
     inside = answer.get("in_mask", np.ones(len(answer["index"]), bool))
     scale = np.maximum(np.abs(answer["corrected"]), 1.0)
     return {
-        "field": apart(log_bias[at], answer["log_bias"], inside),
-        "image": apart(corrected[at] / scale, answer["corrected"] / scale, inside),
+        "field": compare_fields(log_bias[at], answer["log_bias"], inside),
+        "image": compare_fields(corrected[at] / scale, answer["corrected"] / scale, inside),
     }
 
 
-def kept_noise(case: dict[str, Any]) -> dict[str, Any] | None:
-    """ANTs to itself, as kept in the repository (largest of 6) or beside the answer (of one)."""
+def read_noise(case: dict[str, Any]) -> dict[str, Any] | None:
+    """ANTs compared with itself earlier: the largest of 6 runs, or the result of a single one.
+
+    The first is in the repository, the second beside the cached answer.
+    """
     kept = json.loads((ROOT / "tests" / "data" / "ants_self_noise.json").read_text())
     if case["name"] in kept:
         return kept[case["name"]] | {"seeds": 6}
     return case["self_noise"] | {"seeds": 1} if "self_noise" in case else None
 
 
-def noise(
+def measure_noise(
     case: dict[str, Any],
     changed: list[Arrays],
     spacing: tuple[float, ...],
@@ -156,7 +165,7 @@ def noise(
         np.savez(source, spacing=np.array(spacing), **arrays)
         worker.ask(do="ants_field", input=source, keywords=settings, output=target)
         done = np.load(target)
-        found.append(differences(done["log_bias"], done["corrected"], answer)["field"])
-    return {key: max(one[key] for one in found) for key in ("mean", "max")} | {
+        found.append(compare_answer(done["log_bias"], done["corrected"], answer)["field"])
+    return {key: max(gap[key] for gap in found) for key in ("mean", "max")} | {
         "seeds": len(changed)
     }

@@ -1,4 +1,4 @@
-"""Several heads at once: ``n4ax.n4_batch`` beside loops of single calls."""
+"""Several heads at once: ``n4ax.n4_batch`` compared with loops of single calls."""
 
 import tempfile
 from contextlib import ExitStack
@@ -9,22 +9,23 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks.peers import Worker, peer
+from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import ratio, spread, take_turns
-from benchmarks.volumes import PACKAGED, T1W, Volume, is_there, volume
+from benchmarks.volumes import PACKAGED, T1W, Volume, load_volume, volume_exists
 
 OURS = ("n4ax", "n4ax by XLA")
 HEADS, QUICK_HEADS = 8, 4
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
-    name = PACKAGED if quick or not is_there(T1W) else T1W
-    first = volume(name, every=2)
+    """Time all heads with each engine, as a batch and in a loop, and one head with SimpleITK."""
+    name = PACKAGED if quick or not volume_exists(T1W) else T1W
+    first = load_volume(name, every=2)
     count = QUICK_HEADS if quick else HEADS
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        paths = [one.saved(Path(folder)) for one in heads(first, count)]
-        ours = {name: stack.enter_context(Worker(peer(name))) for name in OURS}
-        simpleitk = stack.enter_context(Worker(peer("SimpleITK")))
+        paths = [head.save(Path(folder)) for head in make_heads(first, count)]
+        ours = {name: stack.enter_context(Worker(prepare_peer(name))) for name in OURS}
+        simpleitk = stack.enter_context(Worker(prepare_peer("SimpleITK")))
         calls = {
             f"{name}, {kind}": lambda worker=worker, do=do: worker.ask(
                 do=do, inputs=paths, keywords={}
@@ -40,7 +41,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
         )
     alone = [theirs["SimpleITK"][0]["seconds"] * count] * rounds
     return {
-        "volume": first.described(),
+        "volume": first.describe(),
         "heads": count,
         "seconds": taken,
         "simpleitk_extrapolated": alone[0],
@@ -52,8 +53,8 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     }
 
 
-def heads(first: Volume, count: int) -> list[Volume]:
-    """One head, mirrored along each axis in turn and scaled."""
+def make_heads(first: Volume, count: int) -> list[Volume]:
+    """Copies of one head, mirrored along different axes and scaled."""
     made = []
     for number in range(count):
         axes = [axis for axis in range(first.image.ndim) if number >> axis & 1]
@@ -64,7 +65,7 @@ def heads(first: Volume, count: int) -> list[Volume]:
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
-    """Seconds of each way, as bars."""
+    """Draw the seconds of each way as bars."""
     figure = Figure(figsize=(7, 2.8))
     axes = figure.subplots()
     seconds = {"SimpleITK, a loop (from one head)": result["simpleitk_extrapolated"]}

@@ -1,7 +1,8 @@
-"""How close to SimpleITK and to ANTs, and how close those are to themselves.
+"""How close n4ax is to SimpleITK and to ANTs, and how close these are to themselves.
 
-Against their cached answers in ``../shared/oracle`` (64 threads, where ITK's float32 sums come
-near the true ones); without that folder against SimpleITK as it answers here.
+The references are their cached answers in ``../shared/oracle``, which were made with 64 threads,
+where ITK's float32 sums come near the true sums. Without that folder, the reference is SimpleITK
+run on this machine.
 """
 
 import json
@@ -17,14 +18,24 @@ from matplotlib.figure import Figure
 
 import n4ax
 from benchmarks import ants_exactness, plots
-from benchmarks.peers import ROOT, Worker, peer
-from benchmarks.volumes import DATA, ORACLE, PACKAGED, TITLES, apart, volume
+from benchmarks.peers import ROOT, Worker, prepare_peer
+from benchmarks.volumes import (
+    DATA,
+    ORACLE,
+    PACKAGED,
+    TITLES,
+    compare_fields,
+    load_volume,
+    move_by_one_ulp,
+)
 
 SEEDS = 3
 SMALL = 120_000
-"""Voxels in the mask up to which ITK to itself is measured anew."""
+"""Up to this many voxels in the mask, ITK is compared with itself in this run."""
 
 MANY_THREADS = 64
+"""The number of threads with which the cached answers were made."""
+
 NAMES = {
     "iters": "iters",
     "thr": "conv_threshold",
@@ -35,54 +46,57 @@ NAMES = {
     "points": "control_points",
     "shrink": "shrink_factor",
 }
-"""Of the cached cases, and of :func:`n4ax.n4`."""
+"""The names of parameters in the cached cases, and the keywords of :func:`n4ax.n4`."""
 
 
-def measure(quick: bool, rounds: int) -> dict[str, Any]:  # noqa: ARG001
+def measure(quick: bool, rounds: int) -> dict[str, Any]:
+    """Compare all cases; ``rounds`` is not used, since the answers are the same every time."""
+    del rounds
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        old = stack.enter_context(Worker(peer("n4ax 0.1.1")))
-        itk = stack.enter_context(Worker(peer("SimpleITK"), threads=MANY_THREADS))
+        old = stack.enter_context(Worker(prepare_peer("n4ax 0.1.1")))
+        itk = stack.enter_context(Worker(prepare_peer("SimpleITK"), threads=MANY_THREADS))
         if not ORACLE.is_dir():
-            print(" ../shared is not here: the packaged head, against SimpleITK run now")
-            rows = [packaged_case(itk, old, folder, every=2 if quick else 1)]
+            print(" ../shared is missing: comparing the packaged head with SimpleITK run here")
+            rows = [measure_packaged(itk, old, folder, every=2 if quick else 1)]
             return {"cached": False, "simpleitk": rows, "ants": [], "seeds": 1}
         rows = []
         for path in sorted(ORACLE.glob("sitk_*.json")):
             case = json.loads(path.read_text())
             if quick and case["masked_voxels"] > SMALL:
                 continue
-            rows.append(cached_case(case, old, folder))
-            rows[-1]["noise"] = noise_of(case, None if quick else itk, folder)
+            rows.append(measure_cached(case, old, folder))
+            rows[-1]["noise"] = measure_noise(case, None if quick else itk, folder)
             print(f"  {rows[-1]['name']}: {rows[-1]['n4ax']}", flush=True)
-    theirs = ants_exactness.rows(quick, SEEDS)
+    theirs = ants_exactness.measure_cases(quick, SEEDS)
     return {"cached": True, "simpleitk": rows, "ants": theirs, "seeds": SEEDS}
 
 
-def cached_case(case: dict[str, Any], old: Worker, folder: Path) -> dict[str, Any]:
-    """Ours by both engines, and 0.1.1, against the cached answer."""
+def measure_cached(case: dict[str, Any], old: Worker, folder: Path) -> dict[str, Any]:
+    """Both engines and 0.1.1, compared with the cached answer."""
     answer = np.load(ORACLE / f"{case['name']}.npz")
-    image, mask, spacing = opened(case)
+    image, mask, spacing = open_case(case)
     at, inside = tuple(answer["index"].T), answer["in_mask"]
-    found = ours(image, mask, answer["log_bias"], at, inside, keywords(case) | {"spacing": spacing})
+    settings = choose_keywords(case) | {"spacing": spacing}
+    found = run_ours(image, mask, answer["log_bias"], at, inside, settings)
     theirs = {
         "iterations": case["iterations"],
         "measure": [value for _, _, value in case["convergence"]],
     }
     earlier = None
-    if not {"shrink", "points", "order"} & set(case):  # it does not have these
-        log_bias = old_field(old, image, mask, case["iterations"], folder)
-        earlier = apart(log_bias[at], answer["log_bias"], inside)
+    if not {"shrink", "points", "order"} & set(case):  # 0.1.1 does not have these
+        log_bias = run_old(old, image, mask, case["iterations"], folder)
+        earlier = compare_fields(log_bias[at], answer["log_bias"], inside)
     return {
         "name": case["name"].removeprefix("sitk_"),
         "voxels": case["masked_voxels"],
         "n4ax 0.1.1": earlier,
         "threads": case.get("thread_spread"),
-        **against(found, theirs),
+        **compare_runs(found, theirs),
     }
 
 
-def ours(
+def run_ours(
     image: npt.NDArray[Any],
     mask: npt.NDArray[Any],
     expected: npt.NDArray[Any],
@@ -90,20 +104,24 @@ def ours(
     inside: npt.NDArray[Any],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """Difference, iterations and convergence measures by each engine; nibabel's axis order."""
+    """Difference, iterations and convergence measures of each engine.
+
+    Arrays are in nibabel's axis order. ``expected`` is the reference at the voxels ``at``, and
+    ``inside`` says which of them are in the mask.
+    """
     found = {}
     for name, engine in (("n4ax", "cpu"), ("n4ax by XLA", "xla")):
         result = n4ax.fit(image, mask, voxel_order="F", engine=engine, **settings)
         found[name] = {
-            "difference": apart(np.asarray(result.log_bias)[at], expected, inside),
+            "difference": compare_fields(np.asarray(result.log_bias)[at], expected, inside),
             "iterations": result.iterations,
             "measure": [value for level in result.convergence for value in level],
         }
     return found
 
 
-def against(found: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
-    """Differences, whether levels stop alike, and how far the measures of ours are off."""
+def compare_runs(found: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """The differences, whether levels stop at the same iteration, and errors of the measures."""
     first, second = found["n4ax"], found["n4ax by XLA"]
     same = first["iterations"] == second["iterations"] == theirs["iterations"]
     off = None
@@ -119,94 +137,88 @@ def against(found: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def old_field(
+def run_old(
     old: Worker, image: npt.NDArray[Any], mask: npt.NDArray[Any], iters: list[int], folder: Path
 ) -> npt.NDArray[Any]:
-    """The log field of 0.1.1 with as many iterations as ITK did and no over-relaxation."""
+    """The log field of 0.1.1 with as many iterations as ITK did, without over-relaxation."""
     settings = {"iters": iters, "over_relax": 1.0, "conv_threshold": 0.0}
-    return field_of(old, image, mask, settings, folder)
+    return run_peer(old, image, mask, settings, folder)
 
 
-def field_of(
+def run_peer(
     worker: Worker,
     image: npt.NDArray[Any],
     mask: npt.NDArray[Any],
     settings: dict[str, Any],
     folder: Path,
 ) -> npt.NDArray[Any]:
-    """A peer's log field, of arrays in nibabel's axis order, whose first axis is ITK's x."""
+    """A peer's log field for arrays in nibabel's axis order, in which ITK's x comes first."""
     source, target = folder / "in.npz", folder / "out.npy"
     np.savez(source, image=np.ascontiguousarray(image.T), mask=np.ascontiguousarray(mask.T))
     worker.ask(do="correct", input=str(source), output=str(target), keywords=settings)
     return np.load(target).T
 
 
-def noise_of(case: dict[str, Any], itk: Worker | None, folder: Path) -> dict[str, Any] | None:
-    """SimpleITK to its cached answer on images moved by one float32 ulp: largest of some.
+def measure_noise(case: dict[str, Any], itk: Worker | None, folder: Path) -> dict[str, Any] | None:
+    """The largest difference of SimpleITK, on images moved by one ulp, to its cached answer.
 
-    Measured now where that is a matter of seconds, else as kept in the repository.
+    It is measured here if that takes seconds, and else read from the repository.
     """
     name = case["name"]
     if itk is None or case["masked_voxels"] > SMALL:
         kept = json.loads((ROOT / "tests" / "data" / "self_noise.json").read_text())
         return kept[name] | {"seeds": None} if name in kept else None
     answer = np.load(ORACLE / f"{name}.npz")
-    image, mask, _ = opened(case)
-    settings = keywords(case)
+    image, mask, _ = open_case(case)
+    settings = choose_keywords(case)
     if "control_points" in settings:
         settings["control_points"] = settings["control_points"][::-1]
     found = []
     for seed in range(SEEDS):
-        log_bias = field_of(itk, one_ulp_off(image, seed), mask, settings, folder)
+        log_bias = run_peer(itk, move_by_one_ulp(image, seed), mask, settings, folder)
         at = tuple(answer["index"].T)
-        found.append(apart(log_bias[at], answer["log_bias"], answer["in_mask"]))
-    return {key: max(one[key] for one in found) for key in ("mean", "max")} | {"seeds": SEEDS}
+        found.append(compare_fields(log_bias[at], answer["log_bias"], answer["in_mask"]))
+    return {key: max(gap[key] for gap in found) for key in ("mean", "max")} | {"seeds": SEEDS}
 
 
-def one_ulp_off(image: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
-    """The image with every voxel that is not 0 moved by one float32 ulp up or down."""
-    up = np.random.default_rng(seed).random(image.shape) < 0.5
-    towards = np.where(up, np.float32(np.inf), np.float32(-np.inf))
-    return np.where(image == 0, image, np.nextafter(image, towards)).astype(np.float32)
-
-
-def opened(
+def open_case(
     case: dict[str, Any],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], tuple[float, ...]]:
-    """Image, mask and voxel size in mm of a cached case, in nibabel's axis order."""
+    """The image, the mask and the voxel size in mm of a cached case, in nibabel's axis order."""
     scan = nib.load(DATA / f"{case['vol']}.nii.gz")
     image = np.asarray(scan.dataobj, np.float32).squeeze()
     mask = n4ax.otsu_mask(image) if case["mask"] == "otsu" else (image > 0).astype(np.uint8)
     return image, mask, tuple(float(size) for size in scan.header.get_zooms()[: image.ndim])
 
 
-def keywords(case: dict[str, Any]) -> dict[str, Any]:
+def choose_keywords(case: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of :func:`n4ax.n4` for a cached case."""
     return {ours: case[theirs] for theirs, ours in NAMES.items() if theirs in case}
 
 
-def packaged_case(itk: Worker, old: Worker, folder: Path, every: int) -> dict[str, Any]:
-    """The packaged head at SimpleITK's defaults, with SimpleITK's answer of now."""
-    given = volume(PACKAGED, every)
+def measure_packaged(itk: Worker, old: Worker, folder: Path, every: int) -> dict[str, Any]:
+    """The packaged head at SimpleITK's defaults, compared with SimpleITK run here."""
+    given = load_volume(PACKAGED, every)
     image, mask = given.image.T, given.mask.T
-    source, target = given.saved(folder), folder / "itk.npy"
+    source, target = given.save(folder), folder / "itk.npy"
     answer = itk.ask(do="correct", input=source, output=str(target), keywords={})
     expected, everywhere = np.load(target).T, (slice(None),) * image.ndim
-    found = ours(image, mask, expected, everywhere, mask, {})
+    found = run_ours(image, mask, expected, everywhere, mask, {})
     theirs = {"iterations": answer["iterations"], "measure": []}
-    changed = field_of(itk, one_ulp_off(image, 0), mask, {}, folder)
-    earlier = old_field(old, image, mask, answer["iterations"], folder)
+    changed = run_peer(itk, move_by_one_ulp(image, 0), mask, {}, folder)
+    earlier = run_old(old, image, mask, answer["iterations"], folder)
     return {
         "name": TITLES[PACKAGED],
         "voxels": int(mask.sum()),
-        "n4ax 0.1.1": apart(earlier, expected, mask),
+        "n4ax 0.1.1": compare_fields(earlier, expected, mask),
         "threads": None,
-        "noise": apart(changed, expected, mask) | {"seeds": 1},
-        **against(found, theirs),
+        "noise": compare_fields(changed, expected, mask) | {"seeds": 1},
+        **compare_runs(found, theirs),
     }
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
-    """Mean and largest difference to SimpleITK of every case."""
+    """Plot the mean and the largest difference to SimpleITK for every case."""
     rows = result["simpleitk"]
     figure = Figure(figsize=(9, 1.6 + 0.33 * len(rows)))
     panels = figure.subplots(1, 2, sharey=True)

@@ -1,4 +1,4 @@
-"""An iteration, and a whole volume, in memory: at full resolution and at shrink factor 4."""
+"""The time of an iteration and of a whole volume in memory, at full resolution and shrunken."""
 
 import tempfile
 import time
@@ -10,9 +10,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks.peers import Worker, cold, peer
+from benchmarks.peers import Worker, empty_caches, prepare_peer
 from benchmarks.rounds import ratio, spread, take_turns
-from benchmarks.volumes import FLAIR, PACKAGED, T1W, Volume, difference, is_there, volume
+from benchmarks.volumes import (
+    FLAIR,
+    PACKAGED,
+    T1W,
+    Volume,
+    compare_files,
+    load_volume,
+    volume_exists,
+)
 
 OLD = "n4ax 0.1.1"
 PEERS = ("SimpleITK", OLD, "n4ax", "n4ax by XLA")
@@ -23,44 +31,47 @@ FEW_MANY = {
     ("others", 1): ((6,) * 4, (18,) * 4),
     ("others", SHRINK): ((10,) * 4, (210,) * 4),
 }
-"""Iterations of the two runs from whose difference the time of one is taken."""
+"""Iterations per level of the two runs; their difference gives the time of one iteration."""
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
-    names = [PACKAGED] if quick else [name for name in (T1W, FLAIR) if is_there(name)] or [PACKAGED]
+    """Measure all peers on the volumes, warm and from a new process."""
+    there = [name for name in (T1W, FLAIR) if volume_exists(name)]
+    names = [PACKAGED] if quick or not there else there
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        workers = {name: stack.enter_context(Worker(peer(name))) for name in PEERS}
-        volumes = [volume(name, 2 if quick else 1) for name in names]
+        workers = {name: stack.enter_context(Worker(prepare_peer(name))) for name in PEERS}
+        volumes = [load_volume(name, 2 if quick else 1) for name in names]
         found = [measure_volume(each, workers, rounds, folder) for each in volumes]
-        return {"volumes": found, "starts": starts(volumes[-1], min(rounds, 2), folder)}
+        return {"volumes": found, "starts": time_starts(volumes[-1], min(rounds, 2), folder)}
 
 
 def measure_volume(
     given: Volume, workers: dict[str, Worker], rounds: int, folder: Path
 ) -> dict[str, Any]:
-    print(f" {given.described()}", flush=True)
-    path = given.saved(folder)
-    found: dict[str, Any] = given.described()
+    """An iteration and the whole volume, at full resolution and at ``SHRINK``."""
+    print(f" {given.describe()}", flush=True)
+    path = given.save(folder)
+    found: dict[str, Any] = given.describe()
     for shrink, label in ((1, "full"), (SHRINK, "shrunken")):
         asked = {name: w for name, w in workers.items() if name != OLD or shrink == 1}
         found[label] = {
-            "iteration": iterations(path, asked, shrink, rounds),
-            "whole": whole(given, path, asked, shrink, rounds),
+            "iteration": time_iterations(path, asked, shrink, rounds),
+            "whole": measure_whole(given, path, asked, shrink, rounds),
         }
     return found
 
 
-def iterations(
+def time_iterations(
     path: str, workers: dict[str, Worker], shrink: int, rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Seconds of an iteration, warm."""
+    """The seconds of an iteration with compiled code."""
 
     def runner(name: str, worker: Worker) -> Callable[[], float]:
         few, many = FEW_MANY["SimpleITK" if name == "SimpleITK" else "others", shrink]
 
         def run(iters: tuple[int, ...]) -> float:
-            keywords = {"iters": iters, "conv_threshold": 0.0} | shrinking(shrink)
+            keywords = {"iters": iters, "conv_threshold": 0.0} | shrink_keywords(shrink)
             return worker.ask(do="correct", input=path, keywords=keywords)["seconds"]
 
         if name != "SimpleITK":
@@ -68,21 +79,21 @@ def iterations(
         return lambda: (run(many) - run(few)) / (sum(many) - sum(few))
 
     taken = take_turns(rounds, {name: runner(name, w) for name, w in workers.items()})
-    return compared({name: {"seconds": values} for name, values in taken.items()})
+    return add_ratios({name: {"seconds": values} for name, values in taken.items()})
 
 
-def whole(
+def measure_whole(
     given: Volume, path: str, workers: dict[str, Worker], shrink: int, rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Seconds and error of a volume at the defaults, warm, and peak memory.
+    """The seconds, the error and the peak memory of a volume at the defaults, with compiled code.
 
-    SimpleITK at full resolution, which takes minutes, runs once.
+    SimpleITK takes minutes at full resolution, so it runs only once there.
     """
     outputs = {name: str(Path(path).with_name(f"{name}-{shrink}.npy")) for name in workers}
 
     def ask(name: str) -> dict[str, Any]:
         return workers[name].ask(
-            do="correct", input=path, keywords=shrinking(shrink), output=outputs[name]
+            do="correct", input=path, keywords=shrink_keywords(shrink), output=outputs[name]
         )
 
     for name in workers:
@@ -97,29 +108,29 @@ def whole(
         found[name] = {
             "seconds": [one["seconds"] for one in each],
             "iterations": each[-1]["iterations"],
-            "peak_bytes": peak(name, path, shrink),
+            "peak_bytes": measure_peak(name, path, shrink),
             "error": None
             if name == "SimpleITK"
-            else difference(outputs[name], outputs["SimpleITK"], given.mask),
+            else compare_files(outputs[name], outputs["SimpleITK"], given.mask),
         }
-    return compared(found)
+    return add_ratios(found)
 
 
-def peak(name: str, path: str, shrink: int) -> int:
-    """Peak bytes of a call in a new process: one that has worked before has memory to spare.
+def measure_peak(name: str, path: str, shrink: int) -> int:
+    """The peak bytes of a call in a new process, since an older process has memory to spare.
 
-    Of the second call, as the first loads or compiles code, and with an iteration a level: more
-    of them need no more.
+    It is the second call, because the first loads or compiles code. One iteration per level is
+    enough, because more iterations need no more memory.
     """
-    keywords = {"iters": (1,) * 4, "conv_threshold": 0.0} | shrinking(shrink)
-    with Worker(peer(name)) as worker:
+    keywords = {"iters": (1,) * 4, "conv_threshold": 0.0} | shrink_keywords(shrink)
+    with Worker(prepare_peer(name)) as worker:
         if name != "SimpleITK":
             worker.ask(do="correct", input=path, keywords=keywords)
         return worker.ask(do="correct", input=path, keywords=keywords)["peak_bytes"]
 
 
-def compared(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """With how many times faster each is than SimpleITK, and ours than each."""
+def add_ratios(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Add the spread of each peer's times, and how many times faster n4ax is."""
     ours = found["n4ax"]["seconds"]
     for each in found.values():
         times = each["seconds"]
@@ -128,21 +139,22 @@ def compared(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def shrinking(shrink: int) -> dict[str, int]:
+def shrink_keywords(shrink: int) -> dict[str, int]:
     return {} if shrink == 1 else {"shrink_factor": shrink}
 
 
-def starts(given: Volume, rounds: int, folder: Path) -> dict[str, dict[str, Any]]:
-    """New processes, from their start to their first answer, and the calls within.
+def time_starts(given: Volume, rounds: int, folder: Path) -> dict[str, dict[str, Any]]:
+    """Time new processes from their start to their first answer, and the calls in them.
 
-    At shrink factor 4; 0.1.1, which has none, at its own defaults at full resolution.
+    The shrink factor is ``SHRINK``. Version 0.1.1 has none, so it runs with its own defaults at
+    full resolution.
     """
-    path = given.saved(folder)
+    path = given.save(folder)
 
     def start(name: str, variables: dict[str, str] | None) -> dict[str, float]:
-        keywords = {} if name == OLD else shrinking(SHRINK)
+        keywords = {} if name == OLD else shrink_keywords(SHRINK)
         begun = time.perf_counter()
-        with Worker(peer(name), environment=variables) as worker:
+        with Worker(prepare_peer(name), environment=variables) as worker:
             first = worker.ask(do="correct", input=path, keywords=keywords)
             process = time.perf_counter() - begun
             if variables:
@@ -150,11 +162,11 @@ def starts(given: Volume, rounds: int, folder: Path) -> dict[str, dict[str, Any]
             warm = worker.ask(do="correct", input=path, keywords=keywords)
         return {"process": process, "first": first["seconds"], "warm": warm["seconds"]}
 
-    def emptied(name: str) -> dict[str, float]:
+    def start_cold(name: str) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as empty:
-            return start(name, cold(Path(empty)))
+            return start(name, empty_caches(Path(empty)))
 
-    calls = {(name, "cold"): lambda name=name: emptied(name) for name in PEERS}
+    calls = {(name, "cold"): lambda name=name: start_cold(name) for name in PEERS}
     calls |= {(name, "kept"): lambda name=name: start(name, None) for name in PEERS}
     taken = take_turns(rounds, {" ".join(key): call for key, call in calls.items()})
     return {
@@ -168,7 +180,7 @@ def starts(given: Volume, rounds: int, folder: Path) -> dict[str, dict[str, Any]
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
-    """Time of a volume against its error: below and to the left is better."""
+    """Plot the time of a volume against its error; lower left is better."""
     figure = Figure(figsize=(9, 4.6))
     panels = figure.subplots(1, 2, sharey=True)
     titles = (("full", "full resolution"), ("shrunken", f"shrink factor {SHRINK}"))

@@ -1,11 +1,11 @@
-"""Quality against a truth: a flat head, multiplied by a known field, and the field recovered.
+"""Quality compared with the truth: a flat head is multiplied by a known field, which is recovered.
 
-Two heads of 2.3 mm, both made of the packaged one. "corrected": what N4 leaves of it, with all
-the texture of a real image; what N4 took for shading and was anatomy, or the other way round, is
-in it for good, so the error without any field is not zero. "classes": each voxel set to the mean
-of its class of four, blurred for partial volume; flat by construction, and nobody's answer, but
-simpler than a head. The field is that of a few coils around the head and no spline. Noise comes
-after the field, as in the scanner.
+Two heads of 2.3 mm are made from the packaged head. "corrected" is that head after a correction by
+N4, with all the texture of a real image. If N4 mistook anatomy for shading, or shading for anatomy,
+the mistake stays in this head, so the error without any field is not zero. In "classes", each voxel
+is set to the mean of its class of four, and the image is blurred for partial volume. This head is
+flat by construction and no method's answer, but simpler than a real head. The field is that of a
+few coils around the head, and no spline. Noise is added after the field, as in the scanner.
 """
 
 import tempfile
@@ -20,20 +20,20 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 
 import n4ax
 from benchmarks import plots, volumes
-from benchmarks.peers import Worker, peer
+from benchmarks.peers import Worker, prepare_peer
 from n4ax.settings import N4Settings
 
 STRENGTHS = (1.0, 1.1, 1.4, 2.0)
-"""95th over 5th percentile of the field in the mask; first without one."""
+"""Strengths of the field: its 95th over its 5th percentile in the mask. The first is no field."""
 
 NOISE = 0.025
-"""Sigma of the Rician noise, of the white matter's intensity."""
+"""Sigma of the Rician noise, as a fraction of the intensity of white matter."""
 
 BLUR = 0.6
-"""Sigma of the partial volume, in voxels."""
+"""Sigma of the blur that stands for partial volume, in voxels."""
 
 COILS = ((-1.5, 0.3, 0.9), (-0.4, 1.7, -1.0), (0.8, -1.6, 0.6), (1.8, 0.5, -0.5))
-"""Places of the coils, in half extents of the volume; each is felt as 1 / (1 + d^2)^1.5."""
+"""Positions of the coils, in half extents of the volume; a coil's field is 1 / (1 + d^2)^1.5."""
 
 _DEFAULTS = N4Settings().keywords()
 FAST = {k: v for k, v in N4Settings.fast().keywords().items() if v != _DEFAULTS[k]}
@@ -46,11 +46,11 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "n4ax fast, all voxels": ("n4ax", FAST),
     "n4ax 0.1.1, all voxels": ("n4ax 0.1.1", {}),
 }
-"""The peer and the keywords, SimpleITK's defaults where nothing is given (0.1.1: its own)."""
+"""The peer and the keywords of each way. Defaults are SimpleITK's; 0.1.1 has its own."""
 
 REFERENCE = "SimpleITK, shrink 2"
 SHOWN = ("classes", 1.4)
-"""Head and strength whose middle slice is drawn."""
+"""The head and the strength of which the middle slice is drawn."""
 
 Volume = npt.NDArray[np.float64]
 
@@ -64,25 +64,25 @@ class Head(NamedTuple):
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
-    """``rounds`` does not count: the answers are the same every time."""
+    """Recover all fields; ``rounds`` is not used, since the answers are the same every time."""
     del rounds
-    heads = flat_heads()
+    heads = make_heads()
     names = ("classes",) if quick else tuple(heads)
     rows, picture = [], None
     with tempfile.TemporaryDirectory() as folder:
-        workers = {name: Worker(peer(name)) for name in {way[0] for way in WAYS.values()}}
+        workers = {name: Worker(prepare_peer(name)) for name in {way[0] for way in WAYS.values()}}
         try:
             for name in names:
                 unshaded = None
                 for strength in STRENGTHS[::2] if quick else STRENGTHS:
-                    truth = known_field(heads[name].mask, strength)
-                    image = shaded(heads[name], truth)
-                    fields = recovered(image, heads[name].mask, workers, Path(folder))
+                    truth = make_field(heads[name].mask, strength)
+                    image = shade(heads[name], truth)
+                    fields = recover(image, heads[name].mask, workers, Path(folder))
                     unshaded = unshaded or fields
-                    rows += judged(name, strength, heads[name], image, truth, fields, unshaded)
+                    rows += judge(name, strength, heads[name], image, truth, fields, unshaded)
                     if (name, strength) == SHOWN:
-                        picture = pictured(truth, fields, heads[name].mask)
-                    print(f"  {name} {strength}: {said(rows[-len(fields) :])}", flush=True)
+                        picture = pick_slices(truth, fields, heads[name].mask)
+                    print(f"  {name} {strength}: {summarise(rows[-len(fields) :])}", flush=True)
         finally:
             for worker in workers.values():
                 worker.__exit__()
@@ -91,7 +91,8 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     return {"heads": described, "rows": rows, "shown": list(SHOWN), "picture": picture}
 
 
-def said(rows: list[dict[str, Any]]) -> str:
+def summarise(rows: list[dict[str, Any]]) -> str:
+    """The mean error of each way in percent, and in brackets that of the added field."""
     return ", ".join(
         f"{row['way']} {100 * row['error']['mean']:.2f} ({100 * row['added']['mean']:.2f}) %"
         for row in rows
@@ -101,12 +102,12 @@ def said(rows: list[dict[str, Any]]) -> str:
 # ---- the truth ----------------------------------------------------------------------------------
 
 
-def flat_heads() -> dict[str, Head]:
-    """The packaged head corrected once, and its four classes."""
-    given = volumes.volume(volumes.PACKAGED)
+def make_heads() -> dict[str, Head]:
+    """The packaged head after one correction, and the head made of its four classes."""
+    given = volumes.load_volume(volumes.PACKAGED)
     inside = given.mask != 0
     corrected = np.maximum(n4ax.n4(given.image, given.mask, engine="cpu").astype(float), 0.0)
-    # Dark, grey, white and what is brighter than white matter (fat, vessels), dark to bright.
+    # The classes, from dark to bright: dark, grey, white, and brighter than white (fat, vessels).
     start = np.percentile(corrected[inside], [5, 40, 80, 99])
     centres, label = kmeans2(corrected[inside], start, minit="matrix")
     white = np.zeros_like(inside)
@@ -121,36 +122,36 @@ def flat_heads() -> dict[str, Head]:
     }
 
 
-def known_field(inside: npt.NDArray[np.bool_], strength: float) -> Volume:
-    """The log field of a few coils, its mean in the mask 0, scaled to ``strength``."""
+def make_field(inside: npt.NDArray[np.bool_], strength: float) -> Volume:
+    """The log field of a few coils, scaled to ``strength``, with a mean of 0 in the mask."""
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in inside.shape), indexing="ij", sparse=True)
-    felt = [
+    fields = [
         (1 + sum((axis - at) ** 2 for axis, at in zip(axes, coil, strict=True))) ** -3.0
         for coil in COILS
     ]
-    log_field = 0.5 * np.log(sum(felt))
+    log_field = 0.5 * np.log(sum(fields))
     low, high = np.percentile(log_field[inside], [5, 95])
     return (log_field - log_field[inside].mean()) * np.log(strength) / (high - low)
 
 
-def shaded(head: Head, truth: Volume) -> npt.NDArray[np.float32]:
-    """The head times the field, with Rician noise."""
+def shade(head: Head, truth: Volume) -> npt.NDArray[np.float32]:
+    """The head multiplied by the field, with Rician noise."""
     random = np.random.default_rng(0)
     sigma = NOISE * head.image[head.white].mean()
     real, imaginary = sigma * random.standard_normal((2, *head.image.shape))
     return np.hypot(head.image * np.exp(truth) + real, imaginary).astype(np.float32)
 
 
-# ---- what the peers make of it ------------------------------------------------------------------
+# ---- the recovered fields -----------------------------------------------------------------------
 
 
-def recovered(
+def recover(
     image: npt.NDArray[np.float32],
     inside: npt.NDArray[np.bool_],
     workers: dict[str, Worker],
     folder: Path,
 ) -> dict[str, Volume]:
-    """The log field by each way."""
+    """The log field that each way finds."""
     given = folder / "shaded.npz"
     np.savez(given, image=image, mask=inside.astype(np.uint8))
     fields = {}
@@ -161,7 +162,7 @@ def recovered(
     return fields
 
 
-def judged(
+def judge(
     name: str,
     strength: float,
     head: Head,
@@ -170,9 +171,10 @@ def judged(
     fields: dict[str, Volume],
     unshaded: dict[str, Volume],
 ) -> list[dict[str, Any]]:
-    """Errors of the fields, and the spread of the white matter, a row for each way.
+    """The errors of the fields and the spread of the white matter, one row for each way.
 
-    ``unshaded`` are the fields found where there was none: what a way makes of the anatomy.
+    ``unshaded`` has the fields that each way finds in the head without a field, because it mistakes
+    anatomy for shading.
     """
     rows = []
     white = {"flat": variation(image / np.exp(truth), head.white)}
@@ -185,42 +187,43 @@ def judged(
                 "head": name,
                 "strength": strength,
                 "way": way,
-                "error": spread_of(gap - gap.mean()),
-                "with_level": spread_of(gap),
-                "added": spread_of(added - added.mean()),
-                "uncorrected": spread_of(truth[head.mask]),
+                "error": summarise_gap(gap - gap.mean()),
+                "with_level": summarise_gap(gap),
+                "added": summarise_gap(added - added.mean()),
+                "uncorrected": summarise_gap(truth[head.mask]),
                 "white": white | {"after": variation(image / np.exp(field), head.white)},
-                "to_reference": volumes.apart(field, fields[REFERENCE], head.mask),
+                "to_reference": volumes.compare_fields(field, fields[REFERENCE], head.mask),
             }
         )
     return rows
 
 
-def spread_of(gap: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Mean and 95th percentile of the magnitudes."""
+def summarise_gap(gap: npt.NDArray[np.float64]) -> dict[str, float]:
+    """The mean and the 95th percentile of the absolute differences."""
     return {"mean": float(np.abs(gap).mean()), "p95": float(np.percentile(np.abs(gap), 95))}
 
 
 def variation(image: npt.NDArray[Any], where: npt.NDArray[np.bool_]) -> float:
-    """Coefficient of variation of the intensities there."""
+    """The coefficient of variation of the intensities at the voxels ``where``."""
     return float(image[where].std() / image[where].mean())
 
 
 # ---- plots --------------------------------------------------------------------------------------
 
 
-def pictured(
+def pick_slices(
     truth: Volume, fields: dict[str, Volume], inside: npt.NDArray[np.bool_]
 ) -> dict[str, list[str]]:
-    """The middle slice of the truth and of the fields without their levels, every other voxel.
+    """Every other voxel of the middle slice, of the true field and the fields without their level.
 
-    A string for each row, of whole numbers of 1e-4 of the log field; "." is outside the mask.
+    Each row is a string of whole numbers, in units of 1e-4 of the log field; "." is outside the
+    mask.
     """
     middle = (slice(None, None, 2), inside.shape[1] // 2, slice(None, None, 2))
     shown = {"truth": truth} | {
         way: field - (field - truth)[inside].mean()
         for way, field in fields.items()
-        if "threshold" not in way  # fast comes close to it
+        if "threshold" not in way  # its slice looks like that of fast
     }
     return {
         name: [
@@ -231,18 +234,19 @@ def pictured(
     }
 
 
-def slice_of(lines: list[str]) -> Volume:
-    """Back from the strings; NaN outside the mask."""
+def parse_slice(lines: list[str]) -> Volume:
+    """A slice from its strings; NaN outside the mask."""
     return np.array([[np.nan if v == "." else 1e-4 * int(v) for v in x.split()] for x in lines])
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
+    """Draw both plots."""
     draw_errors(result, folder / "exactness-known-field-errors.svg")
     draw_slices(result, folder / "exactness-known-field.svg")
 
 
 def draw_errors(result: dict[str, Any], path: Path) -> None:
-    """Errors of the field, and white matter, against the strength of the field."""
+    """Plot the errors of the field and the spread of white matter against the field's strength."""
     heads = list(dict.fromkeys(row["head"] for row in result["rows"]))
     figure, axes = plt.subplots(
         3, len(heads), figsize=(4 * len(heads) + 2.4, 8), squeeze=False, sharex=True
@@ -255,7 +259,7 @@ def draw_errors(result: dict[str, Any], path: Path) -> None:
             shrunken = "shrink" in way
             look = {
                 "color": plots.COLOURS[name], "label": way, "linestyle": "-" if shrunken else "--",
-                "marker": marker(way),
+                "marker": choose_marker(way),
                 "markerfacecolor": "none", "markersize": {"SimpleITK": 11, "n4ax": 8}.get(name, 5),
             }  # fmt: skip
             values = [
@@ -276,14 +280,14 @@ def draw_errors(result: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def marker(way: str) -> str:
+def choose_marker(way: str) -> str:
     marks = {"fast": "s", "threshold": "D", "shrink": "o"}
     return next((mark for word, mark in marks.items() if word in way), "x")
 
 
 def draw_slices(result: dict[str, Any], path: Path) -> None:
-    """The true field and the recovered ones in one slice, and below what they miss it by."""
-    slices = {name: slice_of(lines) for name, lines in result["picture"].items()}
+    """Draw the true field and the recovered fields in one slice, with their errors below."""
+    slices = {name: parse_slice(lines) for name, lines in result["picture"].items()}
     truth = slices.pop("truth")
     limit, error = np.nanmax(np.abs(truth)), 0.12
     figure, axes = plt.subplots(2, len(slices) + 1, figsize=(2 * len(slices) + 2.6, 4.4))
@@ -293,10 +297,10 @@ def draw_slices(result: dict[str, Any], path: Path) -> None:
         axis.set_title(title.replace(", ", ",\n"), fontsize=8)
     axes[1, 0].set_visible(False)
     for axis, field in zip(axes[1, 1:], slices.values(), strict=True):
-        misses = axis.imshow((field - truth)[::-1], cmap="PuOr_r", vmin=-error, vmax=error)
+        errors = axis.imshow((field - truth)[::-1], cmap="PuOr_r", vmin=-error, vmax=error)
     for axis in axes.flat:
         axis.set_axis_off()
     figure.colorbar(shades, ax=axes[0], label="log field", shrink=0.8)
-    figure.colorbar(misses, ax=axes[1], label="difference to the truth", shrink=0.8)
+    figure.colorbar(errors, ax=axes[1], label="difference to the truth", shrink=0.8)
     plots.save(figure, path)
     plt.close(figure)

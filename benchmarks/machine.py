@@ -1,4 +1,4 @@
-"""The machine and the versions, for the JSON beside every result."""
+"""The machine and the versions, which are stored in the JSON beside every result."""
 
 import os
 import platform
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import n4ax
-from benchmarks.peers import ROOT, Worker, made_peers
+from benchmarks.peers import ROOT, Worker, list_peers
 
 
-def machine() -> dict[str, Any]:
-    """What was measured on, and when; the load is that before, and should be near 0."""
+def describe_machine() -> dict[str, Any]:
+    """The machine, the date, and the load before the measurement, which should be near 0."""
     return {
-        "processor": _after_colon(Path("/proc/cpuinfo"), "model name") or platform.machine(),
+        "processor": _read_value(Path("/proc/cpuinfo"), "model name") or platform.machine(),
         "processors": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.system(),
@@ -23,17 +23,17 @@ def machine() -> dict[str, Any]:
     }
 
 
-def versions() -> dict[str, Any]:
-    """Of this package and its revision, and of what lies in every peer's environment."""
+def list_versions() -> dict[str, Any]:
+    """The versions of this package and of the packages in every peer's environment."""
     found: dict[str, Any] = {"n4ax": n4ax.__version__, "revision": _revision()}
-    for peer in made_peers():
+    for peer in list_peers():
         with Worker(peer) as worker:
             found[f"environment of {peer.name}"] = worker.ask(do="versions")
     return found
 
 
 def _revision() -> str | None:
-    """The commit, "+" where src/ differs from it; ``None`` outside a clone."""
+    """The commit, with a "+" if src/ differs from it; ``None`` outside a clone."""
     commit = _git("rev-parse", "--short", "HEAD")
     return commit and commit + ("+" if _git("status", "--porcelain", "src") else "")
 
@@ -44,8 +44,8 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() or None
 
 
-def _after_colon(path: Path, what: str) -> str | None:
-    """The value of the first line ``what: value`` of a file of the system, if there is one."""
+def _read_value(path: Path, what: str) -> str | None:
+    """The value in the first line ``what: value`` of a system file, if there is such a line."""
     if not path.exists():
         return None
     lines = path.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The pages and their plots, from the JSON of the sections alone."""
+"""Draws the plots and renders the pages from nothing but the JSON of the sections."""
 
 import json
 from importlib import import_module
@@ -20,7 +20,6 @@ PAGES = {
 
 SECTIONS = tuple(name for names in PAGES.values() for name in names)
 
-
 README = ROOT / "README.md"
 README_SECTIONS = {"iterations", "pipelines", "studies", "exactness"}
 README_CASE = "fullres_t1w_adi"
@@ -28,16 +27,17 @@ MARKS = (
     "<!-- measured: begin (written by python -m benchmarks) -->",
     "<!-- measured: end -->",
 )
-"""Between these the README has its table."""
+"""The marks in the README around its table."""
 
 
 def result_path(section: str, quick: bool) -> Path:
+    """The JSON file of a section."""
     folder = ROOT / "build" / "benchmarks-quick" if quick else ROOT / "benchmarks"
     return folder / "results" / f"{section}.json"
 
 
 def write_pages(quick: bool) -> list[Path]:
-    """Draw the plots and render both pages; a section without results gets a line."""
+    """Draw the plots and render both pages; a section without results gets a line that says so."""
     docs = ROOT / "build" / "benchmarks-quick" if quick else ROOT / "docs"
     records = {
         name: json.loads(result_path(name, quick).read_text())
@@ -51,16 +51,16 @@ def write_pages(quick: bool) -> list[Path]:
     for page, names in PAGES.items():
         path = docs / f"{page}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(rendered(page, names, records))
+        path.write_text(render_page(page, names, records))
         written.append(path)
     if not quick and set(records) >= README_SECTIONS:
-        README.write_text(with_table(README.read_text(), records))
+        README.write_text(update_table(README.read_text(), records))
         written.append(README)
     return written
 
 
-def with_table(readme: str, records: dict[str, Any]) -> str:
-    """The README with the table of what was measured between its two marks."""
+def update_table(readme: str, records: dict[str, Any]) -> str:
+    """The README with a new table of results between its two marks."""
     cases = records["exactness"]["result"]["simpleitk"]
     given = {name: records[name] for name in README_SECTIONS}
     exact = next((case for case in cases if case["name"] == README_CASE), cases[0])
@@ -69,7 +69,8 @@ def with_table(readme: str, records: dict[str, Any]) -> str:
     return f"{before}{MARKS[0]}\n{table.strip()}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
 
 
-def rendered(page: str, names: tuple[str, ...], records: dict[str, Any]) -> str:
+def render_page(page: str, names: tuple[str, ...], records: dict[str, Any]) -> str:
+    """The text of a page, from the records of those of its sections that have been measured."""
     own = {name: records[name] for name in names if name in records}
     return (
         _templates()
@@ -87,51 +88,53 @@ def _templates() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     templates.filters |= {
-        "seconds": seconds, "spread": spread, "error": error, "pair": pair, "times": times,
-        "megabytes": megabytes,
+        "seconds": format_seconds, "spread": format_spread, "error": format_error,
+        "pair": format_pair, "times": format_ratio, "megabytes": format_megabytes,
     }  # fmt: skip
     return templates
 
 
-def seconds(value: float) -> str:
-    """Three digits, in s, ms or µs."""
+def format_seconds(value: float) -> str:
+    """A time with three digits, in s, ms or µs."""
     for unit, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if value >= unit or name == "µs":
             return f"{_digits(value / unit)} {name}"
     raise AssertionError
 
 
-def spread(value: dict[str, float]) -> str:
-    """Median, and least to most where there was more than one round."""
-    median = seconds(value["median"])
+def format_spread(value: dict[str, float]) -> str:
+    """The median, and the range if there was more than one round."""
+    median = format_seconds(value["median"])
     if value["least"] == value["most"]:
         return median
-    return f"{median} ({seconds(value['least'])} to {seconds(value['most'])})"
+    return f"{median} ({format_seconds(value['least'])} to {format_seconds(value['most'])})"
 
 
-def times(value: float) -> str:
-    """A ratio: two digits below 10, none behind the point above."""
+def format_ratio(value: float) -> str:
+    """A ratio, with one decimal below 10 and none above."""
     return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
 
 
-def megabytes(value: float) -> str:
+def format_megabytes(value: float) -> str:
     return f"{value / 1e6:,.0f} MB"
 
 
-def error(value: float) -> str:
+def format_error(value: float) -> str:
+    """A difference with two digits and a power of ten."""
     if value == 0:
         return "0"
     digits, power = f"{value:.1e}".split("e")
-    return f"{digits}e{int(power)}".replace("-", "\u2011")  # a hyphen that does not break
+    return f"{digits}e{int(power)}".replace("-", "\u2011")  # a hyphen without a line break
 
 
-def pair(value: dict[str, float] | None, none: str = "") -> str:
-    """Mean / largest."""
+def format_pair(value: dict[str, float] | None, none: str = "") -> str:
+    """The mean and the largest difference, or ``none`` if there are none."""
     if value is None:
         return none
-    return f"{error(value['mean'])}\u00a0/ {error(value['max'])}"  # breaks behind the stroke
+    # The space before the slash does not allow a line break; the one after it does.
+    return f"{format_error(value['mean'])}\u00a0/ {format_error(value['max'])}"
 
 
 def _digits(value: float) -> str:
-    """Three digits, or all of them before the point."""
+    """A number with three digits, or with all digits before the decimal point."""
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"

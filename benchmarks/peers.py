@@ -1,8 +1,7 @@
-"""The peers: an environment for each, made when it is missing, and a process in it.
+"""The peers: an environment for each, made when it is missing, and processes in it.
 
-Environments are folders of ``.peers/`` in the checkout. Every process is held to as many
-processors as it has threads, so that those which cannot be told (XLA) have no more than the
-others.
+Environments are folders in ``.peers/`` in the checkout. Every process is pinned to as many
+processors as it may use threads, because some peers (XLA) have no option for the number of threads.
 """
 
 import json
@@ -23,16 +22,18 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 class Peer(NamedTuple):
+    """A program to compare, with the Python of its environment."""
+
     name: str
     python: Path
     engine: str | None
-    """Of ours: "cpu" or "xla"."""
+    """For n4ax: "cpu" or "xla"."""
 
 
 class _Recipe(NamedTuple):
     folder: str
     installs: tuple[tuple[str, ...], ...]
-    """Arguments of pip, one call after the other."""
+    """The arguments of one or more calls of pip."""
     engine: str | None = None
 
 
@@ -40,7 +41,7 @@ _OURS = (("--editable", f"{ROOT}[bids]"),)
 _RECIPES = {
     "SimpleITK": _Recipe("simpleitk", (("numpy>=2", "SimpleITK==2.5.7"),)),
     "ANTsPy": _Recipe("antspy", (("antspyx==0.6.3",),)),
-    # The metadata of 0.1.1 asks for Python 3.12; its two files run on 3.11 as well.
+    # The metadata of 0.1.1 requires Python 3.12, but its two files run on 3.11 as well.
     "n4ax 0.1.1": _Recipe(
         "n4ax-0.1.1",
         (
@@ -53,8 +54,8 @@ _RECIPES = {
 }
 
 
-def peer(name: str) -> Peer:
-    """A peer by its name; its environment is made, or completed, where it is missing."""
+def prepare_peer(name: str) -> Peer:
+    """A peer by its name; its environment is made first if it is missing or out of date."""
     recipe = _RECIPES[name]
     folder = PEERS / recipe.folder
     python = folder / "bin" / "python"
@@ -71,8 +72,8 @@ def peer(name: str) -> Peer:
     return Peer(name, python, recipe.engine)
 
 
-def made_peers() -> list[Peer]:
-    """One of every environment that there is."""
+def list_peers() -> list[Peer]:
+    """One peer for each environment that has been made."""
     return [
         Peer(name, PEERS / recipe.folder / "bin" / "python", recipe.engine)
         for name, recipe in _RECIPES.items()
@@ -80,28 +81,31 @@ def made_peers() -> list[Peer]:
     ]
 
 
-def environment(threads: int) -> dict[str, str]:
-    """Variables of a peer's process: its threads, and where ours keeps what it compiles."""
-    return os.environ | {
+def _variables(threads: int, more: dict[str, str] | None) -> dict[str, str]:
+    """The variables of a peer's process: its threads, and where n4ax keeps compiled code."""
+    ours = {
         "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads),
         "NUMBA_CACHE_DIR": str(PEERS / "kernels"),
         "N4AX_CACHE_DIR": str(PEERS / "xla"),
         "PYTHONPATH": "",
     }
+    return os.environ | ours | (more or {})
 
 
-def cold(folder: Path) -> dict[str, str]:
-    """Variables with which nothing that was compiled before is found; ``folder`` is empty."""
+def empty_caches(folder: Path) -> dict[str, str]:
+    """Variables that hide all code that was compiled before; ``folder`` must be empty."""
     return {"N4AX_CACHE_DIR": "", "NUMBA_CACHE_DIR": str(folder)}
 
 
-def pinned(threads: int, command: Sequence[str]) -> list[str]:
-    """A command held to the first ``threads`` processors that this process may use."""
+def pin_command(threads: int, command: Sequence[str]) -> list[str]:
+    """The command, pinned to the first ``threads`` processors that this process may use."""
     processors = sorted(os.sched_getaffinity(0))[:threads]
     return ["taskset", "--cpu-list", ",".join(map(str, processors)), *command]
 
 
 class Finished(NamedTuple):
+    """A process that has ended."""
+
     seconds: float
     peak_bytes: int
     printed: str
@@ -113,27 +117,27 @@ def run_process(
     threads: int = 2,
     environment: dict[str, str] | None = None,
 ) -> Finished:
-    """A whole process of a peer's Python: its time, its peak memory and its standard output.
+    """Run a process of a peer's Python, and return its time, peak memory and standard output.
 
     Raises
     ------
     RuntimeError
-        It failed; the message is what it wrote to standard error.
+        The process failed; the message is what it wrote to standard error.
     """
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
         process = subprocess.Popen(
-            pinned(threads, [str(peer.python), "-P", *arguments]),
+            pin_command(threads, [str(peer.python), "-P", *arguments]),
             env=_variables(threads, environment),
             stdout=output,
             stderr=errors,
         )
         peaks = [0]
-        watch = threading.Thread(target=_watch, args=(process, peaks))
-        watch.start()
+        recorder = threading.Thread(target=_record_peaks, args=(process, peaks))
+        recorder.start()
         status = process.wait()
         seconds = time.perf_counter() - start
-        watch.join()
+        recorder.join()
         output.seek(0)
         errors.seek(0)
         if status != 0:
@@ -141,8 +145,8 @@ def run_process(
         return Finished(seconds, max(peaks), output.read())
 
 
-def _watch(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
-    """Note the greatest VmHWM of a process until it has ended, every 10 ms."""
+def _record_peaks(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
+    """Append the VmHWM of a process to ``peaks`` every 10 ms until the process has ended."""
     path = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
         lines = path.read_text().splitlines() if path.exists() else []
@@ -151,17 +155,17 @@ def _watch(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
 
 
 class Worker:
-    """A process of ``worker.py`` in a peer's environment: a question, an answer."""
+    """A process of ``worker.py`` in a peer's environment that answers requests."""
 
     def __init__(
         self, peer: Peer, threads: int = 2, environment: dict[str, str] | None = None
     ) -> None:
         self.peer = peer
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        # -P: the modules of this folder are none of the peer's.
+        # With -P, the peer does not import the modules of this folder.
         command = [str(peer.python), "-P", str(WORKER), peer.name, str(threads)]
         self._process = subprocess.Popen(
-            pinned(threads, command),
+            pin_command(threads, command),
             env=_variables(threads, environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -170,7 +174,7 @@ class Worker:
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """The answer to a request; see ``worker.py``.
+        """Send a request and return the answer; see ``worker.py``.
 
         Raises
         ------
@@ -201,7 +205,3 @@ class Worker:
             self._process.kill()
         self._process.communicate()
         self._errors.close()
-
-
-def _variables(threads: int, more: dict[str, str] | None) -> dict[str, str]:
-    return environment(threads) | (more or {})

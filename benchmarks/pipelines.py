@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 import n4ax
 from benchmarks import plots
-from benchmarks.peers import WORKER, Finished, Worker, peer, run_process
+from benchmarks.peers import WORKER, Finished, Worker, prepare_peer, run_process
 from benchmarks.rounds import ratio, spread, take_turns
-from benchmarks.volumes import PACKAGED, T1W, TITLES, apart, is_there, path_of
+from benchmarks.volumes import PACKAGED, T1W, TITLES, compare_fields, volume_exists, volume_path
 
 SHRINK = 4
 SOLVES = 4
@@ -41,8 +41,8 @@ CASES = (
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
-    name = PACKAGED if quick or not is_there(T1W) else T1W
-    with tempfile.TemporaryDirectory() as folder, Worker(peer("n4ax")) as worker:
+    name = PACKAGED if quick or not volume_exists(T1W) else T1W
+    with tempfile.TemporaryDirectory() as folder, Worker(prepare_peer("n4ax")) as worker:
         files = write_images(name, Path(folder))
         shape = list(nib.load(files["IMAGE"]).shape)
         rows = [measure_case(case, files, Path(folder), worker, rounds) for case in CASES]
@@ -51,13 +51,13 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
 
 def write_images(name: str, folder: Path) -> dict[str, Path]:
     """The head, the head truncated, and its Otsu mask, on its grid."""
-    scan = nib.load(path_of(name))
+    scan = nib.load(volume_path(name))
     image = np.asarray(scan.dataobj, np.float32)
     made = {
         "TRUNCATED": np.clip(image, *np.quantile(image, (0.01, 0.999))),
         "MASK": n4ax.otsu_mask(image),
     }
-    files = {"IMAGE": path_of(name)}
+    files = {"IMAGE": volume_path(name)}
     for word, voxels in made.items():
         files[word] = folder / f"{word}.nii.gz"
         nib.save(nib.Nifti1Image(voxels.astype(np.float32), scan.affine), files[word])
@@ -118,7 +118,7 @@ def commands(
         their_words = ["ants-program", *options, *output(written["theirs"]), "-v", "1"]
         words = [*options, *output(written["ours"])]
         tool, ours, program = "ANTsPy", ["n4ax.ants", *words], "n4ax.ants.program"
-    them, us = peer(tool), peer("n4ax")
+    them, us = prepare_peer(tool), prepare_peer("n4ax")
     return (
         lambda: run_process(them, [str(WORKER), *their_words]),
         lambda: run_process(us, ["-m", *ours], environment=engine),
@@ -153,8 +153,8 @@ def errors(
     inside = np.ones_like(logs) if whole else np.asarray(nib.load(files["MASK"]).dataobj)
     scale = np.maximum(np.abs(their_image), 1.0)
     return {
-        "field_error": apart(np.log(our_field), logs, inside),
-        "image_error": apart(our_image / scale, their_image / scale, inside),
+        "field_error": compare_fields(np.log(our_field), logs, inside),
+        "image_error": compare_fields(our_image / scale, their_image / scale, inside),
     }
 
 

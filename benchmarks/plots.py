@@ -1,4 +1,4 @@
-"""What all plots share: a colour for each peer, and how they are written."""
+"""Settings that all plots share: a colour for each peer, the style, and how files are written."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ COLOURS = {
     "n4ax": "#1b6ca8",
     "n4ax by XLA": "#41a47a",
 }
-"""Distinct for the colour-blind, and in print."""
+"""These colours can be told apart by colour-blind readers, and in print."""
 
 _STYLE = {
     "axes.spines.top": False,
@@ -24,16 +24,16 @@ _STYLE = {
     "font.size": 10,
     "grid.alpha": 0.3,
     "legend.frameon": False,
-    "svg.hashsalt": "n4ax",  # the same file for the same numbers
+    "svg.hashsalt": "n4ax",  # so that the same numbers give the same file
 }
 
 
 def style() -> mpl.RcParams:
-    """A context in which figures are drawn alike."""
+    """A context that draws all figures in the same style."""
     return mpl.rc_context(_STYLE)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG on white, which dark pages need."""
+    """Write a figure as SVG on a white background, so that it is legible on dark pages."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, facecolor="white", metadata={"Date": None})

@@ -49,7 +49,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import gpu, plots, volumes
-from benchmarks.peers import Worker, peer
+from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import spread
 from n4ax.engines.cpu import engine as cpu
 from n4ax.engines.cpu import kernels
@@ -122,7 +122,7 @@ class Clock(cpu.Threads):
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
-    head = volumes.head(quick)
+    head = volumes.load_head(quick)
     settings = N4Settings()
     ceilings = machine_ceilings(packed_bytes=4 * int(np.count_nonzero(head.mask)))
     print(f"  the machine: {shown(ceilings)}", flush=True)
@@ -140,7 +140,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     xla = by_xla(head, ceilings, rounds)
     print(f"  by XLA: {xla['seconds']['median']:.4f} s", flush=True)
     return {
-        "volume": head.described(),
+        "volume": head.describe(),
         "packed": len(engine.rows.log),
         "threads": THREADS,
         "ceilings": ceilings,
@@ -367,9 +367,9 @@ def by_xla(head: volumes.Volume, ceilings: dict[str, float], rounds: int) -> dic
     """An iteration of the XLA engine as a whole, and the least of bytes that it could move."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        Worker(peer("n4ax by XLA"), THREADS) as worker,
+        Worker(prepare_peer("n4ax by XLA"), THREADS) as worker,
     ):
-        path = head.saved(Path(folder))
+        path = head.save(Path(folder))
 
         def seconds_of(iterations: tuple[int, ...]) -> float:
             keywords = {"iters": iterations, "conv_threshold": 0.0}

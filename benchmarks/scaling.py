@@ -1,8 +1,8 @@
-"""Time and memory against the size of the volume.
+"""Time and memory for volumes of different sizes.
 
-The phantom of ``benchmarks/gpu.py``, a head made of sines, in growing shapes of the same
-proportions: about a sixth of the voxels are in the mask at every size. The time per iteration is
-the difference of two runs of different lengths over SimpleITK's four levels, threshold 0.
+The volumes are the phantom of ``benchmarks/gpu.py``, a head made of sines, in growing shapes of the
+same proportions; about a sixth of the voxels are in the mask at every size. The time per iteration
+is the difference of two runs of different lengths over SimpleITK's four levels with threshold 0.
 """
 
 import tempfile
@@ -17,71 +17,75 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import gpu, plots
-from benchmarks.peers import Worker, peer
+from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import spread
 from n4ax.engines.cpu import engine as cpu
 from n4ax.engines.cpu.rows import pack_rows
 
 SIZES = [100_000, 400_000, 1_500_000, 5_000_000, 12_000_000, 40_000_000]
-"""Voxels of the volumes, about."""
+"""The approximate numbers of voxels of the volumes."""
 
 FEW, MANY = (3, 3, 3, 3), (9, 9, 9, 9)
 FEW_OF_ITK, MANY_OF_ITK = (1, 1, 1, 1), (2, 2, 2, 2)
 SIZES_OF_ITK = 3
-"""The smallest ones, for SimpleITK."""
+"""SimpleITK runs on this many of the smallest volumes."""
 
 AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
-"""glibc gives arrays of over 1 MiB back when they are freed, so the next call's peak is its own."""
+"""With this, glibc returns freed arrays of more than 1 MiB to the system.
+
+So the peak of the next call contains nothing of the calls before it.
+"""
 
 TOLERATED = 0.25
-"""Relative difference from the largest volume."""
+"""Largest difference in time or memory per voxel, relative to the largest volume."""
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
+    """Time all contestants on all sizes."""
     sizes = SIZES[:4] if quick else SIZES
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for number, size in enumerate(sizes):
-            image, mask = gpu.phantom(shape_of(size))
+            image, mask = gpu.phantom(scale_shape(size))
             path = Path(folder) / "phantom.npz"
             np.savez(path, image=image, mask=mask)
             voxels = int(np.count_nonzero(mask))
             row = {"shape": list(image.shape), "size": image.size, "voxels": voxels}
-            row |= packing(image, mask)
+            row |= count_packed(image, mask)
             print(f"  {image.size:,} voxels, {voxels:,} in the mask", flush=True)
             del image, mask
             with_itk = number < (SIZES_OF_ITK - 1 if quick else SIZES_OF_ITK)
-            rows.append(row | {"peers": one_size(path, row, rounds, with_itk)})
+            rows.append(row | {"peers": measure_size(path, row, rounds, with_itk)})
     names = list(rows[-1]["peers"])
     return {
         "threads_from": cpu.FEW_VOXELS,
         "rows": rows,
-        "linear": {name: linearity(rows, name) for name in names},
+        "linear": {name: fit_lines(rows, name) for name in names},
     }
 
 
-def shape_of(size: int) -> tuple[int, ...]:
+def scale_shape(size: int) -> tuple[int, ...]:
     """The shape of the phantom with about ``size`` voxels."""
     factor = (size / np.prod(gpu.FULL)) ** (1 / 3)
     return tuple(round(n * factor) for n in gpu.FULL)
 
 
-def packing(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> dict[str, int]:
-    """How many voxels the CPU engine walks, gaps and padding included, in how many stretches."""
+def count_packed(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> dict[str, int]:
+    """How many voxels the CPU engine walks, with gaps and padding, and in how many stretches."""
     with cpu.Threads(1) as threads:
         rows = pack_rows(image, mask != 0, None, None, threads.run)
     return {"packed": len(rows.log), "stretches": len(rows.x)}
 
 
-def one_size(path: Path, row: dict[str, Any], rounds: int, with_itk: bool) -> dict[str, Any]:
-    """Of every peer: seconds per iteration, ns per masked voxel of it, peak bytes per voxel."""
+def measure_size(path: Path, row: dict[str, Any], rounds: int, with_itk: bool) -> dict[str, Any]:
+    """Seconds per iteration, also per voxel in the mask, and peak bytes per voxel of each peer."""
     times: dict[str, list[float]] = {}
     peaks: dict[str, list[float]] = {}
     repeats = max(2, min(9, 3_000_000 // row["voxels"]))
     with ExitStack() as stack:
         workers = {
-            name: stack.enter_context(Worker(peer(name.split(",")[0]), threads, AT_ONCE))
-            for name, threads in contestants(with_itk).items()
+            name: stack.enter_context(Worker(prepare_peer(name.split(",")[0]), threads, AT_ONCE))
+            for name, threads in list_contestants(with_itk).items()
         }
         for name, worker in workers.items():
             if not name.startswith("SimpleITK"):
@@ -89,7 +93,7 @@ def one_size(path: Path, row: dict[str, Any], rounds: int, with_itk: bool) -> di
         for number in range(rounds):
             for name, worker in workers.items():
                 start = time.perf_counter()
-                seconds, peak = per_iteration(name, worker, path, repeats)
+                seconds, peak = time_iteration(name, worker, path, repeats)
                 times.setdefault(name, []).append(seconds)
                 peaks.setdefault(name, []).append(peak)
                 print(
@@ -108,17 +112,18 @@ def one_size(path: Path, row: dict[str, Any], rounds: int, with_itk: bool) -> di
     }
 
 
-def contestants(with_itk: bool) -> dict[str, int]:
-    """Names and threads: ours at 1, 2 and as many threads as there are processors."""
+def list_contestants(with_itk: bool) -> dict[str, int]:
+    """The names and threads: n4ax runs with 1, 2 and as many threads as there are processors."""
     ours = {f"n4ax, {n} thread{'s' * (n > 1)}": n for n in sorted({1, 2, cpu.available_cpus()})}
     others = {"n4ax by XLA, 2 threads": 2}
     return ours | others | ({"SimpleITK, 2 threads": 2} if with_itk else {})
 
 
-def per_iteration(name: str, worker: Worker, path: Path, repeats: int) -> tuple[float, float]:
-    """Seconds per iteration, and the peak of the longer run in bytes beyond its input.
+def time_iteration(name: str, worker: Worker, path: Path, repeats: int) -> tuple[float, float]:
+    """The seconds per iteration, and the peak of the longer run in bytes beyond its input.
 
-    Of ``repeats`` calls the fastest counts: a difference of two times bears no disturbance.
+    The fastest of ``repeats`` calls counts, because a disturbance of either run would distort the
+    difference.
     """
     by_itk = name.startswith("SimpleITK")
     few, many = (FEW_OF_ITK, MANY_OF_ITK) if by_itk else (FEW, MANY)
@@ -135,12 +140,12 @@ def per_iteration(name: str, worker: Worker, path: Path, repeats: int) -> tuple[
     return (seconds[1] - seconds[0]) / (sum(many) - sum(few)), peak
 
 
-def linearity(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """How far a peer is from linear in time and memory.
+def fit_lines(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """Fit lines to a peer's time in seconds and memory in bytes.
 
-    Of time in seconds against masked voxels, and of memory in bytes against voxels: the line
-    nearest to all sizes in relative terms (``fixed`` + ``slope`` times voxels), and the masked
-    voxels ``from`` which on all sizes are within ``TOLERATED`` of the largest, per voxel.
+    Time is fitted against voxels in the mask and memory against voxels of the volume, by ``fixed``
+    + ``slope`` times voxels with the least relative errors. From ``from`` voxels in the mask on,
+    all sizes are within ``TOLERATED`` of the largest volume, per voxel.
     """
     masked = np.array([row["voxels"] for row in rows], float)
     sizes = np.array([row["size"] for row in rows], float)
@@ -157,7 +162,7 @@ def linearity(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:
-    """Time per voxel and iteration, and memory per voxel, against voxels."""
+    """Plot the time per voxel and iteration, and the memory, against the number of voxels."""
     rows = result["rows"]
     panels = [
         ("ns", "voxels", "voxels in the mask", "ns per masked voxel and iteration"),

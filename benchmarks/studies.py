@@ -23,9 +23,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import plots
-from benchmarks.peers import peer, run_process
+from benchmarks.peers import prepare_peer, run_process
 from benchmarks.rounds import ratio, spread, take_turns
-from benchmarks.volumes import PACKAGED, T1W, TITLES, is_there, path_of
+from benchmarks.volumes import PACKAGED, T1W, TITLES, volume_exists, volume_path
 
 PARTICIPANTS, OF_ANTS = 24, 2
 QUICK_PARTICIPANTS, QUICK_OF_ANTS = 6, 1
@@ -46,14 +46,14 @@ print((len(sys.argv) - 2) / (time.perf_counter() - start) * 60)
 
 
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
-    name = PACKAGED if quick or not is_there(T1W) else T1W
+    name = PACKAGED if quick or not volume_exists(T1W) else T1W
     participants, of_ants = (
         (QUICK_PARTICIPANTS, QUICK_OF_ANTS) if quick else (PARTICIPANTS, OF_ANTS)
     )
     tree = QUICK_TREE if quick else TREE
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        heads = write_heads(path_of(name), folder / "heads", participants)
+        heads = write_heads(volume_path(name), folder / "heads", participants)
         ours(folder, participants)  # once before, for the compiled code on disk
         calls: dict[str, Callable[[], float]] = {
             "theirs": lambda: ants(folder, heads[:of_ants]),
@@ -64,7 +64,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
         seconds, peak = dry_run(folder, tree)
     return {
         "volume": TITLES[name],
-        "shape": list(nib.load(path_of(name)).shape),
+        "shape": list(nib.load(volume_path(name)).shape),
         "participants": participants,
         "images_of_ants": of_ants,
         "images_per_minute": rates,
@@ -92,7 +92,7 @@ def write_heads(source: Path, folder: Path, participants: int) -> list[Path]:
 def ants(folder: Path, heads: list[Path]) -> float:
     """Images a minute of a loop of ANTsPy calls."""
     words = ["-c", _LOOP, str(folder / "ants.nii.gz"), *map(str, heads)]
-    return float(run_process(peer("ANTsPy"), words).printed.split()[-1])
+    return float(run_process(prepare_peer("ANTsPy"), words).printed.split()[-1])
 
 
 def ours(folder: Path, participants: int) -> float:
@@ -100,7 +100,7 @@ def ours(folder: Path, participants: int) -> float:
     output = folder / "out"
     shutil.rmtree(output, ignore_errors=True)
     words = ["bids", str(folder / "heads"), str(output), "participant", "--preset", "ants", "-q"]
-    done = run_process(peer("n4ax"), ["-m", "n4ax", *words])
+    done = run_process(prepare_peer("n4ax"), ["-m", "n4ax", *words])
     return participants / done.seconds * 60
 
 
@@ -177,7 +177,7 @@ def dry_run(folder: Path, participants: int) -> tuple[float, int]:
             for name in names:
                 (place / f"sub-{number:05d}_{name}").touch()
     words = ["-m", "n4ax", "bids", str(tree), str(folder / "no"), "participant", "--dry-run"]
-    done = run_process(peer("n4ax"), words)
+    done = run_process(prepare_peer("n4ax"), words)
     found = re.findall(r"(\d+) images of (\d+) participants", done.printed.replace(",", ""))
     assert found == [(str(2 * participants), str(participants))], done.printed[-500:]
     return done.seconds, done.peak_bytes

@@ -1,4 +1,4 @@
-"""The volumes that are measured, and how far apart two fields are on them."""
+"""The volumes that the benchmarks use, and the differences of two fields on them."""
 
 import tempfile
 from pathlib import Path
@@ -31,62 +31,75 @@ TITLES = {
 
 
 class Volume(NamedTuple):
+    """An image with its mask."""
+
     name: str
     image: npt.NDArray[np.float32]
-    """C order, last axis ITK's x, singleton axes dropped."""
+    """In C order, so that the last axis is ITK's x; axes of length 1 are dropped."""
     mask: npt.NDArray[np.uint8]
-    """Otsu's."""
+    """The Otsu mask."""
     spacing: tuple[float, ...]
-    """Voxel size in mm, axes as in ``image``."""
+    """Voxel size in mm, with the axes in the order of ``image``."""
 
-    def described(self) -> dict[str, Any]:
-        """For the JSON: name, shape and voxels in the mask."""
+    def describe(self) -> dict[str, Any]:
+        """The name, the shape and the number of voxels in the mask, for the JSON."""
         return {
             "name": TITLES.get(self.name, self.name),
             "shape": list(self.image.shape),
             "voxels": int(np.count_nonzero(self.mask)),
         }
 
-    def saved(self, folder: Path) -> str:
-        """A path of an .npz for the workers."""
+    def save(self, folder: Path) -> str:
+        """Write image and mask to an .npz file for the workers, and return its path."""
         file, path = tempfile.mkstemp(".npz", dir=folder)
         with open(file, "wb") as stream:
             np.savez(stream, image=self.image, mask=self.mask)
         return path
 
 
-def is_there(name: str) -> bool:
-    return path_of(name).exists()
+def volume_exists(name: str) -> bool:
+    """Whether the file of a volume is on this machine."""
+    return volume_path(name).exists()
 
 
-def path_of(name: str) -> Path:
+def volume_path(name: str) -> Path:
     """The NIfTI file of a volume."""
     if name == PACKAGED:
         return ROOT / "src" / "n4ax" / "data" / "head.nii.gz"
     return DATA / f"{name}.nii.gz"
 
 
-def volume(name: str, every: int = 1) -> Volume:
-    """A volume and its Otsu mask; of ``every`` n-th voxel along each axis, if not 1."""
-    scan = nib.load(path_of(name))
+def load_volume(name: str, every: int = 1) -> Volume:
+    """A volume and its Otsu mask, with every ``every``-th voxel along each axis."""
+    scan = nib.load(volume_path(name))
     image = np.asarray(scan.dataobj, np.float32).squeeze()
     sizes = [float(size) * every for size in scan.header.get_zooms()[: image.ndim]]
     image = np.ascontiguousarray(image[(slice(None, None, every),) * image.ndim].T)
     return Volume(name, image, n4ax.otsu_mask(image), tuple(reversed(sizes)))
 
 
-def head(quick: bool) -> Volume:
-    """The T1w head at full resolution; the packaged one if it is to be quick or is not there."""
-    return volume(PACKAGED if quick or not is_there(T1W) else T1W)
+def load_head(quick: bool) -> Volume:
+    """The T1w head at full resolution; in quick runs, or if it is not there, the packaged head."""
+    return load_volume(PACKAGED if quick or not volume_exists(T1W) else T1W)
 
 
-def difference(found: str | Path, expected: str | Path, mask: npt.NDArray[Any]) -> dict[str, float]:
-    """Mean and largest difference in the mask of two log fields in .npy files, as they are."""
-    return apart(np.load(found), np.load(expected), mask)
+def compare_files(
+    found: str | Path, expected: str | Path, mask: npt.NDArray[Any]
+) -> dict[str, float]:
+    """Mean and largest difference of two log fields in .npy files, in the mask."""
+    return compare_fields(np.load(found), np.load(expected), mask)
 
 
-def apart(
+def compare_fields(
     found: npt.NDArray[Any], expected: npt.NDArray[Any], inside: npt.NDArray[Any]
 ) -> dict[str, float]:
+    """Mean and largest difference of two log fields in the mask; no scale is removed."""
     gap = np.abs(found.astype(np.float64) - expected)[inside != 0]
     return {"mean": float(gap.mean()), "max": float(gap.max())}
+
+
+def move_by_one_ulp(image: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
+    """The image with every voxel that is not 0 moved up or down by one float32 ulp."""
+    up = np.random.default_rng(seed).random(image.shape) < 0.5
+    towards = np.where(up, np.float32(np.inf), np.float32(-np.inf))
+    return np.where(image == 0, image, np.nextafter(image, towards)).astype(np.float32)

@@ -1,28 +1,29 @@
-"""What runs in a peer's process: ``python worker.py PEER THREADS``.
+"""The process of a peer: ``python worker.py PEER THREADS``.
 
-Two programs besides, in their peer's environment: ``python worker.py ants-program WORD ...`` is
-ANTs' ``N4BiasFieldCorrection`` out of ANTsPy, ``python worker.py simpleitk-example SHRINK INPUT
-CORRECTED LOG_BIAS`` N4 as users of SimpleITK write it.
+Two other programs run in a peer's environment: ``python worker.py ants-program WORD ...`` is ANTs'
+``N4BiasFieldCorrection`` from ANTsPy, and ``python worker.py simpleitk-example SHRINK INPUT
+CORRECTED LOG_BIAS`` is N4 as users of SimpleITK write it.
 
-Requests are lines of JSON on standard input, answers lines of JSON on standard output. Needs the
-standard library, NumPy and that peer alone. A request that fails ends the process.
+Requests are lines of JSON on standard input, and answers are lines of JSON on standard output. The
+script needs only the standard library, NumPy and the peer. A request that fails ends the process.
 
 ``{"do": "correct", "input": NPZ, "keywords": {...}, "output": NPY, "repeats": N}``
-    Corrects ``image`` in ``mask`` (C order, last axis ITK's x) with keywords of :func:`n4ax.n4`
-    and writes the log field. Answers seconds (of the first call; "all": of every one), iterations
-    per level (null where the peer does not tell) and peak_bytes (of the first call, beyond what
-    the process held). The clock runs from the image in the peer's own form to the corrected one.
+    Corrects ``image`` in ``mask`` (C order, so that the last axis is ITK's x) with keywords of
+    :func:`n4ax.n4`, and writes the log field. The answer has the seconds of the first call, the
+    seconds of all calls ("all"), the iterations per level (null if the peer does not report them)
+    and peak_bytes (of the first call, beyond what the process held before). The clock runs from the
+    image in the peer's own form to the corrected image.
 ``{"do": "correct_loop", "inputs": [NPZ, ...], "keywords": {...}}``
-    Seconds of a call for each image, one after the other.
+    Corrects the images one after the other, and answers the seconds for all of them.
 ``{"do": "correct_batch", "inputs": [NPZ, ...], "keywords": {...}}``
-    Seconds of one call of ``n4ax.n4_batch`` for all of them.
+    Corrects the images in one call of ``n4ax.n4_batch``, and answers its seconds.
 ``{"do": "ants_field", "input": NPZ, "keywords": {...}, "output": NPZ}``
-    The arguments of ``ants.n4_bias_field_correction`` themselves, on arrays in nibabel's order,
-    and ``spacing``; field and corrected image.
+    Passes the keywords to ``ants.n4_bias_field_correction`` itself, with arrays in nibabel's axis
+    order and their ``spacing``, and writes the log field and the corrected image.
 ``{"do": "solve", "program": "n4ax.cli", "words": [...], "repeats": N}``
-    Runs the main function of a program of ours and answers seconds of the solver alone ("all").
+    Runs the main function of one of our programs, and answers the seconds of the solver alone.
 ``{"do": "versions"}``
-    Versions of what is installed.
+    Answers the versions of the installed packages.
 """
 
 import ctypes
@@ -39,19 +40,19 @@ from typing import Any
 import numpy as np
 
 Corrected = tuple[Any, Callable[[], tuple[Any, list[int] | None]]]
-"""The corrected image, and what tells the log field and the iterations once the clock stands."""
+"""The corrected image, and a function for the log field and the iterations, which is not timed."""
 
 
 def main(peer: str, threads: int) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what ITK prints is no answer
+    os.dup2(2, 1)  # so that output of ITK does not mix with the answers
     for line in sys.stdin:
         request = json.loads(line)
-        answer = answered(peer, threads, request)
+        answer = answer_request(peer, threads, request)
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def answered(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]:
+def answer_request(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]:
     what = request["do"]
     if what == "correct":
         return correct(peer, threads, request)
@@ -64,23 +65,23 @@ def answered(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]
     if what == "solve":
         return solve(request)
     if what == "versions":
-        return versions()
-    raise ValueError(f"{what!r} is no request")
+        return list_versions()
+    raise ValueError(f"unknown request {what!r}")
 
 
 def correct(peer: str, threads: int, request: dict[str, Any]) -> dict[str, Any]:
     given = np.load(request["input"])
-    call = caller(peer, threads, given["image"], given["mask"], request["keywords"])
+    call = prepare_call(peer, threads, given["image"], given["mask"], request["keywords"])
     held = restart_peak()
-    seconds, (done, told) = timed(call)
-    peak = resident("VmHWM") - held
-    field, iterations = told()
+    seconds, (corrected, read_field) = time_call(call)
+    peak = read_memory("VmHWM") - held
+    field, iterations = read_field()
     if "output" in request:
         np.save(request["output"], np.asarray(field))
     every = [seconds]
-    del done, told, field
+    del corrected, read_field, field
     for _ in range(request.get("repeats", 1) - 1):
-        every.append(timed(call)[0])
+        every.append(time_call(call)[0])
     return {"seconds": seconds, "iterations": iterations, "peak_bytes": peak, "all": every}
 
 
@@ -88,7 +89,9 @@ def correct_loop(peer: str, threads: int, request: dict[str, Any]) -> dict[str, 
     calls = []
     for path in request["inputs"]:
         given = np.load(path)
-        calls.append(caller(peer, threads, given["image"], given["mask"], request["keywords"]))
+        calls.append(
+            prepare_call(peer, threads, given["image"], given["mask"], request["keywords"])
+        )
     start = time.perf_counter()
     done = [call()[0] for call in calls]
     return {"seconds": time.perf_counter() - start, "images": len(done)}
@@ -102,70 +105,70 @@ def correct_batch(peer: str, threads: int, request: dict[str, Any]) -> dict[str,
     masks: Any = [one["mask"] for one in given]
     keywords = dict(request["keywords"])
     if peer == "n4ax by XLA":
-        images, masks = on_device(images), on_device(masks)
+        images, masks = put_on_device(images), put_on_device(masks)
         keywords["engine"] = "xla"
     else:
         keywords |= {"engine": "cpu", "num_threads": threads}
     start = time.perf_counter()
     done = n4ax.n4_batch(images, masks, **keywords)
     if peer == "n4ax by XLA":
-        finished(done)
+        wait_for(done)
     return {"seconds": time.perf_counter() - start, "images": len(done)}
 
 
-def caller(
+def prepare_call(
     peer: str, threads: int, image: Any, mask: Any, keywords: dict[str, Any]
 ) -> Callable[[], Corrected]:
-    """A call of the peer on an image, which is in its own form already."""
+    """A function that corrects an image, which is already in the peer's own form."""
     if peer == "SimpleITK":
-        return simpleitk(threads, image, mask, keywords)
+        return prepare_simpleitk(threads, image, mask, keywords)
     if peer == "ANTsPy":
-        return antspy(image, mask, keywords)
+        return prepare_antspy(image, mask, keywords)
     if peer == "n4ax 0.1.1":
-        return old_n4ax(image, mask, keywords)
-    return ours(peer, threads, image, mask, keywords)
+        return prepare_old_n4ax(image, mask, keywords)
+    return prepare_n4ax(peer, threads, image, mask, keywords)
 
 
-def ours(
+def prepare_n4ax(
     peer: str, threads: int, image: Any, mask: Any, keywords: dict[str, Any]
 ) -> Callable[[], Corrected]:
-    """``n4ax.n4``, by the function beneath it, which tells the iterations as well."""
-    from n4ax.pipeline import fit_image
+    """``n4ax.n4``, called by the function beneath it, which also reports the iterations."""
+    from n4ax.pipeline import Inputs, Run, fit_image
     from n4ax.settings import N4Settings
 
     by_xla = peer == "n4ax by XLA"
     machine: dict[str, Any] = {"engine": "xla"} if by_xla else {"engine": "cpu"}
     if by_xla:
-        image, mask = on_device([image, mask])
+        image, mask = put_on_device([image, mask])
     else:
         machine["num_threads"] = threads
 
     def call() -> Corrected:
-        result = fit_image(N4Settings(**keywords), image, mask, every_measure=False, **machine)
+        result = fit_image(N4Settings(**keywords), Inputs(image, mask), Run(**machine))
         if by_xla:
-            finished(result.corrected)
+            wait_for(result.corrected)
         return result.corrected, lambda: (result.log_bias, result.iterations)
 
     return call
 
 
-def old_n4ax(image: Any, mask: Any, keywords: dict[str, Any]) -> Callable[[], Corrected]:
+def prepare_old_n4ax(image: Any, mask: Any, keywords: dict[str, Any]) -> Callable[[], Corrected]:
     import n4ax
 
     assert not hasattr(n4ax, "fit"), "this is not n4ax 0.1"
-    image, mask = on_device([image, mask])
+    image, mask = put_on_device([image, mask])
 
     def call() -> Corrected:
-        corrected, bias = finished(n4ax.n4(image, mask, return_bias=True, **keywords))
+        corrected, bias = wait_for(n4ax.n4(image, mask, return_bias=True, **keywords))
         return corrected, lambda: (bias, None)
 
     return call
 
 
-def simpleitk(
+def prepare_simpleitk(
     threads: int, image: Any, mask: Any, keywords: dict[str, Any]
 ) -> Callable[[], Corrected]:
-    """As users do: shrunken where asked for, and the field on the image given."""
+    """SimpleITK as users call it: shrunken if asked for, with the field on the original grid."""
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
@@ -175,7 +178,7 @@ def simpleitk(
     factors = [shrink] * image.ndim if isinstance(shrink, int) else shrink[::-1]
 
     def call() -> Corrected:
-        corrector = simpleitk_filter(threads, keywords)
+        corrector = make_simpleitk_filter(threads, keywords)
         levels: list[list[float]] = [[] for _ in corrector.GetMaximumNumberOfIterations()]
         corrector.AddCommand(
             sitk.sitkIterationEvent,
@@ -189,16 +192,16 @@ def simpleitk(
             field = corrector.GetLogBiasFieldAsImage(given)
             corrected = given / sitk.Exp(field)
 
-        def told() -> tuple[Any, list[int]]:
+        def read_field() -> tuple[Any, list[int]]:
             found = corrector.GetLogBiasFieldAsImage(given) if field is None else field
             return sitk.GetArrayFromImage(found), [len(level) for level in levels]
 
-        return corrected, told
+        return corrected, read_field
 
     return call
 
 
-def simpleitk_filter(threads: int, keywords: dict[str, Any]) -> Any:
+def make_simpleitk_filter(threads: int, keywords: dict[str, Any]) -> Any:
     import SimpleITK as sitk
 
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
@@ -211,15 +214,15 @@ def simpleitk_filter(threads: int, keywords: dict[str, Any]) -> Any:
         "wiener": corrector.SetWienerFilterNoise,
         "spline_order": corrector.SetSplineOrder,
         "control_points": lambda points: corrector.SetNumberOfControlPoints(points[::-1]),
-        "shrink_factor": lambda _: None,  # not the filter's
+        "shrink_factor": lambda _: None,  # the caller shrinks the image
     }
     for name, value in keywords.items():
         setters[name](value)
     return corrector
 
 
-def antspy(image: Any, mask: Any, keywords: dict[str, Any]) -> Callable[[], Corrected]:
-    """ANTsPy's function, which gives the field by a second run alone."""
+def prepare_antspy(image: Any, mask: Any, keywords: dict[str, Any]) -> Callable[[], Corrected]:
+    """ANTsPy's function, which needs a second run for the field."""
     import ants
 
     given, inside = (
@@ -268,20 +271,20 @@ def solve(request: dict[str, Any]) -> dict[str, Any]:
     from n4ax import pipeline
 
     main = import_module(request["program"]).main
-    solved, taken = pipeline.solve_problem, []
+    solved, taken = pipeline.solve_image, []
 
     def noting(*arguments: Any) -> Any:
-        seconds, state = timed(lambda: solved(*arguments))
+        seconds, state = time_call(lambda: solved(*arguments))
         taken.append(seconds)
         return state
 
-    pipeline.solve_problem = noting
+    pipeline.solve_image = noting
     try:
         for _ in range(request["repeats"]):
             status = main(request["words"])
             assert not status, status
     finally:
-        pipeline.solve_problem = solved
+        pipeline.solve_image = solved
     return {"seconds": taken[0], "all": taken}
 
 
@@ -292,7 +295,7 @@ def ants_program(words: list[str]) -> int:
 
 
 def simpleitk_example(shrink: int, source: str, corrected: str, log_bias: str) -> None:
-    """From file to file; prints the seconds of the filter."""
+    """Correct a file, and print the seconds of the filter."""
     import SimpleITK as sitk
 
     image = sitk.ReadImage(source, sitk.sitkFloat32)
@@ -307,7 +310,7 @@ def simpleitk_example(shrink: int, source: str, corrected: str, log_bias: str) -
     sitk.WriteImage(field, log_bias)
 
 
-def versions() -> dict[str, Any]:
+def list_versions() -> dict[str, Any]:
     found = {"python": sys.version.split()[0]}
     for name in ("numpy", "numba", "jax", "jaxlib", "SimpleITK", "antspyx", "n4ax"):
         try:
@@ -317,38 +320,39 @@ def versions() -> dict[str, Any]:
     return found
 
 
-def on_device(arrays: list[Any]) -> list[Any]:
+def put_on_device(arrays: list[Any]) -> list[Any]:
     import jax
 
-    return finished([jax.device_put(array) for array in arrays])
+    return wait_for([jax.device_put(array) for array in arrays])
 
 
-def finished(arrays: Any) -> Any:
+def wait_for(arrays: Any) -> Any:
     import jax
 
     return jax.block_until_ready(arrays)
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
+def time_call(call: Callable[[], Any]) -> tuple[float, Any]:
     start = time.perf_counter()
     done = call()
     return time.perf_counter() - start, done
 
 
 def restart_peak() -> int:
-    """Bytes that the process holds; its peak is counted from here on.
+    """Restart the count of the peak memory, and return the bytes that the process holds.
 
-    What earlier calls have freed is given back first, or a warm process seems to need nothing.
+    Memory that earlier calls freed is returned to the system first; otherwise a process that has
+    worked before would seem to need none.
     """
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")
-    return resident("VmRSS")
+    return read_memory("VmRSS")
 
 
-def resident(what: str) -> int:
-    """Bytes, of "VmRSS" now or of "VmHWM" at the most."""
+def read_memory(what: str) -> int:
+    """The bytes that the process holds now ("VmRSS") or held at its peak ("VmHWM")."""
     with open("/proc/self/status") as status:
         line = next(line for line in status if line.startswith(what))
     return int(line.split()[1]) * 1024

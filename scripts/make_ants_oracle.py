@@ -1,10 +1,11 @@
-"""What ANTs answers on the packaged head for the pipelines: writes tests/data/head_ants.npz.
+"""Write the results of ANTs on the packaged head for the pipelines: tests/data/head_ants.npz.
 
 Usage: python -m scripts.make_ants_oracle [--inputs N] [CASE ...]
 
-Kept are the log field and the corrected image on every sixth voxel, and the largest difference
-of ANTs to itself over N inputs (6 by default) changed by one float32 ulp; 0 where it was not
-measured, and the fixed bounds hold. Half an hour for all.
+The file holds the log field and the corrected image on every sixth voxel. It also holds the
+largest difference between ANTs and itself over N inputs (6 by default) that are changed by one
+float32 ulp. Where that was not measured it is 0, and the fixed bounds of the tests hold. All cases
+take half an hour.
 """
 
 import json
@@ -17,7 +18,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from tests.support import ants, itk
-from tests.support.pipelines import CASES, words_of, write_images
+from tests.support.pipelines import CASES, make_words, write_images
 
 TARGET = Path(__file__).parents[1] / "tests" / "data" / "head_ants.npz"
 EVERY = (slice(None, None, 6),) * 3
@@ -33,9 +34,9 @@ def main(names: list[str], inputs: int) -> None:
         folder = Path(name)
         write_images(folder)
         for case in names or CASES:
-            words = words_of(case, folder)
-            log_bias, corrected = answer(words, folder)
-            others = [answer(changed(words, folder, k), folder) for k in range(inputs)]
+            words = make_words(case, folder)
+            log_bias, corrected = run_ants(words, folder)
+            others = [run_ants(change_image(words, folder, k), folder) for k in range(inputs)]
             measured = [float(np.abs(other[0] - log_bias).max()) for other in others]
             noise[case] = max(measured, default=noise.get(case, 0.0))
             kept[f"{case} log_bias"], kept[f"{case} corrected"] = log_bias, corrected
@@ -43,21 +44,21 @@ def main(names: list[str], inputs: int) -> None:
             np.savez_compressed(TARGET, noise=json.dumps(noise), **kept)
 
 
-def answer(
+def run_ants(
     words: list[str], folder: Path
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Log field and corrected image on the kept voxels."""
+    """Run ANTs; return the log field and the corrected image on the kept voxels."""
     corrected, bias = folder / "corrected.nii", folder / "bias.nii"
     ants.run(*words, "-o", f"[{corrected},{bias}]")
-    # Copies: arrays of files that are written anew would change under us.
+    # The arrays are copied, because the files behind them are overwritten by the next run.
     field, image = (
         np.array(nib.load(path).get_fdata(dtype=np.float32)[EVERY]) for path in (bias, corrected)
     )
     return np.log(field), image
 
 
-def changed(words: list[str], folder: Path, seed: int) -> list[str]:
-    """The same on an image changed by one ulp."""
+def change_image(words: list[str], folder: Path, seed: int) -> list[str]:
+    """The words of a command on the same image, changed by one ulp."""
     at = words.index("-i") + 1
     scan = nib.load(words[at])
     voxels = itk.one_ulp_off(np.asarray(scan.dataobj, np.float32), seed)

@@ -2,7 +2,7 @@
 
 Usage: python scripts/make_demo_volume.py t1w_head_memprage_3t_fnndsc_adi.nii.gz
 
-The source is named in src/n4ax/data/README.md.
+src/n4ax/data/README.md names the source of the full scan.
 """
 
 import sys
@@ -20,8 +20,8 @@ def main(path: str) -> None:
     scan = nib.load(path)
     voxels = np.asarray(scan.dataobj)[::2, ::2, ::2].copy()
     affine = scan.affine @ np.diag([2, 2, 2, 1])
-    # Axes point to posterior, inferior, right. The face lies before and under a line from the
-    # brow to the neck.
+    # The axes are posterior, inferior and right. The face lies in front of and below a line from
+    # the brow to the neck.
     posterior, inferior, _ = np.indices(voxels.shape)
     voxels[(inferior > 52 + 0.35 * posterior) & (posterior < 58)] = 0
     image = nib.Nifti1Image(voxels, affine)

@@ -1,4 +1,4 @@
-"""Write SimpleITK's answer on the packaged head, for the tests: tests/data/head_sitk.npz.
+"""Write SimpleITK's results on the packaged head, for the tests: tests/data/head_sitk.npz.
 
 Usage: python -m scripts.make_head_oracle
 """

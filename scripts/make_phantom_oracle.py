@@ -1,6 +1,6 @@
-"""Write SimpleITK's answers on the phantom of benchmarks/gpu.py: benchmarks/data/phantom.npz.
+"""Write SimpleITK's results on the phantom of benchmarks/gpu.py: benchmarks/data/phantom.npz.
 
-Usage: python -m scripts.make_phantom_oracle    (20 minutes on two cores)
+Usage: python -m scripts.make_phantom_oracle    (takes 20 minutes on two cores)
 """
 
 import numpy as np

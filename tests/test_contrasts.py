@@ -116,7 +116,7 @@ def test_weights_and_masks_of_each_image_count(echoes: Any, inside: Any) -> None
         ({"image": "other shape"}, "image 1 has shape"),
         ({"image": "elsewhere"}, "image 1 and image 0 do not occupy the same physical space"),
         ({"mask": "three"}, "mask has 3 entries for 2 images"),
-        ({"image": "single"}, "shared_field is True for one image"),
+        ({"image": "single"}, "shared_field is True for a single image"),
     ],
 )
 def test_what_cannot_share_a_field_is_refused(

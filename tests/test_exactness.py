@@ -292,7 +292,7 @@ def compare(seed: int, engine: EngineName) -> Comparison:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(("cpu", 10), id="cpu-10"),
+        pytest.param(("cpu", 5), id="cpu-5"),
         pytest.param(("xla", 5), id="xla-5"),
         pytest.param(("cpu", 40), id="cpu-40", marks=pytest.mark.slow),
         pytest.param(("xla", 40), id="xla-40", marks=pytest.mark.slow),
@@ -333,8 +333,7 @@ def test_random_cases_have_the_field_of_simpleitk(comparisons: list[Comparison])
     [
         *[(seed, "cpu") for seed in range(100, 106)],
         (100, "xla"),
-        (101, "xla"),
-        *[pytest.param(seed, "xla", marks=pytest.mark.slow) for seed in range(102, 106)],
+        *[pytest.param(seed, "xla", marks=pytest.mark.slow) for seed in range(101, 106)],
     ],
 )
 def test_ten_iterations_of_one_level_are_within_1e_6(seed: int, engine: EngineName) -> None:

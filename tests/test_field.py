@@ -208,7 +208,7 @@ def test_after_shrinking_the_stretch_and_the_true_places_differ() -> None:
     stretch = field.evaluate()
     assert np.abs(places - stretch).max() > 1e-3
     # Where the axes were sampled, the true places are the fit's own coordinates.
-    taken = tuple(a.taken for a in field.axes)
+    taken = tuple(a.sampled_voxels for a in field.axes)
     on_samples = field.evaluate(tuple(a.samples for a in field.axes))
     np.testing.assert_allclose(places[taken], on_samples, atol=2e-5)
 
@@ -255,5 +255,5 @@ def test_grids_that_do_not_fit_are_refused() -> None:
 
 def test_affine_without_one_of_its_own_is_refused() -> None:
     field = n4ax.fit(image(), "all", iters=(1,)).field
-    with pytest.raises(ValueError, match="does not know where its own image lay"):
+    with pytest.raises(ValueError, match="does not know where its own image lies"):
         field.evaluate_at(image().shape, np.eye(4))

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the picture."""
+"""Files that appear whole or not at all, and the picture of a correction."""
 
 import os
 import stat

@@ -61,18 +61,19 @@ def test_bad_input_is_named(change: dict[str, Any], words: str) -> None:
 def test_mask_is_all_but_zero_or_one_label_or_otsus_or_everything() -> None:
     labels = np.random.default_rng(2).integers(-1, 4, IMAGE.shape)
     for label, inside in ((None, labels != 0), (3, labels == 3), (-1, labels == -1)):
-        problem = pose(IMAGE, labels, None, None, N4Settings(mask_label=label))
+        problem = pose(IMAGE, labels, None, None, N4Settings(mask_label=label)).problem
         assert np.array_equal(problem.included, inside)
     for mask in (None, "otsu"):
         assert np.array_equal(pose(IMAGE, mask, None, None, N4Settings()).mask, otsu_mask(IMAGE))
-    assert pose(IMAGE, "all", None, None, N4Settings(mask_label=3)).included.all()
+    assert pose(IMAGE, "all", None, None, N4Settings(mask_label=3)).problem.included.all()
 
 
 @pytest.mark.parametrize("spacing", [2.0, (2.0, 2.0), (2.0, 9.0, 2.0), np.array([2.0])])
 def test_axes_of_length_one_do_not_count(spacing: Any) -> None:
     settings = N4Settings(spline_distance=15.0, shrink_factor=(2, 1))
-    flat = pose(IMAGE[0], MASK[0], None, 2.0, settings)
-    thin = pose(IMAGE[0][:, None], MASK[0][:, None], MASK[0][:, None], spacing, settings)
+    flat = pose(IMAGE[0], MASK[0], None, 2.0, settings).problem
+    mask = MASK[0][:, None]
+    thin = pose(IMAGE[0][:, None], mask, mask, spacing, settings).problem
     assert np.array_equal(thin.intensities, flat.intensities)
     assert np.array_equal(thin.included, flat.included)
     assert (thin.axes, thin.control_points) == (flat.axes, flat.control_points)
@@ -81,32 +82,32 @@ def test_axes_of_length_one_do_not_count(spacing: Any) -> None:
 def test_bad_voxels_count_only_in_the_mask() -> None:
     dirty = IMAGE.copy()
     dirty[~MASK] = np.nan
-    assert pose(dirty, MASK, None, None, N4Settings()).included.sum() == MASK.sum()
+    assert pose(dirty, MASK, None, None, N4Settings()).problem.included.sum() == MASK.sum()
     dirty[tuple(np.argwhere(MASK)[0])] = np.inf
     with pytest.raises(ValueError, match="1 NaN or infinite voxels in the mask"):
         pose(dirty, MASK, None, None, N4Settings())
-    problem = pose(dirty, MASK, None, None, N4Settings(nonfinite="exclude"))
+    problem = pose(dirty, MASK, None, None, N4Settings(nonfinite="exclude")).problem
     assert problem.included.sum() == MASK.sum() - 1
 
 
 def test_sampled_voxels_mask_and_weights_go_together() -> None:
     weights = np.random.default_rng(1).random(IMAGE.shape).astype(np.float32)
     weights[weights < 0.2] = 0
-    problem = pose(IMAGE, MASK, weights, None, N4Settings(shrink_factor=(1, 2, 3)))
-    taken = tuple(axis.taken for axis in problem.axes)
+    problem, mask, _ = pose(IMAGE, MASK, weights, None, N4Settings(shrink_factor=(1, 2, 3)))
+    taken = tuple(axis.sampled_voxels for axis in problem.axes)
     assert problem.intensities.shape == (12, 7, 5)
     assert np.array_equal(problem.intensities, IMAGE[taken])
     assert problem.weights is not None
     assert np.array_equal(problem.weights, weights[taken])
     assert np.array_equal(problem.included, (MASK & (weights > 0))[taken])
-    assert np.array_equal(problem.mask, MASK)
+    assert np.array_equal(mask, MASK)
 
 
 def test_voxel_order_f_turns_everything() -> None:
     settings = N4Settings(shrink_factor=(1, 2, 3), control_points=(6, 5, 4), voxel_order="F")
-    plain = pose(IMAGE, MASK, IMAGE, None, replace(settings, voxel_order="C"))
-    problem = pose(IMAGE, MASK, IMAGE, None, settings)
-    for name in ("image", "mask", "intensities", "included", "weights"):
+    plain = pose(IMAGE, MASK, IMAGE, None, replace(settings, voxel_order="C")).problem
+    problem = pose(IMAGE, MASK, IMAGE, None, settings).problem
+    for name in ("intensities", "included", "weights"):
         assert np.array_equal(getattr(problem, name), getattr(plain, name).T), name
     assert problem.control_points == (4, 5, 6)
     assert [axis.shrink for axis in problem.axes] == [3, 2, 1]
@@ -125,12 +126,12 @@ def test_voxel_order_f_turns_everything() -> None:
     ],
 )
 def test_mesh_of_the_first_level(keywords: dict[str, Any], points: tuple[int, ...]) -> None:
-    problem = pose(IMAGE, MASK, None, 1.0, N4Settings(**keywords))
+    problem = pose(IMAGE, MASK, None, 1.0, N4Settings(**keywords)).problem
     assert problem.control_points == points
 
 
 def test_padding_of_a_spline_distance_is_never_sampled() -> None:
-    problem = pose(IMAGE, MASK, None, 1.0, N4Settings(spline_distance=20.0))
+    problem = pose(IMAGE, MASK, None, 1.0, N4Settings(spline_distance=20.0)).problem
     assert [axis.padded for axis in problem.axes] == [21, 21, 21]
     assert problem.intensities.shape == IMAGE.shape
     bases = [axis.sample_basis(4, 3) for axis in problem.axes]

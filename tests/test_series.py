@@ -50,7 +50,7 @@ def test_a_field_of_the_mean_of_some_volumes(words: str, folder: Path) -> None:
         (None, "cannot be read"),
         ("1000 800 900", "least is 800: raise --b0-threshold"),
         ("x", "cannot be"),
-        ("0 1000", "2 b-values and series.nii.gz 3 volumes"),
+        ("0 1000", "2 b-values and series.nii.gz has 3 volumes"),
     ],
 )
 def test_bad_b_values_are_named(
@@ -98,7 +98,7 @@ def test_series_outside_the_mask(outside: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("series.nii.gz --series 3", "volumes 0 to 2; there is no 3"),
+        ("series.nii.gz --series 3", "--series is 3; the image has volumes 0 to 2"),
         ("series.nii.gz --series median", "is not mean, first, each, b0 or numbers"),
         ("series.nii.gz --series each --field f.npz", "--series each makes many"),
         ("im.nii.gz --series mean", "--series is for images of 4 axes"),

@@ -10,8 +10,9 @@ import pytest
 import SimpleITK
 
 import n4ax
+from n4ax.images.axes import ImageAxes
 from n4ax.posing import pose
-from n4ax.settings import N4Settings, per_axis
+from n4ax.settings import N4Settings
 
 ITK = SimpleITK.N4BiasFieldCorrectionImageFilter()
 
@@ -30,7 +31,7 @@ def test_defaults_are_those_of_simpleitk() -> None:
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_default_lattice_is_that_of_simpleitk(order: int) -> None:
     image = np.random.default_rng(0).random((12, 13, 14))
-    problem = pose(image, "all", None, None, N4Settings(spline_order=order))
+    problem = pose(image, "all", None, None, N4Settings(spline_order=order)).problem
     assert problem.control_points == tuple(ITK.GetNumberOfControlPoints())
 
 
@@ -196,13 +197,18 @@ def test_keywords_make_the_same_settings_again(preset: str) -> None:
     assert N4Settings(**settings.keywords()) == settings
 
 
+def per_axis(value: Any, shape: tuple[int, ...], order: Any = "C") -> tuple[int, ...]:
+    return ImageAxes.of(shape, order).per_axis("mesh", value)
+
+
 def test_one_value_serves_every_axis_and_a_sequence_must_have_one_per_axis() -> None:
-    assert per_axis("mesh", 2, (9, 9, 1, 9)) == (2, 2, 2)
-    assert per_axis("mesh", (1, 2), (9, 9)) == (1, 2)
-    assert per_axis("mesh", (1, 2, 3), (9, 1, 9)) == (1, 3)
-    assert per_axis("mesh", (1, 3), (9, 1, 9)) == (1, 3)
+    assert per_axis(2, (9, 9, 1, 9)) == (2, 2, 2)
+    assert per_axis((1, 2), (9, 9)) == (1, 2)
+    assert per_axis((1, 2), (9, 9), "F") == (2, 1)
+    assert per_axis((1, 2, 3), (9, 1, 9)) == (1, 3)
+    assert per_axis((1, 3), (9, 1, 9)) == (1, 3)
     with pytest.raises(ValueError, match=r"mesh has 2 values, \(1, 2\); the image has 3 axes"):
-        per_axis("mesh", (1, 2), (9, 9, 9))
+        per_axis((1, 2), (9, 9, 9))
 
 
 @pytest.mark.parametrize("function", [n4ax.n4, n4ax.fit])

@@ -1,4 +1,4 @@
-"""Programs end at once when they are told to, and leave nothing behind."""
+"""Programs end at once on a signal, and leave nothing behind."""
 
 import signal
 import subprocess
@@ -13,15 +13,15 @@ from n4ax.engines.cpu.compiled import call_compiled
 SWALLOWS_EXCEPTIONS = """
 import os, signal, sys, threading
 from pathlib import Path
-from n4ax.files import replaced
-from n4ax.signals import leave_when_told
+from n4ax.files import replace_file
+from n4ax.signals import exit_on_signals
 
 number = int(sys.argv[1])
 signal.signal(number, signal.SIG_IGN if "ignored" in sys.argv else signal.SIG_DFL)
-leave_when_told()
+exit_on_signals()
 print("printed before")
-threading.Thread(target=threading.Event().wait).start()  # waits for ever
-with replaced(Path("scan.nii.gz")) as temporary:
+threading.Thread(target=threading.Event().wait).start()  # waits forever
+with replace_file(Path("scan.nii.gz")) as temporary:
     temporary.write_text("half")
     try:
         os.kill(os.getpid(), number)
@@ -33,7 +33,9 @@ os._exit(0)
 """
 
 
-def told(folder: Path, number: signal.Signals, *words: str) -> subprocess.CompletedProcess[str]:
+def run_program(
+    folder: Path, number: signal.Signals, *words: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", SWALLOWS_EXCEPTIONS, str(int(number)), *words],
         cwd=folder, capture_output=True, text=True, timeout=60, check=False,
@@ -41,21 +43,21 @@ def told(folder: Path, number: signal.Signals, *words: str) -> subprocess.Comple
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_nothing_is_left_and_nothing_waited_for(tmp_path: Path, number: signal.Signals) -> None:
-    done = told(tmp_path, number)
+def test_program_ends_at_once_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    done = run_program(tmp_path, number)
     assert done.returncode == 128 + number
     assert done.stdout == "printed before\n"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
-    done = told(tmp_path, signal.SIGHUP, "ignored")
+    done = run_program(tmp_path, signal.SIGHUP, "ignored")
     assert done.returncode == 0
     assert done.stdout == "printed before\nwent on\n"
     assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 
-def test_compiling_is_out_of_reach_of_interrupts() -> None:
+def test_interrupts_do_not_reach_the_compiler() -> None:
     class Kernel:
         def __init__(self) -> None:
             self.overloads: dict[str, object] = {}

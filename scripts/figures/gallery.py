@@ -1,4 +1,4 @@
-"""The picture of the README and those of the gallery: before, field and after of real heads."""
+"""The pictures of the README and of the gallery: real heads before and after, and their field."""
 
 from typing import Any, NamedTuple
 
@@ -10,9 +10,9 @@ from scripts.figures.look import (
     AFTER,
     BEFORE,
     Sheet,
-    field_look,
-    grey_look,
-    plain,
+    make_field_look,
+    make_grey_look,
+    style_axes,
 )
 from scripts.figures.volumes import (
     PACKAGED,
@@ -21,13 +21,13 @@ from scripts.figures.volumes import (
     View,
     Volume,
     correct,
-    load,
-    shared,
-    view,
+    cut_view,
+    find_shared,
+    load_image,
 )
 
 BAND_MM, PERCENTILE = 24, 90
-"""Of the curves of the hero: width of the band, and what stands for its bright tissue."""
+"""For the curves of the hero: the width of the band, and which percentile is its bright tissue."""
 PACKAGED_NOTE = "Packaged head (every second voxel, face blanked): "
 
 
@@ -36,10 +36,10 @@ class Example(NamedTuple):
 
     volume: str
     slices: tuple[tuple[int, float], ...]
-    """Axis across (0 sagittal, 1 coronal, 2 axial) and part of its length; heads that are not
-    defaced have one."""
+    """For each slice, the axis across it (0 sagittal, 1 coronal, 2 axial) and the fraction of its
+    length at which it is cut. Heads that are not defaced have one slice."""
     window: tuple[float, float]
-    """Black and white: parts of the median and of the 99th percentile in the mask."""
+    """Black as a fraction of the median in the mask, and white as one of the 99th percentile."""
     shrink: int
     what: str
     licence: str
@@ -100,96 +100,96 @@ GALLERY = {
 }
 
 
-def window(found: Correction, parts: tuple[float, float]) -> dict[str, Any]:
-    """One window for before and after, from the intensities of both in the mask."""
-    values = np.concatenate([found.before[found.inside], found.after[found.inside]])
-    return grey_look(
+def find_window(found: Correction, parts: tuple[float, float]) -> dict[str, Any]:
+    """The grey levels for before and after, from the intensities of both in the mask."""
+    values = np.concatenate([found.before[found.mask], found.after[found.mask]])
+    return make_grey_look(
         parts[0] * float(np.median(values)), parts[1] * float(np.percentile(values, 99))
     )
 
 
-def settings_line(found: Correction) -> str:
-    """The settings of a correction and how it went, in words."""
+def describe_settings(found: Correction) -> str:
+    """Describe the settings of a correction and its outcome."""
     settings = found.result.settings
     levels = len(settings.iters)
     used = (
         f"Otsu mask, {levels} levels of at most {settings.iters[0]}, "
         f"threshold {settings.conv_threshold:g}, shrink {settings.shrink_factor}, mean kept"
     )
-    low, high = np.percentile(found.field[found.inside], (1, 99))
+    low, high = np.percentile(found.field[found.mask], (1, 99))
     span = f"{low:.2f} to {high:.2f} (1st to 99th percentile)"
     return f"{used}; {found.iterations} iterations; field {span}"
 
 
-def example(name: str) -> str | None:
-    """Draw a picture of the gallery; its caption, or ``None`` where its volume is absent."""
+def draw_example(name: str) -> str | None:
+    """Draw a picture of the gallery; return its caption, or ``None`` if its volume is absent."""
     chosen = GALLERY[name]
-    path = shared(chosen.volume)
+    path = find_shared(chosen.volume)
     note, shrink = "", chosen.shrink
     if path is None:
         if chosen.volume != T1W:
             return None
         path, note, shrink = PACKAGED, PACKAGED_NOTE, 1
-    found = correct(load(path), shrink_factor=shrink)
-    views = [view(found, axis, part) for axis, part in chosen.slices]
+    found = correct(load_image(path), shrink_factor=shrink)
+    views = [cut_view(found, axis, part) for axis, part in chosen.slices]
     titles = [0.36] + [0.0] * (len(views) - 1)
     sheet = Sheet(views, 3, title=titles, foot=0.26)
-    grey, colours = window(found, chosen.window), field_look(views, found)
+    grey, colours = find_window(found, chosen.window), make_field_look(views, found)
     for row in range(len(views)):
-        sheet.image(row, 0, found.before, **grey)
-        sheet.field(row, 1, found.field, **colours)
-        sheet.image(row, 2, found.after, **grey)
-    sheet.titles(0, ("before", "bias field", "after"), size=12)
-    sheet.field_bar(colours)
-    line = settings_line(found)
-    sheet.footnote(line, size=7.5)
+        sheet.show_image(row, 0, found.before, **grey)
+        sheet.show_field(row, 1, found.field, **colours)
+        sheet.show_image(row, 2, found.after, **grey)
+    sheet.add_titles(0, ("before", "bias field", "after"), size=12)
+    sheet.add_field_bar(colours)
+    line = describe_settings(found)
+    sheet.add_footnote(line, size=7.5)
     sheet.save(name)
     return f"{note}{chosen.what}. Settings: {line}. Source: {chosen.licence}."
 
 
-def hero() -> str:
-    """Draw the picture of the README: one slice, and tissue along a band through it."""
-    path = shared(T1W) or PACKAGED
-    found = correct(load(path))
-    seen = view(found, 2, 0.505)
+def draw_hero() -> str:
+    """Draw the picture of the README, a slice and the tissue along a band; return its caption."""
+    path = find_shared(T1W) or PACKAGED
+    found = correct(load_image(path))
+    seen = cut_view(found, 2, 0.505)
     sheet = Sheet([seen], 3, title=0.5, foot=1.75, bar=0.0, gap=0.1)
-    grey = grey_look(*_tissue_window(found, seen))
-    sheet.image(0, 0, found.before, **grey)
-    sheet.field(0, 1, found.field, dim=0.0, **field_look([seen], found))
-    sheet.image(0, 2, found.after, **grey)
-    sheet.titles(0, ("before", "bias field", "after"), size=19)
-    _profiles(sheet, seen, found)
+    grey = make_grey_look(*_find_tissue_window(found, seen))
+    sheet.show_image(0, 0, found.before, **grey)
+    sheet.show_field(0, 1, found.field, dim=0.0, **make_field_look([seen], found))
+    sheet.show_image(0, 2, found.after, **grey)
+    sheet.add_titles(0, ("before", "bias field", "after"), size=19)
+    _draw_profiles(sheet, seen, found)
     sheet.save("hero")
     note = "" if path != PACKAGED else PACKAGED_NOTE
     return (
         f"{note}{GALLERY['gallery-t1w'].what}. One window for before and after. The curves: "
         f"brightness along the band ({PERCENTILE}th percentile over {BAND_MM} mm), each against "
-        f"its mean. Settings: {settings_line(found)}. Source: {GALLERY['gallery-t1w'].licence}."
+        f"its mean. Settings: {describe_settings(found)}. Source: {GALLERY['gallery-t1w'].licence}."
     )
 
 
-def _tissue_window(found: Correction, seen: View) -> tuple[float, float]:
-    inside = seen.of(found.inside)
-    values = np.concatenate([seen.of(v)[inside] for v in (found.before, found.after)])
+def _find_tissue_window(found: Correction, seen: View) -> tuple[float, float]:
+    mask = seen.cut(found.mask)
+    values = np.concatenate([seen.cut(v)[mask] for v in (found.before, found.after)])
     low, high = np.percentile(values, (2, 94))
     return 0.72 * float(low), float(high)
 
 
-def _profiles(sheet: Sheet, seen: View, found: Correction) -> None:
-    """Tissue along a band through the slice, before and after, and where the band lies."""
-    middle = round(0.58 * seen.of(found.before).shape[0])
+def _draw_profiles(sheet: Sheet, seen: View, found: Correction) -> None:
+    """Draw the tissue along a band before and after, and mark the band in the slices."""
+    middle = round(0.58 * seen.cut(found.before).shape[0])
     half = BAND_MM / found.sizes[1] / 2
     rows = slice(round(middle - half), round(middle + half) + 1)
     axes = sheet.figure.add_axes((0.125, 0.05 / sheet.total, 0.85, 1.42 / sheet.total))
     for volume, colour, column in ((found.before, BEFORE, 0), (found.after, AFTER, 2)):
-        curve = _bright_tissue(seen, volume, found, rows)
+        curve = _measure_bright_tissue(seen, volume, found, rows)
         position = np.arange(len(curve)) * found.sizes[0]
         axes.plot(position, curve, color=colour, linewidth=4, solid_capstyle="round")
         cell = sheet.panels[0][column]
         for row in (rows.start, rows.stop):
             cell.axhline(row, color=colour, linewidth=1.6, dashes=(3, 2))
         cell.title.set_color(colour)
-    plain(axes)
+    style_axes(axes)
     axes.yaxis.set_major_locator(MultipleLocator(20))
     axes.yaxis.set_major_formatter(
         lambda value, _: f"{value:+.0f} %".replace("-", "\u2212") if value else "mean"
@@ -199,11 +199,12 @@ def _profiles(sheet: Sheet, seen: View, found: Correction) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def _bright_tissue(seen: View, volume: Volume, found: Correction, rows: slice) -> Volume:
-    """Brightness along the band against its mean, in per cent."""
-    within = np.flatnonzero(seen.of(found.inside)[rows].any(axis=0))
-    values = np.where(seen.of(found.inside), seen.of(volume), np.nan)[rows, :]
-    columns = values[:, within[0] : within[-1] + 1]
+def _measure_bright_tissue(seen: View, volume: Volume, found: Correction, rows: slice) -> Volume:
+    """The brightness along a band relative to its mean, in per cent."""
+    mask = seen.cut(found.mask)
+    seen_columns = np.flatnonzero(mask[rows].any(axis=0))
+    values = np.where(mask, seen.cut(volume), np.nan)[rows, :]
+    columns = values[:, seen_columns[0] : seen_columns[-1] + 1]
     known = np.flatnonzero(~np.isnan(columns).all(axis=0))
     curve = np.nanpercentile(columns[:, known], PERCENTILE, axis=0)
     curve = np.interp(np.arange(columns.shape[1]), known, curve)

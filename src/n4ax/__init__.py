@@ -6,22 +6,21 @@ from typing import TYPE_CHECKING, Any
 from n4ax.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from n4ax.api import fit, n4
-    from n4ax.batch import n4_batch
+    from n4ax.api import fit, n4, n4_batch
     from n4ax.field import BiasField
     from n4ax.images.otsu import otsu_mask
-    from n4ax.pipeline import N4Result
+    from n4ax.result import N4Result
     from n4ax.settings import N4Settings
 
 __all__ = ["BiasField", "N4Result", "N4Settings", "fit", "n4", "n4_batch", "otsu_mask"]
 
 _HOMES = {
     "BiasField": "n4ax.field",
-    "N4Result": "n4ax.pipeline",
+    "N4Result": "n4ax.result",
     "N4Settings": "n4ax.settings",
     "fit": "n4ax.api",
     "n4": "n4ax.api",
-    "n4_batch": "n4ax.batch",
+    "n4_batch": "n4ax.api",
     "otsu_mask": "n4ax.images.otsu",
 }
 

@@ -1,4 +1,4 @@
-"""``python -m n4ax``: the command line."""
+"""Runs the command line for ``python -m n4ax``."""
 
 from n4ax.cli import console
 

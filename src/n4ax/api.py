@@ -1,56 +1,52 @@
-"""The Python front door: :func:`n4` for a corrected array, :func:`fit` for everything."""
+"""The Python interface: :func:`n4`, :func:`fit` for everything that is found, :func:`n4_batch`."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Literal, TypeVar, Unpack
 
 import numpy.typing as npt
 
-from n4ax.contrasts import fit_together, is_several
-from n4ax.images.arrays import is_traced
-from n4ax.pipeline import Progress, choose_engine, fit_image
-from n4ax.settings import (
-    Convergence,
-    EngineName,
-    N4Settings,
-    Nonfinite,
-    NonPositive,
-    Outside,
-    PerAxis,
-    Scale,
-    VoxelOrder,
-)
+from n4ax.batch import correct_each, correct_on_all_devices, one_per_image, stack_like
+from n4ax.contrasts import are_several, fit_each, fit_shared, list_inputs
+from n4ax.engines.choice import choose_engine
+from n4ax.errors import InputError
+from n4ax.method.solver import Progress
+from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.settings import EngineName, N4Settings, Parameters
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def _list_parameters(function: Function) -> Function:
+    """Show every parameter of N4Settings, with its default, in the signature of a function."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    further = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Parameters.__annotations__[field.name],
+        )
+        for field in fields(N4Settings)
+    ]
+    setattr(function, "__signature__", signature.replace(parameters=[*own, *further]))  # noqa: B010
+    return function
+
+
+@_list_parameters
 def n4(
     image: npt.ArrayLike,
     mask: npt.ArrayLike | Literal["otsu", "all"] | None = None,
     *,
-    iters: Sequence[int] = (50, 50, 50, 50),
-    over_relax: float = 1.0,
-    conv_threshold: float = 0.001,
-    convergence: Convergence = "itk",
-    accelerate: bool = False,
-    nbins: int = 200,
-    fwhm: float = 0.15,
-    wiener: float = 0.01,
-    tiny: float | None = None,
     weights: npt.ArrayLike | None = None,
-    mask_label: int | None = None,
-    control_points: PerAxis | None = None,
-    mesh: PerAxis | None = None,
-    spline_order: int = 3,
-    spline_distance: float | None = None,
     spacing: float | Sequence[float] | None = None,
-    shrink_factor: PerAxis = 1,
-    nonfinite: Nonfinite = "error",
-    non_positive: NonPositive = "itk",
-    scale: Scale = "itk",
-    outside: Outside = "divide",
-    voxel_order: VoxelOrder = "C",
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
     return_bias: bool = False,
+    **parameters: Unpack[Parameters],
 ) -> Any:
     """Correct the bias field of an image (N4, Tustison et al. 2010).
 
@@ -59,102 +55,73 @@ def n4(
     Parameters
     ----------
     image : image or array
-        Intensities, 2, 3 or 4 axes (axes of length 1 do not count), any real dtype. NumPy, JAX
-        and torch arrays, and through DLPack those of other libraries; images of nibabel,
-        SimpleITK and ANTsPy, which bring their voxel size and order, and whose axes are x, y, z;
-        ``xarray.DataArray``; dask and zarr arrays, of which only the samples are read for the
-        estimation.
+        Intensities, with 2, 3 or 4 axes longer than 1 and any real dtype. It can be an array of
+        NumPy, JAX or torch, or of any other library that knows DLPack; an image of nibabel,
+        SimpleITK or ANTsPy, which brings its voxel size and whose axes are x, y, z; an
+        ``xarray.DataArray``; or a dask or zarr array, of which the estimation reads only the
+        samples.
     mask : like image, "otsu" or "all", optional
-        Of the image's shape; inside where it is not 0, or equals ``mask_label``. By default, as
-        with ``"otsu"``, :func:`otsu_mask` of the image (of its samples, for dask and zarr).
-    iters : sequence of int
-        Most iterations at each level; the mesh doubles from one level to the next.
-    over_relax : float
-        Factor on every increment; 1 is N4. Above 1, at most about 1.8, takes fewer iterations.
-    conv_threshold : float
-        A level ends once the convergence measure is not above this; 0 runs all iterations.
-    convergence : "itk" or "exact"
-        The measure as ITK computes it, or the coefficient of variation that it stands for.
-    accelerate : bool
-        Come close to the outcome of all iterations in a fraction of the time; needs
-        ``conv_threshold=0``. :meth:`N4Settings.fast` is SimpleITK's schedule so. By the CPU
-        engine: XLA carries out every iteration.
-    nbins : int
-        Histogram bins.
-    fwhm : float
-        Full width at half maximum of the field's distribution, in log intensity.
-    wiener : float
-        Noise of the Wiener filter.
-    tiny : float, optional
-        Floor under the intensities before the logarithm. By default, as in ITK, an intensity
-        that is not positive stays, unlogged, as it is.
+        Voxels to estimate the field on, in the image's shape. A voxel is inside where the mask is
+        not 0, or equals ``mask_label``. ``"all"`` is the whole image. The default is the same as
+        ``"otsu"``: :func:`otsu_mask` of the image (for dask and zarr arrays, of the samples).
     weights : array, optional
-        Confidence of each voxel in the fit, of the image's shape; not above 0 leaves it out.
-    mask_label : int, optional
-        The one mask value that counts as inside.
-    control_points, mesh : int or one per axis, optional
-        B-spline control points, or mesh elements (control points less the order), at the first
-        level. The default is 4 control points (order + 1 where that is more), as in SimpleITK.
-    spline_order : int
-        1 to 5.
-    spline_distance : float, optional
-        Length of a mesh element at the first level in mm, as in ANTs; needs ``spacing``.
+        Confidence of each voxel in the fit, in the image's shape. A voxel that is not above 0 is
+        left out.
     spacing : float or one per axis, optional
-        Voxel size in mm; by default that of the image, if it says so.
-    shrink_factor : int or one per axis
-        Estimate on every n-th voxel; the result is at full resolution all the same.
-    nonfinite : "error" or "exclude"
-        What to do with NaN and infinite voxels in the mask.
-    non_positive : "itk", "exclude" or "offset"
-        What to do with intensities in the mask that have no logarithm: as ITK (0 counts as 1, a
-        negative one as a far outlier), estimate without them, or raise the image until the least
-        is 1 and lower it again after the correction.
-    scale : "itk", "mean", "unit-field" or "minmax"
-        Level of the result: as the field comes, the mean in the mask kept, the field's geometric
-        mean in the mask made 1, or in the mask stretched to the input's range (ANTs' ``-r``).
-    outside : "divide", "keep" or "zero"
-        The corrected image outside the mask: divided by the field too, as in ITK, or as it was,
-        or 0.
-    voxel_order : "C" or "F"
-        Which axis ITK would walk fastest: the last (``SimpleITK.GetImageFromArray``), or the
-        first (arrays read from NIfTI files by nibabel). Never guessed from the memory layout. Of
-        arrays; images know theirs.
+        Voxel size in mm. The default is that of the image, if the image says so.
     engine : "cpu", "xla" or None
-        The compiled CPU engine, or XLA on any device of JAX's. ``None`` takes XLA where an array
-        is on an accelerator, or JAX has a GPU, and the CPU engine otherwise.
+        The compiled CPU engine, or XLA on any device that JAX has. ``None`` chooses XLA if an
+        array is on an accelerator or JAX has a GPU, and the CPU engine otherwise.
     num_threads : int, optional
-        Of the CPU engine; by default the processors that the process may use, at most 16. The
-        result does not depend on it.
+        Number of threads of the CPU engine. The default is the number of processors that the
+        process may use, at most 16. The result does not depend on it.
     progress : callable, optional
-        Called after every iteration with level (from 0), iteration (from 1), iterations of
-        that level at most, and convergence measure.
+        Called after every iteration with the level (from 0), the iteration (from 1), the most
+        iterations of that level, and the convergence measure.
     return_bias : bool
         Also return the log bias field.
+    **parameters
+        The parameters of :class:`N4Settings`, which explains each of them:
+
+        - ``iters=(50, 50, 50, 50)``, ``conv_threshold=0.001``, ``convergence="itk"``,
+          ``over_relax=1.0``, ``accelerate=False``: levels, iterations and when a level ends.
+        - ``control_points``, ``mesh``, ``spline_distance`` (mm; needs ``spacing``),
+          ``spline_order=3``: the mesh of the B-spline.
+        - ``nbins=200``, ``fwhm=0.15``, ``wiener=0.01``: the sharpening of the histogram.
+        - ``shrink_factor=1``, ``mask_label``, ``nonfinite="error"``, ``non_positive="itk"``,
+          ``tiny``: which voxels are used, and how.
+        - ``scale="itk"``, ``outside="divide"``: the level of the result, and its outside.
+        - ``voxel_order="C"``: for arrays, which axis is ITK's x: the last
+          (``SimpleITK.GetImageFromArray``), or with ``"F"`` the first (arrays that nibabel reads
+          from NIfTI files). It is never guessed from the memory layout. Images know theirs.
 
     Returns
     -------
     corrected : like image
-        ``image / exp(log_bias)``, of the image's shape; float64 for a float64 image and
-        float32 otherwise. Of the image's library, in its place and on its device: JAX arrays for
-        JAX arrays, tensors for tensors, images with their header for images; for dask
-        and zarr a dask array, divided block by block when it is asked for; else NumPy.
+        ``image / exp(log_bias)``, in the image's shape; float64 for a float64 image and float32
+        otherwise. It has the image's library, place and device: JAX arrays for JAX arrays, tensors
+        for tensors, images with their header for images. A dask or zarr array gives a dask array,
+        which is divided block by block when it is computed. Anything else gives a NumPy array.
     log_bias : like image
-        Only with ``return_bias``; float32, of the image's shape.
+        Only with ``return_bias``: the log bias field in the image's shape, float32.
 
     Raises
     ------
     ValueError
-        The input cannot be worked with, or a parameter is out of range; the message says which.
+        N4 cannot work with the input, or a parameter is out of its range. The message says which.
+    TypeError
+        A parameter is unknown.
 
     Notes
     -----
-    Time grows with the voxels in the mask and the iterations; memory, with the policies of the
-    defaults, is under three times the float32 volume (eight times the masked part of it by XLA).
-    With the defaults nothing is rescaled: the field's level is that of ITK's.
+    The time grows with the number of voxels in the mask and the number of iterations. With the
+    default policies, the memory stays under three times the float32 volume (with the XLA engine,
+    under eight times its masked part). With the defaults nothing is rescaled: the level of the
+    field is that of ITK's.
 
-    Image, mask and weights may be traced by JAX: inside ``jax.jit`` and under ``jax.vmap``. Inside
+    Image, mask and weights may be traced by JAX, inside ``jax.jit`` and under ``jax.vmap``. Inside
     ``jit`` nothing about their values is checked, and the whole volume is worked on rather than
-    the part in the mask. There is no derivative to the field.
+    its masked part. The field has no derivative.
 
     References
     ----------
@@ -170,146 +137,148 @@ def n4(
     >>> n4ax.n4(shaded, mask="all").shape
     (32, 32)
     """
-    settings = N4Settings(
-        iters=iters,
-        over_relax=over_relax,
-        conv_threshold=conv_threshold,
-        convergence=convergence,
-        accelerate=accelerate,
-        nbins=nbins,
-        fwhm=fwhm,
-        wiener=wiener,
-        tiny=tiny,
-        mask_label=mask_label,
-        control_points=control_points,
-        mesh=mesh,
-        spline_order=spline_order,
-        spline_distance=spline_distance,
-        shrink_factor=shrink_factor,
-        nonfinite=nonfinite,
-        non_positive=non_positive,
-        scale=scale,
-        outside=outside,
-        voxel_order=voxel_order,
-    )
-
-    def alone(image: Any, mask: Any, weights: Any) -> tuple[Any, ...]:
-        result = fit_image(
-            settings,
-            image,
-            mask,
-            weights=weights,
-            spacing=spacing,
-            engine=engine,
-            num_threads=num_threads,
-            progress=progress,
-            every_measure=False,
-        )
-        return (result.corrected, result.log_bias) if return_bias else (result.corrected,)
-
-    given = (image, mask, weights)
-    if any(is_traced(array) for array in given):
+    settings = N4Settings(**parameters)
+    inputs = Inputs(image, mask, weights, spacing)
+    run = Run(engine, num_threads, progress)
+    if inputs.are_traced:
         from n4ax.tracing import correct_traced
 
-        choose_engine(engine, *given)
-        outputs = correct_traced(settings, given, spacing, return_bias, alone)
-    else:
-        outputs = alone(*given)
-    return outputs if return_bias else outputs[0]
+        outputs = correct_traced(settings, inputs, run, return_bias)
+        return outputs if return_bias else outputs[0]
+    result = fit_image(settings, inputs, run)
+    return (result.corrected, result.log_bias) if return_bias else result.corrected
 
 
+@_list_parameters
 def fit(
     image: npt.ArrayLike,
     mask: npt.ArrayLike | Literal["otsu", "all"] | None = None,
     *,
-    iters: Sequence[int] = (50, 50, 50, 50),
-    over_relax: float = 1.0,
-    conv_threshold: float = 0.001,
-    convergence: Convergence = "itk",
-    accelerate: bool = False,
-    nbins: int = 200,
-    fwhm: float = 0.15,
-    wiener: float = 0.01,
-    tiny: float | None = None,
     weights: npt.ArrayLike | None = None,
-    mask_label: int | None = None,
-    control_points: PerAxis | None = None,
-    mesh: PerAxis | None = None,
-    spline_order: int = 3,
-    spline_distance: float | None = None,
     spacing: float | Sequence[float] | None = None,
-    shrink_factor: PerAxis = 1,
-    nonfinite: Nonfinite = "error",
-    non_positive: NonPositive = "itk",
-    scale: Scale = "itk",
-    outside: Outside = "divide",
-    voxel_order: VoxelOrder = "C",
+    affine: npt.ArrayLike | None = None,
+    shared_field: bool = False,
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
-    affine: npt.ArrayLike | None = None,
-    shared_field: bool = False,
+    **parameters: Unpack[Parameters],
 ) -> Any:
-    """Estimate the bias field of an image, or of several, and correct it.
+    """Estimate the bias field of an image, or of several images, and correct it.
 
-    As :func:`n4`, with everything that was found: the field as a spline, which can be saved and
-    applied to other images, and how the iterations went.
+    This does the same as :func:`n4` and gives everything that was found: the field as a spline,
+    which can be saved and applied to other images, and how the iterations went.
 
     Parameters
     ----------
-    image : image, array, or list of such
-        As for :func:`n4`; or several images of a subject.
-    mask, iters, ..., progress
-        As for :func:`n4`. Of several images mask and weights are for all, or a list of one each.
+    image : image, array, or list of them
+        As for :func:`n4`; or several images of one subject.
+    mask, weights, spacing
+        As for :func:`n4`. For several images, mask and weights are meant for all of them, or are
+        lists with one for each.
     affine : array of shape (4, 4), optional
-        Voxel indices to mm, kept with the field for :meth:`BiasField.evaluate_at`; by default
-        that of the image, if it says so.
+        Voxel indices to mm, kept with the field for :meth:`BiasField.evaluate_at`. The default is
+        that of the image, if the image says so.
     shared_field : bool
-        Estimate one field for several images, such as the echoes of one acquisition, jointly.
+        Estimate one field jointly for several images, such as the echoes of one acquisition.
+    engine, num_threads, progress, **parameters
+        As for :func:`n4`.
 
     Returns
     -------
     N4Result
-        Of several images a list, one for each.
+        For several images, a list with one result for each.
 
     Raises
     ------
     ValueError
-        The input cannot be worked with, or a parameter is out of range; the message says which.
+        N4 cannot work with the input, or a parameter is out of its range. The message says which.
+    TypeError
+        A parameter is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np, n4ax
+    >>> image = np.random.default_rng(0).gamma(3, 40, (16, 16))
+    >>> result = n4ax.fit(image, mask="all", iters=(3, 2), conv_threshold=0)
+    >>> result.iterations
+    [3, 2]
     """
-    settings = N4Settings(
-        iters=iters,
-        over_relax=over_relax,
-        conv_threshold=conv_threshold,
-        convergence=convergence,
-        accelerate=accelerate,
-        nbins=nbins,
-        fwhm=fwhm,
-        wiener=wiener,
-        tiny=tiny,
-        mask_label=mask_label,
-        control_points=control_points,
-        mesh=mesh,
-        spline_order=spline_order,
-        spline_distance=spline_distance,
-        shrink_factor=shrink_factor,
-        nonfinite=nonfinite,
-        non_positive=non_positive,
-        scale=scale,
-        outside=outside,
-        voxel_order=voxel_order,
-    )
-    keywords: dict[str, Any] = {
-        "weights": weights,
-        "spacing": spacing,
-        "affine": affine,
-        "engine": engine,
-        "num_threads": num_threads,
-        "progress": progress,
-    }
-    if is_several(image):
-        images: Any = image
-        return fit_together(settings, images, mask, shared_field=shared_field, **keywords)
+    settings = N4Settings(**parameters)
+    inputs = Inputs(image, mask, weights, spacing, affine)
+    run = Run(engine, num_threads, progress, every_measure=True)
+    if are_several(image):
+        several = list_inputs(inputs)
+        fit_several = fit_shared if shared_field else fit_each
+        return fit_several(settings, several, run)
     if shared_field:
-        raise ValueError("shared_field is True for one image: give a list of images")
-    return fit_image(settings, image, mask, **keywords)
+        raise InputError("{shared_field} is True for a single image: give a list of images")
+    return fit_image(settings, inputs, run)
+
+
+@_list_parameters
+def n4_batch(
+    images: npt.ArrayLike | Sequence[npt.ArrayLike],
+    masks: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
+    *,
+    weights: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
+    spacing: float | Sequence[float] | None = None,
+    engine: EngineName | None = None,
+    num_threads: int | None = None,
+    **parameters: Unpack[Parameters],
+) -> Any:
+    """Correct the bias fields of many images, spread over all devices that JAX has.
+
+    Every image is corrected as :func:`n4` corrects it alone, to the last bit. With the XLA engine,
+    images with masks of similar extent go through one program, and each device works on a part of
+    them. The CPU engine takes one image after the other.
+
+    Parameters
+    ----------
+    images : array or sequence of arrays
+        Images stacked along the first axis, or a sequence of images, which may differ in shape.
+    masks : array or sequence of arrays, "otsu" or "all", optional
+        One mask for each image, stacked or in a sequence; otherwise as for :func:`n4`.
+    weights : array or sequence of arrays, optional
+        Confidence of each voxel in the fit, for each image.
+    spacing : float or one per axis, optional
+        Voxel size of all images in mm.
+    engine : "cpu", "xla" or None
+        As for :func:`n4`.
+    num_threads : int, optional
+        Number of threads of the CPU engine.
+    **parameters
+        The parameters of :class:`N4Settings`, for all images.
+
+    Returns
+    -------
+    array or list of arrays
+        The corrected images, in the library of the input; stacked if the images were stacked.
+
+    Raises
+    ------
+    ValueError
+        N4 cannot work with an image, or a parameter is out of its range. The message says which.
+    TypeError
+        A parameter is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np, n4ax
+    >>> images = np.random.default_rng(0).gamma(3, 40, (2, 16, 16))
+    >>> n4ax.n4_batch(images, "all", iters=(3,)).shape
+    (2, 16, 16)
+    """
+    settings = N4Settings(**parameters)
+    single: list[Any] = list(images)  # type: ignore[arg-type]
+    each_mask = one_per_image("masks", masks, len(single))
+    each_weight = one_per_image("weights", weights, len(single))
+    chosen = choose_engine(engine, *single, *each_mask, *each_weight)
+    inputs = [
+        Inputs(image, mask, weight, spacing)
+        for image, mask, weight in zip(single, each_mask, each_weight, strict=True)
+    ]
+    if chosen == "xla":
+        corrected = correct_on_all_devices(settings, inputs)
+    else:
+        corrected = correct_each(settings, inputs, Run(chosen, num_threads))
+    return stack_like(images, corrected)

@@ -1,101 +1,96 @@
-"""Many images at once, spread over all devices."""
+"""Many images at once: the XLA engine spreads them over all devices that JAX has."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from n4ax.field import make_field
+from n4ax.errors import InputError
 from n4ax.images.arrays import export_array, is_jax, is_lazy, namespace_of
-from n4ax.images.libraries import Inputs, make_like, open_image, open_together
-from n4ax.level import finish
-from n4ax.pipeline import choose_engine, fit_image, to_engine
-from n4ax.posing import pose
-from n4ax.settings import EngineName, N4Settings
+from n4ax.images.libraries import make_like, open_image
+from n4ax.pipeline import Inputs, PosedImage, Run, correct_image, fit_image, pose_image
+from n4ax.settings import N4Settings
 
 
-def n4_batch(
-    images: npt.ArrayLike | Sequence[npt.ArrayLike],
-    masks: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
-    *,
-    weights: npt.ArrayLike | Sequence[npt.ArrayLike] | None = None,
-    spacing: float | Sequence[float] | None = None,
-    engine: EngineName | None = None,
-    num_threads: int | None = None,
-    **parameters: Any,
-) -> Any:
-    """Correct the bias fields of many images, spread over all devices that JAX has.
+class _Prepared(NamedTuple):
+    """An image that is ready for a program."""
 
-    Every image is corrected as :func:`n4ax.n4` corrects it alone, to the last bit. Images whose
-    masks are of similar extent go through one program: each device works on its part of them.
+    posed: PosedImage
+    device: Any
+    arguments: Any
+    key: Any
+    """What the program is compiled for."""
+    shapes: tuple[tuple[int, ...], ...]
+    """Shapes of the arguments: images that agree in key and shapes go through one program."""
 
-    Parameters
-    ----------
-    images : array or sequence of arrays
-        Stacked along the first axis, or one by one; then they may differ in shape.
-    masks : array or sequence of arrays, "otsu" or "all", optional
-        One per image, stacked likewise; else as for :func:`n4ax.n4`.
-    weights : array or sequence of arrays, optional
-        Confidence of each voxel in the fit.
-    spacing : float or one per axis, optional
-        Voxel size of all images in mm.
-    engine : "cpu", "xla" or None
-        As for :func:`n4ax.n4`. The CPU engine takes one image after the other.
-    num_threads : int, optional
-        Of the CPU engine.
-    **parameters
-        Those of :class:`n4ax.N4Settings`, for all images.
 
-    Returns
-    -------
-    array or list of arrays
-        The corrected images, stacked if they came so, and in their library.
+def correct_each(settings: N4Settings, images: Sequence[Inputs], run: Run) -> list[Any]:
+    """Correct images one after the other."""
+    return [fit_image(settings, inputs, run).corrected for inputs in images]
+
+
+def correct_on_all_devices(settings: N4Settings, images: Sequence[Inputs]) -> list[Any]:
+    """Correct images with the XLA engine, each device a part of them.
+
+    Every image is corrected to the same bits as alone.
+    """
+    import jax
+
+    from n4ax.engines.xla import programs
+
+    devices = jax.devices()
+    with jax.enable_x64(True):
+        prepared = [
+            _prepare(settings, inputs, devices[number * len(devices) // len(images)])
+            for number, inputs in enumerate(images)
+        ]
+        groups: defaultdict[Any, dict[int, _Prepared]] = defaultdict(dict)
+        for number, one in enumerate(prepared):
+            groups[one.key, one.shapes][number] = one
+        states: dict[int, Any] = {}
+        for (key, _), group in groups.items():
+            arguments = {number: one.arguments for number, one in group.items()}
+            places = {number: one.device for number, one in group.items()}
+            states |= programs.run_sharded(arguments, places, key)
+        return [
+            make_like(one.posed.image, correct_image(one.posed, states[number].lattice).image)
+            for number, one in enumerate(prepared)
+        ]
+
+
+def _prepare(settings: N4Settings, inputs: Inputs, device: Any) -> _Prepared:
+    import jax
+
+    from n4ax.engines.xla import programs
+
+    posed = pose_image(settings, inputs, "xla", device)
+    arguments, key = programs.prepare(posed.pose.problem, posed.settings, every_measure=False)
+    shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(arguments))
+    return _Prepared(posed, device, arguments, key, shapes)
+
+
+def one_per_image(name: str, values: Any, count: int) -> list[Any]:
+    """Give each image of a batch its mask or its weights.
 
     Raises
     ------
     ValueError
-        An image cannot be worked with, or a parameter is out of range; the message says which.
-    TypeError
-        A parameter is unknown.
+        There is another number of them than of images.
     """
-    settings = N4Settings(**parameters)
-    single: list[Any] = list(images)  # type: ignore[arg-type]
-    each_mask, each_weight = (
-        _each(name, values, len(single))
-        for name, values in (("masks", masks), ("weights", weights))
-    )
-    jobs = list(zip(single, each_mask, each_weight, strict=True))
-    machine = choose_engine(engine, *(array for job in jobs for array in job))
-    if machine == "xla" and jobs:
-        given = [open_together(*job, settings.voxel_order) for job in jobs]
-        choose_engine("xla", *(array for job in given for array in job.arrays))  # or refused
-        done = _on_all_devices(given, spacing, settings)
-        corrected = [make_like(image, voxels) for image, voxels in zip(single, done, strict=True)]
-    else:
-        corrected = [
-            fit_image(
-                settings, image, mask, weights=weight, spacing=spacing, engine=machine,
-                num_threads=num_threads, every_measure=False,
-            ).corrected
-            for image, mask, weight in jobs
-        ]  # fmt: skip
-    return _together(images, corrected)
-
-
-def _each(name: str, values: Any, count: int) -> list[Any]:
-    """One value per image."""
     if values is None or isinstance(values, str):
         return [values] * count
     if len(values) != count:
-        raise ValueError(f"{name} has {len(values)} entries and images has {count}: give one each")
+        raise InputError(
+            f"{{{name}}} has {{0}} entries and {{images}} has {{1}}: give one for each image",
+            len(values),
+            count,
+        )
     return list(values)
 
 
-def _together(images: Any, corrected: list[Any]) -> Any:
-    """Stacked, in the library of the images, if those are stacked."""
+def stack_like(images: Any, corrected: list[Any]) -> Any:
+    """Stack corrected images in the library of ``images``, if those are stacked."""
     if not hasattr(images, "dtype"):
         return corrected
     if not is_jax(images):
@@ -109,39 +104,3 @@ def _together(images: Any, corrected: list[Any]) -> Any:
     device = min(images.devices(), key=lambda device: device.id)
     stacked = jnp.stack([jax.device_put(image, device) for image in corrected])
     return export_array(images, stacked)
-
-
-def _on_all_devices(
-    jobs: list[Inputs],
-    spacing: float | Sequence[float] | None,
-    settings: N4Settings,
-) -> list[Any]:
-    import jax
-
-    from n4ax.engines.xla import programs
-
-    devices = jax.devices()
-    place = [devices[k * len(devices) // len(jobs)] for k in range(len(jobs))]
-    with jax.enable_x64(True):
-        volumes, problems, each, groups = [], [], [], defaultdict(dict)
-        for k, job in enumerate(jobs):
-            own = settings if job.order is None else replace(settings, voxel_order=job.order)
-            arrays = (to_engine("xla", array) for array in job.arrays)
-            volume, mask, weight = (jax.device_put(a, place[k]) if is_jax(a) else a for a in arrays)
-            where = job.spaces if spacing is None else spacing
-            problem = pose(volume, mask, weight, where, own)
-            prepared, plan = programs.prepare(problem, own, every_measure=False)
-            each.append(own)
-            shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(prepared))
-            groups[plan, shapes][k] = prepared
-            volumes.append(volume)
-            problems.append(problem)
-        states = {}
-        for (plan, _), group in groups.items():
-            states |= programs.run_sharded(group, {k: place[k] for k in group}, plan)
-        return list(map(_corrected, volumes, problems, [states[k] for k in range(len(jobs))], each))
-
-
-def _corrected(volume: Any, problem: Any, state: Any, settings: N4Settings) -> Any:
-    field = make_field(problem, state.lattice, settings, volume.shape)
-    return finish(field, volume, problem, settings).corrected

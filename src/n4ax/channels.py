@@ -1,6 +1,6 @@
-"""Tensors with a channel axis: what the transforms of TorchIO and MONAI have in common.
+"""N4 for tensors with a channel axis, shared by the transforms of TorchIO and MONAI.
 
-Needs torch, which both libraries bring.
+Requires torch, which both libraries install.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,24 +12,35 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
+from n4ax.engines.choice import check_threads
+from n4ax.errors import InputError
 from n4ax.field import BiasField
-from n4ax.images.otsu import otsu_mask
 from n4ax.itk.space import Space, Spaces, check_same_place
-from n4ax.pipeline import N4Result, check_threads, fit_image
+from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.result import N4Result
 from n4ax.settings import EngineName, N4Settings
 
 Mask = torch.Tensor | str | None
-"""A tensor of the image's shape or of one channel, ``"otsu"`` (``None`` is the same), ``"all"``."""
+"""A tensor with the shape of the image or with one channel, ``"otsu"`` (as is None), ``"all"``."""
 
 MaskFunction = Callable[[torch.Tensor], torch.Tensor]
-"""From an image to its mask, both with a channel axis."""
+"""Makes the mask of an image; both have a channel axis."""
 
 Spacing = float | Sequence[float] | Space | None
-"""Voxel size in mm, or where the image lies."""
+"""The voxel size in mm, or the place of the image in space."""
 
 
 class SharedField(NamedTuple):
-    """The field of one image for others on its grid, and where they are inside."""
+    """The field of one image, to be applied to other images on the same grid.
+
+    Attributes
+    ----------
+    field
+        The bias field.
+    inside
+        The mask that the field was estimated in, bool, without a channel axis; ``None`` if the
+        correction does not depend on it.
+    """
 
     field: BiasField
     inside: torch.Tensor | None
@@ -37,21 +48,22 @@ class SharedField(NamedTuple):
 
 @dataclass(frozen=True)
 class Corrector:
-    """N4 for tensors of shape (C, ...): every channel by itself, or all by one field.
+    """N4 for tensors of shape (C, ...): one field for each channel, or one for all of them.
 
     Attributes
     ----------
     settings
         The parameters of N4.
     engine
-        ``"cpu"`` works on the host wherever the tensor lies, ``"xla"`` on JAX's device.
+        ``"cpu"`` computes on the host, even for a tensor on a GPU; ``"xla"`` on JAX's device.
     num_threads
-        Of the CPU engine; ``None``: one in a worker of a ``DataLoader``, else n4ax's default.
+        Threads of the CPU engine. ``None`` uses one in a worker of a ``DataLoader``, and n4ax's
+        default elsewhere.
 
     Raises
     ------
     ValueError
-        There is no such engine or number of threads.
+        The engine is unknown, or the number of threads is not a whole number of at least 1.
     """
 
     settings: N4Settings
@@ -59,157 +71,170 @@ class Corrector:
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
-        # No look for a GPU here: JAX would start on it once more in every worker.
+        # This does not look for a GPU, because JAX would then start on it in every worker.
         if self.engine not in ("cpu", "xla"):
-            raise ValueError(f"engine is {self.engine!r}; expected 'cpu' or 'xla'")
+            raise InputError("{engine} is {0!r}; expected 'cpu' or 'xla'", self.engine)
         check_threads(self.num_threads)
 
-    def corrected(self, image: torch.Tensor, mask: Mask, spacing: Spacing) -> torch.Tensor:
-        """The image of shape (C, ...), each channel corrected by a field of its own.
+    def correct(self, image: torch.Tensor, mask: Mask, spacing: Spacing) -> torch.Tensor:
+        """Correct each channel of an image of shape (C, ...) by a field of its own.
 
         Raises
         ------
         ValueError
-            A channel cannot be worked with; a note on the error says which.
+            A channel cannot be corrected; if there are several, a note on the error says which.
         """
-        image = self._placed(image)
-        masks = self._masks(mask, image)
+        image = self._prepare(image)
+        masks = self._split_mask(mask, image)
         channels = []
-        for number, (channel, inside) in enumerate(zip(image, masks, strict=True)):
-            with about(f"channel {number}" if len(image) > 1 else None):
-                channels.append(self._fit(channel, inside, spacing).corrected)
+        for number, (channel, channel_mask) in enumerate(zip(image, masks, strict=True)):
+            with note_subject(f"channel {number}" if len(image) > 1 else None):
+                channels.append(self._fit(channel, channel_mask, spacing).corrected)
         return torch.stack(channels)
 
-    def shared_field(self, image: torch.Tensor, mask: Mask, spacing: Spacing) -> SharedField:
-        """The field of an image of one channel.
+    def estimate_shared_field(
+        self, image: torch.Tensor, mask: Mask, spacing: Spacing
+    ) -> SharedField:
+        """Estimate the field of an image with one channel.
 
         Raises
         ------
         ValueError
-            It has several channels, or cannot be worked with.
+            The image has several channels, or cannot be used.
         """
         if len(image) != 1:
-            raise ValueError(f"a shared field needs an image of one channel; it has {len(image)}")
-        image = self._placed(image)
-        (inside,) = self._masks(mask, image)
-        field = self._fit(image[0], inside, spacing).field
+            raise InputError(
+                "image has {0} channels; a shared field needs an image with one channel",
+                len(image),
+            )
+        image = self._prepare(image)
+        (mask,) = self._split_mask(mask, image)
+        result = self._fit(image[0], mask, spacing)
         needed = self.settings.outside != "divide"
-        return SharedField(field, self._inside(image[0], inside) if needed else None)
+        return SharedField(result.field, result.mask if needed else None)
 
-    def applied(self, shared: SharedField, image: torch.Tensor) -> torch.Tensor:
-        """The image of shape (C, ...), each channel divided by the field.
+    def apply_shared_field(self, shared: SharedField, image: torch.Tensor) -> torch.Tensor:
+        """Divide each channel of an image of shape (C, ...) by the field of another image.
 
         Raises
         ------
         ValueError
-            The image has another shape than the one that the field is from.
+            The two images have different shapes.
         """
-        image = self._placed(image)
+        image = self._prepare(image)
         if tuple(image.shape[1:]) != shared.field.shape:
-            raise ValueError(
-                f"the image has shape {tuple(image.shape[1:])}, and the shared field is from one "
-                f"of shape {shared.field.shape}: resample one onto the other first"
+            raise InputError(
+                "the image has shape {0}, and the shared field comes from an image of shape {1}; "
+                "expected the same shape: resample one onto the other first",
+                tuple(image.shape[1:]),
+                shared.field.shape,
             )
-        options: dict[str, Any] = {"outside": self.settings.outside, "num_threads": self._threads}
-        return torch.stack([shared.field.apply(one, shared.inside, **options) for one in image])
+        options: dict[str, Any] = {
+            "outside": self.settings.outside,
+            "num_threads": self._choose_threads(),
+        }
+        corrected = [shared.field.apply(channel, shared.inside, **options) for channel in image]
+        return torch.stack(corrected)
 
-    def _fit(self, channel: torch.Tensor, inside: Mask, spacing: Spacing) -> N4Result:
-        return fit_image(
-            self.settings,
-            channel,
-            inside,
-            spacing=self._where(channel, spacing),
-            engine=self.engine,
-            num_threads=self._threads,
-            every_measure=False,
-        )
+    def _fit(self, channel: torch.Tensor, mask: Mask, spacing: Spacing) -> N4Result:
+        inputs = Inputs(channel, mask, spacing=self._choose_spacing(channel, spacing))
+        return fit_image(self.settings, inputs, Run(self.engine, self._choose_threads()))
 
-    def _where(self, channel: torch.Tensor, spacing: Spacing) -> Any:
+    def _choose_spacing(self, channel: torch.Tensor, spacing: Spacing) -> Any:
         if not isinstance(spacing, Space):
             return spacing
         if sum(n > 1 for n in channel.shape) > 2:
             return Spaces(spacing, spacing, spacing)
-        # A slice may lie across any two axes of space; N4 knows it as a plane of its own.
+        # A slice may lie across any two axes of space; N4 treats it as a plane of its own.
         return spacing.spacing[:: 1 if self.settings.voxel_order == "F" else -1]
 
-    @property
-    def _threads(self) -> int | None:
-        """The workers of a loader share the processors already."""
+    def _choose_threads(self) -> int | None:
+        """One thread in the workers of a loader, which already share the processors."""
         if self.num_threads is None and get_worker_info() is not None:
             return 1
         return self.num_threads
 
-    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Where and as what the engine takes it."""
+    def _prepare(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Give a tensor the device and the data type that the engine takes."""
         tensor = tensor.detach()
-        if tensor.dtype == torch.bfloat16:  # NumPy has none
+        if tensor.dtype == torch.bfloat16:  # NumPy does not have this type
             tensor = tensor.float()
         return tensor.cpu() if self.engine == "cpu" else tensor
 
-    def _masks(self, mask: Mask, image: torch.Tensor) -> Sequence[Mask]:
-        """One for each channel."""
+    def _split_mask(self, mask: Mask, image: torch.Tensor) -> Sequence[Mask]:
+        """Give each channel its mask."""
         if mask is None or isinstance(mask, str):
             return [mask] * len(image)
         shape = (len(mask), *image.shape[1:])
         if tuple(mask.shape) != shape or len(mask) not in (1, len(image)):
-            raise ValueError(
-                f"mask has shape {tuple(mask.shape)} and image has shape {tuple(image.shape)}; "
-                "expected the same, or one channel"
+            raise InputError(
+                "{mask} has shape {0} and image has shape {1}; expected the same shape, or one "
+                "channel of it",
+                tuple(mask.shape),
+                tuple(image.shape),
             )
-        return list(self._placed(mask).expand(image.shape))
-
-    def _inside(self, channel: torch.Tensor, mask: Mask) -> torch.Tensor:
-        if isinstance(mask, torch.Tensor):
-            return self.settings.inside(mask)
-        return torch.ones_like(channel, dtype=torch.bool) if mask == "all" else otsu_mask(channel)
+        return list(self._prepare(mask).expand(image.shape))
 
 
-def from_function(function: MaskFunction, image: torch.Tensor) -> torch.Tensor:
-    """The mask that a user's function makes of an image.
+def call_mask_function(function: MaskFunction, image: torch.Tensor) -> torch.Tensor:
+    """Call the function of a user that makes the mask of an image.
 
     Raises
     ------
     TypeError
-        It gives no tensor or array.
+        The function does not return a tensor or an array.
     """
     mask = function(image)
     if not isinstance(mask, torch.Tensor | np.ndarray):
-        raise TypeError(f"mask gave a {type(mask).__name__}; expected a tensor like the image")
+        raise TypeError(
+            f"the function mask returned a value of type {type(mask).__name__}; expected a tensor "
+            "or an array with the shape of the image"
+        )
     return torch.as_tensor(mask)
 
 
-def itk_space(affine: Any, ndim: int, *, fastest_last: bool = False) -> Space:
-    """Where an image lies, from voxel indices to mm (RAS), shape (4, 4).
+def make_space(affine: Any, ndim: int, *, fastest_last: bool = False) -> Space:
+    """The place in space of an image.
 
-    ``fastest_last``: of an array whose last axis is ITK's first.
+    Parameters
+    ----------
+    affine
+        From voxel indices to mm (RAS), shape (4, 4).
+    ndim
+        The number of axes of the image, without the channels.
+    fastest_last
+        Whether the last axis of the array is ITK's first.
     """
-    space = Space.of_affine(affine, ndim)
+    space = Space.from_affine(affine, ndim)
     if not fastest_last:
         return space
     rows = tuple(row[::-1] for row in space.direction)
     return replace(space, spacing=space.spacing[::-1], direction=rows)
 
 
-def check_together(name: str, affine: Any, other_name: str, other: Any) -> None:
-    """Refuse what lies elsewhere than another image, where both say where they lie.
+def check_affines(name: str, affine: Any, other_name: str, other: Any) -> None:
+    """Refuse two images that lie at different places, if both places are known.
 
-    Both libraries give the identity to what came without an affine.
+    Both libraries give the identity to an image without an affine, so the identity is taken for
+    an unknown place.
 
     Raises
     ------
     ValueError
-        It names both, and what differs.
+        The message names both images and says what differs.
     """
     if not any(np.array_equal(matrix, np.eye(4)) for matrix in (affine, other)):
-        check_same_place(name, Space.of_affine(affine, 3), other_name, Space.of_affine(other, 3))
+        check_same_place(
+            name, Space.from_affine(affine, 3), other_name, Space.from_affine(other, 3)
+        )
 
 
 @contextmanager
-def about(what: str | None) -> Iterator[None]:
-    """Say on an error which of many images it is about."""
+def note_subject(subject: str | None) -> Iterator[None]:
+    """Add a note to an error that says which of several images it is about."""
     try:
         yield
     except ValueError as error:
-        if what is not None:
-            error.add_note(f"n4ax: in {what}")
+        if subject is not None:
+            error.add_note(f"n4ax: in {subject}")
         raise

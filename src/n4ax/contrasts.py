@@ -1,26 +1,29 @@
-"""Several images of one subject: a field for each, or one that they share."""
+"""Several images of one subject: a field for each, or one field that they share."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from n4ax.errors import InputError
 from n4ax.itk.space import check_same_place
+from n4ax.method.problem import Problem
 from n4ax.pipeline import (
-    N4Result,
+    Inputs,
     PosedImage,
-    Progress,
-    check_threads,
-    finish_image,
+    Run,
     fit_image,
+    make_result,
     pose_image,
     solve_on_cpu,
 )
-from n4ax.settings import EngineName, N4Settings
+from n4ax.result import N4Result
+from n4ax.settings import N4Settings
 
 
-def is_several(image: Any) -> bool:
+def are_several(image: Any) -> bool:
     """Whether this is a list or tuple of images, and not of numbers."""
-    return isinstance(image, list | tuple) and len(image) > 0 and all(map(_is_image, image))
+    return isinstance(image, list | tuple) and len(image) > 0 and all(map(_is_image, image))  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
 def _is_image(one: Any) -> bool:
@@ -28,94 +31,102 @@ def _is_image(one: Any) -> bool:
     return len(shape) > 1
 
 
-def fit_together(
-    settings: N4Settings,
-    images: Sequence[Any],
-    mask: Any,
-    *,
-    weights: Any = None,
-    shared_field: bool = False,
-    engine: EngineName | None = None,
-    num_threads: int | None = None,
-    progress: Progress | None = None,
-    **keywords: Any,
-) -> list[N4Result]:
-    """Estimate the field of each of several images, or one field that they share.
+def list_inputs(inputs: Inputs) -> list[Inputs]:
+    """Make the inputs of each image of several.
 
     Parameters
     ----------
-    settings
-        The parameters of N4, for all.
-    images
-        Images or arrays; to share a field, of one shape and in one place.
-    mask, weights
-        For all images, or a list with one for each; else as for :func:`n4ax.n4`.
-    shared_field
-        One field, fitted to what sharpening leaves of every image, each with its own histogram.
-        The iterations end when the field changes little on the voxels of the first.
-    engine, num_threads, progress
-        As for :func:`n4ax.n4`; a shared field is estimated by the CPU engine.
-    **keywords
-        Further ones of :func:`n4ax.pipeline.fit_with`.
-
-    Returns
-    -------
-    list of N4Result
-        One per image. With a shared field, lattice and iterations are the same for all.
+    inputs
+        ``image`` is a list of images. ``mask`` and ``weights`` are meant for all of them, or are
+        lists with one entry for each.
 
     Raises
     ------
     ValueError
-        An image cannot be worked with, or they cannot share a field; the message says why.
+        A list has another length than the list of images.
     """
-    masks, confidences = (
-        _each(name, given, len(images)) for name, given in (("mask", mask), ("weights", weights))
-    )
-    jobs = list(zip(images, masks, confidences, strict=True))
-    if not shared_field:
-        keywords |= {"engine": engine, "num_threads": num_threads, "progress": progress}
-        results = []
-        for number, (image, inside, confidence) in enumerate(jobs):
-            with _about(number):
-                results.append(fit_image(settings, image, inside, weights=confidence, **keywords))
-        return results
-    if engine == "xla":
-        raise ValueError('engine is "xla"; a shared field is estimated by the CPU engine')
-    spacing, affine = keywords.get("spacing"), keywords.get("affine")
-    ready = []
-    for number, job in enumerate(jobs):
+    count = len(inputs.image)
+    masks = _one_each("mask", inputs.mask, count)
+    weights = _one_each("weights", inputs.weights, count)
+    return [
+        replace(inputs, image=image, mask=mask, weights=weight)
+        for image, mask, weight in zip(inputs.image, masks, weights, strict=True)
+    ]
+
+
+def fit_each(settings: N4Settings, images: Sequence[Inputs], run: Run) -> list[N4Result]:
+    """Estimate a field for each of several images.
+
+    Raises
+    ------
+    ValueError
+        N4 cannot work with an image. The message says with which one, and why.
+    """
+    results: list[N4Result] = []
+    for number, inputs in enumerate(images):
         with _about(number):
-            ready.append(pose_image(settings, *job, spacing, affine, "cpu"))
-    _check_one_grid(ready)
-    problems = [job.problem for job in ready]
-    threads = check_threads(num_threads)
-    state = solve_on_cpu(problems, ready[0].settings, threads, progress, every_measure=True)
-    return [finish_image(job, state, num_threads) for job in ready]
+            results.append(fit_image(settings, inputs, run))
+    return results
+
+
+def fit_shared(settings: N4Settings, images: Sequence[Inputs], run: Run) -> list[N4Result]:
+    """Estimate one field that several images share, with the CPU engine.
+
+    The field is fitted to what sharpening leaves of every image, and each image has a histogram of
+    its own. The iterations end when the field changes little on the voxels of the first image.
+
+    Returns
+    -------
+    list of N4Result
+        One for each image. All have the same lattice and the same iterations.
+
+    Raises
+    ------
+    ValueError
+        N4 cannot work with an image, or the images do not have one grid in one place.
+    """
+    if run.engine == "xla":
+        raise InputError('{engine} is "xla"; a shared field is estimated by the CPU engine')
+    posed: list[PosedImage] = []
+    for number, inputs in enumerate(images):
+        with _about(number):
+            posed.append(pose_image(settings, inputs, "cpu"))
+    _check_one_grid(posed)
+    problems: list[Problem] = [one.pose.problem for one in posed]
+    state = solve_on_cpu(problems, posed[0].settings, run)
+    return [make_result(one, state, run.num_threads) for one in posed]
 
 
 @contextmanager
 def _about(number: int) -> Iterator[None]:
-    """Say on an error which of the images it is about."""
+    """Say in an error which of the images it is about."""
     try:
         yield
+    except InputError as error:
+        raise error.about(f"image {number}") from None
     except ValueError as error:
         raise ValueError(f"image {number}: {error}") from None
 
 
-def _each(name: str, given: Any, count: int) -> list[Any]:
-    """One for each image."""
+def _one_each(name: str, given: Any, count: int) -> list[Any]:
+    """Give each image its mask or its weights."""
     one_each = isinstance(given, list | tuple) and all(
-        item is None or isinstance(item, str) or _is_image(item) for item in given
+        item is None or isinstance(item, str) or _is_image(item)
+        for item in given  # pyright: ignore[reportUnknownVariableType]
     )
     if not one_each:
         return [given] * count
     if len(given) != count:
-        raise ValueError(f"{name} has {len(given)} entries for {count} images: give one, or each")
+        raise InputError(
+            f"{{{name}}} has {{0}} entries for {{1}} images: give one for all, or one for each",
+            len(given),
+            count,
+        )
     return list(given)
 
 
-def _check_one_grid(jobs: list[PosedImage]) -> None:
-    first, *others = jobs
+def _check_one_grid(images: list[PosedImage]) -> None:
+    first, *others = images
     for number, other in enumerate(others, 1):
         if other.settings.voxel_order != first.settings.voxel_order:
             raise ValueError(

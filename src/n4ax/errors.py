@@ -41,7 +41,7 @@ class InputError(ValueError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        return self._subject + Formatter().vformat(self._template, self._values, _PythonNames())
+        return self._subject + self._fill_in(_PythonNames())
 
     def __reduce__(self) -> _Reduced:
         # Copies of exceptions are made from what __init__ takes.
@@ -55,15 +55,22 @@ class InputError(ValueError):
         options
             What each parameter is called there; a parameter that is missing keeps its name.
         """
-        return self._subject + Formatter().vformat(
-            self._template, self._values, _OptionNames(options)
-        )
+        return self._subject + self._fill_in(_OptionNames(options))
 
     def about(self, subject: str) -> InputError:
         """The same error, with what it is about in front: ``"image 2: mask has shape ..."``."""
         error = InputError(self._template, *self._values)
         error._subject = f"{subject}: {self._subject}"
         return error
+
+    def _fill_in(self, names: Mapping[str, Any]) -> str:
+        try:
+            return Formatter().vformat(self._template, self._values, names)
+        except (LookupError, ValueError, TypeError, AttributeError):
+            if self._values:
+                raise
+            # torch makes a copy of the error of a worker from a whole traceback, braces and all.
+            return self._template
 
 
 class _PythonNames(dict[str, Any]):
@@ -87,4 +94,5 @@ class _OptionNames(dict[str, Any]):
 class _OptionName(str):
     def __format__(self, value: str) -> str:
         # A tuple such as (4, 4, 3) is written 4x4x3 on the command line.
-        return f"{self} {value.strip('()').replace(', ', 'x')}" if value else str(self)
+        value = value.strip("()'\"").rstrip(",").replace(", ", "x")
+        return f"{self} {value}" if value else str(self)

@@ -11,40 +11,54 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.errors import InputError
 from n4ax.files import replace_file
-from n4ax.images.arrays import import_array, is_jax, is_lazy, namespace_of
-from n4ax.images.libraries import is_turned, make_like, open_together
+from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, namespace_of
+from n4ax.images.axes import ImageAxes
+from n4ax.images.libraries import is_reversed, make_like, open_together
 from n4ax.method.bspline import AxisBasis
 from n4ax.method.grid import Axis
-from n4ax.posing import Problem
-from n4ax.settings import EngineName, N4Settings, Outside, VoxelOrder
+from n4ax.settings import EngineName, Outside, VoxelOrder
 
 _FORMAT = 1
+"""Version of the file format: a later version will refuse files that it cannot read."""
+
+Lattice = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class BiasField:
-    """The log bias field of an image, as control points of a B-spline.
+    """The log bias field of an image, as the control points of a B-spline.
 
     Attributes
     ----------
     control_points
-        The lattice, float32, axes in the order of the image's (those of length 1 left out).
+        The lattice of control points, float32. Its axes are those of the image, in the same order,
+        without those of length 1.
     order
         Order of the spline.
     shape
-        Shape of the image that it was estimated on, axes of length 1 included.
+        Shape of the image that the field was estimated on, axes of length 1 included.
     axes
         How each axis longer than 1 was padded and sampled.
     voxel_order
-        The order of the voxels that it was estimated in; evaluation sums in the same.
+        The order of the voxels during the estimation. The field is evaluated in the same order.
     affine
-        Voxel indices to mm of that image, shape (4, 4), or ``None`` where it is not known.
+        Voxel indices to mm of that image, shape (4, 4), or ``None`` if they are unknown.
     axes_known
-        Whether that image said how its axes run; a plain array does not.
+        Whether that image said which of its axes is x. A plain array does not.
+
+    Examples
+    --------
+    >>> import numpy as np, n4ax
+    >>> x = np.linspace(0, 1, 32)
+    >>> brain = np.where(np.hypot(*np.meshgrid(x - 0.5, x - 0.5)) < 0.3, 200.0, 100.0)
+    >>> field = n4ax.fit(brain * (1 + 0.3 * x), mask="all").field
+    >>> field.evaluate().shape, field.evaluate((64, 64)).shape
+    ((32, 32), (64, 64))
     """
 
-    control_points: npt.NDArray[np.float32]
+    control_points: Lattice
     order: int
     shape: tuple[int, ...]
     axes: tuple[Axis, ...]
@@ -59,46 +73,50 @@ class BiasField:
         engine: EngineName = "cpu",
         num_threads: int | None = None,
     ) -> Any:
-        """The log field on a grid that covers the image from its first to its last voxel.
+        """Evaluate the log field on a grid that covers the image from its first to its last voxel.
 
-        This is ITK's index stretch: the first and last voxel of whatever grid is asked for lie
-        at the ends of the fitted domain. After shrinking the domain really ends at the last
-        sampled voxel, so the field is displaced by up to half the shrink factor of voxels at
-        the edges. ITK, ANTs and SimpleITK all do so; :meth:`evaluate_at` does not.
+        This is ITK's index stretch: the first and the last voxel of any grid lie at the ends of
+        the fitted domain. After shrinking, the domain really ends at the last sampled voxel, so
+        the field is displaced at the edges by up to half the shrink factor, in voxels. ITK, ANTs
+        and SimpleITK all do this; :meth:`evaluate_at` does not.
 
         Parameters
         ----------
         shape
-            Shape of the grid; ``None`` for that of the image.
+            Shape of the grid; ``None`` for the shape of the image.
         engine
             ``"cpu"`` gives a NumPy array, ``"xla"`` a JAX array on JAX's default device.
         num_threads
-            Threads to use, on the CPU engine; ``None`` for all processors.
+            Number of threads of the CPU engine; ``None`` for all processors.
 
         Returns
         -------
-        array, float32, log intensity
+        array of float32
+            Log intensity, in the shape of the grid.
+
+        Raises
+        ------
+        ValueError
+            The grid does not have the axes of the field.
         """
         wanted = self.shape if shape is None else tuple(shape)
-        grid = self._grid(wanted)
+        grid = self._axes_on(wanted)
         if engine == "xla":
             from n4ax.engines.xla import programs
 
             return programs.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
         from n4ax.engines.cpu.engine import Threads, evaluate
 
-        lattice, bases = self._turned(grid)
         with Threads(num_threads) as threads:
-            log_field = evaluate(lattice, bases, threads)
-        return self._turn(log_field).reshape(wanted)
+            return grid.from_itk(evaluate(*self._in_itk_order(grid), threads))
 
     def evaluate_at(
         self, shape: tuple[int, ...], affine: npt.ArrayLike | None = None
     ) -> npt.NDArray[np.float32]:
-        """The log field where the voxels of another grid lie in space.
+        """Evaluate the log field where the voxels of another grid lie in space.
 
-        Follows the positions at which the image was really sampled, instead of ITK's stretch.
-        Outside the fitted domain the field goes on with its value at the edge.
+        This follows the positions at which the image was really sampled, instead of ITK's index
+        stretch. Outside the fitted domain, the field keeps its value at the edge.
 
         Parameters
         ----------
@@ -109,29 +127,33 @@ class BiasField:
 
         Returns
         -------
-        ndarray, float32, log intensity
+        ndarray of float32
+            Log intensity, in the shape of the grid.
 
         Raises
         ------
         ValueError
-            ``affine`` is given and the field has none.
+            ``affine`` is given and the field has none, or the grid has other axes.
         """
         from scipy.ndimage import map_coordinates
 
         kept = [axis for axis, n in enumerate(self.shape) if n != 1]
-        grid = np.indices(shape, dtype=np.float64).reshape(len(shape), -1)
+        voxels = np.indices(shape, dtype=np.float64).reshape(len(shape), -1)
         if affine is not None:
-            grid = self._own_voxels(grid, np.asarray(affine, np.float64))
+            voxels = self._to_own_voxels(voxels, np.asarray(affine, np.float64))
         elif len(shape) != len(self.shape):
-            raise ValueError(f"shape is {shape}; the field's image has {len(self.shape)} axes")
+            raise InputError(
+                "{shape} is {0}; the field's image has {1} axes", shape, len(self.shape)
+            )
         coordinates = [
-            axis.fitted_coordinate(grid[number], count - self.order) + (self.order - 1) / 2.0
+            axis.fitted_coordinate(voxels[number], count - self.order) + (self.order - 1) / 2.0
             for axis, number, count in zip(self.axes, kept, self.control_points.shape, strict=True)
         ]
-        # The lattice gets a border: at the very end of the domain the point beyond it weighs 0.
+        # The lattice gets a border, because at the very end of the domain the interpolation also
+        # asks for the control point beyond it, with a weight of 0.
         lattice = np.pad(self.control_points.astype(np.float64), self.order, mode="edge")
         at = np.stack(coordinates) + self.order
-        values = map_coordinates(lattice, at, order=self.order, prefilter=False)
+        values: Any = map_coordinates(lattice, at, order=self.order, prefilter=False)
         return values.reshape(shape).astype(np.float32)
 
     def apply(
@@ -142,95 +164,101 @@ class BiasField:
         outside: Outside = "divide",
         num_threads: int | None = None,
     ) -> Any:
-        """``image / exp(field)``, by ITK's index stretch where the shapes differ.
+        """Divide an image by the field; ITK's index stretch is used if the shapes differ.
 
         Parameters
         ----------
         image
-            An image or array of any library that :func:`n4ax.n4` takes, of any real dtype. If
-            its axes are known to run the other way than those of the field's image (z, y, x
-            against x, y, z), the field is turned.
+            An image or array of any library that :func:`n4ax.n4` takes, of any real dtype. If its
+            axes are known to run the other way than those of the field's image (z, y, x against
+            x, y, z), the field is turned.
         mask
-            Inside where not 0; needed unless ``outside`` is ``"divide"``.
+            A voxel is inside where the mask is not 0. It is needed unless ``outside`` is
+            ``"divide"``.
         outside
-            Outside the mask: ``"divide"`` like the inside, ``"keep"`` the image, or ``"zero"``.
+            What happens outside the mask: ``"divide"`` like the inside, ``"keep"`` the image, or
+            set it to ``"zero"``.
         num_threads
-            Threads to use; ``None`` for all processors.
+            Number of threads; ``None`` for all processors.
 
         Returns
         -------
-        image of the same library and shape, float64 for a float64 image and float32 otherwise;
-        of a dask or zarr array a dask array, divided block by block when it is asked for
+        image or array
+            It has the image's library and shape; float64 for a float64 image and float32
+            otherwise. A dask or zarr array gives a dask array, which is divided block by block
+            when it is computed.
 
         Raises
         ------
         ValueError
             ``outside`` needs a mask and none is given, shapes do not fit, or the image is complex.
         """
-        given = open_together(image, mask, None)
-        volume = import_array(given.arrays[0])
-        inside = None if mask is None else import_array(given.arrays[1]) != 0
-        if volume.dtype.kind not in "biuf":
-            raise ValueError(f"image has dtype {volume.dtype}; expected real numbers")
-        if outside not in ("divide", "keep", "zero"):
-            raise ValueError(f"outside is {outside!r}; expected 'divide', 'keep' or 'zero'")
-        if outside != "divide" and inside is None:
-            raise ValueError(f"outside is {outside!r} and no mask is given: pass mask")
-        if inside is not None and inside.shape != volume.shape:
-            raise ValueError(f"mask has shape {inside.shape} and image has shape {volume.shape}")
-        plain = None if self.axes_known else self.shape
-        if is_turned(image, given, self.voxel_order, plain):
-            corrected = self.divided(volume.T, num_threads=num_threads).T
+        opened = open_together(image, mask, None)
+        volume = import_array(opened.arrays[0])
+        inside = None if mask is None else import_array(opened.arrays[1]) != 0
+        check_real("image", volume.dtype)
+        _check_outside(outside, volume, inside)
+        plain_shape = None if self.axes_known else self.shape
+        if is_reversed(image, opened, self.voxel_order, plain_shape):
+            corrected = self.divide(volume.T, num_threads=num_threads).T
         else:
-            corrected = self.divided(volume, num_threads=num_threads)
-        if outside != "divide":
-            corrected = fill_outside(corrected, volume, inside, outside)
-        return make_like(image, corrected)
+            corrected = self.divide(volume, num_threads=num_threads)
+        return make_like(image, fill_outside(corrected, volume, inside, outside))
 
-    def divided(self, volume: Any, *, num_threads: int | None = None, give_up: bool = False) -> Any:
-        """``volume / exp(field)`` of a NumPy, JAX or dask array.
+    def divide(
+        self, volume: Any, *, num_threads: int | None = None, overwrite: bool = False
+    ) -> Any:
+        """Divide a NumPy, JAX or dask array by the field.
 
-        ``give_up``: the memory of a JAX array, not needed any more, may take the result.
+        Parameters
+        ----------
+        volume
+            An array with the axes of the field's image.
+        num_threads
+            Number of threads of the CPU engine.
+        overwrite
+            Whether the memory of a JAX array may take the result.
         """
-        grid = self._grid(volume.shape)
+        grid = self._axes_on(volume.shape)
         if is_jax(volume):
             from n4ax.engines.xla import programs
 
             divided = programs.divide(
-                volume.reshape(grid), self.control_points, self._bases(grid), give_up=give_up
+                grid.squeeze(volume), self.control_points, self._bases(grid), overwrite=overwrite
             )
             return divided.reshape(volume.shape)
-        lattice, bases = self._turned(grid)
-        turned = self._turn(volume.reshape(grid))
+        turned, spline = grid.to_itk(volume), self._in_itk_order(grid)
         if is_lazy(volume):
             from n4ax.engines.cpu import blocks
 
-            divided = blocks.divide(turned, lattice, bases)
-        else:
-            from n4ax.engines.cpu.engine import Threads, divide
+            return grid.from_itk(blocks.divide(turned, *spline))
+        from n4ax.engines.cpu.engine import Threads, divide
 
-            with Threads(num_threads) as threads:
-                divided = divide(turned, lattice, bases, threads)
-        return self._turn(divided).reshape(volume.shape)
+        with Threads(num_threads) as threads:
+            return grid.from_itk(divide(turned, *spline, threads))
 
     def evaluate_like(self, volume: Any) -> Any:
-        """The log field on the grid of a NumPy, JAX or dask array, as an array of that kind."""
+        """Evaluate the log field on the grid of a NumPy, JAX or dask array, as such an array."""
         if not is_lazy(volume):
             return self.evaluate(volume.shape, engine="xla" if is_jax(volume) else "cpu")
         from n4ax.engines.cpu import blocks
 
-        grid = self._grid(volume.shape)
-        lattice, bases = self._turned(grid)
-        log_field = blocks.evaluate(lattice, bases, self._turn(volume.reshape(grid)))
-        return self._turn(log_field).reshape(volume.shape)
+        grid = self._axes_on(volume.shape)
+        return grid.from_itk(blocks.evaluate(*self._in_itk_order(grid), grid.to_itk(volume)))
 
-    def shifted(self, log_intensity: Any) -> BiasField:
-        """The field with a constant added to its logarithm."""
+    def shift(self, log_intensity: Any) -> BiasField:
+        """Add a constant to the log field."""
         points = self.control_points + log_intensity
         return replace(self, control_points=points.astype(np.float32))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the field to a NumPy ``.npz`` file, whole or not at all."""
+        """Write the field to a NumPy ``.npz`` file, which appears whole or not at all.
+
+        Raises
+        ------
+        OSError
+            The folder cannot be written to, or the disk is full.
+        """
         layout = [(a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in self.axes]
         content = io.BytesIO()
         np.savez_compressed(
@@ -260,7 +288,7 @@ class BiasField:
         try:
             with np.load(content) as data:
                 if int(data["n4ax_bias_field"]) != _FORMAT:
-                    raise ValueError("a later format")
+                    raise ValueError("it has a later format")
                 return cls(
                     control_points=data["control_points"],
                     order=int(data["order"]),
@@ -273,79 +301,64 @@ class BiasField:
         except Exception as error:  # a damaged file can fail in many ways
             raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
 
-    def _grid(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The axes of ``shape`` that the field has: those longer than 1 in its own image."""
-        kept = tuple(n for n in shape if n != 1)
+    def _axes_on(self, shape: tuple[int, ...]) -> ImageAxes:
+        """Describe a grid by the axes that the field has: those longer than 1 in its own image."""
+        grid = ImageAxes.of(shape, self.voxel_order)
         if len(shape) == len(self.shape):
-            kept = tuple(n for n, own in zip(shape, self.shape, strict=True) if own != 1)
-        if len(kept) != len(self.axes) or int(np.prod(kept)) != int(np.prod(shape)):
-            raise ValueError(
-                f"shape {shape} does not fit a field of {len(self.axes)} axes, estimated on an "
-                f"image of shape {self.shape}"
+            grid = replace(grid, kept=ImageAxes.of(self.shape, self.voxel_order).kept)
+        if len(grid.kept) != len(self.axes) or int(np.prod(grid.lengths)) != int(np.prod(shape)):
+            raise InputError(
+                "shape {0} does not fit a field of {1} axes, estimated on an image of shape {2}",
+                shape,
+                len(self.axes),
+                self.shape,
             )
-        return kept
+        return grid
 
-    def inside(self, problem: Problem) -> Any:
-        """The mask of the problem that the field solves, of the shape of the image, bool."""
-        return self._turn(problem.mask).reshape(self.shape)
-
-    def _turn(self, array: Any) -> Any:
-        """Between the image's axis order and the one in which the last axis is ITK's x."""
-        return array.T if self.voxel_order == "F" else array
-
-    def _bases(self, grid: tuple[int, ...]) -> list[AxisBasis]:
+    def _bases(self, grid: ImageAxes) -> list[AxisBasis]:
+        """Make the basis along each axis of a grid, in the order of the image."""
+        counts = self.control_points.shape
         return [
             axis.stretched_basis(n, count, self.order)
-            for axis, n, count in zip(self.axes, grid, self.control_points.shape, strict=True)
+            for axis, n, count in zip(self.axes, grid.lengths, counts, strict=True)
         ]
 
-    def _turned(self, grid: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], list[AxisBasis]]:
-        """Lattice and bases on ``grid`` with ITK's x as the last axis: sums go in one order."""
-        lattice = np.ascontiguousarray(self._turn(self.control_points))
-        bases = self._bases(grid)
-        return lattice, bases[::-1] if self.voxel_order == "F" else bases
+    def _in_itk_order(self, grid: ImageAxes) -> tuple[Lattice, list[AxisBasis]]:
+        """Turn the spline on a grid to ITK's order, so that its sums always have one order."""
+        lattice = np.ascontiguousarray(grid.turn_array(self.control_points))
+        return lattice, list(grid.turn(self._bases(grid)))
 
-    def _own_voxels(
-        self, grid: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]
+    def _to_own_voxels(
+        self, voxels: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        """Voxel indices of a grid with ``affine`` as indices of the field's own image."""
+        """Turn voxel indices of a grid with ``affine`` into indices of the field's own image."""
         if self.affine is None:
-            raise ValueError(
-                "affine is given, and the field does not know where its own image lay: estimate "
+            raise InputError(
+                "{affine} is given, and the field does not know where its own image lies: estimate "
                 "it with n4ax.fit(..., affine=...)"
             )
-        if affine.shape != (4, 4) or len(grid) > 3:
-            raise ValueError(f"affine has shape {affine.shape}; expected (4, 4), for 2 or 3 axes")
+        if affine.shape != (4, 4) or len(voxels) > 3:
+            raise InputError(
+                "{affine} has shape {0}; expected (4, 4), for 2 or 3 axes", affine.shape
+            )
         between = np.linalg.solve(self.affine, affine)
-        points = np.zeros((3, grid.shape[1]))
-        points[: len(grid)] = grid
+        points = np.zeros((3, voxels.shape[1]))
+        points[: len(voxels)] = voxels
         return between[:3, :3] @ points + between[:3, 3:]
 
 
-def fill_outside(corrected: Any, volume: Any, inside: Any, outside: Outside) -> Any:
-    """The corrected image; outside the mask divided as well, kept as it was, or 0."""
+def fill_outside(corrected: Any, volume: Any, mask: Any, outside: Outside) -> Any:
+    """Fill the corrected image outside the mask: divided as it is, kept as it was, or 0."""
     if outside == "divide":
         return corrected
     other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
-    return namespace_of(corrected).where(inside, corrected, other)
+    return namespace_of(corrected).where(mask, corrected, other)
 
 
-def make_field(
-    problem: Problem,
-    lattice: Any,
-    settings: N4Settings,
-    shape: tuple[int, ...],
-    affine: npt.ArrayLike | None = None,
-    axes_known: bool = False,
-) -> BiasField:
-    """The field that a solver found, in the axis order of the image that was given."""
-    reverse = settings.voxel_order == "F"
-    return BiasField(
-        control_points=lattice.T if reverse else lattice,
-        order=settings.spline_order,
-        shape=shape,
-        axes=problem.axes[::-1] if reverse else problem.axes,
-        voxel_order=settings.voxel_order,
-        affine=None if affine is None else np.asarray(affine, np.float64),
-        axes_known=axes_known,
-    )
+def _check_outside(outside: str, volume: Any, mask: Any) -> None:
+    if outside not in ("divide", "keep", "zero"):
+        raise InputError("{outside} is {0!r}; expected 'divide', 'keep' or 'zero'", outside)
+    if outside != "divide" and mask is None:
+        raise InputError("{outside} is {0!r} and no mask is given: pass mask", outside)
+    if mask is not None and mask.shape != volume.shape:
+        raise InputError("{mask} has shape {0} and {image} has shape {1}", mask.shape, volume.shape)

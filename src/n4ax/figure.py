@@ -12,7 +12,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from n4ax.files import replace_file
-from n4ax.images.planes import field_swing, grey_window, is_plane, middle_plane, upright
+from n4ax.images.planes import (
+    Plane,
+    find_field_window,
+    find_grey_window,
+    find_planes,
+    turn_upright,
+)
 
 _BACKGROUND = "#111418"
 _TEXT = "#e8eaed"
@@ -22,7 +28,7 @@ _WIDTH = 3.2
 
 
 class _Panel(NamedTuple):
-    """A column of the picture: a volume, and how matplotlib is to show it."""
+    """A column of the picture: a volume, and the settings with which matplotlib shows it."""
 
     name: str
     volume: npt.NDArray[np.float32]
@@ -38,20 +44,20 @@ def save_figure(
     affine: npt.NDArray[np.float64],
     title: str,
 ) -> None:
-    """Draw a PNG of the planes through the middle of the mask.
+    """Draw the planes through the middle of the mask into a PNG file.
 
     Parameters
     ----------
-    path
-        Where to write it; whole or not at all.
-    before, log_bias, after
-        Volumes of one shape, 2 axes or more; of more than 3 the part is drawn that holds most of
-        the mask. Voxels that are not finite are left blank.
-    mask
-        Sets the centre of the planes and the grey levels; at least one voxel.
-    affine
-        Voxel indices to mm, to turn the planes upright.
-    title
+    path : Path
+        The file to write. It appears only when it is complete.
+    before, log_bias, after : array
+        Volumes of the same shape, with 2 axes or more. If they have more than 3 axes, the 3-D
+        part that holds most of the mask is drawn. Voxels that are not finite are left blank.
+    mask : array of bool
+        Sets the centre of the planes and the grey levels. It has at least one voxel.
+    affine : array, shape (4, 4)
+        Maps voxel indices to mm; the planes are turned upright by it.
+    title : str
         A line above the picture.
 
     Raises
@@ -60,39 +66,36 @@ def save_figure(
         The folder cannot be written to, or the disk is full.
     """
     finite = mask & np.isfinite(before)
-    volumes = (_three_axes(volume, finite) for volume in (before, log_bias, after, finite))
-    turned = [upright(volume, affine) for volume in volumes]
-    (first, sizes), (log_field, _), (last, _), (within, _) = turned
-    inside = within > 0.5
-    # The field is shown around its mean in the mask, since N4 leaves its level open.
-    log_field = log_field - log_field[inside].mean()
-    swing = field_swing(log_field[inside])
-    around_one = {"cmap": "RdBu_r", "norm": LogNorm(exp(-swing), exp(swing))}
+    volumes = (_pick_volume(volume, finite) for volume in (before, log_bias, after, finite))
+    turned = [turn_upright(volume, affine) for volume in volumes]
+    (first, voxel_sizes), (log_field, _), (last, _), (upright_mask, _) = turned
+    mask = upright_mask > 0.5
+    mean, swing = find_field_window(log_field[mask])
+    colours = {"cmap": "RdBu_r", "norm": LogNorm(exp(-swing), exp(swing))}
     panels = (
-        _Panel("before", first, _grey_levels(first[inside])),
-        _Panel(_FIELD, np.exp(log_field), around_one),
-        _Panel("after", last, _grey_levels(last[inside])),
+        _Panel("before", first, _find_grey_look(first[mask])),
+        _Panel(_FIELD, np.exp(log_field - mean), colours),
+        _Panel("after", last, _find_grey_look(last[mask])),
     )
     content = io.BytesIO()
     with warnings.catch_warnings():
         # A file name in the title may be in a script that the font does not have.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        _draw(panels, inside, sizes, title, swing).savefig(
-            content, format="png", facecolor=_BACKGROUND
-        )
+        figure = _draw_figure(panels, mask, voxel_sizes, title, swing)
+        figure.savefig(content, format="png", facecolor=_BACKGROUND)
     with replace_file(path) as temporary:
         temporary.write_bytes(content.getvalue())
 
 
-def _draw(
+def _draw_figure(
     panels: tuple[_Panel, ...],
-    inside: npt.NDArray[np.bool_],
-    sizes: tuple[float, ...],
+    mask: npt.NDArray[np.bool_],
+    voxel_sizes: tuple[float, ...],
     title: str,
     swing: float,
 ) -> Figure:
-    planes = [middle_plane(inside, axis) for axis in (2, 1, 0) if is_plane(inside.shape, axis)]
-    heights = [_height_to_width(inside.shape, sizes, axis) for axis, _ in planes]
+    planes = find_planes(mask)
+    heights = [_height_to_width(plane.measure(voxel_sizes, mask.shape)) for plane in planes]
     total = _WIDTH * sum(heights) + 0.75
     figure = Figure(figsize=(3 * _WIDTH + 0.9, total), facecolor=_BACKGROUND, dpi=120)
     grid = figure.subplots(
@@ -103,27 +106,32 @@ def _draw(
     )
     figure.subplots_adjust(left=0.01, right=0.92, bottom=0.01, top=1 - 0.65 / total)
     shown = {}
-    for row, (axis, index) in zip(grid, planes, strict=True):
-        across, up = (size for number, size in enumerate(sizes) if number != axis)
+    for row, plane in zip(grid, planes, strict=True):
         for cell, panel in zip(row, panels, strict=True):
-            plane = np.flipud(np.take(panel.volume, index, axis=axis).T)
-            shown[panel.name] = cell.imshow(
-                plane, aspect=up / across, interpolation="bilinear", **panel.look
-            )
-            cell.set_axis_off()
+            shown[panel.name] = _show_plane(cell, panel, plane, voxel_sizes)
     for cell, panel in zip(grid[0], panels, strict=True):
         cell.set_title(panel.name, color=_TEXT, fontsize=13, pad=6)
     figure.suptitle(title, color=_TEXT, fontsize=9, y=0.995, va="top", parse_math=False)
-    _colour_bar(figure, shown[_FIELD], swing)
+    _add_colour_bar(figure, shown[_FIELD], swing)
     return figure
 
 
-def _grey_levels(voxels: npt.NDArray[np.float32]) -> dict[str, Any]:
-    low, high = grey_window(voxels)
+def _show_plane(cell: Any, panel: _Panel, plane: Plane, voxel_sizes: tuple[float, ...]) -> Any:
+    """Show a plane of a panel in a cell; return matplotlib's image, for the colour bar."""
+    width, height = plane.measure(voxel_sizes)
+    image = cell.imshow(
+        plane.cut(panel.volume), aspect=height / width, interpolation="bilinear", **panel.look
+    )
+    cell.set_axis_off()
+    return image
+
+
+def _find_grey_look(voxels: npt.NDArray[np.float32]) -> dict[str, Any]:
+    low, high = find_grey_window(voxels)
     return {"cmap": "gray", "vmin": low, "vmax": high}
 
 
-def _colour_bar(figure: Figure, field: Any, swing: float) -> None:
+def _add_colour_bar(figure: Figure, field: Any, swing: float) -> None:
     bar = figure.colorbar(field, cax=figure.add_axes((0.935, 0.2, 0.014, 0.6)))
     ticks = [exp(swing * part) for part in (-1, -0.5, 0, 0.5, 1)]
     bar.set_ticks(ticks, labels=[f"{tick:.2f}" for tick in ticks], minor=False)
@@ -133,17 +141,17 @@ def _colour_bar(figure: Figure, field: Any, swing: float) -> None:
     bar.outline.set_edgecolor(_TEXT)
 
 
-def _three_axes(volume: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """The volume itself, or of one with more axes the part that holds most of the mask."""
+def _pick_volume(volume: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
+    """The three axes to draw; of a volume with more axes, the part that holds most of the mask."""
     shape = volume.shape
-    if sum(n > 1 for n in shape[:3]) < 2:  # a line over time: no plane in its first three axes
+    if sum(n > 1 for n in shape[:3]) < 2:  # a line over time has no plane in its first three axes
         shape = tuple(n for n in shape if n > 1)
     parts = volume.reshape(*(*shape, 1)[:3], -1)
     voxels = mask.reshape(parts.shape).sum(axis=(0, 1, 2))
     return parts[..., int(voxels.argmax())].astype(np.float32)
 
 
-def _height_to_width(shape: tuple[int, ...], sizes: tuple[float, ...], axis: int) -> float:
-    """Of a panel; a plane that is too tall or too flat for it keeps its shape, with a margin."""
-    across, up = (shape[number] * sizes[number] for number in range(3) if number != axis)
-    return min(max(up / across, 0.25), 1.6)
+def _height_to_width(size: tuple[float, float]) -> float:
+    """The shape of a panel; a plane that is too tall or too flat for it gets margins."""
+    width, height = size
+    return min(max(height / width, 0.25), 1.6)

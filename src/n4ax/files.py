@@ -9,31 +9,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _unfinished: set[Path] = set()
-"""Temporary files of this process that have not got their names yet."""
+"""The temporary files of this process that have not yet been renamed."""
 
 
 @contextmanager
 def replace_file(target: Path) -> Iterator[Path]:
-    """A temporary file beside ``target`` that takes its place when the block ends well.
+    """A temporary file beside ``target`` that replaces it when the block ends without an error.
 
-    On any error, an interrupt included, the temporary file is removed and ``target`` is as it
-    was. The name keeps the suffixes of ``target``, for writers that go by them. Where ``target``
-    is a symbolic link, the file that it leads to is replaced.
+    After any error, including an interrupt, the temporary file is removed and ``target`` is
+    unchanged. The temporary name keeps the suffixes of ``target``, because some writers choose the
+    format by them. If ``target`` is a symbolic link, the file that it points to is replaced.
 
     Raises
     ------
     OSError
-        The folder does not exist, cannot be written to, or the disk is full; it names
+        The folder does not exist or cannot be written to, or the disk is full. The error names
         ``target``, and nothing is left behind.
     """
-    place = _real(target)
+    place = _follow_links(target)
     suffix = "".join(place.suffixes[-2:])
     temporary = place.with_name(f".n4ax-{uuid.uuid4().hex}{suffix}")
-    _unfinished.add(temporary)  # before it exists: a signal may come at any moment
+    _unfinished.add(temporary)  # before the file exists, since a signal may arrive at any moment
     try:
         temporary.touch(mode=0o600, exist_ok=False)
         yield temporary
-        _as_a_new_file(temporary, place)
+        _set_mode(temporary, place)
+        _flush_to_disk(temporary)
         os.replace(temporary, place)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -50,18 +51,20 @@ def discard_unfinished() -> None:
 
 
 def check_writable(target: Path) -> None:
-    """Raise ``OSError`` if a file could not be put at ``target``.
+    """Check that a file can be put at ``target``.
 
     Raises
     ------
     OSError
-        There is a folder or a device of that name, or its folder cannot be written to.
+        A folder or a device has that name, or the folder around it cannot be written to.
     """
-    place = _real(target)
+    place = _follow_links(target)
     if place.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; expected a file name", str(target))
     if place.exists() and not place.is_file():
-        raise OSError(errno.EINVAL, "is not a regular file", str(target))
+        raise OSError(
+            errno.EINVAL, "is not a regular file; expected the name of a file", str(target)
+        )
     try:
         with tempfile.TemporaryFile(dir=place.parent):
             pass
@@ -70,13 +73,13 @@ def check_writable(target: Path) -> None:
         raise
 
 
-def _real(target: Path) -> Path:
-    """The path with symbolic links followed, as far as there are any."""
+def _follow_links(target: Path) -> Path:
+    """The path with all symbolic links resolved, whether or not the file exists."""
     return Path(os.path.realpath(target))
 
 
-def _as_a_new_file(temporary: Path, target: Path) -> None:
-    """Give the file the mode that it would have had, had it been opened in place."""
+def _set_mode(temporary: Path, target: Path) -> None:
+    """Give the file the mode that ``target`` has, or that a newly created file would have."""
     if target.exists():
         mode = target.stat().st_mode & 0o777
     else:
@@ -84,5 +87,9 @@ def _as_a_new_file(temporary: Path, target: Path) -> None:
         os.umask(mask)
         mode = 0o666 & ~mask
     temporary.chmod(mode)
-    with temporary.open("rb") as file:
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Make sure that the content is on the disk before the file gets its name."""
+    with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -1,10 +1,12 @@
-"""Everything about intensities that is not N4's: which of them count, and the level of the output.
+"""From the field to the corrected image: the division, the intensity level, and the outside.
 
-| setting | | where |
+These settings concern intensities, each in a place of its own:
+
+| setting | what it decides | where |
 |---|---|---|
-| ``nonfinite``, ``non_positive`` | which voxels are estimated on | :mod:`n4ax.posing` |
-| ``tiny`` | floor under the logarithm | the engines |
-| ``scale`` | level of the corrected image | here |
+| ``nonfinite``, ``non_positive`` | which voxels the field is estimated on | :mod:`n4ax.posing` |
+| ``tiny`` | the floor under the logarithm | the engines |
+| ``scale`` | the intensity level of the corrected image | here |
 | ``outside`` | the corrected image outside the mask | here |
 """
 
@@ -12,105 +14,120 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from n4ax.errors import InputError
 from n4ax.field import BiasField, fill_outside
 from n4ax.images.arrays import has_values, load_array, namespace_of
-from n4ax.posing import Problem
 from n4ax.settings import N4Settings
 
 
-class Finished(NamedTuple):
-    """The corrected image, and the field that it was divided by."""
+class Corrected(NamedTuple):
+    """A corrected image, and the field that it was divided by."""
 
-    corrected: Any
+    image: Any
     field: BiasField
 
 
-def finish(
+def correct(
     field: BiasField,
     volume: Any,
-    problem: Problem,
+    mask: Any,
     settings: N4Settings,
     *,
+    offset: Any = 0.0,
     num_threads: int | None = None,
-    give_up: bool = False,
-) -> Finished:
-    """Divide an image by its field and bring it to the level that is asked for.
+    overwrite: bool = False,
+) -> Corrected:
+    """Divide an image by its field and bring it to the level that the settings ask for.
 
     Parameters
     ----------
     field
-        As the solver found it.
+        The field as the solver found it.
     volume
-        The image that it was found on, as it came: NumPy, JAX or dask.
-    problem
-        What was solved.
+        The image that the field was estimated on: a NumPy, JAX or dask array.
+    mask
+        Voxels inside the mask, bool, of the volume's shape.
     settings
         ``scale``, ``outside`` and ``non_positive`` are used.
+    offset
+        What the image is raised by before the division (``non_positive="offset"``).
     num_threads
-        Of the CPU engine.
-    give_up
-        The memory of a JAX array, not needed any more, may take the result.
+        Number of threads of the CPU engine.
+    overwrite
+        Whether the memory of a JAX array may take the result, because it is not needed any more.
 
     Returns
     -------
-    Finished
-        Shifting the log field by a constant changes its control points by just that, so the
-        field goes with the image, except for ``scale="minmax"``.
+    Corrected
+        A constant that is added to the log field is added to its control points, so the field
+        follows the level of the image, except with ``scale="minmax"``.
+
+    Raises
+    ------
+    ValueError
+        The mean in the mask changes its sign, so that it cannot be kept.
     """
-    inside = field.inside(problem)
     raised = volume
-    plain = settings.scale == "itk" and settings.outside != "keep"
+    needed_later = settings.scale != "itk" or settings.outside == "keep"
     if settings.non_positive == "offset":
-        raised = _float(volume) + problem.offset
+        raised = _as_float(volume) + offset
     if settings.scale == "unit-field":
-        field = field.shifted(-_mean(field.evaluate_like(volume), inside))
-    corrected = field.divided(raised, num_threads=num_threads, give_up=give_up and plain)
+        field = field.shift(-_find_mean(field.evaluate_like(volume), mask))
+    corrected = field.divide(
+        raised, num_threads=num_threads, overwrite=overwrite and not needed_later
+    )
     if settings.scale == "mean":
-        kept = _mean(raised, inside) / _mean(corrected, inside)
-        if has_values(kept) and not kept > 0:
-            raise ValueError(
-                'scale is "mean", and the mean in the mask changes its sign: N4 is for positive '
-                'intensities; raise them first, or choose scale="unit-field"'
-            )
-        field = field.shifted(-namespace_of(kept).log(kept))
-        corrected = field.divided(raised, num_threads=num_threads)
+        field = field.shift(_log_loss(raised, corrected, mask))
+        corrected = field.divide(raised, num_threads=num_threads)
     if settings.scale == "minmax":
-        corrected = stretch_range(raised, corrected, inside, inside)
+        corrected = stretch_range(raised, corrected, mask, mask)
     if settings.non_positive == "offset":
-        corrected = corrected - problem.offset
-    return Finished(fill_outside(corrected, volume, inside, settings.outside), field)
+        corrected = corrected - offset
+    return Corrected(fill_outside(corrected, volume, mask, settings.outside), field)
 
 
-def stretch_range(image: Any, corrected: Any, inside: Any, where: Any) -> Any:
-    """``corrected``, its range ``inside`` made that of ``image``; changed only ``where``.
+def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:
+    """Stretch ``corrected`` so that its range in the mask becomes that of ``image``.
 
-    The largest intensity stays the largest to the bit, as in ANTs.
+    Only the voxels in ``where`` change. The largest intensity stays the largest to the bit, as in
+    ANTs.
     """
-    low, high = _ends(image, inside)
-    corrected_low, corrected_high = _ends(corrected, inside)
+    low, high = _find_ends(image, mask)
+    corrected_low, corrected_high = _find_ends(corrected, mask)
     slope = (high - low) / (corrected_high - corrected_low)
     xp = namespace_of(corrected)
     return xp.where(where, high - slope * (corrected_high - corrected), corrected)
 
 
-def _float(volume: Any) -> Any:
+def _log_loss(image: Any, corrected: Any, mask: Any) -> Any:
+    """Find what must be added to the log field to keep the mean intensity in the mask."""
+    kept = _find_mean(image, mask) / _find_mean(corrected, mask)
+    if has_values(kept) and not kept > 0:
+        raise InputError(
+            '{scale} is "mean", and the mean in the mask changes its sign: N4 is for positive '
+            'intensities; raise them first, or choose {scale:"unit-field"}'
+        )
+    return -namespace_of(kept).log(kept)
+
+
+def _as_float(volume: Any) -> Any:
     wide = volume.dtype.kind == "f" and volume.dtype.itemsize >= 8
     return volume.astype(np.float64 if wide else np.float32)
 
 
-def _mean(values: Any, inside: Any) -> Any:
-    """Mean of the finite values in the mask, float64."""
+def _find_mean(values: Any, mask: Any) -> Any:
+    """Find the mean of the finite values in the mask, float64."""
     xp = namespace_of(values)
-    counted = inside & xp.isfinite(values)
+    counted = mask & xp.isfinite(values)
     total = xp.where(counted, values, 0).sum(dtype=np.float64)
     return load_array(total / counted.sum())
 
 
-def _ends(values: Any, inside: Any) -> tuple[Any, Any]:
-    """Least and greatest finite value in the mask, in the type that the corrected image has."""
-    values = _float(values)
+def _find_ends(values: Any, mask: Any) -> tuple[Any, Any]:
+    """Find the least and the greatest finite value in the mask, in the corrected image's type."""
+    values = _as_float(values)
     xp = namespace_of(values)
-    counted = inside & xp.isfinite(values)
+    counted = mask & xp.isfinite(values)
     infinity = values.dtype.type(np.inf)
     low = xp.where(counted, values, infinity).min()
     high = xp.where(counted, values, -infinity).max()

@@ -1,6 +1,6 @@
 """N4 as transforms of MONAI, for arrays and for dictionaries.
 
-Needs MONAI: ``pip install 'n4ax[monai]'``.
+Requires MONAI: ``pip install 'n4ax[monai]'``.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -27,53 +27,62 @@ from n4ax.channels import (
     MaskFunction,
     SharedField,
     Spacing,
-    about,
-    check_together,
-    from_function,
-    itk_space,
+    call_mask_function,
+    check_affines,
+    make_space,
+    note_subject,
 )
-from n4ax.itk.space import Space
+from n4ax.errors import InputError
 from n4ax.settings import EngineName, N4Settings, PerAxis, VoxelOrder
+
+_MASK_WORDS = ("otsu", "all")
 
 
 class N4BiasFieldCorrection(Transform):
     """Correct the bias field of a channel-first image (N4).
 
-    Every channel is corrected by itself. As with MONAI's own transforms the result is a
+    Every channel has a field of its own. The result is float64 for a float64 image and float32 for
+    any other, and on the device of the input. As with MONAI's own transforms, it is a
     ``MetaTensor`` with the metadata, affine and applied operations of the input, or a
-    ``torch.Tensor`` where metadata is not tracked, on the input's device; float64 for a float64
-    image and float32 otherwise. Nothing is random.
+    ``torch.Tensor`` if metadata is not tracked. Nothing is random.
 
     Parameters
     ----------
     mask : "otsu", "all" or callable, optional
-        Voxels to estimate the field on, where no mask is given with the image: by default, as
-        with ``"otsu"``, above Otsu's threshold of each channel; all; or where a function of the
-        image says so, which must not be a lambda where a transform is pickled.
+        The voxels that the field is estimated on, when no mask is given together with the image:
+
+        - ``"otsu"``, the default: those above Otsu's threshold of each channel;
+        - ``"all"``, all voxels;
+        - a function that takes the image and returns its mask. It cannot be a lambda if the
+          transform is pickled.
     iters : sequence of int
-        Most iterations at each level.
+        The maximum number of iterations at each level.
     conv_threshold : float
-        A level ends once the convergence measure is not above this.
+        A level ends when the convergence measure is not above this value.
     shrink_factor : int or one per axis
-        Estimate on every n-th voxel; 4 is what training pipelines mostly take.
+        Estimate the field on every n-th voxel; training pipelines mostly use 4.
     spline_distance : float, optional
-        Length of a mesh element at the first level in mm; needs the voxel size.
+        The length of a mesh element at the first level, in mm. It requires the voxel size.
     spacing : float or one per axis, optional
-        Voxel size in mm. By default that of a ``MetaTensor``'s affine.
+        The voxel size in mm. By default it comes from the affine of a ``MetaTensor``.
     voxel_order : "F" or "C"
-        Which axis ITK would walk fastest: the first (MONAI's readers put x first), or the last.
+        The axis along which ITK would step fastest: ``"F"`` is the first (MONAI's readers put x
+        first), ``"C"`` the last.
     engine : "cpu" or "xla"
-        The compiled CPU engine, on the host wherever the tensor lies, or XLA on JAX's device.
+        The compiled CPU engine, which computes on the host even for a tensor on a GPU, or XLA on
+        JAX's device.
     num_threads : int, optional
-        Of the CPU engine. By default one in a worker of a ``DataLoader``, and the processors that
-        the process may use, at most 16, elsewhere. The result does not depend on it.
+        The number of threads of the CPU engine. The default is one in a worker of a
+        ``DataLoader``; elsewhere it is the number of processors that the process may use, up to
+        16. The result does not depend on it.
     **parameters
-        The others of :class:`n4ax.N4Settings`, whose defaults are SimpleITK's.
+        The other parameters of :class:`n4ax.N4Settings`. The defaults are SimpleITK's.
 
     Raises
     ------
     ValueError
-        A parameter is out of range; when called, an image cannot be worked with.
+        A parameter is out of range; or, when the transform is called, the image cannot be
+        corrected.
 
     References
     ----------
@@ -91,7 +100,7 @@ class N4BiasFieldCorrection(Transform):
     ... ])
     """
 
-    backend = [TransformBackends.TORCH]  # noqa: RUF012 - as MONAI declares it
+    backend = [TransformBackends.TORCH]  # noqa: RUF012 - MONAI declares it so
 
     def __init__(
         self,
@@ -107,8 +116,8 @@ class N4BiasFieldCorrection(Transform):
         num_threads: int | None = None,
         **parameters: Any,
     ) -> None:
-        if not (mask is None or callable(mask) or (isinstance(mask, str) and mask in _WORDS)):
-            raise ValueError(f"mask is {mask!r}; expected 'otsu', 'all' or a function")
+        if not (mask is None or callable(mask) or (isinstance(mask, str) and mask in _MASK_WORDS)):
+            raise InputError("{mask} is {0!r}; expected 'otsu', 'all' or a function", mask)
         settings = N4Settings(
             iters=iters,
             conv_threshold=conv_threshold,
@@ -127,46 +136,53 @@ class N4BiasFieldCorrection(Transform):
         Parameters
         ----------
         img : ndarray, Tensor or MetaTensor
-            Intensities, any real dtype.
+            The intensities, of any real dtype.
         mask : ndarray, Tensor or MetaTensor, optional
-            Of the image's shape or of one channel; inside where it is not 0, or equals
-            ``mask_label``. It goes before the mask of the transform.
+            A mask with the shape of the image or with one channel. A voxel is inside where the
+            mask is not 0, or equals ``mask_label`` if that is given. This mask takes precedence
+            over the mask of the transform.
 
         Returns
         -------
         MetaTensor or Tensor
+            The corrected image.
 
         Raises
         ------
         ValueError
-            The image cannot be worked with; the message says why.
+            The image cannot be corrected; the message says why.
         """
-        image = _plain(img)
-        corrected = self.corrector.corrected(image, self._mask(image, mask), self._spacing(img))
-        return _as_monai(corrected, img)
+        image = _to_tensor(img)
+        corrected = self.corrector.correct(
+            image, self._find_mask(image, mask), self._find_spacing(img)
+        )
+        return _to_monai(corrected, img)
 
     def shared_field(
         self, img: NdarrayOrTensor, mask: NdarrayOrTensor | None = None
     ) -> SharedField:
-        """The field of an image of one channel, for :meth:`apply_field`."""
-        image = _plain(img)
-        return self.corrector.shared_field(image, self._mask(image, mask), self._spacing(img))
+        """Estimate the field of an image with one channel, for :meth:`apply_field`."""
+        image = _to_tensor(img)
+        return self.corrector.estimate_shared_field(
+            image, self._find_mask(image, mask), self._find_spacing(img)
+        )
 
     def apply_field(self, shared: SharedField, img: NdarrayOrTensor) -> torch.Tensor:
-        """``img`` with every channel divided by the field of another image on its grid."""
-        return _as_monai(self.corrector.applied(shared, _plain(img)), img)
+        """Divide every channel of ``img`` by the field of another image on the same grid."""
+        return _to_monai(self.corrector.apply_shared_field(shared, _to_tensor(img)), img)
 
-    def _mask(self, image: torch.Tensor, mask: NdarrayOrTensor | None) -> Mask:
+    def _find_mask(self, image: torch.Tensor, mask: NdarrayOrTensor | None) -> Mask:
         if mask is not None:
-            return _plain(mask)
+            return _to_tensor(mask)
         if callable(self.mask):
-            return _plain(from_function(self.mask, image))
+            return _to_tensor(call_mask_function(self.mask, image))
         return self.mask
 
-    def _spacing(self, img: NdarrayOrTensor) -> Spacing:
+    def _find_spacing(self, img: NdarrayOrTensor) -> Spacing:
         if self.spacing is not None or not isinstance(img, MetaTensor):
             return self.spacing
-        return _place(img, fastest_last=self.corrector.settings.voxel_order == "C")
+        last = self.corrector.settings.voxel_order == "C"
+        return make_space(_get_affine(img), img.ndim - 1, fastest_last=last)
 
 
 class N4BiasFieldCorrectiond(MapTransform):
@@ -175,25 +191,27 @@ class N4BiasFieldCorrectiond(MapTransform):
     Parameters
     ----------
     keys : key or keys
-        Of the images to correct, each of shape (C, ...).
+        The keys of the images to correct, each of shape (C, ...).
     mask_key : key, optional
-        Of the mask that all images share, of their shape or of one channel; inside where it is
-        not 0, or equals ``mask_label``.
+        The key of a mask for all images, with their shape or with one channel. A voxel is inside
+        where the mask is not 0, or equals ``mask_label`` if that is given.
     shared_field_key : key, optional
-        Of an image of one channel: all images are divided by its field, which needs them on its
-        grid. It need not be one of ``keys``. By default every image has a field of its own.
+        The key of an image with one channel. All images are divided by the field of this image, so
+        they must lie on its grid. It need not be one of ``keys``. By default every image has a
+        field of its own.
     allow_missing_keys : bool
-        Leave out those of ``keys`` that the dictionary lacks. The other two are needed.
+        Skip those of ``keys`` that the dictionary does not have. ``mask_key`` and
+        ``shared_field_key`` must not be missing.
     **parameters
-        Of :class:`N4BiasFieldCorrection`.
+        The parameters of :class:`N4BiasFieldCorrection`.
 
     Raises
     ------
     ValueError
-        A parameter is out of range; when called, an image cannot be worked with. A note on the
-        error says which image it is about.
+        A parameter is out of range; or, when the transform is called, an image cannot be
+        corrected. A note on the error says which image.
     KeyError
-        When called: a key is missing.
+        When the transform is called: a key is missing.
 
     Examples
     --------
@@ -223,59 +241,53 @@ class N4BiasFieldCorrectiond(MapTransform):
             self.transform.corrector.settings.check_shared()
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:
-        """The dictionary with its images corrected."""
+        """Correct the images in a copy of the dictionary."""
         result = dict(data)
         keys = list(self.key_iterator(result))
         if not keys:
             return result
-        mask = self._needed(result, "mask_key")
-        source = self._needed(result, "shared_field_key")
+        mask = self._get_required(result, "mask_key")
+        source = self._get_required(result, "shared_field_key")
         if source is None:
             for key in keys:
-                with about(f"image {key!r}"):
-                    self._check_place(key, result[key], self.mask_key, mask)
+                with note_subject(f"image {key!r}"):
+                    self._check_same_place(key, result[key], self.mask_key, mask)
                     result[key] = self.transform(result[key], mask)
             return result
-        with about(f"image {self.shared_field_key!r}"):
-            self._check_place(self.shared_field_key, source, self.mask_key, mask)
+        with note_subject(f"image {self.shared_field_key!r}"):
+            self._check_same_place(self.shared_field_key, source, self.mask_key, mask)
             shared = self.transform.shared_field(source, mask)
         for key in keys:
-            with about(f"image {key!r}"):
-                self._check_place(key, result[key], self.shared_field_key, source)
+            with note_subject(f"image {key!r}"):
+                self._check_same_place(key, result[key], self.shared_field_key, source)
                 result[key] = self.transform.apply_field(shared, result[key])
         return result
 
-    def _needed(self, data: Mapping[Hashable, Any], name: str) -> Any:
+    def _get_required(self, data: Mapping[Hashable, Any], name: str) -> Any:
         key = getattr(self, name)
         if key is not None and key not in data:
-            raise KeyError(f"{name} is {key!r}; the data has the keys {[*data]}")
+            raise KeyError(f"{name} is {key!r}; expected one of the keys of the data: {[*data]}")
         return None if key is None else data[key]
 
-    def _check_place(self, key: Hashable, img: Any, other_key: Hashable, other: Any) -> None:
-        """Where both images say where they lie, it must be one place; shapes are checked later."""
+    def _check_same_place(self, key: Hashable, img: Any, other_key: Hashable, other: Any) -> None:
+        """Refuse two images at different places, if both are known; shapes are checked later."""
         known = isinstance(img, MetaTensor) and isinstance(other, MetaTensor)
         if known and img.shape[1:] == other.shape[1:]:
-            check_together(str(other_key), _affine(other), str(key), _affine(img))
+            check_affines(str(other_key), _get_affine(other), str(key), _get_affine(img))
 
 
 N4BiasFieldCorrectionD = N4BiasFieldCorrectionDict = N4BiasFieldCorrectiond
 
-_WORDS = ("otsu", "all")
 
-
-def _plain(array: NdarrayOrTensor) -> torch.Tensor:
+def _to_tensor(array: NdarrayOrTensor) -> torch.Tensor:
     return convert_to_tensor(array, track_meta=False)
 
 
-def _as_monai(corrected: torch.Tensor, img: NdarrayOrTensor) -> torch.Tensor:
-    """With the metadata of ``img``, and on its device."""
+def _to_monai(corrected: torch.Tensor, img: NdarrayOrTensor) -> torch.Tensor:
+    """Give a result the metadata and the device of ``img``."""
     target = convert_to_tensor(img, track_meta=get_track_meta())
     return convert_to_dst_type(corrected, dst=target, dtype=corrected.dtype)[0]
 
 
-def _place(img: MetaTensor, *, fastest_last: bool) -> Space:
-    return itk_space(_affine(img), img.ndim - 1, fastest_last=fastest_last)
-
-
-def _affine(img: MetaTensor) -> Any:
+def _get_affine(img: MetaTensor) -> Any:
     return to_affine_nd(3, img.affine.numpy())

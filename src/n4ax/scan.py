@@ -1,27 +1,32 @@
-"""An image file from its path to its correction: what the command line and the BIDS app do."""
+"""An image file from its path to its correction, for the command line and the BIDS app."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
+from n4ax.errors import InputError
 from n4ax.images import nifti
-from n4ax.images.otsu import otsu_mask
+from n4ax.images.masks import MaskWord
 from n4ax.itk.space import Space, Spaces
-from n4ax.pipeline import N4Result, Progress, fit_image
+from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.result import N4Result
 from n4ax.series import Estimate, correct_series
-from n4ax.settings import EngineName, N4Settings
+from n4ax.settings import N4Settings
 
-_MASK_WORDS: Mapping[str, Literal["otsu", "all"]] = {"otsu": "otsu", "none": "all"}
+_MASK_WORDS: Mapping[str, MaskWord] = {"otsu": "otsu", "none": "all"}
+"""What the words of the command line are in Python."""
+
 B0_THRESHOLD = 50.0
-"""Largest b-value in s/mm² that counts as no diffusion weighting."""
+"""The largest b-value, in s/mm², that counts as no diffusion weighting. It is not 0, because some
+scanners write small values such as 5 for volumes without weighting."""
 
 
 class Scan(NamedTuple):
-    """An image file, and what is in it."""
+    """An image file and its content."""
 
     path: Path
     image: Nifti1Pair
@@ -30,47 +35,43 @@ class Scan(NamedTuple):
     @property
     def affine(self) -> npt.NDArray[np.float64]:
         """Voxel indices to mm, shape (4, 4)."""
-        return nifti.affine_of(self.image)
+        return nifti.read_affine(self.image)
 
 
 class CorrectedScan(NamedTuple):
-    """What was worked on, and what came of it.
+    """A corrected scan.
 
     Attributes
     ----------
     scan
-        The image, or of a series the volume that the field was estimated on.
-    mask
-        Voxels in the mask, or the word that says how they are found.
-    corrected, log_bias
-        Of the file's shape; the field of a series has the shape of a volume, unless there is one
-        for each.
+        The image; for a series, the volume that the field was estimated on.
+    corrected
+        The corrected image, of the file's shape.
+    log_bias
+        The log field, of the file's shape. The field of a series has the shape of a volume, unless
+        each volume has a field of its own.
     results
-        What was found: one, or one per volume.
+        One result, or one for each volume.
     """
 
     scan: Scan
-    mask: npt.NDArray[np.float32] | Literal["otsu", "all"]
     corrected: npt.NDArray[np.float32]
     log_bias: npt.NDArray[np.float32]
     results: list[N4Result]
 
-    def inside(self) -> npt.NDArray[np.bool_]:
-        """Where the mask is."""
-        if not isinstance(self.mask, str):
-            return self.results[0].settings.inside(self.mask)
-        voxels = self.scan.voxels
-        whole = self.mask == "all"
-        return np.ones(voxels.shape, bool) if whole else otsu_mask(voxels).astype(bool)
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """The voxels in the mask, of the shape of ``scan``."""
+        return self.results[0].mask
 
 
 def read_scan(path: Path) -> Scan:
-    """Read a NIfTI image, voxels as float32.
+    """Read a NIfTI image, with its voxels as float32.
 
     Raises
     ------
     ValueError
-        It is missing, cannot be read or is not NIfTI; the message says which.
+        The file is missing, cannot be read or is not NIfTI. The message says which.
     """
     image = nifti.read_image(path)
     return Scan(path, image, nifti.read_voxels(image, path))
@@ -83,10 +84,7 @@ def correct_scan(
     *,
     series: Estimate | None = None,
     weights: Path | None = None,
-    engine: EngineName | None = None,
-    num_threads: int | None = None,
-    progress: Progress | None = None,
-    every_measure: bool = False,
+    run: Run | None = None,
 ) -> CorrectedScan:
     """Correct an image that was read from a file.
 
@@ -94,74 +92,72 @@ def correct_scan(
     ----------
     settings
         The parameters of N4.
+    scan
+        The image.
     mask
         ``"otsu"``, ``"none"`` (the whole image) or the path of a mask on the image's grid.
     series
-        Of a 4-D image: what the field is estimated on; ``None`` is a field in space and time.
+        For a 4-D image, what the field is estimated on; ``None`` estimates one field that varies
+        in space and time.
     weights
         Path of the confidence of each voxel.
-
-    The other parameters are those of :func:`n4ax.pipeline.fit_with`.
+    run
+        How the work is to be done.
 
     Raises
     ------
     ValueError
-        The input cannot be worked with; the message says why.
+        N4 cannot work with the input. The message says why.
     """
     volume = scan if series is None else _first_volume(scan)
-    place = nifti.space_of(volume.image)
-    inside: Any
-    inside, place_of_mask = _MASK_WORDS.get(mask), place
-    if inside is None:
-        inside, place_of_mask = _on_grid(Path(mask), volume)
+    place = nifti.read_space(volume.image)
+    inside, place_of_mask = _read_mask(mask, volume, place)
     confidence, place_of_weights = None, place
     if weights is not None:
-        confidence, place_of_weights = _on_grid(weights, volume)
-    keywords: dict[str, Any] = {
-        "weights": confidence,
-        "spacing": Spaces(place, place_of_mask, place_of_weights),
-        "affine": scan.affine,
-        "engine": engine,
-        "num_threads": num_threads,
-        "progress": progress,
-        "every_measure": every_measure,
-    }
+        confidence, place_of_weights = _read_on_grid(weights, volume)
+    inputs = Inputs(
+        image=scan.voxels,
+        mask=inside,
+        weights=confidence,
+        spacing=Spaces(place, place_of_mask, place_of_weights),
+        affine=scan.affine,
+    )
     if series is None:
-        result = fit_image(settings, scan.voxels, inside, **keywords)
-        return CorrectedScan(scan, inside, result.corrected, result.log_bias, [result])
-    found = correct_series(settings, scan.voxels, inside, estimate=series, **keywords)
-    volume = volume._replace(voxels=found.volume)
-    return CorrectedScan(volume, inside, found.corrected, found.log_bias, found.results)
+        result = fit_image(settings, inputs, run)
+        return CorrectedScan(scan, result.corrected, result.log_bias, [result])
+    corrected = correct_series(settings, inputs, series, run)
+    volume = volume._replace(voxels=corrected.volume)
+    return CorrectedScan(volume, corrected.corrected, corrected.log_bias, corrected.results)
 
 
 def make_bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Image:
-    """The field that the scan was divided by, as an image of its header."""
+    """Make an image of the field that the scan was divided by, with the scan's header."""
     return nifti.replace_voxels(scan.image, np.exp(log_bias))
 
 
 def find_unweighted_volumes(
     bval: Path, scan: Scan, threshold: float = B0_THRESHOLD
 ) -> tuple[int, ...]:
-    """The volumes without diffusion weighting, from a file of b-values (FSL's ``.bval``).
+    """Find the volumes without diffusion weighting by a file of b-values (FSL's ``.bval``).
 
     Parameters
     ----------
     bval
-        b-values in s/mm², one per volume.
+        File with a b-value in s/mm² for each volume.
     scan
         The image.
     threshold
-        Largest b-value that counts as none, in s/mm².
+        The largest b-value that counts as no weighting, in s/mm².
 
     Returns
     -------
     tuple of int
-        Their numbers, from 0.
+        The numbers of these volumes, counted from 0.
 
     Raises
     ------
     ValueError
-        It is missing, is not numbers or not as many as volumes, or every volume is weighted.
+        The file is missing, does not hold one number for each volume, or every volume is weighted.
     """
     try:
         values = [float(word) for word in bval.read_text().split()]
@@ -169,23 +165,35 @@ def find_unweighted_volumes(
         raise ValueError(f"{bval} cannot be read as b-values: {error}") from None
     count = scan.image.shape[3] if scan.image.ndim > 3 else 1
     if len(values) != count:
-        raise ValueError(f"{bval} has {len(values)} b-values and {scan.path} {count} volumes")
+        raise ValueError(f"{bval} has {len(values)} b-values and {scan.path} has {count} volumes")
     volumes = tuple(number for number, value in enumerate(values) if value <= threshold)
     if not volumes:
-        raise ValueError(
-            f"{bval} has no b-value up to {threshold:g}, the least is {min(values):g}: raise "
-            "--b0-threshold"
+        raise InputError(
+            "{0} has no b-value up to {1:g}, the least is {2:g}: raise {b0_threshold}",
+            bval,
+            threshold,
+            min(values),
         )
     return volumes
 
 
 def _first_volume(scan: Scan) -> Scan:
-    """The first volume of a series, for its grid."""
+    """Take the first volume of a series, for its grid."""
     shape = scan.image.shape
     if len(shape) != 4:
-        raise ValueError(f"series is for images of 4 axes, and {scan.path} has shape {shape}")
+        raise InputError(
+            "{series} is for images of 4 axes, and {0} has shape {1}", scan.path, shape
+        )
     return Scan(scan.path, scan.image.slicer[..., 0], scan.voxels[..., 0])  # type: ignore[arg-type]
 
 
-def _on_grid(path: Path, scan: Scan) -> tuple[npt.NDArray[np.float32], Space]:
+def _read_mask(
+    mask: str, scan: Scan, place: Space
+) -> tuple[MaskWord | npt.NDArray[np.float32], Space]:
+    """Read the mask, unless it is a word, and say where it lies."""
+    word: MaskWord | None = _MASK_WORDS.get(mask)
+    return _read_on_grid(Path(mask), scan) if word is None else (word, place)
+
+
+def _read_on_grid(path: Path, scan: Scan) -> tuple[npt.NDArray[np.float32], Space]:
     return nifti.read_on_grid(path, scan.image, scan.path)

@@ -1,7 +1,8 @@
-"""How n4ax's programs end when they are told to: at once, and with nothing half-written.
+"""How n4ax's programs end on a signal: at once, and with nothing half-written.
 
-By a handler that leaves, not by an exception: one that is raised inside a compiler (numba's,
-JAX's) leaves the compiler's locks taken, and other threads wait for them for ever.
+The signal handler exits the process and raises no exception: an exception that is raised inside a
+compiler (Numba's or JAX's) leaves the compiler's locks held, and other threads then wait for them
+forever.
 """
 
 import os
@@ -10,43 +11,43 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 from n4ax.files import discard_unfinished
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
-_SHOW_CURSOR = b"\x1b[?25h\n"  # which a live progress line hides
+_SHOW_CURSOR = b"\x1b[?25h\n"  # because a live progress line hides the cursor
 
 
-def leave_when_told() -> None:
-    """End this process on an interrupt (Ctrl-C), on SIGTERM and when its terminal closes.
+def exit_on_signals() -> None:
+    """End this process on an interrupt (Ctrl-C), on SIGTERM, and when its terminal closes.
 
-    The exit status is 128 plus the signal's number, as a shell gives it. A signal that is
-    ignored, as under ``nohup``, stays so. For programs; a library leaves signals alone.
+    The exit status is 128 plus the number of the signal, as shells report it. A signal that is
+    ignored, as under ``nohup``, stays ignored. Only programs call this; a library leaves signals
+    alone.
     """
-    for name in _NAMES:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _leave)
+    for number in _signals():
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit)
 
 
 @contextmanager
-def time_to_clean_up() -> Iterator[None]:
-    """Have the first such signal end the block with ``SystemExit``; the next one ends at once.
+def clean_up_on_signals() -> Iterator[None]:
+    """Let the first signal end the block with ``SystemExit``; the next one ends the process.
 
-    For work that is done by other processes or machines, which have to be told. Nothing may be
-    compiled in this process meanwhile.
+    This is for work that other processes or machines do, since they must be told to stop. Nothing
+    may be compiled in this process inside the block.
     """
 
-    def leave(number: int, _frame: object) -> None:
+    def leave_block(number: int, _frame: FrameType | None) -> None:
         _restore(before)
         raise SystemExit(128 + number)
 
-    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in _signals()}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, leave)
+            signal.signal(number, leave_block)
     try:
         yield
     finally:
@@ -54,10 +55,10 @@ def time_to_clean_up() -> Iterator[None]:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold off Ctrl-C for a moment, also from processes that are started meanwhile."""
+def ignore_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C inside the block, also in the processes that are started in it."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield  # only the main thread can set signal handlers
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -66,14 +67,19 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+def _signals() -> list[int]:
+    """The signals that end a program, as far as the system has them (Windows has no SIGHUP)."""
+    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+
+
 def _restore(handlers: dict[int, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
 
-def _leave(number: int, _frame: object) -> None:
+def _exit(number: int, _frame: FrameType | None) -> None:
     discard_unfinished()
-    with suppress(Exception):  # what is printed may be what was interrupted
+    with suppress(Exception):  # the signal may have interrupted a print
         sys.stdout.flush()
     with suppress(OSError):
         if os.isatty(2):

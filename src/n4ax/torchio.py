@@ -1,6 +1,6 @@
 """N4 as a transform of TorchIO.
 
-Needs TorchIO: ``pip install 'n4ax[torchio]'``.
+Requires TorchIO: ``pip install 'n4ax[torchio]'``.
 """
 
 from collections.abc import Sequence
@@ -21,57 +21,64 @@ from n4ax.channels import (
     Corrector,
     Mask,
     MaskFunction,
-    about,
-    check_together,
-    from_function,
-    itk_space,
+    call_mask_function,
+    check_affines,
+    make_space,
+    note_subject,
 )
+from n4ax.errors import InputError
 from n4ax.settings import EngineName, N4Settings, PerAxis
 
-# TorchIO's arrays have x first, whatever the file, so the order of the voxels is no choice.
+# TorchIO's arrays have x first, whatever the file, so the voxel order is not a choice.
 _PARAMETERS = tuple(field.name for field in fields(N4Settings) if field.name != "voxel_order")
 
 
 class N4BiasFieldCorrection(IntensityTransform):
     """Correct the bias field of every scalar image of a subject (N4).
 
-    Images of several channels are corrected channel by channel. Shape, affine and label maps
-    stay; the result is float64 for a float64 image and float32 otherwise. Nothing is random, and
-    the subject's history holds every parameter.
+    An image with several channels is corrected channel by channel. Shapes, affines and label maps
+    do not change. The result is float64 for a float64 image and float32 for any other. Nothing is
+    random, and the history of the subject holds every parameter.
 
     Parameters
     ----------
     mask : str or callable, optional
-        Voxels to estimate the field on: the name of a label map of the subject, which all images
-        share, inside where it is not 0 or equals ``mask_label``; a function from an image's
-        tensor, shape (C, W, H, D), to its mask, which must not be a lambda where a transform is
-        pickled; ``"all"``; or by default, as with ``"otsu"``, Otsu's threshold of each image.
+        The voxels that the field is estimated on:
+
+        - the name of a label map of the subject, which is used for all images. A voxel is inside
+          where the map is not 0, or equals ``mask_label`` if that is given;
+        - a function that takes the tensor of an image, shape (C, W, H, D), and returns its mask.
+          It cannot be a lambda if the transform is pickled;
+        - ``"all"``, all voxels;
+        - ``"otsu"``, the default: those above Otsu's threshold of each channel.
     shared_field : str, optional
-        Name of a scalar image of one channel: all images are divided by its field, which needs
-        them on its grid. By default every image has a field of its own.
+        The name of a scalar image with one channel. All images are divided by the field of this
+        image, so they must lie on its grid. By default every image has a field of its own.
     iters : sequence of int
-        Most iterations at each level.
+        The maximum number of iterations at each level.
     conv_threshold : float
-        A level ends once the convergence measure is not above this.
+        A level ends when the convergence measure is not above this value.
     shrink_factor : int or one per axis
-        Estimate on every n-th voxel; 4 is what training pipelines mostly take.
+        Estimate the field on every n-th voxel; training pipelines mostly use 4.
     spline_distance : float, optional
-        Length of a mesh element at the first level in mm. The voxel size is the image's.
+        The length of a mesh element at the first level, in mm. The voxel size comes from the
+        image.
     engine : "cpu" or "xla"
         The compiled CPU engine, or XLA on JAX's device.
     num_threads : int, optional
-        Of the CPU engine. By default one in a worker of a ``DataLoader``, and the processors that
-        the process may use, at most 16, elsewhere. The result does not depend on it.
+        The number of threads of the CPU engine. The default is one in a worker of a
+        ``DataLoader``; elsewhere it is the number of processors that the process may use, up to
+        16. The result does not depend on it.
     **keywords
-        The other parameters of :class:`n4ax.N4Settings`, whose defaults are SimpleITK's, but for
-        ``voxel_order``: the first axis is x. And those of ``torchio.Transform``: ``p``, ``copy``,
-        ``include``, ``exclude``, ``keep``, ``label_keys``.
+        The other parameters of :class:`n4ax.N4Settings` except ``voxel_order`` (the first axis is
+        always x), and the parameters of ``torchio.Transform``: ``p``, ``copy``, ``include``,
+        ``exclude``, ``keep``, ``label_keys``. The defaults are SimpleITK's.
 
     Raises
     ------
     ValueError
-        A parameter is out of range; when called, a subject cannot be worked with. A note on the
-        error says which image it is about.
+        A parameter is out of range; or, when the transform is called, an image of the subject
+        cannot be corrected. A note on the error says which image.
 
     References
     ----------
@@ -105,11 +112,12 @@ class N4BiasFieldCorrection(IntensityTransform):
         others = {name: keywords.pop(name) for name in _PARAMETERS if name in keywords}
         super().__init__(**keywords)
         if not (mask is None or isinstance(mask, str) or callable(mask)):
-            raise ValueError(
-                f"mask is {mask!r}; expected the name of a label map, a function, 'otsu' or 'all'"
+            raise InputError(
+                "{mask} is {0!r}; expected the name of a label map, a function, 'otsu' or 'all'",
+                mask,
             )
         if not (shared_field is None or isinstance(shared_field, str)):
-            raise ValueError(f"shared_field is {shared_field!r}; expected the name of an image")
+            raise InputError("{shared_field} is {0!r}; expected the name of an image", shared_field)
         settings = N4Settings(
             iters=iters,
             conv_threshold=conv_threshold,
@@ -121,18 +129,18 @@ class N4BiasFieldCorrection(IntensityTransform):
         self.shared_field = shared_field
         self.engine: EngineName = engine
         self.num_threads = num_threads
-        # TorchIO's history, its repr and its Hydra configuration read attributes of these names.
+        # TorchIO's history, its repr and its Hydra configuration read attributes with these names.
         for name in _PARAMETERS:
             setattr(self, name, getattr(settings, name))
         self.args_names = ["mask", "shared_field", *_PARAMETERS, "engine", "num_threads"]
-        self._corrector()  # which checks the engine and the number of threads
+        self._make_corrector()  # it checks the engine and the number of threads
         if shared_field is not None:
             settings.check_shared()
 
     def apply_transform(self, subject: tio.Subject) -> tio.Subject:
-        """Correct the images of a subject in place: TorchIO has copied it."""
-        corrector = self._corrector()
-        # TorchIO makes NumPy raise on every floating-point exception; n4ax sees to its own.
+        """Correct the images of a subject in place, as TorchIO has already copied the subject."""
+        corrector = self._make_corrector()
+        # TorchIO makes NumPy raise on every floating-point exception; n4ax handles its own.
         with np.errstate(divide="warn", over="warn", invalid="warn"):
             if self.shared_field is None:
                 self._correct_each(subject, corrector)
@@ -140,41 +148,48 @@ class N4BiasFieldCorrection(IntensityTransform):
                 self._correct_all(subject, corrector, self.shared_field)
         return subject
 
-    def _corrector(self) -> Corrector:
+    def _make_corrector(self) -> Corrector:
         parameters: dict[str, Any] = {name: getattr(self, name) for name in _PARAMETERS}
         settings = N4Settings(voxel_order="F", **parameters)
         return Corrector(settings, self.engine, self.num_threads)
 
     def _correct_each(self, subject: tio.Subject, corrector: Corrector) -> None:
         for name, image in self.get_images_dict(subject).items():
-            with about(f"image {name!r}"):
-                mask = self._mask_of(subject, image)
-                place = itk_space(image.affine, 3)
-                image.set_data(corrector.corrected(image.data, mask, place))
+            with note_subject(f"image {name!r}"):
+                mask = self._find_mask(subject, image)
+                space = make_space(image.affine, 3)
+                image.set_data(corrector.correct(image.data, mask, space))
 
     def _correct_all(self, subject: tio.Subject, corrector: Corrector, source: str) -> None:
         images = subject.get_images_dict(intensity_only=True)
         if source not in images:
-            raise ValueError(
-                f"shared_field is {source!r}; this subject has the scalar images {[*images]}"
+            raise InputError(
+                "{shared_field} is {0!r}; expected one of the scalar images of the subject: {1}",
+                source,
+                [*images],
             )
-        place = itk_space(images[source].affine, 3)
-        with about(f"image {source!r}"):
-            mask = self._mask_of(subject, images[source])
-            shared = corrector.shared_field(images[source].data, mask, place)
+        space = make_space(images[source].affine, 3)
+        with note_subject(f"image {source!r}"):
+            mask = self._find_mask(subject, images[source])
+            shared = corrector.estimate_shared_field(images[source].data, mask, space)
         for name, image in self.get_images_dict(subject).items():
-            with about(f"image {name!r}"):
-                check_together(name, image.affine, source, images[source].affine)
-                image.set_data(corrector.applied(shared, image.data))
+            with note_subject(f"image {name!r}"):
+                check_affines(name, image.affine, source, images[source].affine)
+                image.set_data(corrector.apply_shared_field(shared, image.data))
 
-    def _mask_of(self, subject: tio.Subject, image: tio.ScalarImage) -> Mask:
+    def _find_mask(self, subject: tio.Subject, image: tio.ScalarImage) -> Mask:
         if self.mask is None or self.mask in ("otsu", "all"):
             return self.mask  # type: ignore[return-value]
         if not isinstance(self.mask, str):
-            return from_function(self.mask, image.data)
+            return call_mask_function(self.mask, image.data)
         images = subject.get_images_dict(intensity_only=False)
         maps = {name: one for name, one in images.items() if isinstance(one, tio.LabelMap)}
         if self.mask not in maps:
-            raise ValueError(f"mask is {self.mask!r}; this subject has the label maps {[*maps]}")
-        check_together(self.mask, maps[self.mask].affine, "the image", image.affine)
+            raise InputError(
+                "{mask} is {0!r}; expected 'otsu', 'all' or one of the label maps of the subject: "
+                "{1}",
+                self.mask,
+                [*maps],
+            )
+        check_affines(self.mask, maps[self.mask].affine, "the image", image.affine)
         return maps[self.mask].data

@@ -1,84 +1,81 @@
 """N4 as a part of other JAX programs: inside ``jax.jit`` and under ``jax.vmap``.
 
-There the values of the arrays are not known, so the volume is neither cropped nor packed, and
+The values of the arrays are not known there, so the volume is neither cropped nor packed, and
 nothing about the values is checked.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from n4ax.engines.choice import choose_engine
 from n4ax.engines.xla import programs
-from n4ax.field import make_field
 from n4ax.images.arrays import import_array, is_traced
-from n4ax.level import finish
-from n4ax.posing import pose
+from n4ax.pipeline import Inputs, Run, correct_image, fit_image, pose_image
 from n4ax.settings import N4Settings
 
-Inputs = tuple[Any, Any, Any]
-"""Image, mask and weights."""
-
 Outputs = tuple[Any, ...]
+"""The corrected image, and the log bias field if it is wanted."""
 
 
-def correct_traced(
-    settings: N4Settings,
-    given: Inputs,
-    spacing: float | Sequence[float] | None,
-    return_bias: bool,
-    alone: Callable[[Any, Any, Any], Outputs],
-) -> Outputs:
-    """The corrected image, and the log bias field if wanted, of traced arrays.
+def correct_traced(settings: N4Settings, inputs: Inputs, run: Run, return_bias: bool) -> Outputs:
+    """Correct images that JAX traces.
 
-    Under ``jax.vmap`` the images are corrected one after the other by the very program that
-    corrects one: the field of one image does not depend on its neighbours, not even in the last
-    bit. Where ``vmap`` is not itself traced, that is ``alone``.
+    Under ``jax.vmap`` the images are corrected one after the other by the same program that
+    corrects a single image. So the field of an image does not depend on its neighbours, not even
+    in the last bit. If ``vmap`` itself is not traced, each image is corrected outside of JAX's
+    program, as :func:`n4ax.n4` does it.
     """
-    is_array = [not (array is None or isinstance(array, str)) for array in given]
+    given = (inputs.image, inputs.mask, inputs.weights)
+    choose_engine(run.engine, *given)  # refuses the CPU engine
+    are_arrays = [not (array is None or isinstance(array, str)) for array in given]
 
-    def filled(arrays: Sequence[Any]) -> Inputs:
+    def fill(arrays: Sequence[Any]) -> Inputs:
         left = iter(arrays)
-        first, second, third = (
-            next(left) if own else word for own, word in zip(is_array, given, strict=True)
+        image, mask, weights = (
+            next(left) if is_array else word
+            for is_array, word in zip(are_arrays, given, strict=True)
         )
-        return first, second, third
+        return replace(inputs, image=image, mask=mask, weights=weights)
 
     @jax.custom_batching.custom_vmap
     def correct(*arrays: Any) -> Outputs:
-        return _correct(settings, filled(arrays), spacing, return_bias)
+        return _correct_one(settings, fill(arrays), return_bias)
 
     @correct.def_vmap
-    def one_by_one(size: int, batched: list[bool], *arrays: Any) -> tuple[Outputs, Any]:
-        def single(parts: Sequence[Any]) -> list[Any]:
+    def correct_one_by_one(size: int, batched: list[bool], *arrays: Any) -> tuple[Outputs, Any]:
+        def pick(parts: Sequence[Any]) -> list[Any]:
             left = iter(parts)
-            return [next(left) if own else a for own, a in zip(batched, arrays, strict=True)]
+            return [next(left) if one else a for one, a in zip(batched, arrays, strict=True)]
 
-        stacks = [array for own, array in zip(batched, arrays, strict=True) if own]
-        if any(is_traced(array) for array in arrays):
-            outputs = lax.map(lambda parts: correct(*single(parts)), stacks)
+        stacks = [array for one, array in zip(batched, arrays, strict=True) if one]
+        if any(map(is_traced, arrays)):
+            outputs = lax.map(lambda parts: correct(*pick(parts)), stacks)
         else:
-            each = [alone(*filled(single([stack[k] for stack in stacks]))) for k in range(size)]
+            each = [
+                _correct_alone(settings, fill(pick([s[k] for s in stacks])), run, return_bias)
+                for k in range(size)
+            ]
             outputs = jax.tree.map(lambda *parts: jnp.stack(parts), *each)
         return outputs, jax.tree.map(lambda _: True, outputs)
 
-    arrays = (array for own, array in zip(is_array, given, strict=True) if own)
+    arrays = (array for is_array, array in zip(are_arrays, given, strict=True) if is_array)
     return correct(*(jnp.asarray(import_array(array)) for array in arrays))
 
 
-def _correct(
-    settings: N4Settings,
-    given: Inputs,
-    spacing: float | Sequence[float] | None,
-    return_bias: bool,
-) -> Outputs:
-    image, mask, weights = given
+def _correct_alone(settings: N4Settings, inputs: Inputs, run: Run, return_bias: bool) -> Outputs:
+    result = fit_image(settings, inputs, run)
+    return (result.corrected, result.log_bias) if return_bias else (result.corrected,)
+
+
+def _correct_one(settings: N4Settings, inputs: Inputs, return_bias: bool) -> Outputs:
     with jax.enable_x64(True):
-        problem = pose(image, mask, weights, spacing, settings)
-        job, plan = programs.prepare(problem, settings, every_measure=False)
-        lattice = programs.compiled_run(job, plan).lattice
-        field = make_field(problem, lattice, settings, image.shape)
-        corrected, field = finish(field, image, problem, settings)
+        posed = pose_image(settings, inputs, "xla")
+        arguments, key = programs.prepare(posed.pose.problem, posed.settings, every_measure=False)
+        lattice = programs.compiled_run(arguments, key).lattice
+        corrected, field = correct_image(posed, lattice)
         return (corrected, field.evaluate(engine="xla")) if return_bias else (corrected,)

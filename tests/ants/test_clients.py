@@ -1,4 +1,4 @@
-"""Programs that call N4BiasFieldCorrection, run for real: the shim, nipype, MRtrix3."""
+"""The shim, nipype and MRtrix3, which call N4BiasFieldCorrection, are run for real."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ def test_shim_is_written_and_removed(folder: Path, capfd: pytest.CaptureFixture[
     )
     assert done.stdout == done.stderr == b""
     assert nib.load("out.nii.gz").shape == (28, 26, 22)
-    assert n4ax_main(["shim", "bin", "-q"]) == 0  # again
+    assert n4ax_main(["shim", "bin", "-q"]) == 0  # over the one that is there
     assert n4ax_main(["shim", "--remove", "bin"]) == 0
     assert not program.exists()
     assert n4ax_main(["shim", "--remove", "bin"]) == 2
@@ -52,14 +52,14 @@ def test_shim_leaves_other_programs_alone(tmp_path: Path) -> None:
     other = tmp_path / shim.NAME
     other.write_text("ANTs")
     for call in (shim.install, shim.remove):
-        with pytest.raises(ValueError, match="not by n4ax"):
+        with pytest.raises(ValueError, match="not written by n4ax"):
             call(tmp_path)
     assert other.read_text() == "ANTs"
 
 
 @pytest.fixture
 def shimmed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose program is first on PATH."""
+    """The folder of small images, with the shim first on PATH."""
     shim.install(folder / "bin")
     monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
     return folder
@@ -113,7 +113,8 @@ def test_nipype_runs_it(inputs: dict[str, Any], ours: bool, shimmed: Path) -> No
     words = words[words.index("n4ax.ants") + 1 if ours else 1 :]
     ants.run(*words)
     for path, image in zip(written, mine, strict=True):
-        # copy_header makes integers of ours after the run, which may round a half elsewhere.
+        # copy_header converts our image to integers after the run, where a half may round
+        # the other way.
         step = 0.1 if copied and path == written[0] else 0.0
         np.testing.assert_allclose(image, nib.load(path).get_fdata(), rtol=2e-5, atol=step)
 

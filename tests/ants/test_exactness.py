@@ -1,4 +1,4 @@
-"""The numbers are ANTs': cached answers on real volumes, and random cases run live."""
+"""The numbers are those of ANTs: cached answers on real volumes, and random cases run live."""
 
 import json
 from dataclasses import dataclass, replace
@@ -15,22 +15,15 @@ from benchmarks import ants_exactness
 from n4ax.ants.program import main
 from n4ax.method.grid import padding_for_distance
 from tests.support import ants, itk
+from tests.support.ants import CEILING, LARGEST, MEAN, NOISE_FACTOR
 
-MEAN, LARGEST = 1e-5, 5e-5
-"""Bounds on the log field in the mask and the corrected image (relative), where ANTs' own
-reproducibility is better than that."""
-
-NOISE_FACTOR = 4
-"""Else: this many times the largest difference of ANTs to itself over inputs one ulp apart."""
-
-CEILING = 2e-3
 GEOMETRY = 2e-4
-"""Above this, the same geometry must agree to ``MEAN`` with the whole image as mask, one
-iteration a level."""
+"""Cases with a larger difference are run again with the whole image as mask and one iteration at
+each level, where they must agree to ``MEAN``."""
 
 SELF_NOISE = json.loads((Path(__file__).parents[1] / "data" / "ants_self_noise.json").read_text())
-"""Per cached case that has no such measurement beside its answer, ANTs to itself
-(:mod:`benchmarks.ants_exactness`)."""
+"""How far ANTs differs from itself, for the cached cases that have no such measurement beside their
+answer (:mod:`benchmarks.ants_exactness`)."""
 
 CACHED = (
     "ants_c11_pelvis_pd",
@@ -49,11 +42,11 @@ CACHED = (
 def run_cached(
     folder: Path, name: str
 ) -> tuple[dict[str, Any], Any, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The case and its answer; our log field and corrected image."""
+    """The case, the answer of ANTs, our log field and our corrected image."""
     case = json.loads((folder / "oracle" / f"{name}.json").read_text())
     answer = np.load(folder / "oracle" / f"{name}.npz")
-    arrays, spacing = ants_exactness.opened(case)
-    return case, answer, *ants_exactness.ours(case, arrays, spacing)
+    arrays, spacing = ants_exactness.open_case(case)
+    return case, answer, *ants_exactness.run_ours(case, arrays, spacing)
 
 
 @pytest.mark.parametrize("name", CACHED)
@@ -72,12 +65,12 @@ def test_real_volume_gives_the_cached_answer_of_ants(shared: Path, name: str) ->
         assert difference.max() <= CEILING
 
 
-# ---- random cases, against ANTs run here -----------------------------------------------------
+# ---- random cases, compared with ANTs run here -------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Case:
-    """One random case: images with their place in space, and a command line."""
+    """One random case: images with their position in space, and a command line."""
 
     image: npt.NDArray[np.float32]
     mask: npt.NDArray[np.float32] | None
@@ -86,7 +79,7 @@ class Case:
     zooms: tuple[float, ...]
     options: tuple[str, ...]
     deeper: bool
-    """In files with one more axis, of which the first volume (or slice) is worked on."""
+    """The files have one more axis, and only their first volume (or slice) is corrected."""
 
 
 SPACINGS = (1.0, 0.5, 3.0, 0.7, 1.1, 1 / 3, 0.9375, 0.802, 2.2, 1.333)
@@ -94,57 +87,24 @@ DISTANCES = (20, 33.5, 50, 100, 150, 200, 400)
 SECONDS = 1.5  # between the volumes of a series
 
 
-def padded_voxels(shape: tuple[int, ...], zooms: tuple[float, ...], distance: float) -> float:
-    """Voxels that ANTs works on, which has to hold them."""
+def count_padded_voxels(shape: tuple[int, ...], zooms: tuple[float, ...], distance: float) -> float:
+    """The number of voxels with padding, all of which ANTs holds in memory."""
     spacing = (*zooms, SECONDS)[: len(shape)]
     laid = zip(shape, spacing, strict=True)
     return float(np.prod([n + sum(padding_for_distance(n, z, distance)[1:]) for n, z in laid]))
 
 
-def random_case(seed: int) -> Case:
+def make_case(seed: int) -> Case:
     """A shaded phantom, oblique in space, and options as pipelines pass them."""
     random = np.random.default_rng(5000 + seed)
-    ndim = 4 if seed % 20 == 7 else 2 if seed % 5 == 0 else 3
-    shape = tuple(
-        int(n)
-        for n in {
-            2: random.integers(40, 90, 2),
-            3: random.integers(18, 48, 3),
-            4: (*random.integers(16, 26, 3), random.integers(5, 9)),
-        }[ndim]
-    )
-    if seed % 4 == 1:  # every axis a tie at shrink 4, 2 and 1
-        shape = tuple(n - n % 4 for n in shape)
-    if seed % 7 == 3 and ndim == 3:  # a thin stack: fewer samples than control points
-        shape = (*shape[:2], 12)
+    shape = choose_shape(random, seed)
+    ndim = len(shape)
     at = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
     radius = np.sqrt((at[:3] ** 2).sum(axis=0))
-    tissue = np.select([radius < 0.35, radius < 0.6, radius < 0.85], [300.0, 210.0, 120.0], 20.0)
-    waves = sum(random.normal(0, 0.15) * np.cos(random.uniform(0.5, 2.5) * axis) for axis in at)
-    image = tissue * np.exp(waves) + random.normal(0, random.uniform(1, 4), shape)
-    image = np.maximum(image, 1 if seed % 3 else 0)
-    if seed % 6 == 2:  # as pipelines truncate before
-        image = np.clip(image, *np.quantile(image, (0.01, 0.999)))
-
+    image = make_image(random, seed, at, radius)
     zooms = tuple(float(z) for z in random.choice(SPACINGS, min(ndim, 3)))
-    turn = np.linalg.qr(random.normal(size=(3, 3)))[0] if seed % 3 else np.eye(3)
-    if ndim == 2:
-        turn = np.eye(3)
-    affine = np.eye(4)
-    affine[:3, :3] = turn * np.array([*zooms, 1.0][:3])
-    affine[:3, 3] = random.normal(0, 60, 3)
-
-    options = ["-s", str(random.integers(1, 6 if ndim == 2 else 5 if min(shape) > 24 else 4))]
-    levels = int(random.integers(1, 5))
-    iterations = "x".join(str(n) for n in random.integers(3, 16, levels))
-    options += ["-c", f"[{iterations},{random.choice(['0', '1e-7', '1e-3'])}]"]
-    kind = random.integers(0, 3)
-    if kind == 0:
-        distances = [d for d in DISTANCES if padded_voxels(shape, zooms, d) < 2e6]
-        options += ["-b", f"[{random.choice(distances)},3]"]
-    elif kind == 1:
-        mesh = "x".join(str(n) for n in random.integers(1, 4, ndim))
-        options += ["-b", f"[{mesh},{random.choice([2, 3, 3])}]"]
+    affine = make_affine(random, seed, zooms)
+    options = choose_options(random, shape, zooms)
     mask = weights = None
     if seed % 2:
         inner = 0.6 if random.random() < 0.5 else 2  # a second label, or none
@@ -155,11 +115,74 @@ def random_case(seed: int) -> Case:
         weights = np.where(radius < 0.8, 0.2 + radius, 0).astype(np.float32)
         weights = np.ascontiguousarray(np.broadcast_to(weights, shape))
     deeper = seed % 6 == 4 and ndim < 4
-    return Case(image.astype(np.float32), mask, weights, affine, zooms, tuple(options), deeper)
+    return Case(image, mask, weights, affine, zooms, tuple(options), deeper)
 
 
-def write(case: Case, image: npt.NDArray[np.float32], folder: Path) -> list[str]:
-    """The files of a case; its command line without outputs."""
+def choose_shape(random: np.random.Generator, seed: int) -> tuple[int, ...]:
+    ndim = 4 if seed % 20 == 7 else 2 if seed % 5 == 0 else 3
+    shape = tuple(
+        int(n)
+        for n in {
+            2: random.integers(40, 90, 2),
+            3: random.integers(18, 48, 3),
+            4: (*random.integers(16, 26, 3), random.integers(5, 9)),
+        }[ndim]
+    )
+    if seed % 4 == 1:  # an exact tie on every axis at shrink factors 4, 2 and 1
+        shape = tuple(n - n % 4 for n in shape)
+    if seed % 7 == 3 and ndim == 3:  # a thin stack, with fewer samples than control points
+        shape = (*shape[:2], 12)
+    return shape
+
+
+def make_image(
+    random: np.random.Generator,
+    seed: int,
+    at: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float32]:
+    tissue = np.select([radius < 0.35, radius < 0.6, radius < 0.85], [300.0, 210.0, 120.0], 20.0)
+    waves = sum(random.normal(0, 0.15) * np.cos(random.uniform(0.5, 2.5) * axis) for axis in at)
+    image = tissue * np.exp(waves) + random.normal(0, random.uniform(1, 4), radius.shape)
+    image = np.maximum(image, 1 if seed % 3 else 0)
+    if seed % 6 == 2:  # truncated as pipelines do before N4
+        image = np.clip(image, *np.quantile(image, (0.01, 0.999)))
+    return image.astype(np.float32)
+
+
+def make_affine(
+    random: np.random.Generator, seed: int, zooms: tuple[float, ...]
+) -> npt.NDArray[np.float64]:
+    turn = np.linalg.qr(random.normal(size=(3, 3)))[0] if seed % 3 else np.eye(3)
+    if len(zooms) == 2:
+        turn = np.eye(3)
+    affine = np.eye(4)
+    affine[:3, :3] = turn * np.array([*zooms, 1.0][:3])
+    affine[:3, 3] = random.normal(0, 60, 3)
+    return affine
+
+
+def choose_options(
+    random: np.random.Generator, shape: tuple[int, ...], zooms: tuple[float, ...]
+) -> list[str]:
+    """A shrink factor, levels of iterations, and a spline distance or a mesh or neither."""
+    ndim = len(shape)
+    options = ["-s", str(random.integers(1, 6 if ndim == 2 else 5 if min(shape) > 24 else 4))]
+    levels = int(random.integers(1, 5))
+    iterations = "x".join(str(n) for n in random.integers(3, 16, levels))
+    options += ["-c", f"[{iterations},{random.choice(['0', '1e-7', '1e-3'])}]"]
+    kind = random.integers(0, 3)
+    if kind == 0:
+        distances = [d for d in DISTANCES if count_padded_voxels(shape, zooms, d) < 2e6]
+        options += ["-b", f"[{random.choice(distances)},3]"]
+    elif kind == 1:
+        mesh = "x".join(str(n) for n in random.integers(1, 4, ndim))
+        options += ["-b", f"[{mesh},{random.choice([2, 3, 3])}]"]
+    return options
+
+
+def write_files(case: Case, image: npt.NDArray[np.float32], folder: Path) -> list[str]:
+    """Write the files of a case, and return its command line without outputs."""
     words = ["-d", str(image.ndim), *case.options]
     for flag, voxels in (("-i", image), ("-x", case.mask), ("-w", case.weights)):
         if voxels is None:
@@ -176,14 +199,16 @@ def write(case: Case, image: npt.NDArray[np.float32], folder: Path) -> list[str]
 
 
 class Answer:
-    """The images of a program: log field, and corrected."""
+    """The images that a program has written: log field and corrected image."""
 
     def __init__(self, corrected: Path, bias: Path) -> None:
         self.corrected = np.asarray(nib.load(corrected).dataobj, np.float64)
         self.log_bias = np.log(np.asarray(nib.load(bias).dataobj, np.float64))
 
-    def gap(self, other: "Answer", inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """Differences of the log field and, relative, of the corrected image: mean and largest."""
+    def measure_gap(
+        self, other: "Answer", inside: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float64]:
+        """Mean and largest difference, of the log field or (relative) of the corrected image."""
         relative = np.abs(other.corrected - self.corrected) / np.maximum(np.abs(self.corrected), 1)
         return np.array(
             [
@@ -193,21 +218,21 @@ class Answer:
         ).max(axis=0)
 
 
-def by_ants(case: Case, image: npt.NDArray[np.float32], folder: Path) -> Answer:
+def run_ants(case: Case, image: npt.NDArray[np.float32], folder: Path) -> Answer:
     corrected, bias = folder / "ants.nii", folder / "ants_bias.nii"
-    ants.run(*write(case, image, folder), "-o", f"[{corrected},{bias}]")
+    ants.run(*write_files(case, image, folder), "-o", f"[{corrected},{bias}]")
     return Answer(corrected, bias)
 
 
-def by_us(case: Case, folder: Path) -> Answer:
+def run_n4ax(case: Case, folder: Path) -> Answer:
     corrected, bias = folder / "ours.nii", folder / "ours_bias.nii"
-    assert main([*write(case, case.image, folder), "-o", f"[ {corrected}, {bias} ]"]) == 0
+    assert main([*write_files(case, case.image, folder), "-o", f"[ {corrected}, {bias} ]"]) == 0
     return Answer(corrected, bias)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How one case came out, and how ANTs compares with itself where that matters."""
+    """How far one case differs from ANTs, and, if that is much, ANTs from itself."""
 
     seed: int
     options: tuple[str, ...]
@@ -223,14 +248,14 @@ class Comparison:
 
 @cache
 def compare(seed: int, folder: Path) -> Comparison:
-    case = random_case(seed)
+    case = make_case(seed)
     inside = np.ones(case.image.shape, bool) if case.mask is None else case.mask != 0
-    theirs = by_ants(case, case.image, folder)
-    mean, largest = theirs.gap(by_us(case, folder), inside)
+    theirs = run_ants(case, case.image, folder)
+    mean, largest = theirs.measure_gap(run_n4ax(case, folder), inside)
     noise = 0.0
     if mean > MEAN or largest > LARGEST:
-        others = [by_ants(case, itk.one_ulp_off(case.image, k), folder) for k in range(6)]
-        noise = max(theirs.gap(other, inside)[1] for other in others)
+        others = [run_ants(case, itk.one_ulp_off(case.image, k), folder) for k in range(6)]
+        noise = max(theirs.measure_gap(other, inside)[1] for other in others)
     return Comparison(seed, case.options, float(mean), float(largest), float(noise))
 
 
@@ -255,13 +280,14 @@ def test_no_case_differs_for_a_geometric_reason(
 ) -> None:
     for c in comparisons:
         if c.largest > GEOMETRY:
-            case = random_case(c.seed)
-            # One iteration a level: shrinking, padding and mesh show, a few end bins hardly.
+            case = make_case(c.seed)
+            # After one iteration at each level, errors of shrinking, padding and mesh show, but
+            # differences in a few end bins hardly do.
             at = case.options.index("-c") + 1
             once = "x".join(["1"] * len(case.options[at].split(",")[0].split("x")))
             options = (*case.options[:at], f"[{once},0]", *case.options[at + 1 :])
             whole = replace(case, mask=None, weights=None, options=options)
-            theirs = by_ants(whole, case.image, tmp_path)
-            gap = theirs.gap(by_us(whole, tmp_path), np.ones(case.image.shape, bool))
+            theirs = run_ants(whole, case.image, tmp_path)
+            gap = theirs.measure_gap(run_n4ax(whole, tmp_path), np.ones(case.image.shape, bool))
             print(c.seed, gap)
             assert gap[0] <= MEAN, (c, gap)

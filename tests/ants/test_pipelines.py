@@ -1,4 +1,7 @@
-"""The parameter sets of real pipelines on the packaged head: what ANTs answered, in every clone."""
+"""The parameter sets of real pipelines on the packaged head, compared with answers of ANTs.
+
+The answers are part of the repository, so these tests need neither ANTs nor other data.
+"""
 
 import json
 from pathlib import Path
@@ -9,11 +12,11 @@ import numpy as np
 import pytest
 
 from n4ax.ants.program import main
-from tests.support.pipelines import CASES, words_of, write_images
-from tests.ants.test_exactness import CEILING, LARGEST, MEAN, NOISE_FACTOR
+from tests.support.ants import CEILING, LARGEST, MEAN, NOISE_FACTOR
+from tests.support.pipelines import CASES, make_words, write_images
 
 EVERY = (slice(None, None, 6),) * 3
-"""The voxels that are kept (scripts/make_ants_oracle.py)."""
+"""The voxels that scripts/make_ants_oracle.py has kept."""
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +35,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_pipeline_has_the_images_of_ants(
     name: str, folder: Path, tmp_path: Path, oracle: Any
 ) -> None:
-    words, corrected, bias = words_of(name, folder), tmp_path / "c.nii", tmp_path / "b.nii"
+    words, corrected, bias = make_words(name, folder), tmp_path / "c.nii", tmp_path / "b.nii"
     assert main([*words, "-o", f"[{corrected},{bias}]"]) == 0
     log_bias = np.log(np.asarray(nib.load(bias).dataobj))[EVERY]
     image = np.asarray(nib.load(corrected).dataobj)[EVERY]
     inside = np.ones(image.shape, bool)
     if "-x" in words:
         inside = np.asarray(nib.load(words[words.index("-x") + 1]).dataobj)[EVERY] != 0
-    # The largest difference of ANTs to itself over 6 inputs changed by one ulp.
+    # ANTs differs from itself by this much at most, over 6 inputs that are changed by one ulp.
     noise = NOISE_FACTOR * json.loads(str(oracle["noise"]))[name]
     expected = oracle[f"{name} corrected"]
     for gap in (

@@ -1,4 +1,4 @@
-"""The program N4BiasFieldCorrection: command line, text, files."""
+"""The program N4BiasFieldCorrection: its command line, what it prints, and its files."""
 
 import subprocess
 import sys
@@ -8,10 +8,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from n4ax.ants import grammar
+from n4ax.ants import grammar, program
 from n4ax.ants.options import read_options
-from n4ax.ants.program import main
+from n4ax.ants.program import main, read_thread_count
 from n4ax.cli import main as n4ax_main
+from n4ax.errors import InputError
 from tests.support import ants
 
 
@@ -78,8 +79,8 @@ def test_files_and_switches() -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("-c 2x2", "without brackets it runs one level of at most 50"),
-        ("-b 200", r"-b \[200\] for what it seems to say"),
+        ("-c 2x2", "runs one level of at most 50 .* if there are no brackets"),
+        ("-b 200", r"If 200 is what you want, write -b \[200\]"),
         ("-t 0.2", "-t 0.2 is ignored"),
         ("-r", "-r is ignored"),
         ("-c [2] stray", "takes its last value, 'stray'"),
@@ -122,18 +123,18 @@ BAD = {
     "-i missing.nii.gz": "missing.nii.gz does not exist",
     "-d 4": "has 3 axes",
 }
-"""What ANTs refuses with status 1 (seen), and what it should say."""
+"""Command lines that ANTs itself refuses with status 1, and the message that we print."""
 
 SAFER = {
     "-x empty.nii.gz": "-x empty.nii.gz is empty",
-    "-c [2 -o out.nii.gz": "has no closing bracket",  # ANTs drops the rest of the line
+    "-c [2 -o out.nii.gz": "has no closing bracket",  # ANTs ignores the rest of the line
     "-x missing.nii.gz": "missing.nii.gz does not exist",  # ANTs goes on without a mask
     "-o": "no output",  # ANTs writes nothing
     "-o [out.nii.gz,out.nii.gz]": "for both outputs",
     "-x mask.nii.gz -o mask.nii.gz": "would overwrite the mask",
     "-b [1x1x1,6]": "splines of order 6",
 }
-"""Where ANTs goes on, and a user would not have wanted it to."""
+"""Command lines with which ANTs goes on, though no user would want that, and our message."""
 
 
 @pytest.mark.parametrize("line", [*BAD, *SAFER])
@@ -152,8 +153,20 @@ def test_bad_input_ends_with_status_1_and_one_line(
 
 @pytest.mark.parametrize("line", BAD)
 def test_ants_refuses_it_too(line: str, folder: Path) -> None:
-    status = ants.status(*f"-d 3 -i im.nii.gz -o out.nii.gz {line}".split())
-    assert status == 1 or (status < 0 and "missing" in line)  # which crashes it
+    status = ants.run_for_status(*f"-d 3 -i im.nii.gz -o out.nii.gz {line}".split())
+    assert status == 1 or (status < 0 and "missing" in line)  # a missing file crashes ANTs
+
+
+def test_errors_name_the_options_of_ants(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: list[str]) -> None:
+        raise InputError("{fwhm} is {0}, and {shrink_factor:{1}} is too much", 0.0, 9)
+
+    monkeypatch.setattr(program, "read_options", refuse)
+    status, _, err = run("-i im.nii", capfd)
+    assert status == 1
+    assert "error: the width of -t is 0.0, and -s 9 is too much" in err
 
 
 def test_no_arguments_print_the_options_with_status_1(capfd: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +178,7 @@ def test_no_arguments_print_the_options_with_status_1(capfd: pytest.CaptureFixtu
 
 
 def test_brackets_of_a_file_name_are_its_own() -> None:
-    assert grammar.Value.of("scan(1).nii") == ("scan(1).nii", None)
+    assert grammar.Value.parse("scan(1).nii") == ("scan(1).nii", None)
 
 
 # ---- what it prints and writes ---------------------------------------------------------------
@@ -174,7 +187,7 @@ def test_brackets_of_a_file_name_are_its_own() -> None:
 def test_it_prints_the_lines_of_ants(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     line = "-d 3 -i neg.nii.gz -b [30] -s 2 -c [3x2,1e-7] -o out.nii.gz -v 1"
     _, ours, _ = run(line, capfd)
-    theirs = ants.once(*line.split()).stdout
+    theirs = ants.run_process(*line.split()).stdout
     starts = ("Running N4", "Mask not read", "Original intensity", "Specified", "  original image",
               "  padded image", "  number of control", "Current level", "  Iteration", "*****",
               "     Number of histogram", "     Maximum number", "     Convergence threshold",
@@ -185,7 +198,7 @@ def test_it_prints_the_lines_of_ants(folder: Path, capfd: pytest.CaptureFixture[
     )
     assert len(kept_ours) == len(kept_theirs) >= 20
     for mine, other in zip(kept_ours, kept_theirs, strict=True):
-        if mine != other:  # the last digit of a measure may differ
+        if mine != other:  # only the last digits of a measure may differ
             a, b = (text.split("value = ") for text in (mine, other))
             assert a[0] == b[0]
             assert float(a[1].split()[0]) == pytest.approx(float(b[1].split()[0]), rel=1e-3)
@@ -200,7 +213,7 @@ def test_it_is_silent_unless_asked(folder: Path, capfd: pytest.CaptureFixture[st
     assert "10 to 100" in err
 
 
-def test_headers_that_differ_by_rounding_are_worked_with(
+def test_headers_that_differ_by_rounding_are_accepted(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     status, _, err = run("-i im.nii.gz -x nearly.nii.gz -c [2] -o out.nii.gz", capfd)
@@ -253,14 +266,14 @@ def test_the_programs_are_installed(folder: Path) -> None:
     assert n4ax_main(["ants", "-Q"]) == 1
 
 
-def test_threads_are_those_of_itks_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from n4ax.ants.program import _threads
-
+def test_number_of_threads_comes_from_the_environment_of_itk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", raising=False)
     monkeypatch.setenv("NSLOTS", "3")
-    assert _threads() == 3
+    assert read_thread_count() == 3
     monkeypatch.setenv("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "2")
-    assert _threads() == 2
+    assert read_thread_count() == 2
 
 
 @pytest.mark.parametrize(
@@ -276,7 +289,7 @@ def test_nan_voxels_are_zeros_as_for_ants(
     line: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for source, name, values in (
-        ("im.nii.gz", "holes.nii.gz", (np.nan, np.inf)),  # one on the shrunk grid, one between
+        ("im.nii.gz", "holes.nii.gz", (np.nan, np.inf)),  # one is on the shrunk grid, one is not
         ("mask.nii.gz", "spm.nii.gz", (np.nan, np.nan)),
     ):
         scan = nib.load(source)
@@ -287,12 +300,12 @@ def test_nan_voxels_are_zeros_as_for_ants(
     ants.run(*line.split(), "-o", "theirs.nii.gz")
     status, _, err = run(f"{line} -o ours.nii.gz", capfd)
     assert status == 0
-    assert "NaN or infinite voxels, which are taken for 0" in err
+    assert "NaN or infinite voxels, which are read as 0" in err
     ours, theirs = (np.asarray(nib.load(f"{of}.nii.gz").dataobj) for of in ("ours", "theirs"))
     np.testing.assert_allclose(ours, theirs, rtol=2e-5)
 
 
-def test_one_slice_and_one_volume_are_worked_with(
+def test_one_slice_and_one_volume_are_accepted(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     scan = nib.load("im.nii.gz")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -17,10 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
-from n4ax.bids.connection import connected
 from n4ax.bids.inputs import Source, find_mask, find_sources, inherited, read_filters
 from n4ax.bids.outputs import Outputs, refusals
-from n4ax.bids.workers import Workers
 from n4ax.cli import main
 from tests.conftest import ROOT
 from tests.support import slurm
@@ -183,7 +181,6 @@ def touch_image(path: Path) -> None:
     nib.save(nib.Nifti1Image(scan.get_fdata(dtype=np.float32) * 1.5, scan.affine), path)
 
 
-@pytest.mark.slow
 def test_the_same_command_does_only_what_is_due(again: tuple[Path, Path]) -> None:
     dataset, output = again
     before = {path: path.stat().st_ino for path in images(output)}
@@ -210,17 +207,15 @@ def test_the_same_command_does_only_what_is_due(again: tuple[Path, Path]) -> Non
     assert len(json.loads((output / "n4ax_errors.json").read_text())["Errors"]) == BROKEN
 
 
-def test_a_mended_image_is_no_longer_an_error(
-    again: tuple[Path, Path], scheduler: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mended_image_is_no_longer_an_error(again: tuple[Path, Path]) -> None:
     dataset, output = again
     errors = json.loads((output / "n4ax_errors.json").read_text())["Errors"]
     good = next((dataset / "sub-01").rglob("*_T1w.nii.gz"))
     for error in errors:
         shutil.copy(good, dataset / error["Source"])
-    arguments = ["--participant-label", "sub-02", "06", "--scheduler", scheduler]
-    assert main([*command(dataset, output, *QUICK)[3:], *arguments]) == 0
-    assert "2 corrected, 6 unchanged, 0 failed" in capsys.readouterr().out
+    done = run(dataset, output, *QUICK, "--participant-label", "sub-02", "06")
+    assert "2 corrected, 6 unchanged, 0 failed" in done.stdout
+    assert done.returncode == 0
     assert json.loads((output / "n4ax_errors.json").read_text()) == {"Errors": []}
 
 
@@ -248,7 +243,6 @@ def computing(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
-@pytest.mark.slow
 def test_a_killed_worker_loses_nothing(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -265,7 +259,6 @@ def test_a_killed_worker_loses_nothing(
     tell(f"a worker of {len(workers)} was killed: {len(undisturbed)} files identical")
 
 
-@pytest.mark.slow
 def test_a_killed_run_is_taken_up_again(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -294,7 +287,6 @@ def test_a_killed_run_is_taken_up_again(
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting takes root")
-@pytest.mark.slow
 def test_a_full_disk_loses_nothing(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -326,7 +318,6 @@ def test_a_full_disk_loses_nothing(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.slow
 def test_two_runs_into_the_same_output(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
@@ -343,7 +334,6 @@ def test_two_runs_into_the_same_output(
     tell(f"two runs did {corrected[0]} and {corrected[1]} of 22 images")
 
 
-@pytest.mark.slow
 def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) -> None:
     process = started(study, tmp_path / "n4ax")
     wait_for(1, process)
@@ -356,7 +346,6 @@ def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) 
     assert not alive
 
 
-@pytest.mark.slow
 def test_jobs_of_slurm_give_the_same(
     study: Path,
     undisturbed: dict[str, bytes],
@@ -422,7 +411,7 @@ def test_it_stops_at_the_first_failure_if_told_to(study: Path, tmp_path: Path) -
     assert "stopped: sub-02/ses-2/anat/sub-02_ses-2_run-2_T2w.nii.gz failed" in done.stderr
 
 
-def test_masks_by_a_pattern(study: Path, tmp_path: Path, scheduler: str) -> None:
+def test_masks_by_a_pattern(study: Path, tmp_path: Path) -> None:
     dataset = tmp_path / "study"
     shutil.copytree(study / "sub-01", dataset / "sub-01")
     for path in (dataset / "sub-01").rglob("*_T1w.nii.gz"):
@@ -436,7 +425,6 @@ def test_masks_by_a_pattern(study: Path, tmp_path: Path, scheduler: str) -> None
     pattern = "derivatives/masks/{folder}/{name}_desc-brain_*.nii.gz"
     output = tmp_path / "out"
     arguments = ["bids", str(dataset), str(output), "participant", *QUICK, "-q", "--suffix", "T1w"]
-    arguments += ["--scheduler", scheduler]
     assert main([*arguments, "--mask", pattern]) == 0
     corrected = [path for path in images(output) if path.name.endswith("_T1w.nii.gz")]
     assert len(corrected) == 2
@@ -561,13 +549,6 @@ def small_study(folder: Path, *names: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a scheduler with one worker process, which starts once for all small runs."""
-    with connected(Workers(processes=1), tmp_path_factory.mktemp("workers")) as client:
-        yield client.scheduler_info()["address"]
-
-
 def small_run(dataset: Path, output: Path, *arguments: str) -> int:
     return main(["bids", str(dataset), str(output), "participant", *QUICK, "-q", *arguments])
 
@@ -577,9 +558,7 @@ def errors_of(output: Path) -> dict[str, str]:
     return {error["Source"]: error["Reason"] for error in errors}
 
 
-def test_odd_names_fail_alone(
-    tmp_path: Path, scheduler: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_odd_names_fail_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = small_study(
         tmp_path / "ds",
         "sub-1/anat/sub-1_T1w.nii.gz",
@@ -595,7 +574,7 @@ def test_odd_names_fail_alone(
     (dataset / "sub-1" / "anat" / "sub-1_FLAIR.nii.gz").symlink_to("nowhere")
     (dataset / "sub-1" / "anat" / "sub-1_PDw.nii.gz").touch()
     output = tmp_path / "out"
-    assert small_run(dataset, output, "--scheduler", scheduler) == 1
+    assert small_run(dataset, output) == 1
     reasons = errors_of(output)
     assert len(reasons) == 5
     assert "is not that of its folder" in reasons["sub-1/anat/sub-2_acq-x_T1w.nii.gz"]
@@ -610,22 +589,20 @@ def test_odd_names_fail_alone(
     assert (output / "sub-2.html").exists()
 
 
-def test_what_is_gone_is_forgotten_and_what_is_missing_made_again(
-    tmp_path: Path, scheduler: str
-) -> None:
+def test_what_is_gone_is_forgotten_and_what_is_missing_made_again(tmp_path: Path) -> None:
     names = ["sub-1/anat/sub-1_T1w.nii.gz", "sub-2/anat/sub-2_T1w.nii.gz"]
     dataset, output = small_study(tmp_path / "ds", *names), tmp_path / "out"
     (dataset / "sub-3" / "anat").mkdir(parents=True)
     broken = dataset / "sub-3" / "anat" / "sub-3_T1w.nii.gz"
     broken.touch()
-    assert small_run(dataset, output, "--scheduler", scheduler) == 1
+    assert small_run(dataset, output) == 1
     assert (output / "sub-3.html").exists()
     before = {path: path.read_bytes() for path in output.glob("*.html")}
     broken.unlink()
     shutil.rmtree(output / "sub-2" / "figures")
     (output / "sub-2.html").write_text("an old page")
     (output / "sub-1" / "figures" / "sub-1_desc-n4_T1w.json").write_text("{")
-    assert small_run(dataset, output, "--scheduler", scheduler) == 0
+    assert small_run(dataset, output) == 0
     assert errors_of(output) == {}
     assert not (output / "sub-3.html").exists()
     assert "data:image/webp" in (output / "sub-2.html").read_text()
@@ -634,19 +611,18 @@ def test_what_is_gone_is_forgotten_and_what_is_missing_made_again(
     assert main(["bids", str(dataset), str(output), "group"]) == 0
 
 
-def test_pages_of_a_run_that_was_stopped_are_made_up_for(tmp_path: Path, scheduler: str) -> None:
+def test_pages_of_a_run_that_was_stopped_are_made_up_for(tmp_path: Path) -> None:
     names = [f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz" for number in (1, 2)]
     dataset, output = small_study(tmp_path / "ds", *names), tmp_path / "out"
-    assert small_run(dataset, output, "--scheduler", scheduler) == 0
+    assert small_run(dataset, output) == 0
     page = (output / "sub-1.html").read_bytes()
     (output / "sub-1.html").write_text("made before the images")
-    # Nothing is corrected.
-    assert small_run(dataset, output, "--scheduler", scheduler) == 0
+    assert small_run(dataset, output) == 0  # nothing is corrected
     assert (output / "sub-1.html").read_bytes() == page
 
 
 def test_metadata_that_do_not_hold_any_more_are_left_out(
-    tmp_path: Path, scheduler: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = small_study(tmp_path / "ds", "sub-1/anat/sub-1_T1w.nii.gz")
     metadata = {"EchoTime": float("nan"), "FlipAngle": 9, "IntendedFor": "x", "Deface": "bids::a"}
@@ -654,7 +630,7 @@ def test_metadata_that_do_not_hold_any_more_are_left_out(
     beside.write_text("\ufeff" + json.dumps(metadata), encoding="utf-8")
     (dataset / "T1w.json").write_text("[1]")
     output = tmp_path / "out"
-    assert small_run(dataset, output, "--scheduler", scheduler) == 0
+    assert small_run(dataset, output) == 0
     made = json.loads((output / "sub-1" / "anat" / "sub-1_desc-n4_T1w.json").read_text())
     assert made["FlipAngle"] == 9
     assert made["Deface"] == "bids:raw:a"
@@ -662,7 +638,6 @@ def test_metadata_that_do_not_hold_any_more_are_left_out(
     assert "T1w.json is left out: it is JSON, but no object" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_worker_that_runs_out_of_memory_is_told_of(tmp_path: Path) -> None:
     dataset = small_study(tmp_path / "ds", "sub-2/anat/sub-2_T1w.nii.gz")
     huge = dataset / "sub-1" / "anat" / "sub-1_T1w.nii.gz"

@@ -191,7 +191,6 @@ def listens_on(process: psutil.Process) -> set[str]:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.slow
 def test_a_task_that_kills_its_worker_harms_no_other(processes: int, tmp_path: Path) -> None:
     with connected(Workers(processes=processes), tmp_path) as client:
         killer = client.submit(die())
@@ -203,7 +202,6 @@ def test_a_task_that_kills_its_worker_harms_no_other(processes: int, tmp_path: P
         assert client.submit(os.getpid).result() != os.getpid()
 
 
-@pytest.mark.slow
 def test_memory_has_an_end(tmp_path: Path) -> None:
     def hog() -> None:
         import time
@@ -277,7 +275,6 @@ def killed_driver(folder: Path, cluster: str) -> list[int]:
     return workers
 
 
-@pytest.mark.slow
 def test_workers_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
     workers = killed_driver(tmp_path, "local")
     assert len(workers) == 2
@@ -307,7 +304,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_nothing_is_printed_by_a_program_but_what_it_prints(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     command = [sys.executable, "-W", "error", "noisy.py"]
@@ -450,8 +446,8 @@ STARTS = 'setsid "$copy" > "$copy.out" 2>&1 < /dev/null & echo "Job <$!> was sub
 @pytest.mark.skipif(sys.platform != "linux", reason="setsid is Linux's")
 @pytest.mark.parametrize(("cluster", "submit", "cancel", "script"), [
     ("pbs", "qsub", "qdel", '"$1"'),
-    pytest.param("sge", "qsub", "qdel", '"$1"', marks=pytest.mark.slow),
-    pytest.param("lsf", "bsub", "bkill", "-", marks=pytest.mark.slow),
+    ("sge", "qsub", "qdel", '"$1"'),
+    ("lsf", "bsub", "bkill", "-"),
 ])  # fmt: skip
 def test_jobs_of_other_systems(
     cluster: Any, submit: str, cancel: str, script: str, tmp_path: Path,
@@ -470,7 +466,6 @@ def test_jobs_of_other_systems(
     assert until(lambda: not alive(worker), seconds=15)
 
 
-@pytest.mark.slow
 def test_jobs_of_slurm(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -491,7 +486,6 @@ def test_jobs_of_slurm(
     assert len(list((tmp_path / "logs").glob("n4ax-*.err"))) == 2
 
 
-@pytest.mark.slow
 def test_a_job_that_slurm_does_not_take(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -506,7 +500,6 @@ def test_a_job_that_slurm_does_not_take(
     assert slurm.queued(slurm_configuration) == []
 
 
-@pytest.mark.slow
 def test_jobs_end_with_a_program_that_is_killed(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

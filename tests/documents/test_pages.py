@@ -22,12 +22,12 @@ def test_every_section_has_been_measured_in_full() -> None:
 @pytest.mark.parametrize("page", pages.PAGES)
 def test_pages_are_what_the_measurements_make(page: str) -> None:
     written = (ROOT / "docs" / f"{page}.md").read_text()
-    assert written == pages.rendered(page, pages.PAGES[page], RECORDS)
+    assert written == pages.render_page(page, pages.PAGES[page], RECORDS)
 
 
 def test_the_table_of_the_readme_is_too() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert readme == pages.with_table(readme, RECORDS)
+    assert readme == pages.update_table(readme, RECORDS)
     assert readme.count("\n|") >= 6
 
 
@@ -47,10 +47,10 @@ def test_plots_that_pages_show_are_there_and_no_others() -> None:
     ("value", "shown"), [(123.4, "123 s"), (0.01234, "12.3 ms"), (4e-6, "4.00 µs"), (1.5, "1.50 s")]
 )
 def test_seconds_have_three_digits(value: float, shown: str) -> None:
-    assert pages.seconds(value) == shown
+    assert pages.format_seconds(value) == shown
 
 
 def test_a_page_without_measurements_says_so() -> None:
-    page = pages.rendered("exactness", pages.PAGES["exactness"], {})
+    page = pages.render_page("exactness", pages.PAGES["exactness"], {})
     assert "Nothing has been measured" in page
     assert "Not measured in this run: known_field" in page

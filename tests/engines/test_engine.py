@@ -38,7 +38,7 @@ def posed(
     confidence = random.random(shape).astype(np.float32) if weights else None
     keywords = {"iters": (1,)} | keywords  # the lattices of one level need no padding
     settings = N4Settings(spline_order=order, control_points=order + 2, **keywords)
-    problem = pose(image, mask, confidence, None, settings)
+    problem = pose(image, mask, confidence, None, settings).problem
     c = np.where(mask, 1.0 if confidence is None else confidence, 0.0)
     return problem, settings, np.log(image.astype(np.float64)), c
 
@@ -229,7 +229,7 @@ def test_rising_start_of_the_image_never_sets_the_minimum(engine_on: Any, fill: 
     mask = np.random.default_rng(1).random(image.shape) < fill
     mask[0, :5] = True
     settings = N4Settings()
-    problem = pose(image, mask, None, None, settings)
+    problem = pose(image, mask, None, None, settings).problem
     with engine_on(problem, settings) as engine:
         field = engine.expand(engine.mesh(0), engine.no_lattice())
         low, _ = engine.extremes(field)
@@ -264,7 +264,7 @@ def test_histogram_off_the_cpu_is_rounded_as_itks_float32_counts_are() -> None:
 def test_chunks_cover_the_mask_once_and_are_of_even_size() -> None:
     image = np.random.default_rng(0).gamma(4.0, 30.0, (40, 70, 90)).astype(np.float32)
     settings = N4Settings()
-    problem = pose(image, image > 60, None, None, settings)
+    problem = pose(image, image > 60, None, None, settings).problem
     with Threads(1) as threads:
         rows = CpuEngine(problem, settings, threads).rows
     sizes = np.diff(rows.start[rows.chunk])

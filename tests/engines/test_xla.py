@@ -45,7 +45,7 @@ def prepared(
 ) -> tuple[programs.Arguments, programs.ProgramKey]:
     """The job and plan of a problem; double precision must be on."""
     settings = N4Settings(**keywords)
-    problem = pose(jnp.asarray(image), jnp.asarray(mask), None, None, settings)
+    problem = pose(jnp.asarray(image), jnp.asarray(mask), None, None, settings).problem
     return programs.prepare(problem, settings, every_measure=False)
 
 

@@ -87,7 +87,7 @@ def test_simpleitk_image(head: nib.Nifti1Image, plain: Any, expected: Any) -> No
         assert np.array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(found))
     double = n4ax.n4(sitk.Cast(image, sitk.sitkFloat64), **QUICK)
     assert double.GetPixelID() == sitk.sitkFloat64
-    with pytest.raises(ValueError, match="image has 2 components a voxel"):
+    with pytest.raises(ValueError, match="image has 2 components in each voxel"):
         n4ax.n4(sitk.Compose(image, image))
     with pytest.raises(ValueError, match=r"mask is a label .*LabelMapToLabel"):
         n4ax.n4(image, sitk.BinaryImageToLabelMap(n4ax.otsu_mask(image)), **QUICK)

@@ -1,4 +1,4 @@
-"""NIfTI in and out: headers, scaling, types, and files that are none."""
+"""Reading and writing NIfTI: headers, scaling, types, and files that are not NIfTI."""
 
 import gzip
 from pathlib import Path
@@ -8,15 +8,18 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+import SimpleITK as sitk
 
 from n4ax.images.nifti import (
     read_image,
     read_on_grid,
+    read_space,
+    read_voxel_sizes,
     read_voxels,
     replace_voxels,
-    voxel_sizes,
     write_image,
 )
+from tests.itk.random_images import SPACINGS
 
 AFFINE = np.array(
     [[-0.9, 0.1, 0.0, 40.0], [0.1, 0.9, 0.2, -30.0], [0.0, -0.2, 2.1, 7.0], [0, 0, 0, 1.0]]
@@ -39,7 +42,7 @@ def image(dtype: Any = np.int16, kind: Any = nib.Nifti1Image) -> Any:
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
-def test_what_is_written_is_read_back_by_us_and_by_nibabel(
+def test_written_images_are_read_back_by_us_and_by_nibabel(
     tmp_path: Path, name: str, kind: Any
 ) -> None:
     write_image(image(kind=kind), tmp_path / name)
@@ -65,7 +68,7 @@ def test_pairs_and_big_endian_files_are_read(tmp_path: Path) -> None:
         assert np.array_equal(read_voxels(read, tmp_path / name), voxels())
 
 
-def test_name_may_promise_gzip_that_is_not_there(tmp_path: Path) -> None:
+def test_file_named_gz_need_not_be_compressed(tmp_path: Path) -> None:
     nib.save(image(), tmp_path / "a.nii")
     (tmp_path / "a.nii").rename(tmp_path / "a.nii.gz")
     read = read_image(tmp_path / "a.nii.gz")
@@ -128,9 +131,9 @@ def test_same_type_of_a_float64_image_is_float64(tmp_path: Path) -> None:
     assert result.get_data_dtype() == np.float64
 
 
-def test_files_that_are_no_nifti_are_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"no image at all"))
-    (tmp_path / "text.nii").write_text("no image at all")
+def test_files_that_are_not_nifti_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"not an image at all"))
+    (tmp_path / "text.nii").write_text("not an image at all")
     (tmp_path / "plain.nii.gz").write_text("not even gzip")
     nib.save(nib.MGHImage(voxels(np.float32), AFFINE), tmp_path / "scan.mgz")
     write_image(image(), tmp_path / "whole.nii.gz")
@@ -172,7 +175,34 @@ def test_other_shape_or_affine_names_both_files(tmp_path: Path) -> None:
 
 def test_voxel_sizes_are_those_of_the_header() -> None:
     expected = np.sqrt((AFFINE[:3, :3] ** 2).sum(axis=0))
-    np.testing.assert_allclose(voxel_sizes(image()), expected, rtol=1e-6)
+    np.testing.assert_allclose(read_voxel_sizes(image()), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sform_code", "qform_code"), [(1, 1), (2, 0), (0, 1), (1, 0), (1, 2), (0, 0)]
+)
+def test_headers_are_read_as_itk_reads_them(
+    tmp_path: Path, sform_code: int, qform_code: int
+) -> None:
+    path = tmp_path / "scan.nii"
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
+        affine: npt.NDArray[np.float64] = np.eye(4)
+        affine[:3, :3] = turn * random.choice(SPACINGS, 3)
+        affine[:3, 3] = random.normal(0, 90, 3)
+        scan = nib.Nifti1Image(random.integers(-99, 999, (5, 6, 7)).astype(np.int16), affine)
+        scan.header.set_sform(affine, sform_code)
+        scan.header.set_qform(affine, qform_code)
+        scan.header.set_slope_inter(0.0137 if seed % 2 else 1.0, 3.3 if seed % 2 else 0.0)
+        nib.save(scan, path)
+        ours, theirs = read_image(path), sitk.ReadImage(str(path))
+        space = read_space(ours)
+        assert space.spacing == theirs.GetSpacing()
+        assert space.origin == theirs.GetOrigin()
+        assert sum(space.direction, ()) == theirs.GetDirection()
+        expected = sitk.GetArrayFromImage(sitk.Cast(theirs, sitk.sitkFloat32)).T
+        np.testing.assert_array_equal(read_voxels(ours, path), expected)
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(

@@ -1,4 +1,4 @@
-"""The map of intensities against a direct form of its definition, and its quirks."""
+"""The map of intensities compared with a direct form of its definition, and its special cases."""
 
 from typing import Any
 
@@ -12,8 +12,10 @@ FWHM, WIENER = 0.15, 0.01
 SINGLE = np.float32(FWHM), np.float32(WIENER)
 
 
-def direct(histogram: npt.NDArray[Any], low: float, width: float, size: int) -> npt.NDArray[Any]:
-    """The definition with complex transforms in double, nothing shared with the module."""
+def sharpen_directly(
+    histogram: npt.NDArray[Any], low: float, width: float, size: int
+) -> npt.NDArray[Any]:
+    """The definition with complex float64 transforms; it shares no code with the module."""
     nbins = len(histogram)
     pad = (size - nbins) // 2
     v = np.zeros(size, complex)
@@ -35,13 +37,14 @@ def direct(histogram: npt.NDArray[Any], low: float, width: float, size: int) -> 
     ("nbins", "size"), [(200, 512), (100, 256), (128, 512), (64, 256), (256, 1024), (3, 8)]
 )
 def test_map_equals_its_definition_on_itks_padding(nbins: int, size: int) -> None:
-    # Powers of two are padded fourfold: ITK's float32 logarithm comes out just above theirs.
+    # Powers of two are padded to four times their size: ITK's float32 logarithm comes out just
+    # above the true one.
     x = np.arange(nbins)
     peaks = ((0.3, 900.0), (0.7, 500.0))
     histogram = sum(a * np.exp(-(((x / nbins - c) / 0.1) ** 2)) for c, a in peaks) + 5.0
     low, width = np.float32(3.0), bin_width(np.float32(3.0), np.float32(5.0), nbins)
     found = sharpened_intensities(histogram, low, width, *SINGLE)
-    expected = direct(histogram, 3.0, float(width), size)
+    expected = sharpen_directly(histogram, 3.0, float(width), size)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=3e-6)
 

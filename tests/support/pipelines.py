@@ -1,4 +1,4 @@
-"""The parameter sets of real pipelines (ANTs' options), and the images that they run on."""
+"""The parameter sets of real pipelines, as options of ANTs, and the images that they run on."""
 
 from pathlib import Path
 
@@ -29,11 +29,11 @@ CASES = {
     "C13 c3d": "-x MASK -r 0 -s 4 -c [100x50x50,1e-3] -b [100]",
     "C14 Clinica": "-b [600]",
 }
-"""By the name of the pipeline; a word in capitals is one of :func:`write_images`."""
+"""The options by the name of the pipeline. Words in capitals are images of :func:`write_images`."""
 
 
 def write_images(folder: Path) -> None:
-    """The packaged head, truncated as pipelines do, its Otsu mask, and weights: as files."""
+    """Write the packaged head, the head truncated as in pipelines, its Otsu mask, and weights."""
     scan = nib.load(Path(n4ax.__file__).parent / "data" / "head.nii.gz")
     image = np.asarray(scan.dataobj, np.float32)
     mask = n4ax.otsu_mask(image)
@@ -47,8 +47,8 @@ def write_images(folder: Path) -> None:
         nib.save(nib.Nifti1Image(voxels.astype(np.float32), scan.affine), folder / f"{name}.nii")
 
 
-def words_of(name: str, folder: Path) -> list[str]:
-    """The command line of a pipeline, without the output."""
+def make_words(name: str, folder: Path) -> list[str]:
+    """The command line of a pipeline, without the option for the output."""
     given = CASES[name].split()
     image = "TRUNCATED" if "TRUNCATED" in given else "IMAGE"
     words = ["-d", "3", "-i", image, *(word for word in given if word != "TRUNCATED")]

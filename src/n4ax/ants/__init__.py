@@ -1,7 +1,7 @@
-"""N4 as ANTs has it: its program, and ANTsPy's functions.
+"""N4 as ANTs offers it: its command-line program, and the functions of ANTsPy.
 
-``python -m n4ax.ants`` (``n4ax ants``, ``n4ax-N4BiasFieldCorrection``) takes the options of ANTs'
-``N4BiasFieldCorrection`` and writes what it writes.
+``python -m n4ax.ants`` (also ``n4ax ants`` and ``n4ax-N4BiasFieldCorrection``) takes the options
+of ANTs' ``N4BiasFieldCorrection`` and writes the same outputs.
 """
 
 from importlib import import_module
@@ -14,7 +14,7 @@ __all__ = ["abp_n4", "n4_bias_field_correction"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the functions when they are first used: the program does without them."""
+    """Load a function when it is first used, because the program does not need it."""
     if name not in __all__:
         raise AttributeError(f"module 'n4ax.ants' has no attribute {name!r}")
     value = getattr(import_module("n4ax.ants.functions"), name)

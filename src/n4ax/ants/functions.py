@@ -1,4 +1,4 @@
-"""ANTsPy's functions, on its images, on nibabel's, and on arrays."""
+"""ANTsPy's N4 functions, for images of ANTsPy, nibabel and SimpleITK, and for arrays."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.ants.steps import Volume, check_on_grid, correct_as_ants
+from n4ax.ants.steps import Request, Volume, correct_as_ants, match_grid
+from n4ax.ants.verbose import correct_and_print
+from n4ax.errors import InputError
 from n4ax.images.libraries import make_like, open_image
-from n4ax.itk.space import Space, without_last_ones
+from n4ax.itk.space import Space, drop_last_ones
+from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
 
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
@@ -34,63 +37,68 @@ def n4_bias_field_correction(
     Parameters
     ----------
     image : ANTsImage, nibabel image, SimpleITK image or array
-        2, 3 or 4 axes. Of arrays the first axis is ITK's x, as in ANTsPy and nibabel.
+        The image, with 2, 3 or 4 axes. The first axis of an array is ITK's x, as in ANTsPy and
+        nibabel.
     mask : like image, optional
-        Voxels to use, where not 0; the others keep their intensity. By default all.
+        The field is estimated where the mask is not 0, and voxels where it is 0 keep their
+        intensity. By default, all voxels are used.
     rescale_intensities : bool
-        Stretch the result to the range of the input, in the mask, where the mask is 1.
+        Stretch the result to the range of the input inside the mask, where the mask is 1.
     shrink_factor : int
-        Estimate on every n-th voxel.
+        Estimate the field on every n-th voxel along each axis.
     convergence : mapping
-        ``iters``, most iterations of each level, and ``tol``, the convergence measure to stop at.
+        ``iters``, the largest number of iterations at each level, and ``tol``, the convergence
+        measure at which a level ends.
     spline_param : number or sequence of int, optional
-        Length of a mesh element at the first level in mm (made a whole number, as by ANTsPy), or
-        mesh elements per axis. By default one element along each axis.
+        Either the length of a mesh element at the first level in mm (cut to a whole number, as in
+        ANTsPy), or the number of mesh elements along each axis. By default, the mesh has one
+        element along each axis.
     return_bias_field : bool
         Return the multiplicative field instead of the corrected image.
     verbose : bool
         Print what ANTs prints.
     weight_mask : like image, optional
-        Confidence of each voxel; not above 0 leaves it out.
-    spacing : float or one per axis, optional
-        Voxel size in mm of an array; 1 by default.
+        Confidence in each voxel. Voxels with a weight of 0 or less are left out.
+    spacing : float or sequence of float, optional
+        Voxel size of an array in mm, one number or one per axis. By default, 1 mm.
 
     Returns
     -------
     image of the same kind, float32
+        The corrected image, or the field.
 
     Raises
     ------
     ValueError
-        The input cannot be worked with, or a parameter is out of range; the message says which.
+        The input cannot be used, or a parameter is out of range; the message says which.
+
+    Examples
+    --------
+    >>> corrected = n4ax.ants.n4_bias_field_correction(image, mask, spline_param=200)
     """
-    said: list[str] = []
-    scan = _scan("image", image, spacing)
-    # ANTsPy passes a mask of ones where there is none.
-    inside = scan._replace(voxels=np.ones_like(scan.voxels))
+    messages: list[str] = []
+    volume = _open_volume("image", image, spacing)
+    # ANTsPy passes a mask of ones if there is none.
+    inside = volume._replace(voxels=np.ones_like(volume.voxels))
     if mask is not None:
-        inside = check_on_grid(_scan("mask", mask, None), scan, said.append)
-    confidence = None
+        inside = match_grid(_open_volume("mask", mask, None), volume, messages.append)
+    weights = None
     if weight_mask is not None:
-        confidence = check_on_grid(_scan("weight_mask", weight_mask, None), scan, said.append)
+        weights = match_grid(
+            _open_volume("weight_mask", weight_mask, None), volume, messages.append
+        )
     settings = N4Settings(
         iters=convergence["iters"],
         conv_threshold=float(f"{convergence['tol']:.10f}"),  # all the digits that ANTsPy passes
         shrink_factor=shrink_factor,
         outside="keep",
         voxel_order="F",
-        **_spline(spline_param, scan.voxels.ndim),
+        **_read_spline_param(spline_param, volume.voxels.ndim),
     )
-    corrected = correct_as_ants(
-        settings,
-        scan,
-        inside,
-        confidence,
-        rescale=rescale_intensities,
-        warn=said.append,
-        verbose=verbose,
-    )
-    for message in said:
+    request = Request(volume, inside, weights, settings, rescale=rescale_intensities)
+    correct = correct_and_print if verbose else correct_as_ants
+    corrected = correct(request, Run(), messages.append)
+    for message in messages:
         warnings.warn(message, stacklevel=2)
     return make_like(image, corrected.bias if return_bias_field else corrected.image)
 
@@ -108,88 +116,102 @@ def abp_n4(
     Parameters
     ----------
     image : ANTsImage, nibabel image, SimpleITK image or array
-        As for :func:`n4_bias_field_correction`.
+        The image, as for :func:`n4_bias_field_correction`.
     intensity_truncation : (lower, upper, bins)
-        Quantiles, of a histogram of the voxels that are not 0.
+        The two quantiles, and the number of histogram bins to find them with. Voxels that are 0
+        are not counted.
     mask : like image, optional
-        Voxels to use.
+        The field is estimated where the mask is not 0. By default, all voxels are used.
     usen3 : bool
-        ANTsPy's N3 instead of N4; there is none here.
-    spacing : float or one per axis, optional
-        Voxel size in mm of an array; 1 by default.
+        Must be false, because n4ax has no N3.
+    spacing : float or sequence of float, optional
+        Voxel size of an array in mm, one number or one per axis. By default, 1 mm.
 
     Returns
     -------
     image of the same kind, float32
+        The corrected image.
 
     Raises
     ------
     ValueError
-        ``usen3`` is true, or the input cannot be worked with.
+        ``usen3`` is true, or the input cannot be used.
     """
     if usen3:
-        raise ValueError("usen3 is True: n4ax has no N3; call ants.abp_n4 for it")
+        raise InputError("{usen3} is True, but n4ax has no N3: call ants.abp_n4 for it")
     if len(intensity_truncation) != 3:
-        raise ValueError(
-            f"intensity_truncation is {intensity_truncation!r}; expected (lower, upper, bins)"
+        raise InputError(
+            "{intensity_truncation} is {0!r}; expected (lower, upper, bins)", intensity_truncation
         )
     lower, upper, bins = intensity_truncation
-    scan = _scan("image", image, spacing)
-    truncated = np.clip(scan.voxels, *_quantiles(scan.voxels, lower, upper, int(bins)))
+    volume = _open_volume("image", image, spacing)
+    truncated = np.clip(volume.voxels, *find_quantiles(volume.voxels, lower, upper, int(bins)))
     return n4_bias_field_correction(make_like(image, truncated), mask, spacing=spacing)
 
 
-def _scan(name: str, image: Any, spacing: float | Sequence[float] | None) -> Volume:
-    """Voxels, and where they lie."""
-    scan = open_image(image, name)
-    voxels = np.asarray(scan.voxels)
+def find_quantiles(
+    voxels: npt.NDArray[np.float32], lower: float, upper: float, bins: int
+) -> tuple[float, float]:
+    """Two quantiles of the voxels that are not 0, found as ANTs finds them.
+
+    The bins of the histogram span the range of all voxels. Quantiles below 0.5 are counted from
+    the lower end and others from the upper end, linearly within a bin.
+    """
+    low, high = float(voxels.min()), float(voxels.max())
+    counts, edges = np.histogram(voxels[voxels != 0], bins=bins, range=(low, high))
+    shares = counts / max(1, counts.sum())
+
+    def find_quantile(p: float) -> float:
+        if p < 0.5:
+            return _find_position(shares, edges, p)
+        return _find_position(shares[::-1], edges[::-1], 1 - p)
+
+    return find_quantile(lower), find_quantile(upper)
+
+
+def _find_position(
+    shares: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], p: float
+) -> float:
+    """The intensity at which the shares of the bins, added from the first on, reach ``p``."""
+    reached = np.cumsum(shares)
+    k = min(int(np.searchsorted(reached, p)), len(shares) - 1)
+    before = reached[k] - shares[k]
+    part = (p - before) / shares[k] if shares[k] else 0.0
+    return float(edges[k] + part * (edges[k + 1] - edges[k]))
+
+
+def _open_volume(name: str, image: Any, spacing: float | Sequence[float] | None) -> Volume:
+    """Read the voxels of an image of any library, and where they lie in space."""
+    opened = open_image(image, name)
+    voxels = np.asarray(opened.voxels)
     if voxels.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has dtype {voxels.dtype}; expected real numbers")
+        raise InputError("{0} has dtype {1}; expected real numbers", name, voxels.dtype)
     voxels = voxels.astype(np.float32)
-    if scan.space is None:
+    if opened.space is None:
         sizes = np.atleast_1d(1.0 if spacing is None else spacing)
         if len(sizes) not in (1, voxels.ndim):
-            raise ValueError(f"spacing has {len(sizes)} values; {name} has {voxels.ndim} axes")
-        sampled = Space.plain(np.broadcast_to(sizes, voxels.ndim).tolist())
-        return Volume(name, voxels, None, sampled)
-    # As ANTs reads a file of one volume.
-    shape = without_last_ones(voxels.shape, least=3)
-    space = scan.space.kept(range(len(shape)))
+            raise InputError(
+                "{spacing} has {0} values; {1} has {2} axes", len(sizes), name, voxels.ndim
+            )
+        sampling_space = Space.from_spacing(np.broadcast_to(sizes, voxels.ndim).tolist())
+        return Volume(name, voxels, None, sampling_space)
+    # ANTs reads a file with one volume as a volume.
+    shape = drop_last_ones(voxels.shape, least=3)
+    space = opened.space.select_axes(range(len(shape)))
     return Volume(name, voxels.reshape(shape), space, space)
 
 
-def _spline(parameter: float | Sequence[int] | None, ndim: int) -> dict[str, Any]:
+def _read_spline_param(parameter: float | Sequence[int] | None, ndim: int) -> dict[str, Any]:
+    """The settings that ``spline_param`` stands for."""
     if parameter is None:
         return {"mesh": 1}
     values = np.atleast_1d(np.asarray(parameter, float))
     if len(values) == 1:
         return {"spline_distance": float(int(values[0]))}
     if len(values) != ndim:
-        raise ValueError(
-            f"spline_param is {parameter!r}; expected a distance in mm, or {ndim} mesh elements"
+        raise InputError(
+            "{spline_param} is {0!r}; expected a distance in mm, or {1} mesh elements",
+            parameter,
+            ndim,
         )
     return {"mesh": tuple(int(value) for value in values)}
-
-
-def _quantiles(
-    voxels: npt.NDArray[np.float32], lower: float, upper: float, bins: int
-) -> tuple[float, float]:
-    """Quantiles of the voxels that are not 0, from a histogram over the range of all (ANTs).
-
-    The lower one is counted from below and the upper from above, linearly within a bin.
-    """
-    low, high = float(voxels.min()), float(voxels.max())
-    counts, edges = np.histogram(voxels[voxels != 0], bins=bins, range=(low, high))
-    parts = counts / max(1, counts.sum())
-
-    def counted(parts: npt.NDArray[np.float64], edges: npt.NDArray[np.float64], p: float) -> float:
-        reached = np.cumsum(parts)
-        k = min(int(np.searchsorted(reached, p)), bins - 1)
-        before = reached[k] - parts[k]
-        share = (p - before) / parts[k] if parts[k] else 0.0
-        return float(edges[k] + share * (edges[k + 1] - edges[k]))
-
-    return tuple(
-        counted(parts, edges, p) if p < 0.5 else counted(parts[::-1], edges[::-1], 1 - p)
-        for p in (lower, upper)
-    )  # type: ignore[return-value]

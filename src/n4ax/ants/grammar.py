@@ -1,7 +1,7 @@
-"""The words of an ANTs command line: flags, and values with parameters in brackets.
+"""The form of an ANTs command line: flags, and values that may have parameters in brackets.
 
-``-c [ 50x50, 1e-7 ]`` and ``-c {50x50,1e-7}`` are one value with the parameters ``50x50`` and
-``1e-7``; ``-c 50x50`` is a value without parameters, which is another thing to ANTs.
+``-c [ 50x50, 1e-7 ]`` and ``-c {50x50,1e-7}`` both have one value with the parameters ``50x50``
+and ``1e-7``. ``-c 50x50`` has a value without parameters, which ANTs treats differently.
 """
 
 import re
@@ -14,32 +14,39 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 class UsageError(ValueError):
-    """The command line is not of ANTs' form."""
+    """The command line does not have the form that ANTs expects."""
 
 
 class Value(NamedTuple):
-    """One value of an option: the word itself, or its parameters if it has brackets."""
+    """One value of an option: its text, and its parameters if it has brackets."""
 
     text: str
     parameters: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, word: str) -> "Value":
-        """A word, brackets closed."""
+    def parse(cls, word: str) -> "Value":
+        """Split a word into its parameters, if it starts with a bracket and so ends with one."""
         if word[:1] not in tuple(OPENING):
             return cls(word, None)
         return cls(word, tuple(part.strip() for part in word[1:-1].split(",")))
 
 
 class Occurrence(NamedTuple):
-    """An occurrence of an option on the command line."""
+    """One occurrence of an option on the command line."""
 
     flag: str
     values: list[Value]
 
 
 def parse_words(arguments: Sequence[str]) -> tuple[list[str], list[Occurrence]]:
-    """Words before the first flag, which ANTs ignores, and the options in their order.
+    """Split a command line into options.
+
+    Returns
+    -------
+    stray : list of str
+        The words before the first flag, which ANTs ignores.
+    options : list of Occurrence
+        The options with their values, in the order of the command line.
 
     Raises
     ------
@@ -48,18 +55,18 @@ def parse_words(arguments: Sequence[str]) -> tuple[list[str], list[Occurrence]]:
     """
     stray: list[str] = []
     options: list[Occurrence] = []
-    for word in _regrouped(arguments):
+    for word in _join_bracketed(arguments):
         if word.startswith("-") and not is_number(word):
             options.append(Occurrence(word, []))
         elif options:
-            options[-1].values.append(Value.of(word))
+            options[-1].values.append(Value.parse(word))
         else:
             stray.append(word)
     return stray, options
 
 
-def _regrouped(arguments: Iterable[str]) -> list[str]:
-    """The words, with those between an opening and a closing bracket joined to one."""
+def _join_bracketed(arguments: Iterable[str]) -> list[str]:
+    """The words, with all words from an opening to its closing bracket joined into one."""
     words: list[str] = []
     inside: list[str] = []
     for word in arguments:
@@ -90,12 +97,12 @@ def is_number(text: str) -> bool:
 
 
 def read_whole(option: str, text: str) -> int:
-    """A whole number.
+    """Read a whole number.
 
     Raises
     ------
     UsageError
-        The text is something else.
+        The text is not a whole number; the message names the option.
     """
     if _INTEGER.fullmatch(text.strip()) is None:
         raise UsageError(f"{option} has {text!r}; expected a whole number")
@@ -103,18 +110,18 @@ def read_whole(option: str, text: str) -> int:
 
 
 def read_number(option: str, text: str) -> float:
-    """A decimal number.
+    """Read a decimal number.
 
     Raises
     ------
     UsageError
-        The text is something else.
+        The text is not a number; the message names the option.
     """
     if not is_number(text):
         raise UsageError(f"{option} has {text!r}; expected a number")
     return float(text)
 
 
-def read_vector(text: str) -> list[str]:
-    """The parts of a vector such as ``50x50x30``; an ``x`` at its end does not count."""
+def split_vector(text: str) -> list[str]:
+    """Split a vector such as ``50x50x30`` into its parts; an ``x`` at the end is ignored."""
     return [part.strip() for part in text.strip().removesuffix("x").split("x")]

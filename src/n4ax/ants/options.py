@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from n4ax.ants.grammar import (
     CLOSING,
@@ -11,8 +12,8 @@ from n4ax.ants.grammar import (
     Value,
     parse_words,
     read_number,
-    read_vector,
     read_whole,
+    split_vector,
 )
 from n4ax.settings import N4Settings
 
@@ -29,33 +30,33 @@ FLAGS = {
     "-o": "--output",
     "-v": "--verbose",
 }
-MOST_ORDER = 5
-
-_ITERATIONS_WITHOUT_BRACKETS, _THRESHOLD_WITHOUT_BRACKETS = (50,), 0.001  # ITK's own defaults
+_LARGEST_ORDER = 5  # of the splines that N4Settings allows
 
 
 @dataclass(frozen=True)
 class Options:
-    """One run of the program.
+    """What one run of the program is to do.
 
     Attributes
     ----------
     dimension
-        Axes of the image to work on, or ``None`` to take them from its file.
-    image, mask, weights
-        Files; the last two may be ``None``.
+        Number of axes to correct along; ``None`` if the file decides.
+    image
+        The file to correct.
+    mask, weights
+        The files of the mask and the weights, or ``None``.
     rescale
-        Stretch the corrected image to the range of the input, in the mask.
-    corrected, bias
-        Files to write; ``bias`` may be ``None``.
+        Stretch the corrected image to the range of the input inside the mask.
+    corrected
+        The file to write the corrected image to.
+    bias
+        The file to write the bias field to, or ``None``.
     verbose
         Print what ANTs prints.
-    distance
-        Length of a mesh element in mm, as it was given (``None``: a mesh was, or nothing).
     settings
         The parameters of N4.
     warnings
-        What ANTs does otherwise than the command line seems to say, in sentences.
+        Sentences that tell where ANTs does not do what the command line suggests.
     """
 
     dimension: int | None
@@ -66,7 +67,6 @@ class Options:
     corrected: Path
     bias: Path | None
     verbose: bool
-    distance: float | None
     settings: N4Settings
     warnings: tuple[str, ...]
 
@@ -81,77 +81,64 @@ def read_options(arguments: Sequence[str]) -> Options:
     ValueError
         A parameter is out of range.
     """
-    reader = _Reader(arguments)
-    image, mask, weights = (reader.file(flag) for flag in ("-i", "-x", "-w"))
+    line = _CommandLine(arguments)
+    image, mask, weights = (line.read_file(flag) for flag in ("-i", "-x", "-w"))
     if image is None:
         raise UsageError("no input image: give it with -i")
-    outputs = reader.outputs()
-    iterations, threshold = reader.convergence()
-    mesh, distance, order = reader.mesh()
-    dimension = reader.dimension()
-    if isinstance(mesh, tuple) and dimension is not None and len(mesh) != dimension:
-        raise UsageError(
-            f"-b has a mesh of {len(mesh)} numbers for {dimension} axes; give one per axis, or a "
-            "single distance in mm"
-        )
-    fwhm, wiener, nbins = reader.sharpening()
+    corrected, bias = line.read_outputs()
+    dimension = line.read_dimension()
     settings = N4Settings(
-        iters=iterations,
-        conv_threshold=threshold,
-        nbins=nbins,
-        fwhm=fwhm,
-        wiener=wiener,
-        spline_order=order,
-        mesh=mesh,
-        spline_distance=distance,
-        shrink_factor=reader.shrink(),
+        **line.read_convergence(),
+        **line.read_mesh(dimension),
+        **line.read_sharpening(),
+        shrink_factor=line.read_shrink_factor(),
         outside="divide" if mask is None else "keep",
         voxel_order="F",
     )
-    rescale = reader.switch("-r", default=mask is not None)
+    rescale = line.read_switch("-r", default=mask is not None)
     if rescale and mask is None:
-        reader.warn("-r is ignored: intensities are rescaled only within a mask (-x)")
+        line.warnings.append("-r is ignored: intensities are rescaled only within a mask (-x)")
     return Options(
         dimension=dimension,
         image=image,
         mask=mask,
         weights=weights,
         rescale=rescale and mask is not None,
-        corrected=outputs[0],
-        bias=outputs[1] if len(outputs) > 1 else None,
-        verbose=reader.switch("-v", default=False),
-        distance=distance,
+        corrected=corrected,
+        bias=bias,
+        verbose=line.read_switch("-v", default=False),
         settings=settings,
-        warnings=tuple(reader.warnings),
+        warnings=tuple(line.warnings),
     )
 
 
-class _Reader:
-    """The values of each option; the last occurrence of an option, and its last value, win."""
+class _CommandLine:
+    """The value of each option: the last value of its last occurrence, as in ANTs."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
         stray, given = parse_words(arguments)
         self.warnings: list[str] = []
         self._values: dict[str, Value] = {}
         if stray:
-            self.warn(f"{' '.join(stray)!r} is ignored: it stands before the first option")
-        short = {name: flag for flag, name in FLAGS.items()}
-        for flag, values in given:
-            known = short.get(flag, flag)
-            if known not in FLAGS:
+            self.warnings.append(
+                f"{' '.join(stray)!r} is ignored: it stands before the first option"
+            )
+        shortened = {long: short for short, long in FLAGS.items()}
+        for name, values in given:
+            flag = shortened.get(name, name)
+            if flag not in FLAGS:
                 raise UsageError(
-                    f"unknown option {flag}; the options are "
-                    + ", ".join(f"{flag}/{name}" for flag, name in FLAGS.items())
+                    f"unknown option {name}; the options are "
+                    + ", ".join(f"{short}/{long}" for short, long in FLAGS.items())
                 )
             if len(values) > 1:
                 words = " ".join(value.text for value in values[:-1])
-                self.warn(f"{words!r} is ignored: {flag} takes its last value, {values[-1].text!r}")
-            self._values[known] = values[-1] if values else Value("1", None)
+                self.warnings.append(
+                    f"{words!r} is ignored: {name} takes its last value, {values[-1].text!r}"
+                )
+            self._values[flag] = values[-1] if values else Value("1", None)
 
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-    def file(self, flag: str) -> Path | None:
+    def read_file(self, flag: str) -> Path | None:
         value = self._values.get(flag)
         if value is None:
             return None
@@ -159,18 +146,21 @@ class _Reader:
             raise UsageError(f"{flag} has {value.text!r}; expected one file")
         return Path(value.text)
 
-    def outputs(self) -> list[Path]:
+    def read_outputs(self) -> tuple[Path, Path | None]:
+        """The files to write: the corrected image, and the bias field if it is asked for."""
         value = self._values.get("-o")
         if value is None or value.text == "1":
-            raise UsageError("no output: give it with -o, corrected.nii.gz or [corrected,bias]")
+            raise UsageError(
+                "no output: give it with -o, as corrected.nii.gz or [corrected.nii.gz,bias.nii.gz]"
+            )
         names = [value.text] if value.parameters is None else list(value.parameters)
         if len(names) == 2 and not names[1]:
             names.pop()
         if not 1 <= len(names) <= 2 or not all(names):
             raise UsageError(f"-o has {value.text!r}; expected one file, or [corrected,bias]")
-        return [Path(name) for name in names]
+        return Path(names[0]), Path(names[1]) if len(names) > 1 else None
 
-    def dimension(self) -> int | None:
+    def read_dimension(self) -> int | None:
         value = self._values.get("-d")
         if value is None:
             return None
@@ -179,14 +169,14 @@ class _Reader:
             raise UsageError(f"-d is {dimension}; expected 2, 3 or 4")
         return dimension
 
-    def shrink(self) -> int:
+    def read_shrink_factor(self) -> int:
         value = self._values.get("-s")
         factor = 4 if value is None else read_whole("-s", value.text)
         if factor < 0:
-            raise UsageError(f"-s is {factor}; expected a whole number from 1 on")
+            raise UsageError(f"-s is {factor}; expected a whole number of at least 1")
         return max(1, factor)
 
-    def switch(self, flag: str, default: bool) -> bool:
+    def read_switch(self, flag: str, default: bool) -> bool:
         value = self._values.get(flag)
         if value is None:
             return default
@@ -194,62 +184,71 @@ class _Reader:
             raise UsageError(f"{flag} has {value.text!r}; expected 0 or 1")
         return value.text == "1"
 
-    def convergence(self) -> tuple[tuple[int, ...], float]:
+    def read_convergence(self) -> dict[str, Any]:
+        """The settings that ``-c`` stands for."""
         if "-c" not in self._values:
-            return (50, 50, 50, 50), 0.0
-        parameters = self._bracketed("-c")
+            return {"iters": (50, 50, 50, 50), "conv_threshold": 0.0}
+        parameters = self._read_parameters(
+            "-c", "runs one level of at most 50 iterations with threshold 0.001"
+        )
         if parameters is None:
-            self.warn(
-                f"-c {self._values['-c'].text} is ignored, as ANTs does: without brackets it runs "
-                "one level of at most 50 iterations with threshold 0.001. Write "
-                f"-c [{self._values['-c'].text}] for what it seems to say"
-            )
-            return _ITERATIONS_WITHOUT_BRACKETS, _THRESHOLD_WITHOUT_BRACKETS
-        iterations = tuple(read_whole("-c", part) for part in read_vector(parameters[0]))
+            return {"iters": (50,), "conv_threshold": 0.001}  # ITK's own defaults
+        iterations = tuple(read_whole("-c", part) for part in split_vector(parameters[0]))
         if not any(iterations):
-            raise UsageError(f"-c [{parameters[0]}] asks for no iteration; expected such as 50x50")
-        return iterations, read_number("-c", parameters[1]) if len(parameters) > 1 else 0.0
+            raise UsageError(
+                f"-c [{parameters[0]}] asks for no iteration; expected numbers such as 50x50"
+            )
+        threshold = read_number("-c", parameters[1]) if len(parameters) > 1 else 0.0
+        return {"iters": iterations, "conv_threshold": threshold}
 
-    def mesh(self) -> tuple[int | tuple[int, ...] | None, float | None, int]:
-        """Mesh elements, or their length in mm, and the order of the spline."""
-        parameters = self._ignored_without_brackets("-b", "a mesh of one element along each axis")
+    def read_mesh(self, dimension: int | None) -> dict[str, Any]:
+        """The settings that ``-b`` stands for: the mesh, or the length of an element in mm."""
+        parameters = self._read_parameters("-b", "uses a mesh of one element along each axis")
         if parameters is None:
-            return 1, None, 3
+            return {"mesh": 1, "spline_order": 3}
         first, *rest = parameters
         order = read_whole("-b", rest[0]) if rest else 3
-        if not 1 <= order <= MOST_ORDER:
-            raise UsageError(f"-b asks for splines of order {order}; expected 1 to {MOST_ORDER}")
-        numbers = [read_number("-b", part) for part in read_vector(first)]
+        if not 1 <= order <= _LARGEST_ORDER:
+            raise UsageError(
+                f"-b asks for splines of order {order}; expected 1 to {_LARGEST_ORDER}"
+            )
+        numbers = [read_number("-b", part) for part in split_vector(first)]
         if len(numbers) == 1:
             if numbers[0] <= 0:
                 raise UsageError(f"-b has the distance {numbers[0]:g}; expected mm, above 0")
-            return None, numbers[0], order
-        return tuple(int(value) for value in numbers), None, order
-
-    def sharpening(self) -> tuple[float, float, int]:
-        """FWHM, Wiener noise and histogram bins."""
-        given = list(self._ignored_without_brackets("-t", "0.15, 0.01 and 200") or ())
-        fwhm = read_number("-t", given[0]) if len(given) > 0 else 0.15
-        wiener = read_number("-t", given[1]) if len(given) > 1 else 0.01
-        return fwhm, wiener, read_whole("-t", given[2]) if len(given) > 2 else 200
-
-    def _ignored_without_brackets(self, flag: str, instead: str) -> tuple[str, ...] | None:
-        if flag not in self._values:
-            return None
-        parameters = self._bracketed(flag)
-        if parameters is None:
-            text = self._values[flag].text
-            self.warn(
-                f"{flag} {text} is ignored, as ANTs does: without brackets it takes {instead}. "
-                f"Write {flag} [{text}] for what it seems to say"
+            return {"spline_distance": numbers[0], "spline_order": order}
+        if dimension not in (None, len(numbers)):
+            raise UsageError(
+                f"-b has a mesh of {len(numbers)} numbers for {dimension} axes; give one per axis, "
+                "or a single distance in mm"
             )
-        return parameters
+        return {"mesh": tuple(int(value) for value in numbers), "spline_order": order}
 
-    def _bracketed(self, flag: str) -> tuple[str, ...] | None:
-        """The parameters of a value, or ``None`` if it has no brackets."""
-        value = self._values[flag]
-        if value.parameters is None and any(letter in OPENING + CLOSING for letter in value.text):
-            raise UsageError(f"{flag} has {value.text!r}: its brackets do not match")
-        if value.parameters is not None and not "".join(value.parameters):
+    def read_sharpening(self) -> dict[str, Any]:
+        """The settings that ``-t`` stands for."""
+        given = self._read_parameters("-t", "uses 0.15, 0.01 and 200") or ()
+        return {
+            "fwhm": read_number("-t", given[0]) if len(given) > 0 else 0.15,
+            "wiener": read_number("-t", given[1]) if len(given) > 1 else 0.01,
+            "nbins": read_whole("-t", given[2]) if len(given) > 2 else 200,
+        }
+
+    def _read_parameters(self, flag: str, instead: str) -> tuple[str, ...] | None:
+        """The parameters in the brackets of an option.
+
+        ``None`` if the option is missing or has no brackets; in the second case the user is
+        warned of what ANTs does ``instead``.
+        """
+        value = self._values.get(flag)
+        if value is None:
+            return None
+        if value.parameters is None:
+            if any(letter in OPENING + CLOSING for letter in value.text):
+                raise UsageError(f"{flag} has {value.text!r}: its brackets do not match")
+            self.warnings.append(
+                f"{flag} {value.text} is ignored, as in ANTs, which {instead} if there are no "
+                f"brackets. If {value.text} is what you want, write {flag} [{value.text}]"
+            )
+        elif not "".join(value.parameters):
             raise UsageError(f"{flag} has {value.text!r}: there is nothing in its brackets")
         return value.parameters

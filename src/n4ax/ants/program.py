@@ -1,7 +1,8 @@
-"""The program ``N4BiasFieldCorrection`` of ANTs, by n4ax.
+"""The program ``N4BiasFieldCorrection`` of ANTs, run by n4ax.
 
-Exit status: 0, or 1 after an error, as of ANTs. Errors and warnings go to standard error even
-without ``-v``; with it, standard output has the lines that ANTs prints and people parse.
+The exit status is 0, or 1 after an error, as in ANTs. Errors and warnings go to standard error
+even without ``-v``. With ``-v 1``, standard output has the lines that ANTs prints and programs
+parse.
 """
 
 import logging
@@ -14,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from n4ax.ants.options import Options, read_options
+from n4ax.errors import InputError
 from n4ax.settings import EngineName
-from n4ax.signals import leave_when_told
+from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -25,57 +27,78 @@ if TYPE_CHECKING:
 
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
+_PARAMETERS = {
+    "image": "-i",
+    "mask": "-x",
+    "weights": "-w",
+    "shrink_factor": "-s",
+    "iters": "the iterations of -c",
+    "conv_threshold": "the threshold of -c",
+    "mesh": "the mesh of -b",
+    "spline_distance": "the distance of -b",
+    "spline_order": "the order of -b",
+    "fwhm": "the width of -t",
+    "wiener": "the noise of -t",
+    "nbins": "the bins of -t",
+    "engine": "N4AX_ENGINE",
+}
+"""What the parameters of :func:`n4ax.fit` are called on this command line."""
+
 _HELP = """\
 Usage: N4BiasFieldCorrection -i FILE -o CORRECTED|[CORRECTED,BIAS] [OPTIONS]
 
-  N4BiasFieldCorrection by n4ax {version}: the options, outputs and numbers of
-  ANTs' program.
+  N4BiasFieldCorrection by n4ax {version}, with the options, outputs and
+  numbers of ANTs' program.
 
 Input and output:
   -i, --input-image FILE     NIfTI image to correct.
   -o, --output CORRECTED|[CORRECTED,BIAS]
-                             NIfTI files to write; the bias is the factor that
-                             the input is divided by.
-  -x, --mask-image FILE      Voxels to use, where not 0; others keep their
-                             intensity.  [default: the whole image]
-  -w, --weight-image FILE    Confidence of each voxel; not above 0 leaves it
-                             out.
+                             NIfTI files to write. The input is divided by
+                             the bias.
+  -x, --mask-image FILE      Use the voxels where the mask is not 0; others
+                             keep their intensity.
+                             [default: the whole image]
+  -w, --weight-image FILE    Confidence in each voxel; voxels at 0 or less
+                             are left out.
   -d, --image-dimensionality 2|3|4
-                             Axes to work on; 4 is one field in space and time.
+                             Number of axes to correct along; 4 is one field
+                             in space and time.
                              [default: 2 for a 2-D file, else 3]
 
 Estimation:
   -s, --shrink-factor N      Estimate on every N-th voxel.  [default: 4]
   -b, --bspline-fitting [DISTANCE,ORDER]|[AxBxC,ORDER]
-                             Mesh of the first level, by the length of an
-                             element in mm or the elements along each axis.
+                             Mesh of the first level: the length of an element
+                             in mm, or the number of elements per axis.
                              [default: [1x1x1,3]]
   -c, --convergence [ITERATIONS,THRESHOLD]
-                             Most iterations of each level, as 50x50x30, and
-                             the convergence measure to stop at.
+                             Largest number of iterations at each level, such
+                             as 50x50x30, and the convergence measure at which
+                             a level ends.
                              [default: [50x50x50x50,0.0]]
   -t, --histogram-sharpening [FWHM,NOISE,BINS]
                              Width of the field's distribution in log
-                             intensity, noise of the Wiener filter, bins.
+                             intensity, noise of the Wiener filter, and number
+                             of histogram bins.
                              [default: [0.15,0.01,200]]
 
 Level of the result:
   -r, --rescale-intensities 0|1
-                             Stretch the result to the input's range, in the
-                             mask.  [default: 1 with -x, else 0]
+                             Stretch the result to the input's range inside
+                             the mask.  [default: 1 with -x, else 0]
 
 Other:
   -v, --verbose 0|1          Print progress.  [default: 0]
   --version                  Show the version and exit.
   -h, --help                 Show this message and exit.
 
-Brackets are square, round, curly or angled. Without brackets -b, -c and -t are
-ignored, as by ANTs.
+Brackets may be square, round, curly or angled. Without brackets, -b, -c and -t
+are ignored, as in ANTs.
 
 Environment:
   ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS, else NSLOTS
-                             Threads to use; the result does not depend on it.
-                             [default: all]
+                             Number of threads to use; the result does not
+                             depend on it.  [default: all]
   N4AX_ENGINE                cpu or xla.  [default: xla where JAX has a GPU,
                              else cpu]
 
@@ -84,8 +107,8 @@ Examples:
   N4BiasFieldCorrection -d 3 -i t1w.nii.gz -x mask.nii.gz -s 4 -b [200] \\
     -c [50x50x50x50,1e-7] -o [corrected.nii.gz,bias.nii.gz] -v 1
 
-The same program is n4ax ants, n4ax-N4BiasFieldCorrection, and what n4ax shim
-writes.
+n4ax ants, n4ax-N4BiasFieldCorrection and the program that n4ax shim writes are
+all this program.
 """
 
 
@@ -95,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        What stands after the program's name; ``None`` for the arguments of this process.
+        The words after the program's name; ``None`` for the arguments of this process.
 
     Returns
     -------
@@ -104,14 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _answered(words)
+        return _run_words(words)
     except ValueError as error:
-        return _fail(str(error))
+        return _fail(_message_of(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}")
     except MemoryError:
-        return _fail("not enough memory; try a larger shrink factor, such as -s 4")
+        return _fail("not enough memory: try a shrink factor above the default of 4, such as -s 6")
     except RuntimeError as error:
         if not type(error).__module__.startswith("jax"):
             raise
@@ -119,12 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def console() -> None:
-    """The installed program."""
-    leave_when_told()
+    """Run the program and exit: the entry point of the installed program."""
+    exit_on_signals()
     sys.exit(main())
 
 
-def _answered(words: list[str]) -> int:
+def _run_words(words: list[str]) -> int:
     if not words or {"-h", "--help"} & set(words):
         print(_HELP.format(version=__version__), end="")
         return 0 if words else FAILURE
@@ -135,52 +158,55 @@ def _answered(words: list[str]) -> int:
     for warning in options.warnings:
         _warn(warning)
     if not options.verbose:
-        logging.disable(logging.WARNING)  # kernels being compiled: ANTs without -v is silent
-    _run(options)
+        # ANTs is silent without -v, so the notice that kernels are being compiled is not shown.
+        logging.disable(logging.WARNING)
+    _correct_file(options)
     return 0
 
 
-def _say(message: str) -> None:
+def _print_message(message: str) -> None:
     print(f"N4BiasFieldCorrection (n4ax): {' '.join(message.split())}", file=sys.stderr)
 
 
 def _warn(message: str) -> None:
-    _say(f"warning: {message}")
+    _print_message(f"warning: {message}")
 
 
 def _fail(message: str) -> int:
-    _say(f"error: {message}")
+    _print_message(f"error: {message}")
     return FAILURE
 
 
-def _run(options: Options) -> None:
-    _check_files(options)
-    from n4ax.ants.steps import check_on_grid, correct_as_ants
+def _message_of(error: ValueError) -> str:
+    return error.with_options(_PARAMETERS) if isinstance(error, InputError) else str(error)
 
-    header, scan = _read("-i", options.image, options.dimension)
+
+def _correct_file(options: Options) -> None:
+    _check_files(options)
+    from n4ax.ants.steps import Request, correct_as_ants, match_grid
+    from n4ax.ants.verbose import correct_and_print
+    from n4ax.pipeline import Run
+
+    header, image = _read_volume("-i", options.image, options.dimension)
     mask, weights = (
-        None if path is None else check_on_grid(_read(flag, path, scan.voxels.ndim)[1], scan, _warn)
+        None
+        if path is None
+        else match_grid(_read_volume(flag, path, image.voxels.ndim)[1], image, _warn)
         for flag, path in (("-x", options.mask), ("-w", options.weights))
     )
+    request = Request(image, mask, weights, options.settings, options.rescale)
+    correct = correct_and_print if options.verbose else correct_as_ants
+    engine = cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None)
+    run = Run(engine, read_thread_count())
     try:
-        corrected = correct_as_ants(
-            options.settings,
-            scan,
-            mask,
-            weights,
-            rescale=options.rescale,
-            warn=_warn,
-            verbose=options.verbose,
-            engine=cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None),
-            num_threads=_threads(),
-        )
+        corrected = correct(request, run, _warn)
     except ValueError as error:
-        raise ValueError(f"{options.image}: {error}") from None
-    _write(options, header, corrected)
+        raise ValueError(f"{options.image}: {_message_of(error)}") from None
+    _write_outputs(options, header, corrected)
 
 
 def _check_files(options: Options) -> None:
-    """Everything that can be known of the files before the work is done."""
+    """Check all that can be known about the files before the work is done."""
     from n4ax.files import check_writable
 
     inputs = [path for path in (options.image, options.mask, options.weights) if path is not None]
@@ -199,14 +225,14 @@ def _check_files(options: Options) -> None:
         raise ValueError(f"-o {overwritten.pop()} would overwrite the mask or the weights")
 
 
-def _read(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Volume]":
-    """A file; of more axes than are worked on, the first volume or slice, as in ITK."""
+def _read_volume(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Volume]":
+    """Read a file. If it has more axes than ``dimension``, take the first volume or slice (ITK)."""
     from n4ax.ants.steps import Volume
     from n4ax.images import nifti
-    from n4ax.itk.space import without_last_ones
+    from n4ax.itk.space import drop_last_ones
 
     image = nifti.read_image(path)
-    shape = without_last_ones(image.shape, least=3)
+    shape = drop_last_ones(image.shape, least=3)
     if len(shape) == 3 and shape[2] == 1 and dimension in (None, 2):
         shape = shape[:2]
     if dimension is None:
@@ -215,14 +241,14 @@ def _read(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Vo
         raise ValueError(f"{flag} {path} has {len(shape)} axes, {shape}; -d asks for {dimension}")
     voxels = nifti.read_voxels(image, path).reshape(shape)
     voxels = voxels[(..., *(0,) * (len(shape) - dimension))]
-    space = nifti.space_of(image).kept(range(dimension))
-    # Of a file with more axes, ITK takes none of the directions.
-    sampled = space if len(shape) == dimension else space.upright()
-    return image, Volume(f"{flag} {path}", voxels, space, sampled)
+    space = nifti.read_space(image).select_axes(range(dimension))
+    # ITK ignores the directions of a file that has more axes than it reads.
+    sampling_space = space if len(shape) == dimension else space.straighten()
+    return image, Volume(f"{flag} {path}", voxels, space, sampling_space)
 
 
-def _threads() -> int | None:
-    """Threads that ITK would use, if its environment says so."""
+def read_thread_count() -> int | None:
+    """The number of threads that the environment gives to ITK, or ``None``."""
     for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NSLOTS"):
         text = os.environ.get(name, "").strip()
         if text.isdecimal() and int(text) > 0:
@@ -230,8 +256,8 @@ def _threads() -> int | None:
     return None
 
 
-def _write(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:
-    """All files or none: they get their names only after the last is written."""
+def _write_outputs(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:
+    """Write all files or none: they get their names only after the last has been written."""
     from n4ax.files import replace_file
     from n4ax.images import nifti
 

@@ -1,21 +1,23 @@
-"""What ANTs does around N4: on which grid, what it restores outside the mask, how it rescales."""
+"""What ANTs does around N4: it reads NaN as 0, estimates the field, and rescales the result."""
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.ants.verbose import Report
-from n4ax.itk.space import EXACT, Space, Spaces, check_same_place
+from n4ax.errors import InputError
+from n4ax.itk.space import ITK_TOLERANCE, Space, Spaces, check_same_place
 from n4ax.level import stretch_range
-from n4ax.pipeline import N4Result, fit_image
-from n4ax.settings import EngineName, N4Settings
+from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.result import N4Result
+from n4ax.settings import N4Settings
 
 _ULP = 2.0**-23  # of float32, at 1
 
 Warn = Callable[[str], None]
+"""Called with a sentence that the user should read."""
 
 
 class Volume(NamedTuple):
@@ -24,152 +26,182 @@ class Volume(NamedTuple):
     Attributes
     ----------
     name
-        What a message calls it.
+        What messages call it.
     voxels
-        float32.
+        Intensities, float32.
     space
-        Where it lies; ``None`` where that is not known.
-    sampled
-        Where ITK takes it to lie when it chooses which voxels to take.
+        Where the volume lies in space; ``None`` if that is unknown.
+    sampling_space
+        Where ITK places the volume when it chooses which voxels to take.
     """
 
     name: str
     voxels: npt.NDArray[np.float32]
     space: Space | None
-    sampled: Space
+    sampling_space: Space
+
+
+@dataclass(frozen=True)
+class Request:
+    """An image to correct, and how to correct it.
+
+    Attributes
+    ----------
+    image
+        The image.
+    mask
+        The field is estimated where the mask is not 0; ``None`` for the whole image.
+    weights
+        Confidence in each voxel; ``None`` if all voxels count the same.
+    settings
+        The parameters of N4, with ``outside="keep"`` if there is a mask.
+    rescale
+        Stretch the corrected image to the input's range inside the mask, where the mask is 1.
+    """
+
+    image: Volume
+    mask: Volume | None
+    weights: Volume | None
+    settings: N4Settings
+    rescale: bool
 
 
 class AntsResult(NamedTuple):
-    """The images that ANTs writes, and what N4 found."""
+    """The corrected image as ANTs writes it, and the result of N4."""
 
     image: npt.NDArray[np.float32]
     result: N4Result
 
     @property
     def bias(self) -> npt.NDArray[np.float32]:
-        """The multiplicative field; not rescaled, and not restored outside the mask."""
+        """The multiplicative field, which is neither rescaled nor changed outside the mask."""
         return np.exp(self.result.log_bias)
 
 
-def check_on_grid(given: Volume, scan: Volume, warn: Warn) -> Volume:
-    """A mask or weights, which must lie on the grid of the image.
+def match_grid(given: Volume, image: Volume, warn: Warn) -> Volume:
+    """Check that a mask or weights lie on the grid of the image, and decide how to sample them.
 
     Raises
     ------
     ValueError
-        It has another shape, or lies elsewhere by more than a thousandth of a voxel.
+        The shapes differ, or the positions differ by more than a thousandth of a voxel.
     """
-    if given.voxels.shape != scan.voxels.shape:
-        raise ValueError(
-            f"{given.name} has shape {given.voxels.shape} and {scan.name} has shape "
-            f"{scan.voxels.shape}: resample one onto the other first"
+    if given.voxels.shape != image.voxels.shape:
+        raise InputError(
+            "{0} has shape {1} and {2} has shape {3}: resample one onto the other first",
+            given.name,
+            given.voxels.shape,
+            image.name,
+            image.voxels.shape,
         )
-    if given.space is None or scan.space is None:
-        return given._replace(sampled=scan.sampled)
-    check_same_place(given.name, given.space, scan.name, scan.space)
-    if given.space.differs_from(scan.space, EXACT) is not None:
-        warn(f"the headers of {given.name} and {scan.name} differ slightly; the image's is used")
-        return given._replace(sampled=scan.sampled)
-    return given if scan.sampled == scan.space else given._replace(sampled=scan.sampled)
+    on_image_grid = given._replace(sampling_space=image.sampling_space)
+    if given.space is None or image.space is None:
+        return on_image_grid
+    check_same_place(given.name, given.space, image.name, image.space)
+    if given.space.describe_difference(image.space, ITK_TOLERANCE) is not None:
+        warn(
+            f"the headers of {given.name} and {image.name} differ slightly; the image's header "
+            "is used"
+        )
+        return on_image_grid
+    return given if image.sampling_space == image.space else on_image_grid
 
 
 def correct_as_ants(
-    settings: N4Settings,
-    scan: Volume,
-    mask: Volume | None,
-    weights: Volume | None,
-    *,
-    rescale: bool,
+    request: Request,
+    run: Run,
     warn: Warn,
-    verbose: bool = False,
-    engine: EngineName | None = None,
-    num_threads: int | None = None,
+    show_range: Callable[[float, float], None] | None = None,
 ) -> AntsResult:
-    """Estimate the field, divide by it, and treat the mask as ANTs does.
+    """Correct an image as ANTs does.
 
     Parameters
     ----------
-    settings
-        The parameters of N4, ``outside="keep"`` where there is a mask.
-    scan, mask, weights
-        On one grid; inside the mask where it is not 0. ``None`` is the whole image.
-    rescale
-        Stretch the corrected image to the input's range in the mask, where the mask is 1.
+    request
+        The image and how to correct it. Mask and weights have passed :func:`match_grid`.
+    run
+        How the work is to be done.
     warn
-        Called with what a user should know.
-    verbose
-        Print what ANTs prints.
-    engine, num_threads
-        As for :func:`n4ax.n4`.
+        Called with each warning.
+    show_range
+        Called before the estimation with the least and the greatest intensity inside the mask.
+        Without it, ``warn`` is called if intensities are negative.
 
     Raises
     ------
     ValueError
-        The input cannot be worked with; the message says why.
+        The input cannot be used; the message says why.
     """
-    say = Report(scan.voxels.ndim, settings, verbose)
-    say.masked(mask is not None)
-    scan = _finite(scan, warn)
-    mask, weights = (None if given is None else _finite(given, warn) for given in (mask, weights))
-    low, high = _range(scan, mask)
-    say.range(low, high)
-    if low < 0 and not verbose:
-        warn(
-            f"{scan.name} has negative intensities, down to {low:g}, where it is corrected; N4 "
-            "works on logarithms. Rescale it to positive values, such as 10 to 100, or leave them "
-            "out of the mask"
-        )
-    if settings.spline_distance is not None:
-        say.mesh(settings.spline_distance, scan.voxels.shape, scan.sampled.spacing)
-    start = time.perf_counter()
-    result: Any = fit_image(
-        _not_shrunk_in_time(settings, scan.voxels.ndim),
-        scan.voxels,
-        "all" if mask is None else mask.voxels,
-        weights=None if weights is None else weights.voxels,
-        spacing=Spaces(*((given or scan).sampled for given in (scan, mask, weights))),
-        engine=engine,
-        num_threads=num_threads,
-        progress=say.iteration if verbose else None,
-        every_measure=False,
+    request = _read_nonfinite_as_zero(request, warn)
+    low, high = _find_range(request.image, request.mask)
+    if show_range is not None:
+        show_range(low, high)
+    elif low < 0:
+        _warn_of_negatives(request.image, low, warn)
+    result = _estimate(request, run)
+    return AntsResult(_rescale(request, result.corrected), result)
+
+
+def _read_nonfinite_as_zero(request: Request, warn: Warn) -> Request:
+    """Replace NaN and infinite voxels by 0, as ANTs does when it reads a file."""
+    image, mask, weights = (
+        None if volume is None else _replace_nonfinite(volume, warn)
+        for volume in (request.image, request.mask, request.weights)
     )
-    corrected = result.corrected
-    if rescale and mask is not None:
-        inside, where = mask.voxels != 0, _where_rescaled(mask.voxels)
-        corrected = stretch_range(scan.voxels, corrected, inside, where)
-    say.done(result, time.perf_counter() - start)
-    return AntsResult(corrected, result)
+    return replace(request, image=image, mask=mask, weights=weights)
 
 
-def _finite(scan: Volume, warn: Warn) -> Volume:
-    """NaN and infinite voxels as 0, which is how ANTs reads them from a file."""
-    finite = np.isfinite(scan.voxels)
-    bad = finite.size - np.count_nonzero(finite)
-    if bad == 0:
-        return scan
-    warn(f"{scan.name} has {bad} NaN or infinite voxels, which are taken for 0, as by ANTs")
-    return scan._replace(voxels=np.where(finite, scan.voxels, np.float32(0)))
+def _replace_nonfinite(volume: Volume, warn: Warn) -> Volume:
+    finite = np.isfinite(volume.voxels)
+    count = finite.size - np.count_nonzero(finite)
+    if count == 0:
+        return volume
+    warn(f"{volume.name} has {count} NaN or infinite voxels, which are read as 0, as in ANTs")
+    return volume._replace(voxels=np.where(finite, volume.voxels, np.float32(0)))
 
 
-def _range(scan: Volume, mask: Volume | None) -> tuple[float, float]:
-    """Least and greatest intensity in the mask."""
+def _find_range(image: Volume, mask: Volume | None) -> tuple[float, float]:
+    """Least and greatest intensity inside the mask."""
     if mask is None:
-        return float(scan.voxels.min()), float(scan.voxels.max())
+        return float(image.voxels.min()), float(image.voxels.max())
     inside = mask.voxels != 0
     if not inside.any():
-        raise ValueError(f"{mask.name} is empty: it has no voxel other than 0")
-    values = scan.voxels[inside]
+        raise InputError("{0} is empty: every voxel is 0", mask.name)
+    values = image.voxels[inside]
     return float(values.min()), float(values.max())
 
 
-def _not_shrunk_in_time(settings: N4Settings, dimensions: int) -> N4Settings:
+def _warn_of_negatives(image: Volume, low: float, warn: Warn) -> None:
+    warn(
+        f"{image.name} has negative intensities (down to {low:g}) where it is corrected, but N4 "
+        "works on logarithms. Rescale the image to positive values, such as 10 to 100, or leave "
+        "the negative voxels out of the mask"
+    )
+
+
+def _estimate(request: Request, run: Run) -> N4Result:
+    image, mask, weights = request.image, request.mask, request.weights
+    inputs = Inputs(
+        image=image.voxels,
+        mask="all" if mask is None else mask.voxels,
+        weights=None if weights is None else weights.voxels,
+        spacing=Spaces(*((given or image).sampling_space for given in (image, mask, weights))),
+    )
+    return fit_image(_keep_time_unshrunk(request.settings, image.voxels.ndim), inputs, run)
+
+
+def _keep_time_unshrunk(settings: N4Settings, dimensions: int) -> N4Settings:
     """The settings with a shrink factor of 1 along a fourth axis, which is time."""
     if dimensions < 4 or not isinstance(settings.shrink_factor, int):
         return settings
-    factors = (*(settings.shrink_factor,) * 3, 1)
-    return N4Settings(**{**settings.keywords(), "shrink_factor": factors})
+    return replace(settings, shrink_factor=(*(settings.shrink_factor,) * 3, 1))
 
 
-def _where_rescaled(mask: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
-    """Where the mask is 1: other labels count for the range, and are left as they are."""
-    return (mask >= 1 - 2 * _ULP) & (mask <= 1 + 4 * _ULP)
+def _rescale(request: Request, corrected: Any) -> Any:
+    """The corrected image, stretched to the range of the input if the request says so."""
+    if not request.rescale or request.mask is None:
+        return corrected
+    labels = request.mask.voxels
+    # Voxels with other labels count towards the range, but only those with label 1 are changed.
+    is_one = (labels >= 1 - 2 * _ULP) & (labels <= 1 + 4 * _ULP)
+    return stretch_range(request.image.voxels, corrected, labels != 0, is_one)

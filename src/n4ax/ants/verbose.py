@@ -1,12 +1,15 @@
-"""What ANTs prints with ``-v 1``: lines that people and programs read."""
+"""What ANTs prints with ``-v 1``: lines that people read and programs parse."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from n4ax.ants.steps import AntsResult, Request, Warn, correct_as_ants
 from n4ax.method.grid import padding_for_distance
-from n4ax.pipeline import N4Result
-from n4ax.settings import N4Settings
+from n4ax.pipeline import Run
+from n4ax.result import N4Result
 
 _RULE = "*" * 59
 _NONPOSITIVE = f"""
@@ -20,46 +23,54 @@ and N4 works on their logarithms. Better:
 """
 
 
-class Report:
-    """Prints as the work goes on; nothing unless ``verbose``."""
+def correct_and_print(request: Request, run: Run, warn: Warn) -> AntsResult:
+    """Correct an image, and print meanwhile what ANTs prints; see :func:`correct_as_ants`."""
+    log = VerboseLog(request)
+    log.print_start()
+    run = replace(run, progress=log.print_iteration)
+    corrected = correct_as_ants(request, run, warn, log.print_range_and_mesh)
+    log.print_end(corrected.result)
+    return corrected
 
-    def __init__(self, dimension: int, settings: N4Settings, verbose: bool) -> None:
-        self._settings = settings
-        self._verbose = verbose
-        self._say(f"\nRunning N4 for {dimension}-dimensional images.\n")
 
-    def masked(self, given: bool) -> None:
-        """Whether there is a mask."""
-        if not given:
-            self._say("Mask not read.  Using the entire image as the mask.\n")
+class VerboseLog:
+    """Prints the lines of one correction; the methods are called in the order given here."""
 
-    def range(self, low: float, high: float) -> None:
-        """Least and greatest intensity in the mask."""
-        self._say(f"Original intensity range:  [{low:g}, {high:g}]")
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._settings = request.settings
+        self._started = 0.0
+
+    def print_start(self) -> None:
+        """Print the number of axes, and that there is no mask if none was given."""
+        _print(f"\nRunning N4 for {self._request.image.voxels.ndim}-dimensional images.\n")
+        if self._request.mask is None:
+            _print("Mask not read.  Using the entire image as the mask.\n")
+
+    def print_range_and_mesh(self, low: float, high: float) -> None:
+        """Print the range of intensities, and the mesh if a distance was given for it."""
+        _print(f"Original intensity range:  [{low:g}, {high:g}]")
         if low <= 0:
-            self._say(_NONPOSITIVE)
+            _print(_NONPOSITIVE)
+        if self._settings.spline_distance is not None:
+            image = self._request.image
+            distance, spacing = self._settings.spline_distance, image.sampling_space.spacing
+            self._print_mesh(distance, image.voxels.shape, spacing)
+        # The elapsed time counts from here, because the estimation is next.
+        self._started = time.perf_counter()
 
-    def mesh(self, distance: float, shape: Sequence[int], spacing: Sequence[float]) -> None:
-        """The mesh that a spline distance in mm leads to."""
-        laid = [padding_for_distance(n, s, distance) for n, s in zip(shape, spacing, strict=True)]
-        padded = [n + lower + upper for n, (_, lower, upper) in zip(shape, laid, strict=True)]
-        points = [spans + self._settings.spline_order for spans, _, _ in laid]
-        self._say(f"Specified spline distance: {distance:g}mm")
-        self._say(f"  original image size:  {list(shape)}")
-        self._say(f"  padded image size:  {padded}")
-        self._say(f"  number of control points:  {points}\n")
-
-    def iteration(self, level: int, iteration: int, limit: int, measure: float) -> None:
-        """One iteration is done."""
+    def print_iteration(self, level: int, iteration: int, limit: int, measure: float) -> None:
+        """Print one iteration, after a heading if it is the first of its level."""
         if iteration == 1:
-            self._say(f"Current level = {level + 1}")
-        self._say(
+            _print(f"Current level = {level + 1}")
+        _print(
             f"  Iteration {iteration} (of {limit}).   Current convergence value = "
             f"{np.float32(measure):g} (threshold = {np.float32(self._settings.conv_threshold):g})"
         )
 
-    def done(self, result: N4Result, seconds: float) -> None:
-        """The parameters, as ITK's filter prints them, and the time of the solve."""
+    def print_end(self, result: N4Result) -> None:
+        """Print the parameters as ITK's filter prints them, and the seconds that it took."""
+        elapsed = time.perf_counter() - self._started
         settings, levels = self._settings, len(self._settings.iters)
         axes = len(result.field.control_points.shape)
         spans = [
@@ -81,9 +92,19 @@ class Report:
             ("CurrentLevel", levels),
             ("ElapsedIterations", result.iterations[-1] + 1),
         ):
-            self._say(f"     {name}: {value}")
-        self._say(f"Elapsed time: {seconds:g}")
+            _print(f"     {name}: {value}")
+        _print(f"Elapsed time: {elapsed:g}")
 
-    def _say(self, text: str) -> None:
-        if self._verbose:
-            print(text, flush=True)
+    def _print_mesh(self, distance: float, shape: Sequence[int], spacing: Sequence[float]) -> None:
+        """Print the mesh that a spline distance in mm leads to."""
+        laid = [padding_for_distance(n, s, distance) for n, s in zip(shape, spacing, strict=True)]
+        padded = [n + lower + upper for n, (_, lower, upper) in zip(shape, laid, strict=True)]
+        points = [spans + self._settings.spline_order for spans, _, _ in laid]
+        _print(f"Specified spline distance: {distance:g}mm")
+        _print(f"  original image size:  {list(shape)}")
+        _print(f"  padded image size:  {padded}")
+        _print(f"  number of control points:  {points}\n")
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from n4ax.bids import jobs
 from n4ax.bids.workers import Workers, listed_gpus, visible_gpus
-from n4ax.signals import leave_when_told, uninterrupted
+from n4ax.signals import exit_on_signals, ignore_interrupts
 
 if TYPE_CHECKING:
     import distributed
@@ -145,7 +145,7 @@ def job_script(workers: Workers, scratch: Path) -> str:
 
 def dask_setup(_worker: object) -> None:
     """Prepare a worker: told to end, it leaves no half-written file. Dask calls it."""
-    leave_when_told()
+    exit_on_signals()
     logging.getLogger("distributed.worker").addFilter(_News())
 
 
@@ -313,7 +313,7 @@ def _local_cluster(workers: Workers, scratch: Path) -> "SpecCluster":
         "local_directory": str(scratch / "dask"),
         "preload": [__name__],
     }
-    with uninterrupted():  # or Ctrl-C comes to workers that cannot take it yet
+    with ignore_interrupts():  # or Ctrl-C comes to workers that cannot take it yet
         return SpecCluster(
             scheduler={
                 "cls": _scheduler_class(),

@@ -374,7 +374,7 @@ def _write_record(
         "Session": source.session,
         "Suffix": source.entities["suffix"],
         "Shape": list(scan.image.shape),
-        "VoxelSize": list(nifti.voxel_sizes(scan.image)),
+        "VoxelSize": list(nifti.read_voxel_sizes(scan.image)),
         "Mask": job.mask,
         "Engine": choose_engine(job.engine, scan.voxels),
         "Iterations": result.iterations,

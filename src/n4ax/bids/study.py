@@ -15,8 +15,8 @@ from n4ax.bids.image import Outcome, Recipe, correct_source
 from n4ax.bids.inputs import Source
 from n4ax.bids.journal import Journal
 from n4ax.bids.outputs import FULL
-from n4ax.report.pages import neighbours, remove_empty, write_group, write_participant
-from n4ax.report.records import NothingToReportError, labels, natural
+from n4ax.report.pages import find_neighbours, remove_empty, write_group, write_participant
+from n4ax.report.records import NothingToReportError, find_labels, natural_key
 
 _AHEAD = 10_000
 """Images that the scheduler knows of beyond those that are finished."""
@@ -173,14 +173,14 @@ class _Pages:
     def __init__(self, client: Client, output: Path, sources: Sequence[Source]) -> None:
         people = {source.participant for source in sources}
         with suppress(NothingToReportError):
-            people |= set(labels(output))
+            people |= set(find_labels(output))
         self._client, self._output = client, output
-        self._people = sorted(people, key=natural)
+        self._people = sorted(people, key=natural_key)
         self._futures: list[Future] = []
 
     def write(self, label: str) -> None:
         """Have the page of a participant written."""
-        beside = neighbours(label, self._people)
+        beside = find_neighbours(label, self._people)
         page = self._client.submit(_page, self._output, label, beside, pure=False, priority=-1)
         self._futures.append(page)
 

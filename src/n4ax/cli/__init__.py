@@ -1,6 +1,7 @@
 """The command line: ``n4ax correct``, ``demo``, ``bids``, ``report``, ``ants`` and ``shim``.
 
-Heavy packages are loaded inside the functions, after the arguments are known to be good.
+Functions import heavy packages only when they need them, so that help texts and errors in the
+arguments appear at once.
 """
 
 import logging
@@ -14,14 +15,14 @@ from n4ax.cli import options
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
-from n4ax.signals import leave_when_told
+from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
 BAD_INPUT = 2
-"""Exit status for input that cannot be worked with."""
+"""Exit status after an error in the input."""
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as a shell gives it."""
+"""Exit status after Ctrl-C, the same that a shell reports."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,19 +31,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        What stands after the program's name; ``None`` for the arguments of this process.
+        The words that follow the program's name; ``None`` takes them from this process.
 
     Returns
     -------
     int
-        Exit status: 0, 2 after an error (one line on stderr), or 130 after an interrupt.
+        The exit status: 0, 1 if ``n4ax bids`` could not correct some images, 2 after an error
+        (which is told in one line on stderr), or 130 after an interrupt.
     """
     disabled = logging.root.manager.disable
     try:
         status = n4ax_command.main(arguments, prog_name="n4ax", standalone_mode=False)
         return status if isinstance(status, int) else 0
     except click.ClickException as error:
-        return _fail(_usage(error))
+        return _fail(_describe_usage(error))
     except click.Abort:
         return INTERRUPTED
     except ValueError as error:
@@ -61,18 +63,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def console() -> None:
-    """The installed program."""
-    leave_when_told()
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it cannot keep its cache
+    """Run the installed program ``n4ax``, and exit with its status."""
+    exit_on_signals()
+    # matplotlib warns if it has no folder for its cache, which does not concern the user.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(main())
 
 
 def _fail(message: str) -> int:
+    """Print an error in one line on stderr, and return the exit status."""
     print(f"n4ax: error: {' '.join(message.split())}", file=sys.stderr)
     return BAD_INPUT
 
 
-def _usage(error: click.ClickException) -> str:
+def _describe_usage(error: click.ClickException) -> str:
+    """The message of an error that click found in the arguments, and where to find the help."""
     message = error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{message.rstrip('.')} (see {error.ctx.command_path} --help)"
@@ -80,12 +85,14 @@ def _usage(error: click.ClickException) -> str:
 
 
 class _Program(click.Group):
-    """The commands, in the order in which they are added: most used first."""
+    """A group whose help lists the commands in the order in which they were added."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the examples."""
         options.write_examples(self.epilog, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """The names of the commands; click would sort them."""
         return list(self.commands)
 
 
@@ -103,13 +110,13 @@ class _Program(click.Group):
       n4ax shim ~/n4ax-bin
       n4ax demo
 
-    n4ax COMMAND --help has the options and examples of a command.
+    Run n4ax COMMAND --help for the options of a command and more examples.
     """,
 )
 @click.version_option(__version__, prog_name="n4ax")
 @click.pass_context
 def n4ax_command(context: click.Context) -> None:
-    """N4 bias field correction with ITK's numbers."""
+    """N4 bias field correction that gives the same numbers as ITK."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(BAD_INPUT)
@@ -122,7 +129,7 @@ def n4ax_command(context: click.Context) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def ants(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """N4BiasFieldCorrection of ANTs: its options, numbers and outputs."""
+    """N4BiasFieldCorrection with ANTs' options, numbers and outputs."""
     from n4ax.ants.program import main as run
 
     context.exit(run(arguments))
@@ -137,19 +144,23 @@ def ants(context: click.Context, arguments: tuple[str, ...]) -> None:
     """,
 )
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--remove", is_flag=True, help="Take the program away again.")
+@click.option("--remove", is_flag=True, help="Remove the program from DIR again.")
 @options.QUIET
 def shim(folder: Path, remove: bool, quiet: bool) -> None:
-    """Write a program N4BiasFieldCorrection to DIR.
+    """Install a program called N4BiasFieldCorrection in DIR.
 
-    With DIR first on PATH, pipelines that call ANTs' program run n4ax.
+    If DIR comes first on PATH, pipelines that call ANTs' program run n4ax instead.
     """
     from n4ax.ants import shim as program
 
     target = program.remove(folder) if remove else program.install(folder)
-    if not quiet:
-        first = f"Put it first on PATH: export PATH={target.parent.resolve()}:$PATH"
-        print(f"Removed {target}." if remove else f"Wrote {target}. {first}")
+    if quiet:
+        return
+    if remove:
+        print(f"Removed {target}.")
+    else:
+        place = target.parent.resolve()
+        print(f"Wrote {target}. Put its folder first on PATH: export PATH={place}:$PATH")
 
 
 for command in (correct, bids, report, ants, shim, demo):

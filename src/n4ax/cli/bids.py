@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from n4ax.cli import options
-from n4ax.cli.options import together
-from n4ax.cli.progress import images_shown
-from n4ax.signals import time_to_clean_up
+from n4ax.cli.options import combine_options
+from n4ax.cli.progress import show_images
+from n4ax.signals import clean_up_on_signals
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -75,13 +75,13 @@ def _gigabytes(_context: click.Context, option: click.Parameter, text: str | Non
     return float(found[1]) * _BYTES[found[2].upper()]
 
 
-_which = options.under("Which images")
-_volumes = options.under("Series of volumes (4-D)")
-_machine = options.under("Machine")
-_cluster = options.under("Cluster")
-_run = options.under("This run")
+_which = options.under_heading("Which images")
+_volumes = options.under_heading("Series of volumes (4-D)")
+_machine = options.under_heading("Machine")
+_cluster = options.under_heading("Cluster")
+_run = options.under_heading("This run")
 
-_INPUTS = together(
+_INPUTS = combine_options(
     _which(
         "--suffix", "suffixes", multiple=True, metavar="SUFFIX...",
         help="Kinds of images: T1w, bold, dwi, any suffix; inplane is both, boldref is sbref too. "
@@ -106,7 +106,7 @@ _INPUTS = together(
         "[default: otsu; none with --preset ants or antspy]",
     ),
     _volumes(
-        "--series", callback=options.series_words, default="mean", show_default=True,
+        "--series", callback=options.read_series, default="mean", show_default=True,
         metavar="WHICH",
         help="Divide all volumes by the field of one: of their mean, the first, a number (from 0) "
         "or the mean of several (0,5,10). Or each: a field for each. dwi is always done by the "
@@ -115,7 +115,7 @@ _INPUTS = together(
     options.b0_threshold(_volumes),
 )  # fmt: skip
 
-_WORKERS = together(
+_WORKERS = combine_options(
     _machine(
         "--n-procs", "--nprocs", "--n-cpus", "processes", type=click.IntRange(min=1), metavar="N",
         help="Images at a time, in each job of a cluster.  [default: as many as there are cores, "
@@ -210,7 +210,7 @@ def bids(
         _report(bids_dir, output_dir, dry_run)
         return
     _check_here()
-    with options.extra_named("bids"):
+    with options.name_missing_extra("bids"):
         from n4ax.bids.outputs import discard_leftovers, prepare_output
 
         plan = _plan(bids_dir, output_dir, given)
@@ -232,7 +232,7 @@ def _check_here() -> None:
 
 
 def _report(dataset: Path, output: Path, dry_run: bool) -> None:
-    with options.extra_named("bids"):
+    with options.name_missing_extra("bids"):
         from n4ax.bids.outputs import check_output
         from n4ax.bids.study import report_study
 
@@ -275,7 +275,7 @@ def _plan(dataset: Path, output: Path, given: dict[str, Any]) -> _Plan:
         raise ValueError("--mask is empty; expected otsu, none or a pattern of paths")
     if how["series"] == "b0":
         raise ValueError("--series b0 is what dwi is done by anyway; for others give mean or first")
-    settings = options.settings_of(given.pop("preset"), given, bids)
+    settings = options.make_settings(given.pop("preset"), given, bids)
     inputs["suffixes"] = inputs["suffixes"] or DEFAULT_SUFFIXES
     inputs["filters"] = read_filters(filters) if filters else None
     sources = find_sources(dataset, **inputs)
@@ -336,7 +336,7 @@ def _workers(
             content = json.loads(further.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"--cluster-options {further} is not JSON: {error}") from None
-    with options.options_named(bids):
+    with options.use_option_names(bids):
         return Workers(
             processes=processes,
             threads=threads or max(1, cores // processes),
@@ -377,7 +377,7 @@ def _list(plan: _Plan, scratch: Path) -> bool:
         failed = failed or problem is not None
         print(f"{source.path} -> {problem or f'{what} (mask {mask})'}")
     if plan.workers.scheduler is None and plan.workers.cluster != "local":
-        with options.extra_named("cluster"):
+        with options.name_missing_extra("cluster"):
             from n4ax.bids.connection import job_script
 
             print(f"\nThe script of each job:\n\n{job_script(plan.workers, scratch)}")
@@ -398,11 +398,11 @@ def _corrected(plan: _Plan, scratch: Path, stop: bool, quiet: bool) -> bool:
 
     start = time.perf_counter()
     with (
-        time_to_clean_up(),  # jobs of a cluster are cancelled
-        options.extra_named("bids"),
+        clean_up_on_signals(),  # jobs of a cluster are cancelled
+        options.name_missing_extra("bids"),
         connected(plan.workers, scratch) as client,
         _told_to_wait(client, scratch),
-        images_shown(len(plan.sources), quiet, _told) as watch,
+        show_images(len(plan.sources), quiet, _told) as watch,
     ):
         tally = correct_study(
             client, plan.job, plan.sources, refused=plan.refused, watch=watch,
@@ -448,7 +448,7 @@ def _told_to_wait(client: "Client", scratch: Path) -> Iterator[None]:
 
 def _told(reason: str) -> str:
     """A reason in the words of the options."""
-    return options.in_options(reason, bids)
+    return reason
 
 
 def _summary(tally: "Tally", plan: _Plan, seconds: float) -> str:

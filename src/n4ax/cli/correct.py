@@ -1,4 +1,4 @@
-"""``n4ax correct`` and ``n4ax demo``."""
+"""The commands ``n4ax correct`` and ``n4ax demo``."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 
 from n4ax.cli import options
-from n4ax.cli.progress import iterations_shown
+from n4ax.cli.progress import show_iterations
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -24,24 +24,8 @@ _SUFFIXES = {
     "--figure": (".png",),
 }
 
-
-class _Outputs(NamedTuple):
-    """The files to write."""
-
-    corrected: Path
-    bias: Path | None
-    field: Path | None
-    figure: Path | None
-
-    def given(self) -> list[tuple[str, Path]]:
-        """Option and path of each."""
-        return [
-            (option, path) for option, path in zip(_SUFFIXES, self, strict=True) if path is not None
-        ]
-
-
-_files = options.under("Input and output")
-_series = options.under("Series of volumes (4-D)")
+_files = options.under_heading("Input and output")
+_series = options.under_heading("Series of volumes (4-D)")
 
 
 @click.command(
@@ -67,35 +51,41 @@ _series = options.under("Series of volumes (4-D)")
 @_files(
     "--mask",
     metavar="FILE|otsu|none",
-    help="Where the field is estimated; none is the whole image.  [default: otsu; none with "
-    "--preset ants or antspy]",
+    help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or none "
+    "(the whole image).  [default: otsu; none with --preset ants or antspy]",
 )
-@_files("--figure", type=options.PATH, metavar="PNG", help="Draw before, field and after.")
+@_files(
+    "--figure",
+    type=options.PATH,
+    metavar="PNG",
+    help="Draw the image before and after the correction, and the field.",
+)
 @_files(
     "--bias",
     type=options.PATH,
     metavar="FILE",
-    help="Write the field as an image: INPUT / field = corrected.",
+    help="Write the field as an image; INPUT / field = corrected image.",
 )
 @_files(
     "--field",
     type=options.PATH,
     metavar="NPZ",
-    help="Write the field's control points, for n4ax.BiasField.load.",
+    help="Write the field's control points, which n4ax.BiasField.load reads.",
 )
 @_files(
     "--weights",
     type=options.INPUT_FILE,
     metavar="FILE",
-    help="Confidence of each voxel; not above 0 leaves it out.",
+    help="Confidence of each voxel; voxels that are not above 0 are left out.",
 )
 @_series(
     "--series",
-    callback=options.series_words,
+    callback=options.read_series,
     metavar="WHICH",
-    help="Divide all volumes by the field of one: of their mean, the first, a number (from 0), the "
-    "mean of several (0,5,10) or b0, those without diffusion weighting by the .bval file beside "
-    "INPUT. Or each: a field for each.  [default: one field that varies in space and time]",
+    help="Divide all volumes by one field, which is estimated on their mean, on the first volume, "
+    "on a volume by its number (from 0), on the mean of several (0,5,10), or on b0: the mean of "
+    "the volumes without diffusion weighting, according to the .bval file beside INPUT. With "
+    "each, every volume has its own field.  [default: one field that varies in space and time]",
 )
 @options.b0_threshold(_series)
 @options.ESTIMATION
@@ -123,42 +113,31 @@ def correct(
 ) -> None:
     """Correct the bias field of a NIfTI image.
 
-    INPUT has 2 to 4 dimensions. The field is estimated in the mask and divides the whole image.
+    INPUT has 2 to 4 dimensions. The field is estimated in the mask, and the whole image is divided
+    by it.
     """
     start = time.perf_counter()
     if quiet:
         logging.disable(logging.WARNING)
-    if mask is None:
-        mask = options.default_mask(preset)
-    settings = options.settings_of(preset, given, correct)
+    mask = options.default_mask(preset) if mask is None else mask
+    settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
     _check_outputs(outputs, [image, weights, None if mask in ("otsu", "none") else Path(mask)])
-
     if series == "each" and field is not None:
-        raise ValueError("--field is for one field, and --series each makes many: use --bias")
+        raise ValueError("--field writes one field, but --series each makes many: use --bias")
+
+    from n4ax.pipeline import Run  # heavy, so after the checks
     from n4ax.scan import correct_scan, read_scan
 
-    scan = read_scan(image)
-    with iterations_shown(image.name, settings, quiet) as watch, options.options_named(correct):
-        done = correct_scan(
-            settings, scan, mask, series=_estimated(series, scan, b0_threshold), weights=weights,
-            engine=engine, num_threads=threads, progress=watch,
-        )  # fmt: skip
-    _write(outputs, scan, done, dtype)
+    with options.use_option_names(correct):
+        scan = read_scan(image)
+        estimate = _find_volumes(series, scan, b0_threshold)
+        with show_iterations(image.name, settings, quiet) as progress:
+            run = Run(engine, threads, progress)
+            done = correct_scan(settings, scan, mask, series=estimate, weights=weights, run=run)
+    _write_outputs(outputs, scan, done, dtype)
     if not quiet:
-        print(_summary(scan, mask, done, outputs, time.perf_counter() - start))
-
-
-def _estimated(
-    series: "Estimate | Literal['b0'] | None", scan: "Scan", b0_threshold: float
-) -> "Estimate | None":
-    """What the field is estimated on; without diffusion weighting by the file of b-values."""
-    if series != "b0":
-        return series
-    from n4ax.scan import find_unweighted_volumes
-
-    bval = scan.path.with_name(f"{_stem(scan.path)}.bval")
-    return find_unweighted_volumes(bval, scan, b0_threshold)
+        print(_summarise(scan, mask, done, outputs, time.perf_counter() - start))
 
 
 @click.command(
@@ -183,9 +162,9 @@ def _estimated(
 @options.QUIET
 @click.pass_context
 def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool) -> None:
-    """Correct the packaged head, and draw it before and after.
+    """Correct the head that comes with n4ax, and draw the result.
 
-    Writes head_n4.nii.gz, head_field.nii.gz and head_n4.png.
+    The results are head_n4.nii.gz, head_field.nii.gz and head_n4.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
     context.invoke(
@@ -199,66 +178,84 @@ def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool)
     )
 
 
-def _stem(image: Path) -> str:
-    stem = image.name.removesuffix(".gz")
-    for suffix in (".nii", ".hdr", ".img"):
-        stem = stem.removesuffix(suffix)
-    return stem
+class _Outputs(NamedTuple):
+    """The files to write; each field has the name of its option."""
+
+    output: Path
+    bias: Path | None
+    field: Path | None
+    figure: Path | None
+
+    def items(self) -> list[tuple[str, Path]]:
+        """The option and the path of each file that was asked for."""
+        return [(f"--{name}", path) for name, path in self._asdict().items() if path is not None]
 
 
 def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
-    """Everything that can be known of the outputs before the work is done."""
+    """Refuse outputs that could not be written, before any work is done."""
     from n4ax.files import check_writable
 
-    for option, path in outputs.given():
+    sources = {realpath(path): path for path in inputs if path is not None}
+    places = [realpath(path) for _, path in outputs.items()]
+    for (option, path), place in zip(outputs.items(), places, strict=True):
         suffixes = _SUFFIXES[option]
         if not path.name.endswith(suffixes):
             expected = " or ".join(suffixes)
             raise ValueError(f"{option} {path}: expected a name ending in {expected}")
-        for source in inputs:
-            if source is not None and realpath(source) == realpath(path):
-                raise ValueError(
-                    f"{option} {path} would overwrite the input {source}: choose another name"
-                )
-        if sum(realpath(path) == realpath(other) for _, other in outputs.given()) > 1:
-            raise ValueError(f"{path} is named for two outputs: choose another name for one")
+        if place in sources:
+            raise ValueError(
+                f"{option} {path} would overwrite the input {sources[place]}: choose another name"
+            )
+        if places.count(place) > 1:
+            raise ValueError(f"{path} is given for two outputs: choose another name for one")
         check_writable(path)
 
 
-def _write(
+def _find_volumes(
+    series: "Estimate | Literal['b0'] | None", scan: "Scan", b0_threshold: float
+) -> "Estimate | None":
+    """What to estimate the field on; ``b0`` is looked up in the file of b-values."""
+    if series != "b0":
+        return series
+    from n4ax.scan import find_unweighted_volumes
+
+    bval = scan.path.with_name(f"{_stem(scan.path)}.bval")
+    return find_unweighted_volumes(bval, scan, b0_threshold)
+
+
+def _write_outputs(
     outputs: _Outputs, scan: "Scan", done: "CorrectedScan", dtype: Literal["float32", "same"]
 ) -> None:
-    """All files or none: they get their names only after the last is written."""
+    """Write all files or none: they get their names only after the last one is written."""
     from n4ax.files import replace_file
     from n4ax.images import nifti
     from n4ax.scan import make_bias_image
 
     with ExitStack() as stack:
-        place = {path: stack.enter_context(replace_file(path)) for _, path in outputs.given()}
+        temporary = {path: stack.enter_context(replace_file(path)) for _, path in outputs.items()}
         corrected = nifti.replace_voxels(scan.image, done.corrected, dtype)
-        nifti.write_image(corrected, place[outputs.corrected])
+        nifti.write_image(corrected, temporary[outputs.output])
         if outputs.bias is not None:
-            nifti.write_image(make_bias_image(scan, done.log_bias), place[outputs.bias])
+            nifti.write_image(make_bias_image(scan, done.log_bias), temporary[outputs.bias])
         if outputs.field is not None:
-            done.results[0].field.save(place[outputs.field])
+            done.results[0].field.save(temporary[outputs.field])
         if outputs.figure is not None:
-            _draw(place[outputs.figure], done)
+            _draw_figure(temporary[outputs.figure], done)
 
 
-def _draw(path: Path, done: "CorrectedScan") -> None:
+def _draw_figure(path: Path, done: "CorrectedScan") -> None:
     from n4ax.figure import save_figure
 
-    scan, result = done.scan, done.results[0]
+    scan, result, mask = done.scan, done.results[0], done.mask
     count = sum(result.iterations)
     title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
-    save_figure(
-        path, scan.voxels, result.log_bias, result.corrected, done.inside(), scan.affine, title
-    )
+    save_figure(path, scan.voxels, result.log_bias, result.corrected, mask, scan.affine, title)
 
 
-def _summary(
+def _summarise(
     scan: "Scan", mask: str, done: "CorrectedScan", outputs: _Outputs, seconds: float
 ) -> str:
+    """One paragraph that says what was corrected, how it went, and what was written."""
     import numpy as np
 
     result = done.results[0]
@@ -267,9 +264,17 @@ def _summary(
     levels = ", ".join(
         f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
     )
-    written = ", ".join(str(path) for _, path in outputs.given())
+    written = ", ".join(str(path) for _, path in outputs.items())
     of_many = " (volume 0)" if len(done.results) > 1 else ""
     return (
         f"{scan.path}: {size} voxels, mask {mask}. Iterations per level{of_many}: {levels}. "
-        f"The field runs from {low:.3f} to {high:.3f}. Wrote {written} in {seconds:.1f} s."
+        f"The field ranges from {low:.3f} to {high:.3f}. Wrote {written} in {seconds:.1f} s."
     )
+
+
+def _stem(image: Path) -> str:
+    """The name of an image without its extensions."""
+    name = image.name.removesuffix(".gz")
+    for suffix in (".nii", ".hdr", ".img"):
+        name = name.removesuffix(suffix)
+    return name

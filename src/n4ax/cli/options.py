@@ -1,6 +1,5 @@
-"""Options that several commands have in common."""
+"""The options that several commands share, how they are read, and how errors name them."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -10,81 +9,60 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from n4ax.errors import InputError
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
     from n4ax.series import Estimate
 
 _PRESETS = ("simpleitk", "ants", "antspy", "fast")
-_WORD = r"[\w.+-]*\w"
 
 
-def numbers(
+def read_numbers(
     _context: click.Context, option: click.Parameter, text: str | None
 ) -> int | tuple[int, ...] | None:
-    """``4`` to 4, ``4x4x3`` to (4, 4, 3)."""
+    """Read ``4`` as 4, and ``4x4x3`` as (4, 4, 3)."""
     if text is None:
         return None
     try:
         values = tuple(int(part) for part in text.lower().split("x"))
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not of the form 4 or 4x4x3", param=option) from None
+        message = f"{text!r} is not a whole number such as 4, or several such as 4x4x3"
+        raise click.BadParameter(message, param=option) from None
     return values[0] if len(values) == 1 else values
 
 
-def series_words(
+def read_series(
     _context: click.Context, option: click.Parameter, text: str | None
 ) -> "Estimate | Literal['b0'] | None":
-    """``mean``, ``first``, ``each`` and ``b0``, or the numbers of volumes."""
+    """Read ``mean``, ``first``, ``each`` or ``b0`` as it is, and ``0,5,10`` as (0, 5, 10)."""
     if text is None or text in ("mean", "first", "each", "b0"):
         return text  # type: ignore[return-value]
     words = text.split(",")
     if not all(word.isdecimal() for word in words):
-        raise click.BadParameter(
-            f"{text!r} is not mean, first, each, b0 or numbers such as 0,5,10", param=option
-        )
+        message = f"{text!r} is not mean, first, each, b0 or numbers of volumes such as 0,5,10"
+        raise click.BadParameter(message, param=option)
     volumes = tuple(int(word) for word in words)
     return volumes[0] if len(volumes) == 1 else volumes
 
 
-def together(*decorators: Callable[..., Any]) -> Callable[..., Any]:
-    """One decorator of several, the first outermost."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
 class Option(click.Option):
-    """An option with the heading that the help lists it under."""
+    """An option that the help lists under a heading."""
 
     def __init__(self, *names: Any, heading: str, **given: Any) -> None:
         super().__init__(*names, **given)
         self.heading = heading
 
 
-def under(heading: str) -> Callable[..., Any]:
-    """``click.option`` for the options of a heading."""
-    return partial(click.option, cls=Option, heading=heading)
-
-
-def write_examples(text: str | None, formatter: click.HelpFormatter) -> None:
-    """Write an epilog as it stands: click would fill its lines."""
-    formatter.write(f"\n{cleandoc(text or '')}\n")
-
-
 class Command(click.Command):
-    """A command whose help has headings, in the order of the options, and examples."""
+    """A command whose help groups the options by heading, and ends with examples."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples."""
         write_examples(self.epilog, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the options, those of a heading together."""
+        """Write the options under their headings, in the order in which they were declared."""
         lists: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -95,65 +73,87 @@ class Command(click.Command):
                 formatter.write_dl(records, col_max=26)
 
 
+def write_examples(text: str | None, formatter: click.HelpFormatter) -> None:
+    """Write the examples line by line; click would join their lines to a paragraph."""
+    formatter.write(f"\n{cleandoc(text or '')}\n")
+
+
+def combine_options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Combine several options into one decorator; the help lists them in the order given."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def under_heading(heading: str) -> Callable[..., Any]:
+    """``click.option`` for options that the help lists under ``heading``."""
+    return partial(click.option, cls=Option, heading=heading)
+
+
 PATH = click.Path(path_type=Path)
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-_voxels = under("Voxels to estimate on")
-_estimation = under("Estimation (defaults of --preset simpleitk)")
-_result = under("Level and outside of the result")
-_machine = under("Machine")
+_voxels = under_heading("Voxels used for the estimation")
+_estimation = under_heading("Estimation (defaults of --preset simpleitk)")
+_result = under_heading("Intensities of the result")
+_machine = under_heading("Machine")
 
 THREADS = _machine(
     "--threads",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Threads to use; the result does not depend on it.  [default: all]",
+    help="Number of threads; the result does not depend on it.  [default: all]",
 )
 ENGINE = _machine(
     "--engine",
     type=click.Choice(("cpu", "xla")),
-    help="Compiled for the CPU, or JAX.  [default: xla where JAX has a GPU, else cpu]",
+    help="Compute with code compiled for the CPU, or with JAX (xla).  [default: xla where JAX has "
+    "a GPU, else cpu]",
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
-ESTIMATION = together(
+ESTIMATION = combine_options(
     _estimation(
         "--preset",
         type=click.Choice(_PRESETS),
         default="simpleitk",
         show_default=True,
-        help="Whose defaults to start from; options given here win. ants: shrink 4, threshold 0, "
-        "no mask; antspy: the same with threshold 1e-7; fast: near to all iterations at threshold "
-        "0 in less time.",
+        help="Set of defaults to start from; the other options override it. ants: shrink 4, "
+        "threshold 0, no mask. antspy: the same with threshold 1e-7. fast: close to the result of "
+        "all iterations at threshold 0, in less time.",
     ),
     _estimation(
         "--shrink",
         "shrink_factor",
-        callback=numbers,
+        callback=read_numbers,
         metavar="N|AxBxC",
-        help="Estimate on every N-th voxel, along all axes or each.  "
-        f"[default: {N4Settings.shrink_factor}]",
+        help="Estimate the field on every N-th voxel along all axes, or give a number for each "
+        f"axis.  [default: {N4Settings.shrink_factor}]",
     ),
     _estimation(
         "--spline-distance",
         type=float,
         metavar="MM",
-        help="Length of a mesh element at the first level, in mm; each level halves it.  "
-        "[default: by --mesh]",
+        help="Length of a mesh element at the first level, in mm; each further level halves it.  "
+        "[default: set by --mesh]",
     ),
     _estimation(
         "--mesh",
-        callback=numbers,
+        callback=read_numbers,
         metavar="N|AxBxC",
-        help="Or the number of mesh elements at the first level, along all axes or each.  "
-        "[default: 1, more with a --spline-order below 3]",
+        help="Number of mesh elements at the first level, along all axes or for each axis; an "
+        "alternative to --spline-distance.  [default: 1; more with a --spline-order below 3]",
     ),
     _estimation(
         "--iterations",
         "iters",
-        callback=numbers,
+        callback=read_numbers,
         metavar="NxNx...",
-        help="Most iterations of each level; as many levels as numbers.  "
+        help="Maximum number of iterations at each level; there are as many levels as numbers.  "
         f"[default: {'x'.join(map(str, N4Settings.iters))}]",
     ),
     _estimation(
@@ -161,14 +161,14 @@ ESTIMATION = together(
         "conv_threshold",
         type=float,
         metavar="T",
-        help="End a level once the convergence measure is not above this; 0 runs all "
+        help="End a level once the convergence measure is no longer above this; 0 runs all "
         f"iterations.  [default: {N4Settings.conv_threshold}]",
     ),
     _estimation(
         "--fwhm",
         type=float,
         metavar="W",
-        help="Width at half maximum of the field's distribution, in log intensity.  "
+        help="Full width at half maximum of the field's distribution, in log intensity.  "
         f"[default: {N4Settings.fwhm}]",
     ),
     _estimation(
@@ -176,66 +176,67 @@ ESTIMATION = together(
         "wiener",
         type=float,
         metavar="X",
-        help=f"Noise of the Wiener filter, without unit.  [default: {N4Settings.wiener}]",
+        help=f"Noise term of the Wiener filter; it has no unit.  [default: {N4Settings.wiener}]",
     ),
     _estimation(
         "--bins",
         "nbins",
         type=int,
         metavar="N",
-        help=f"Bins of the histogram.  [default: {N4Settings.nbins}]",
+        help=f"Number of histogram bins.  [default: {N4Settings.nbins}]",
     ),
     _estimation(
         "--spline-order",
         type=int,
         metavar="N",
-        help=f"Order of the B-spline, 1 to 5.  [default: {N4Settings.spline_order}]",
+        help=f"Order of the B-spline, from 1 to 5.  [default: {N4Settings.spline_order}]",
     ),
     _estimation(
         "--accelerate/--no-accelerate",
         default=None,
-        help="Come close to the outcome of all iterations in a fraction of the time; needs "
+        help="Come close to the result of all iterations in a fraction of the time; requires "
         "--threshold 0.  [default: no-accelerate; accelerate with --preset fast]",
     ),
     _estimation(
         "--over-relax",
         type=float,
         metavar="A",
-        help="Factor on every increment of the field; 1 is N4.  "
+        help="Factor that multiplies every increment of the field; 1 is N4.  "
         f"[default: {N4Settings.over_relax:g}]",
     ),
 )
-VOXELS = together(
+VOXELS = combine_options(
     _voxels(
         "--mask-label",
         type=int,
         metavar="L",
-        help="Only this value of the mask is inside.  [default: all but 0]",
+        help="The only value of the mask that counts as inside.  [default: every value but 0]",
     ),
     _voxels(
         "--non-positive",
         type=click.Choice(("itk", "exclude", "offset")),
-        help="Intensities in the mask that are not above 0: as ITK, leave them out, or raise the "
-        f"image for the estimation.  [default: {N4Settings.non_positive}]",
+        help="Intensities in the mask that are not above 0: treat them as ITK does, leave them "
+        f"out, or raise the image for the estimation.  [default: {N4Settings.non_positive}]",
     ),
     _voxels(
         "--nonfinite",
         type=click.Choice(("error", "exclude")),
-        help="NaN and infinite voxels in the mask: stop, or leave them out.  "
+        help="NaN and infinite voxels in the mask: stop with an error, or leave them out.  "
         f"[default: {N4Settings.nonfinite}]",
     ),
 )
-RESULT = together(
+RESULT = combine_options(
     _result(
         "--scale",
         type=click.Choice(("itk", "mean", "unit-field", "minmax")),
-        help="Level: as it comes, mean in the mask kept, field of geometric mean 1 there, or "
-        f"stretched to the input's range.  [default: {N4Settings.scale}]",
+        help="Level: leave it as the field makes it, keep the mean in the mask, give the field a "
+        "geometric mean of 1 in the mask, or stretch the intensities to the range of the input.  "
+        f"[default: {N4Settings.scale}]",
     ),
     _result(
         "--outside",
         type=click.Choice(("divide", "keep", "zero")),
-        help="Outside the mask: divided by the field too, as it was, or 0.  "
+        help="Outside the mask: divide by the field as well, keep the input, or write 0.  "
         f"[default: {N4Settings.outside}]",
     ),
     _result(
@@ -243,31 +244,97 @@ RESULT = together(
         type=click.Choice(("float32", "same")),
         default="float32",
         show_default=True,
-        help="Voxel type of the file; same is the input's: integers are rounded and clipped.",
+        help="Voxel type of the output. same keeps the type of the input; integers are rounded and "
+        "clipped.",
     ),
 )
 
 
 def b0_threshold(option: Callable[..., Any]) -> Callable[..., Any]:
-    """The option that tells volumes without diffusion weighting, under a heading."""
+    """The option ``--b0-threshold``, under the heading of ``option``."""
     return option(
         "--b0-threshold",
         type=click.FloatRange(min=0),
         default=50.0,
         show_default=True,
         metavar="B",
-        help="Largest b-value of a volume without diffusion weighting, in s/mm².",
+        help="Largest b-value that counts as no diffusion weighting, in s/mm².",
     )
 
 
-@contextmanager
-def extra_named(extra: str) -> Iterator[None]:
-    """What to install, where a library is missing.
+def default_mask(preset: str) -> str:
+    """The mask that is used when none is given: the whole image for ANTs' presets, else Otsu's."""
+    return "none" if preset in ("ants", "antspy") else "otsu"
+
+
+def make_settings(preset: str, given: Mapping[str, Any], command: click.Command) -> N4Settings:
+    """Make the settings from a preset and from the options that override it.
+
+    Parameters
+    ----------
+    preset
+        The name of the preset.
+    given
+        The value of each parameter of :class:`n4ax.N4Settings`; ``None`` where the option was not
+        given.
+    command
+        The command that the options belong to.
 
     Raises
     ------
     ValueError
-        One is missing.
+        If a value is out of range. The message names the option.
+    """
+    keywords = {name: value for name, value in given.items() if value is not None}
+    if isinstance(keywords.get("iters"), int):
+        keywords["iters"] = (keywords["iters"],)
+    start = getattr(N4Settings, preset)().keywords()
+    if "spline_distance" in keywords:
+        start["mesh"] = None  # both set the size of the mesh, and only one may be given
+    with use_option_names(command):
+        return N4Settings(**{**start, **keywords, "voxel_order": "F"})
+
+
+def option_names(command: click.Command) -> dict[str, str]:
+    """What the parameters of a command are called on the command line.
+
+    Returns
+    -------
+    dict of str to str
+        For an option its longest spelling, such as ``--shrink`` for ``shrink_factor``; for an
+        argument the name that the help shows, such as ``INPUT`` for ``image``.
+    """
+    return {
+        str(parameter.name): max(parameter.opts, key=len)
+        if isinstance(parameter, click.Option)
+        else parameter.human_readable_name
+        for parameter in command.params
+    }
+
+
+@contextmanager
+def use_option_names(command: click.Command) -> Iterator[None]:
+    """Name the options of a command in errors of the library, in place of parameters.
+
+    Raises
+    ------
+    ValueError
+        In place of an :class:`n4ax.errors.InputError`. Other errors pass unchanged.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise ValueError(error.with_options(option_names(command))) from None
+
+
+@contextmanager
+def name_missing_extra(extra: str) -> Iterator[None]:
+    """Say which extra of n4ax to install if an import fails.
+
+    Raises
+    ------
+    ValueError
+        In place of an ``ImportError``.
     """
     try:
         yield
@@ -275,51 +342,3 @@ def extra_named(extra: str) -> Iterator[None]:
         raise ValueError(f"{error.name} is missing: pip install 'n4ax[{extra}]'") from None
     except ImportError as error:
         raise ValueError(str(error)) from None
-
-
-def default_mask(preset: str) -> str:
-    """The mask where none is given: as those do whose defaults the preset has."""
-    return "none" if preset in ("ants", "antspy") else "otsu"
-
-
-def settings_of(preset: str, given: Mapping[str, Any], command: click.Command) -> N4Settings:
-    """The settings of a preset, with what was given instead.
-
-    Raises
-    ------
-    ValueError
-        A value is out of its range; it is told in the words of the command's options.
-    """
-    keywords = {name: value for name, value in given.items() if value is not None}
-    if isinstance(keywords.get("iters"), int):
-        keywords["iters"] = (keywords["iters"],)
-    start = getattr(N4Settings, preset)().keywords()
-    if "spline_distance" in keywords:
-        start["mesh"] = None  # they say the same thing
-    with options_named(command):
-        return N4Settings(**{**start, **keywords, "voxel_order": "F"})
-
-
-@contextmanager
-def options_named(command: click.Command) -> Iterator[None]:
-    """Errors of the library, told in the words of the command line."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(in_options(str(error), command)) from None
-
-
-def in_options(message: str, command: click.Command) -> str:
-    """``shrink_factor=4`` to ``--shrink 4``, and parameters without a value likewise."""
-
-    def option_and_value(found: re.Match[str]) -> str:
-        return f"{option} {'x'.join(re.findall(_WORD, found[1]))}"
-
-    for parameter in command.params:
-        name = str(parameter.name)
-        is_option = isinstance(parameter, click.Option)
-        option = max(parameter.opts, key=len) if is_option else parameter.human_readable_name
-        message = re.sub(rf'\b{name}=("[^"]*"|\([^)]*\)|{_WORD})', option_and_value, message)
-        # Names such as mask are also English words, and a parameter only at the beginning.
-        message = re.sub(rf"\b{name}\b" if "_" in name else rf"^{name}(?= )", option, message)
-    return message

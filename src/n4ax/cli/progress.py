@@ -1,4 +1,4 @@
-"""How far it is: a live line on a terminal, plain lines or nothing elsewhere."""
+"""Progress on standard error: a live line on a terminal, plain lines or nothing elsewhere."""
 
 import sys
 import time
@@ -10,100 +10,154 @@ from typing import TYPE_CHECKING
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from n4ax.bids.image import Outcome
 
 
 @contextmanager
-def iterations_shown(
+def show_iterations(
     name: str, settings: N4Settings, quiet: bool
 ) -> Iterator[Callable[[int, int, int, float], None] | None]:
-    """A live line on a terminal; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
+    """Show the iterations of one image on a live line.
+
+    Parameters
+    ----------
+    name
+        The name of the image.
+    settings
+        The settings of the correction, for the number of iterations.
+    quiet
+        Show nothing.
+
+    Yields
+    ------
+    callable or None
+        The ``progress`` callback for :func:`n4ax.fit`; ``None`` when there is no terminal to show
+        it on.
+    """
+    if not _is_live(quiet):
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (
+    # Text is no markup: file names may have brackets.
+    line = _open_line(
         SpinnerColumn(),
-        # File names may have brackets, which are not to be taken for markup.
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
     levels = len(settings.iters)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task(name, total=sum(settings.iters), state="")
+    with line:
+        task = line.add_task(name, total=sum(settings.iters), state="")
 
-        def watch(level: int, iteration: int, limit: int, measure: float) -> None:
+        def progress(level: int, iteration: int, limit: int, measure: float) -> None:
             done = sum(settings.iters[:level]) + iteration
             state = f"level {level + 1} of {levels}  {iteration:3d}/{limit}  {measure:.6f}"
-            display.update(task, completed=done, state=state)
+            line.update(task, completed=done, state=state)
 
-        yield watch
+        yield progress
 
 
 @contextmanager
-def images_shown(
-    count: int, quiet: bool, told: Callable[[str], str]
+def show_images(
+    count: int, quiet: bool, tell: Callable[[str], str]
 ) -> "Iterator[Callable[[Outcome], None] | None]":
-    """A bar with rate and time left on a terminal; elsewhere a line for each image."""
+    """Show how many images of a dataset are done, at what rate, and the time left.
+
+    On a terminal this is a live line; elsewhere it is one printed line for each image.
+
+    Parameters
+    ----------
+    count
+        The number of images.
+    quiet
+        Show nothing.
+    tell
+        Puts the reason of a failure into the words of the command line.
+
+    Yields
+    ------
+    callable or None
+        A function to call with the outcome of each image.
+    """
+    pace = _Pace(count)
     if quiet:
         yield None
-        return
-    pace = _Pace(count)
-    if not sys.stderr.isatty():
-        width = len(str(count))
+    elif sys.stderr.isatty():
+        with _images_line(pace, count) as progress:
+            yield progress
+    else:
 
-        def line(outcome: "Outcome") -> None:
-            number, state = pace.next(outcome), outcome.state
-            what = f"{state}: {told(outcome.reason)}" if outcome.reason else state
-            print(f"[{number:{width}d}/{count}] {outcome.source} {what} · {pace}", file=sys.stderr)
+        def print_line(outcome: "Outcome") -> None:
+            number, state = pace.add(outcome), outcome.state
+            what = f"{state}: {tell(outcome.reason)}" if outcome.reason else state
+            place = f"[{number:{len(str(count))}d}/{count}]"
+            print(f"{place} {outcome.source} {what} · {pace}", file=sys.stderr)
 
-        yield line
+        yield print_line
+
+
+@contextmanager
+def show_pages(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many pages of a report are written, on a live line.
+
+    Yields
+    ------
+    callable or None
+        A function to call with the number of pages written and the number of all pages; ``None``
+        when there is no terminal to show them on.
+    """
+    if not _is_live(quiet):
+        yield None
         return
+    with _open_line() as line:
+        task = line.add_task("Reports")
+        yield lambda done, total: line.update(task, completed=done, total=total)
+
+
+def _is_live(quiet: bool) -> bool:
+    return not quiet and sys.stderr.isatty()
+
+
+def _open_line(*columns: "ProgressColumn") -> "Progress":
+    """A live line on standard error, which is wiped at the end."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import Progress
 
-    columns = (
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def _images_line(pace: "_Pace", count: int) -> "Iterator[Callable[[Outcome], None]]":
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+
+    line = _open_line(
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task("", total=count, state="starting")
+    with line:
+        task = line.add_task("", total=count, state="starting")
 
-        def step(outcome: "Outcome") -> None:
-            number = pace.next(outcome)
-            display.update(task, completed=number, state=str(pace))
+        def progress(outcome: "Outcome") -> None:
+            number = pace.add(outcome)
+            line.update(task, completed=number, state=str(pace))
 
-        yield step
-
-
-@contextmanager
-def pages_shown(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on a terminal; nothing elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as display:
-        task = display.add_task("Reports")
-        yield lambda done, total: display.update(task, completed=done, total=total)
+        yield progress
 
 
 class _Pace:
-    """How many images a minute, how many failed, and the time left."""
+    """The number of images a minute, the number of failures, and the time left."""
 
     def __init__(self, count: int) -> None:
         self._count, self._done, self._failed = count, 0, 0
         self._start = time.perf_counter()
 
-    def next(self, outcome: "Outcome") -> int:
-        """Count one more."""
+    def add(self, outcome: "Outcome") -> int:
+        """Count one more image, and return how many there are by now."""
         self._done += 1
         self._failed += outcome.state == "failed"
         return self._done

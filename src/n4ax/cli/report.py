@@ -1,11 +1,11 @@
-"""``n4ax report``."""
+"""The command ``n4ax report``."""
 
 from pathlib import Path
 
 import click
 
 from n4ax.cli import options
-from n4ax.cli.progress import pages_shown
+from n4ax.cli.progress import show_pages
 
 
 @click.command(
@@ -23,16 +23,16 @@ from n4ax.cli.progress import pages_shown
 )
 @options.QUIET
 def report(output: Path, quiet: bool) -> None:
-    """Write the quality reports of a folder of corrected scans.
+    """Write the quality reports for a folder of corrected scans.
 
-    OUTPUT_DIR is what n4ax bids has written to. One page for each participant, sub-<label>.html,
-    and group.html for all of them.
+    OUTPUT_DIR is a folder that n4ax bids has written to. Each participant gets a page,
+    sub-<label>.html, and group.html covers all of them.
     """
-    with options.extra_named("bids"):
+    with options.name_missing_extra("bids"):
         from n4ax.report.pages import write_all
 
-    with pages_shown(quiet) as watch:
-        written = write_all(output, watch)
+    with show_pages(quiet) as progress:
+        written = write_all(output, progress)
     if not quiet:
         pages = "page" if len(written) == 2 else "pages"
         print(f"Wrote {len(written) - 1} participant {pages} and {written[-1]}.")

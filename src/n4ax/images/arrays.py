@@ -1,8 +1,8 @@
 """Arrays of several libraries: taken in without copies, and given back as they came.
 
-NumPy and JAX arrays are worked on as they are. Tensors of other libraries come and go through
-DLPack: on the host as NumPy, on an accelerator as JAX arrays. JAX is not imported here unless an
-argument asks for it.
+NumPy and JAX arrays are used as they are. Arrays of other libraries come and go through DLPack: in
+the host's memory as NumPy arrays, on an accelerator as JAX arrays. JAX is not imported here unless
+an argument asks for it.
 """
 
 import sys
@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from n4ax.errors import InputError
+
 _HOST = (1, 3)
-"""DLPack's device types of memory that the processor reads: its own, and pinned for CUDA."""
+"""DLPack's device types for memory that the processor can read: its own, and pinned for CUDA."""
 
 
 def import_array(array: Any) -> Any:
-    """``array`` as a NumPy, JAX or dask array, sharing its memory where that is possible."""
+    """Make a NumPy, JAX or dask array of any array, sharing its memory if possible."""
     if is_jax(array) or is_lazy(array):
         return array
     if is_torch(array):
-        array = _without_gradient(array)
+        array = _detach(array)
     if isinstance(array, np.ndarray) or not hasattr(array, "__dlpack_device__"):
         return np.asarray(array)
     if array.__dlpack_device__()[0] in _HOST:
@@ -30,7 +32,7 @@ def import_array(array: Any) -> Any:
 
 
 def export_array(given: Any, result: Any) -> Any:
-    """``result`` in the library, and on the device, of ``given``."""
+    """Give ``result`` in the library, and on the device, of the array ``given``."""
     if is_traced(result) or is_lazy(result):
         return result
     if is_jax(given):
@@ -42,78 +44,78 @@ def export_array(given: Any, result: Any) -> Any:
         host = isinstance(result, np.ndarray)
         tensor = torch.from_numpy(result) if host else torch.from_dlpack(result)
         return tensor.to(given.device)
-    library = sys.modules.get(type(given).__module__.partition(".")[0])
+    library: Any = sys.modules.get(type(given).__module__.partition(".")[0])
     if hasattr(given, "__dlpack_device__") and hasattr(library, "from_dlpack"):
         on_host = given.__dlpack_device__()[0] in _HOST
         result = np.asarray(result) if on_host else result
-        return result if isinstance(given, np.ndarray) else library.from_dlpack(result)  # type: ignore[union-attr]
+        return result if isinstance(given, np.ndarray) else library.from_dlpack(result)
     return np.asarray(result)
 
 
+def load_array(array: Any) -> Any:
+    """Compute a dask array, which gives a NumPy array; leave other arrays as they are."""
+    return array.compute() if is_lazy(array) else array
+
+
+def namespace_of(array: Any) -> Any:
+    """Give the module with the functions for an array: NumPy's, JAX's or dask's."""
+    return sys.modules["dask.array"] if is_lazy(array) else array.__array_namespace__()
+
+
+def check_real(name: str, dtype: Any) -> None:
+    """Check that an array's type is one of real numbers.
+
+    Raises
+    ------
+    ValueError
+        The numbers are complex, or these are no numbers. The message names the argument.
+    """
+    if np.dtype(dtype).kind not in "biuf":
+        raise InputError(
+            f"{{{name}}} has dtype {{0}}; expected real numbers (for complex data pass the "
+            "magnitude)",
+            dtype,
+        )
+
+
 def is_torch(array: Any) -> bool:
-    """Whether this is a tensor of torch, or of a library that builds on it."""
+    """Whether this is a tensor of torch, or of a library that builds on torch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
 
 
-def _without_gradient(tensor: Any) -> Any:
-    """A tensor that DLPack takes: no part of a graph, and of a type that NumPy has."""
-    torch = sys.modules["torch"]
-    plain = tensor.detach().as_subclass(torch.Tensor)
-    return plain.float() if plain.dtype == torch.bfloat16 else plain
-
-
-def float32_product(a: Any, b: Any) -> Any:
-    """``a * b`` rounded to float32 by itself.
-
-    XLA would fuse the product with a sum that it goes into, and round once; it also takes a
-    product in double that is then rounded for one in float32, unless it is told otherwise.
-    """
-    if not (is_jax(a) or is_jax(b)):
-        return np.multiply(a, b, dtype=np.float32)
-    import jax.numpy as jnp
-    from jax import lax
-
-    product = jnp.asarray(a, jnp.float64) * jnp.asarray(b, jnp.float64)
-    single = lax.reduce_precision(product, exponent_bits=8, mantissa_bits=23)
-    return single.astype(jnp.float32)
-
-
 def is_jax(array: Any) -> bool:
-    """Whether this is a JAX array, or stands for one while a program is traced."""
+    """Whether this is a JAX array, or stands for one while JAX traces a program."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(array, jax.Array)
 
 
 def is_lazy(array: Any) -> bool:
-    """Whether this is a dask array, whose blocks are not there until they are asked for."""
+    """Whether this is a dask array, whose blocks are not computed until they are needed."""
     dask = sys.modules.get("dask.array")
     return dask is not None and isinstance(array, dask.Array)
 
 
-def load_array(array: Any) -> Any:
-    """A dask array as a NumPy array; others as they are."""
-    return array.compute() if is_lazy(array) else array
-
-
-def namespace_of(array: Any) -> Any:
-    """The functions for arrays of this library: NumPy's, JAX's or dask's."""
-    return sys.modules["dask.array"] if is_lazy(array) else array.__array_namespace__()
-
-
-def has_values(array: Any) -> bool:
-    """Whether the values can be looked at: not of what is traced, nor of what is on a disk."""
-    return not (is_traced(array) or is_lazy(array))
-
-
 def is_traced(array: Any) -> bool:
-    """Whether this stands for an array whose values are not known while a program is made."""
+    """Whether this stands for an array whose values are unknown while JAX traces a program."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(array, jax.core.Tracer)
 
 
+def has_values(array: Any) -> bool:
+    """Whether the values can be looked at: neither traced by JAX nor waiting on a disk."""
+    return not (is_traced(array) or is_lazy(array))
+
+
 def is_on_accelerator(array: Any) -> bool:
-    """Whether this is a JAX array in the memory of something else than the processor."""
+    """Whether this is a JAX array in the memory of a device other than the processor."""
     if not is_jax(array) or is_traced(array):
         return False
     return any(device.platform != "cpu" for device in array.devices())
+
+
+def _detach(tensor: Any) -> Any:
+    """Make a tensor that DLPack takes: outside of any graph, and of a type that NumPy has."""
+    torch = sys.modules["torch"]
+    plain = tensor.detach().as_subclass(torch.Tensor)
+    return plain.float() if plain.dtype == torch.bfloat16 else plain

@@ -1,36 +1,38 @@
 """Images of other libraries: their voxels and their place in space, taken in and given back.
 
-| images of | axes | fastest for ITK |
+| images of | order of the axes | ITK's x |
 |---|---|---|
-| nibabel, ANTsPy, SimpleITK | x, y, z (, t) | the first |
-| xarray | as they come | the first if it is called x, else the last |
-| dask, zarr | as they come | the last |
+| nibabel, ANTsPy, SimpleITK | x, y, z (, t) | the first axis |
+| xarray | as they come | the first axis if it is called x, else the last |
+| dask, zarr | as they come | the last axis |
 
-Arrays and tensors are :mod:`n4ax.images.arrays`' affair; here they have no place in space.
-No library is loaded that an argument does not come from.
+:mod:`n4ax.images.arrays` deals with arrays and tensors, which have no place in space here. A
+library is imported only if an argument comes from it.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.images.arrays import export_array, import_array, is_lazy, load_array
-from n4ax.itk.space import Space, Spaces, check_same_place, without_last_ones
+from n4ax.errors import InputError
+from n4ax.images.arrays import check_real, export_array, import_array, is_lazy, load_array
+from n4ax.itk.space import Space, Spaces, check_same_place, drop_last_ones
 from n4ax.settings import VoxelOrder
 
 
 class OpenedImage(NamedTuple):
-    """An image as an array, and what it says of itself.
+    """An image as an array, and what the image says about itself.
 
     Attributes
     ----------
     voxels
-        NumPy, JAX, dask, or anything that :func:`n4ax.images.arrays.taken` takes.
+        A NumPy, JAX or dask array, or anything that :func:`n4ax.images.arrays.import_array` takes.
     space
-        Where it lies, axes in ITK's order; ``None`` for arrays.
+        Where the image lies, axes in ITK's order (x first); ``None`` for arrays.
     order
-        Which axis ITK would walk fastest; ``None`` for arrays, which do not say.
+        Which axis is ITK's x; ``None`` for arrays, which do not say.
     affine
         Voxel indices to mm in nibabel's convention (RAS), shape (4, 4), or ``None``.
     """
@@ -41,8 +43,8 @@ class OpenedImage(NamedTuple):
     affine: npt.NDArray[np.float64] | None = None
 
 
-class Inputs(NamedTuple):
-    """Image, mask and weights as arrays, and what the image says of itself."""
+class OpenedInputs(NamedTuple):
+    """An image, its mask and its weights as arrays, and what the image says about itself."""
 
     arrays: tuple[Any, Any, Any]
     spaces: Spaces | None
@@ -50,16 +52,25 @@ class Inputs(NamedTuple):
     affine: npt.NDArray[np.float64] | None
 
 
-def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") -> Inputs:
-    """An image, and its mask and weights, which must lie where it does.
+def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") -> OpenedInputs:
+    """Open an image together with its mask and its weights, which must lie where the image does.
 
-    Words and ``None`` stay. ``plain`` is the order of plain arrays beside images of SimpleITK;
-    "C" is that of its own arrays, z, y, x. Beside others they come as they are.
+    Parameters
+    ----------
+    image
+        An image or array of any library.
+    mask, weights
+        Images or arrays; words and ``None`` stay as they are.
+    plain
+        The order of the axes of plain arrays beside images of SimpleITK. ``"C"`` is the order of
+        SimpleITK's own arrays (z, y, x). Beside images of other libraries, plain arrays have the
+        order of the image.
 
     Raises
     ------
     ValueError
-        Mask or weights are known to lie elsewhere, or an image is not of one real number a voxel.
+        The mask or the weights are known to lie elsewhere, or an image does not have one real
+        number in each voxel.
     """
     scan = open_image(image, "image")
     arrays, spaces = [scan.voxels], [scan.space]
@@ -68,87 +79,105 @@ def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") 
             arrays.append(other)
             spaces.append(scan.space)
             continue
-        voxels, space = _beside(name, other, image, scan, plain)
+        voxels, space = _open_beside(name, other, image, scan, plain)
         arrays.append(voxels if is_lazy(scan.voxels) else load_array(voxels))
         spaces.append(space)
     known = None if scan.space is None else Spaces(*spaces)  # type: ignore[arg-type]
-    return Inputs(tuple(arrays), known, scan.order, scan.affine)  # type: ignore[arg-type]
+    return OpenedInputs((arrays[0], arrays[1], arrays[2]), known, scan.order, scan.affine)
 
 
-def _beside(
+def _open_beside(
     name: str, other: Any, image: Any, scan: OpenedImage, plain: VoxelOrder
 ) -> tuple[Any, Space | None]:
-    """A mask or weights with the axes of the image, and where it lies."""
-    if _library(other) == _library(image) == "xarray" and set(other.dims) == set(image.dims):
+    """Open a mask or weights with the axes of the image, and say where they lie."""
+    if _library_of(other) == _library_of(image) == "xarray" and set(other.dims) == set(image.dims):
         other = other.transpose(*image.dims)
     theirs = open_image(other, name)
     voxels = theirs.voxels if is_lazy(theirs.voxels) else import_array(theirs.voxels)
-    beside_itk = "SimpleITK" in (_library(image), _library(other))
-    unsaid = plain if beside_itk else scan.order or theirs.order
-    if (theirs.order or unsaid) != (scan.order or unsaid):
+    beside_itk = "SimpleITK" in (_library_of(image), _library_of(other))
+    assumed = plain if beside_itk else scan.order or theirs.order
+    if (theirs.order or assumed) != (scan.order or assumed):
         voxels = voxels.T
-    if without_last_ones(voxels.shape) == without_last_ones(scan.voxels.shape):
+    if drop_last_ones(voxels.shape) == drop_last_ones(scan.voxels.shape):
         voxels = voxels.reshape(scan.voxels.shape)
     if scan.space is None or theirs.space is None or voxels.shape != scan.voxels.shape:
-        return voxels, scan.space  # another shape is refused later
+        return voxels, scan.space  # a wrong shape is refused when the problem is posed
     if len(theirs.space.spacing) != len(scan.space.spacing):
         return voxels, scan.space
     check_same_place(name, theirs.space, "image", scan.space)
     return voxels, theirs.space
 
 
-def is_turned(image: Any, given: Inputs, order: VoxelOrder, shape: tuple[int, ...] | None) -> bool:
-    """Whether an image has its axes the other way than the one that a field is of.
+def is_reversed(
+    image: Any, opened: OpenedInputs, order: VoxelOrder, plain_shape: tuple[int, ...] | None
+) -> bool:
+    """Whether the axes of an image run the other way than those of the image that a field is from.
 
-    ``order`` is that one's; ``shape`` too if it was a plain array, which may have axes that run
-    otherwise: images of its shape then come as they are, but for SimpleITK's.
+    Parameters
+    ----------
+    image, opened
+        The image, as it was given and as it was opened.
+    order
+        The order of the axes of the image that the field is from.
+    plain_shape
+        The shape of that image if it was a plain array, else ``None``. The order of a plain array
+        may have been assumed wrongly, so an image of the same shape is taken as it comes. Images
+        of SimpleITK are the exception, since their arrays are known to be reversed.
     """
-    if given.order in (None, order):
+    if opened.order in (None, order):
         return False
-    same = shape is not None and tuple(given.arrays[0].shape) == shape
-    return not same or _library(image) == "SimpleITK"
+    same = plain_shape is not None and tuple(opened.arrays[0].shape) == plain_shape
+    return not same or _library_of(image) == "SimpleITK"
 
 
 def open_image(image: Any, name: str = "image") -> OpenedImage:
-    """An image of any library as an array.
+    """Open an image of any library as an array.
+
+    Parameters
+    ----------
+    image
+        An image or array.
+    name
+        What messages call it.
 
     Raises
     ------
     ValueError
-        It has several numbers a voxel, or they are not real.
+        The image has several numbers in each voxel, or they are not real.
     """
-    library = _library(image)
+    library = _library_of(image)
     if hasattr(image, "dataobj"):
-        return _of_nibabel(image, name)
+        return _open_nibabel(image, name)
     if library == "SimpleITK":
-        return _of_simpleitk(image, name)
+        return _open_simpleitk(image, name)
     if library == "ants" and hasattr(image, "direction"):
-        _check_one(name, image.components)
+        _check_components(name, image.components)
         space = Space(tuple(image.spacing), tuple(image.origin), _rows(image.direction))
-        return OpenedImage(image.numpy(), space, "F", space.affine())
+        return OpenedImage(image.numpy(), space, "F", space.to_affine())
     if library == "xarray" and hasattr(image, "coords"):
-        order = "F" if image.dims[:1] == ("x",) else "C"
-        return OpenedImage(image.data, _of_coordinates(image, order), order)
+        order: VoxelOrder = "F" if image.dims[:1] == ("x",) else "C"
+        return OpenedImage(image.data, _space_of_coordinates(image, order), order)
     if library == "zarr":
-        return OpenedImage(_of_zarr(image, name))
+        return OpenedImage(_open_zarr(image, name))
     return OpenedImage(image if hasattr(image, "shape") else import_array(image))
 
 
 def make_like(image: Any, voxels: Any) -> Any:
-    """An image of the library and in the place of ``image``, of its shape, with other voxels.
+    """Make an image with other voxels, of the same library, shape and place in space.
 
-    Voxels keep their type where the library's format has it. A zarr array gives a dask array.
+    The voxels keep their type if the library's format has it; bool becomes uint8 in images. A
+    zarr array gives a dask array.
     """
-    library = _library(image)
+    library = _library_of(image)
     if hasattr(image, "dataobj"):
-        return _like_nibabel(image, np.asarray(voxels).reshape(image.shape))
+        return _make_nibabel(image, _numbers(voxels).reshape(image.shape))
     if library == "SimpleITK":
-        return _like_simpleitk(image, np.asarray(voxels).reshape(image.GetSize()))
+        return _make_simpleitk(image, _numbers(voxels).reshape(image.GetSize()))
     if library == "ants" and hasattr(image, "direction"):
-        return image.new_image_like(np.ascontiguousarray(voxels).reshape(image.shape))
+        return image.new_image_like(np.ascontiguousarray(_numbers(voxels)).reshape(image.shape))
     if library == "xarray" and hasattr(image, "coords"):
         result = image.copy(data=make_like(image.data, voxels))
-        result.encoding = {}  # of the integers that it may have been read from
+        result.encoding = {}  # it describes the integers of the file that the image came from
         return result
     if is_lazy(voxels):
         return voxels
@@ -164,44 +193,44 @@ def make_like(image: Any, voxels: Any) -> Any:
     return export_array(image, voxels)
 
 
-def _library(image: Any) -> str:
+def _numbers(voxels: Any) -> npt.NDArray[Any]:
+    """Make a NumPy array of numbers, since image formats have no bool."""
+    array = np.asarray(voxels)
+    return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def _library_of(image: Any) -> str:
     return type(image).__module__.partition(".")[0]
 
 
-def _check_one(name: str, components: int) -> None:
+def _check_components(name: str, components: int) -> None:
     if components > 1:
-        raise ValueError(
-            f"{name} has {components} components a voxel; expected one: take them one by one"
+        raise InputError(
+            f"{{{name}}} has {{0}} components in each voxel; expected one: correct them one by one",
+            components,
         )
 
 
-def _check_real(name: str, dtype: Any) -> None:
-    if np.dtype(dtype).kind not in "biuf":
-        raise ValueError(
-            f"{name} has dtype {dtype}; expected real numbers (for complex data pass the magnitude)"
-        )
-
-
-def _rows(matrix: Any) -> tuple[tuple[float, ...], ...]:
+def _rows(matrix: Sequence[Sequence[float]] | npt.NDArray[Any]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(float(x) for x in row) for row in np.asarray(matrix))
 
 
-def _of_nibabel(image: Any, name: str) -> OpenedImage:
+def _open_nibabel(image: Any, name: str) -> OpenedImage:
     from nibabel.nifti1 import Nifti1Pair
 
     from n4ax.images import nifti
 
     stored = np.dtype(image.get_data_dtype())
-    _check_real(name, stored)
+    check_real(name, stored)
     kind = np.float64 if stored.kind == "f" and stored.itemsize >= 8 else np.float32
-    space = Space.of_affine(image.affine, len(image.shape))
+    space = Space.from_affine(image.affine, len(image.shape))
     if isinstance(image, Nifti1Pair):
-        space = nifti.space_of(image)
+        space = nifti.read_space(image)
     affine = np.asarray(image.affine, np.float64)
     return OpenedImage(np.asarray(image.dataobj, kind), space, "F", affine)
 
 
-def _like_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
+def _make_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
     from nibabel.nifti1 import Nifti1Pair
     from nibabel.spatialimages import HeaderDataError
 
@@ -218,22 +247,22 @@ def _like_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
     return type(image)(voxels, image.affine, header)
 
 
-def _of_simpleitk(image: Any, name: str) -> OpenedImage:
+def _open_simpleitk(image: Any, name: str) -> OpenedImage:
     import SimpleITK as sitk
 
-    _check_one(name, image.GetNumberOfComponentsPerPixel())
+    _check_components(name, image.GetNumberOfComponentsPerPixel())
     kind = image.GetPixelIDTypeAsString()
-    if "label" in kind:  # which SimpleITK cannot make an array of, and crashes
-        raise ValueError(f"{name} is a {kind}: convert it with SimpleITK.LabelMapToLabel first")
+    if "label" in kind:  # SimpleITK crashes when it is asked for the array of a label map
+        raise InputError(f"{{{name}}} is a {kind}: convert it with SimpleITK.LabelMapToLabel first")
     voxels = sitk.GetArrayFromImage(image).T  # a view would not keep the image alive
-    _check_real(name, voxels.dtype)
+    check_real(name, voxels.dtype)
     n = image.GetDimension()
     direction = np.reshape(image.GetDirection(), (n, n))
     space = Space(image.GetSpacing(), image.GetOrigin(), _rows(direction))
-    return OpenedImage(voxels, space, "F", space.affine())
+    return OpenedImage(voxels, space, "F", space.to_affine())
 
 
-def _like_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:
+def _make_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:
     import SimpleITK as sitk
 
     result = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T), isVector=False)
@@ -243,7 +272,7 @@ def _like_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:
     return result
 
 
-def _of_zarr(array: Any, name: str) -> Any:
+def _open_zarr(array: Any, name: str) -> Any:
     try:
         import dask.array
     except ImportError as error:
@@ -253,8 +282,8 @@ def _of_zarr(array: Any, name: str) -> Any:
     return dask.array.from_zarr(array)
 
 
-def _of_coordinates(image: Any, order: VoxelOrder) -> Space | None:
-    """From the coordinates of an ``xarray.DataArray``, in mm, where its axes have even ones."""
+def _space_of_coordinates(image: Any, order: VoxelOrder) -> Space | None:
+    """Find the place of an ``xarray.DataArray`` from its coordinates in mm, if they are even."""
     sizes, origin = [], []
     for axis in image.dims if order == "F" else image.dims[::-1]:  # ITK's order
         at = np.asarray(image.coords[axis]) if axis in image.coords else np.zeros(0)
@@ -265,5 +294,5 @@ def _of_coordinates(image: Any, order: VoxelOrder) -> Space | None:
             return None
         sizes.append(float(steps.mean()))
         origin.append(float(at[0]))
-    plain = Space.plain(sizes)
+    plain = Space.from_spacing(sizes)
     return Space(plain.spacing, tuple(origin), plain.direction)

@@ -1,4 +1,4 @@
-"""Otsu's threshold as ITK computes it (Otsu 1979), for masks where none is given.
+"""Otsu's threshold as ITK computes it (Otsu 1979), for images that come without a mask.
 
 References
 ----------
@@ -12,77 +12,106 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.images.arrays import import_array, is_jax, is_traced, load_array
+from n4ax.errors import InputError
+from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
 
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
-    """Foreground of an image: 1 above Otsu's threshold and 0 elsewhere.
+    """Find the foreground of an image: 1 above Otsu's threshold and 0 elsewhere.
 
-    Equals ``SimpleITK.OtsuThreshold(image, 0, 1, nbins)`` voxel for voxel. Of a dask or zarr
-    array all is read.
+    The result equals ``SimpleITK.OtsuThreshold(image, 0, 1, nbins)`` voxel for voxel. A dask or
+    zarr array is read as a whole.
 
     Parameters
     ----------
-    volume
-        Intensities, any shape, any real dtype: an image or array as :func:`n4ax.n4` takes.
-    nbins
-        Histogram bins, at least 2.
+    volume : image or array
+        Intensities of any shape and any real dtype, as :func:`n4ax.n4` takes them.
+    nbins : int
+        Number of histogram bins, at least 2.
 
     Returns
     -------
-    like the volume, of its shape, uint8
-        Of the volume's library, on its device; NumPy for what is of none. A JAX volume may be
-        traced: then one without a finite value is not found out, and gives zeros.
+    image or array of uint8
+        It has the volume's shape, library and device; a nested list gives a NumPy array. If JAX
+        traces the volume, its values are unknown: a volume without any finite value then gives
+        zeros instead of an error.
 
     Raises
     ------
     ValueError
-        No finite value, not real numbers, or fewer than 2 bins.
+        The volume has no finite value or no real numbers, or there are fewer than 2 bins.
+
+    Examples
+    --------
+    >>> import n4ax
+    >>> n4ax.otsu_mask([[1.0, 2.0], [8.0, 9.0]])
+    array([[0, 0],
+           [1, 1]], dtype=uint8)
     """
     if not nbins >= 2 or nbins != int(nbins):
-        raise ValueError(f"nbins is {nbins}; expected a whole number of at least 2")
-    values = load_array(import_array(open_image(volume, "volume").voxels))
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"volume has dtype {values.dtype}; expected real numbers")
+        raise InputError("{nbins} is {0}; expected a whole number of at least 2", nbins)
+    values = import_array(open_image(volume, "volume").voxels)
+    return make_like(volume, find_foreground(values, int(nbins), "volume"))
+
+
+def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
+    """Find the foreground of an array: see :func:`otsu_mask`.
+
+    Parameters
+    ----------
+    values
+        A NumPy, JAX or dask array.
+    nbins
+        Number of histogram bins.
+    name
+        What messages call the array.
+    """
+    values = load_array(values)
+    check_real(name, values.dtype)
     if values.size == 0:
-        raise ValueError(f"volume has shape {values.shape}; expected at least one voxel")
-    mask = _compiled_mask(values, int(nbins)) if is_jax(values) else _mask(values, int(nbins))
+        raise InputError(f"{{{name}}} has shape {{0}}; expected at least one voxel", values.shape)
+    find = _find_above_by_jax if is_jax(values) else _find_above
+    mask = find(values, nbins)
     known = values.dtype.kind == "f" and not is_traced(values)
     if known and not mask.any() and not values.__array_namespace__().isfinite(values).any():
-        raise ValueError("volume has no finite value to find a threshold in")
-    return make_like(volume, mask)
+        raise InputError(f"{{{name}}} has no finite value to find a threshold in")
+    return mask
 
 
-def _mask(values: Any, nbins: int) -> Any:
-    with np.errstate(all="ignore"):  # where no value is finite, which is seen to by the caller
+def _find_above(values: Any, nbins: int) -> Any:
+    with np.errstate(all="ignore"):  # the caller checks for volumes without a finite value
         threshold = otsu_threshold(values, nbins)
     return (values > threshold).astype(np.uint8)
 
 
-def _compiled_mask(values: Any, nbins: int) -> Any:
+def _find_above_by_jax(values: Any, nbins: int) -> Any:
     import jax
 
     with jax.enable_x64(True):
-        return _jitted_mask()(values, nbins)
+        return _compile_for_jax()(values, nbins)
 
 
 @cache
-def _jitted_mask() -> Any:
+def _compile_for_jax() -> Any:
     import jax
 
-    return jax.jit(_mask, static_argnums=1)
+    return jax.jit(_find_above, static_argnums=1)
 
 
 def otsu_threshold(values: Any, nbins: int = 200) -> Any:
-    """The upper edge of the bin that best splits the histogram in two (ITK's arithmetic).
+    """Find the upper edge of the bin that best splits the histogram in two (ITK's arithmetic).
 
-    Maximises ``sum(frequency * mean^2)`` of the two classes, which is the between-class
-    variance up to a constant, over the first ``nbins - 1`` bins. Double, of integers whole;
-    infinite or not a number where no value is finite.
+    This maximises ``sum(frequency * mean^2)`` of the two classes over the first ``nbins - 1``
+    bins, which is the variance between the classes up to a constant.
+
+    Returns
+    -------
+    float64
+        The threshold; a whole number for integers. It is infinite or NaN if no value is finite.
     """
     xp = values.__array_namespace__()
-    lowest, highest = _value_range(values, nbins, xp)
+    lowest, highest = _find_range(values, nbins, xp)
     # ITK keeps the interval, and its multiples, in float32 and the bounds in double.
     interval = (xp.float32(highest) - xp.float32(lowest)) / nbins
     edges = lowest + (xp.arange(nbins, dtype=xp.float32) * interval).astype(xp.float64)
@@ -97,12 +126,12 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     mean_below = xp.where(below > 0, weighted[:-1] / below, 0.0)
     mean_above = xp.where(above > 0, (weighted[-1] - weighted[:-1]) / above, 0.0)
     between = below * mean_below**2 + above * mean_above**2
-    threshold = edges[_first_clear_maximum(between, xp) + 1]
+    threshold = edges[_find_first_clear_maximum(between, xp) + 1]
     # ITK casts the threshold to the image's type.
     return xp.trunc(threshold) if values.dtype.kind in "iu" else threshold
 
 
-def _value_range(values: Any, nbins: int, xp: Any) -> tuple[Any, Any]:
+def _find_range(values: Any, nbins: int, xp: Any) -> tuple[Any, Any]:
     if values.dtype in (np.int8, np.uint8):
         info = np.iinfo(values.dtype)
         return xp.float64(info.min - 0.5), xp.float64(info.max + 0.5)
@@ -115,12 +144,12 @@ def _value_range(values: Any, nbins: int, xp: Any) -> tuple[Any, Any]:
     return lowest, highest + (highest - lowest) / nbins / 100.0
 
 
-def _bins(values: Any, edges: Any, xp: Any) -> Any:
-    """The bin of each finite value, the lower edge within."""
+def _find_bins(values: Any, edges: Any, xp: Any) -> Any:
+    """Find the bin of each finite value; a bin includes its lower edge."""
     nbins = len(edges) - 1
     extent = edges[-1] - edges[0]
     per_unit = nbins / xp.where(extent > 0, extent, xp.inf)
-    # A division lands within one bin of the true one; the edges decide.
+    # The division lands within one bin of the right bin. The edges decide.
     bins = xp.clip((values - edges[0]) * per_unit, 0, nbins - 1).astype(xp.int32)
     bins = bins - (values < edges[bins])
     bins = bins + (values >= edges[bins + 1])
@@ -128,7 +157,7 @@ def _bins(values: Any, edges: Any, xp: Any) -> Any:
 
 
 def _count(values: npt.NDArray[Any], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Finite values per bin; a block at a time, to stay in the cache."""
+    """Count the finite values in each bin, one block at a time to stay in the cache."""
     nbins = len(edges) - 1
     counts = np.zeros(nbins, np.int64)
     flat = values.ravel(order="K")
@@ -136,22 +165,25 @@ def _count(values: npt.NDArray[Any], edges: npt.NDArray[np.float64]) -> npt.NDAr
         block = flat[start : start + (1 << 18)].astype(np.float64)
         if values.dtype.kind == "f":
             block = block[np.isfinite(block)]
-        counts += np.bincount(_bins(block, edges, np), minlength=nbins)
+        counts += np.bincount(_find_bins(block, edges, np), minlength=nbins)
     return counts
 
 
 def _count_on_device(values: Any, edges: Any) -> Any:
-    """Finite values per bin; integers may be added in any order, in rows that seldom collide."""
+    """Count the finite values in each bin; integers may be added in any order.
+
+    There are many rows of bins, so that few additions meet in one place.
+    """
     xp = values.__array_namespace__()
     flat = values.reshape(-1).astype(xp.float64)
     finite = xp.isfinite(flat)
-    bins = _bins(xp.where(finite, flat, edges[0]), edges, xp)
+    bins = _find_bins(xp.where(finite, flat, edges[0]), edges, xp)
     rows = xp.zeros((256, len(edges) - 1), xp.int32)
     return rows.at[xp.arange(len(flat)) % 256, bins].add(finite.astype(xp.int32)).sum(axis=0)
 
 
-def _first_clear_maximum(between: Any, xp: Any) -> Any:
-    """The first that no later one exceeds by more than an ulp, as ITK looks for it."""
+def _find_first_clear_maximum(between: Any, xp: Any) -> Any:
+    """Find the first value that no later value exceeds by more than an ulp, as ITK does."""
 
     def better(index: Any, best: Any) -> Any:
         clearly = between[index] > xp.nextafter(between[best], xp.inf)

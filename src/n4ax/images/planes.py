@@ -1,40 +1,104 @@
-"""Which planes of a volume are shown in a picture, and at which grey levels."""
+"""Which planes of a volume a picture shows, and in which range of grey levels or colours."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+_AXIAL, _CORONAL, _SAGITTAL = 2, 1, 0
+"""The axis across each kind of plane, in a volume with axes right, anterior and superior."""
+_SMALLEST_SWING = 0.02
+"""The least range of a field's colours, so that a flat field is not shown as noise."""
 
-def upright(
+
+class Plane(NamedTuple):
+    """A plane of a 3-D volume."""
+
+    axis: int
+    """The axis that is perpendicular to the plane."""
+    position: int
+    """Where the plane is along that axis, as a voxel index."""
+
+    def cut(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The plane as a view of the volume, with its top in the first row."""
+        return np.moveaxis(volume, self.axis, 0)[self.position].T[::-1]
+
+    def measure(
+        self, voxel_sizes: tuple[float, ...], shape: tuple[int, ...] = (1, 1, 1)
+    ) -> tuple[float, float]:
+        """Width and height in mm of a volume of this shape in the plane, by default of a voxel."""
+        lengths = [n * size for n, size in zip(shape, voxel_sizes, strict=True)]
+        width, height = (length for axis, length in enumerate(lengths) if axis != self.axis)
+        return width, height
+
+
+def turn_upright(
     volume: npt.NDArray[Any], affine: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[Any], tuple[float, ...]]:
-    """A 3-D volume turned to right, anterior, superior, and its voxel sizes in mm."""
+    """Turn a 3-D volume so that its axes point right, anterior and superior.
+
+    Returns
+    -------
+    volume : array
+        A view of the given volume.
+    voxel_sizes : tuple of float
+        Voxel sizes along the turned axes, in mm.
+    """
     if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
         affine = np.eye(4)
     turned = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
-    return np.asarray(turned.dataobj), tuple(float(z) for z in turned.header.get_zooms())
+    return np.asarray(turned.dataobj), tuple(float(size) for size in turned.header.get_zooms())
 
 
-def is_plane(shape: tuple[int, ...], axis: int) -> bool:
-    """Whether there is a picture across ``axis``: neither of the others has length 1."""
-    return min(n for number, n in enumerate(shape) if number != axis) > 1
+def find_planes(mask: npt.NDArray[Any]) -> list[Plane]:
+    """The axial, the coronal and the sagittal plane through the middle of an upright mask.
+
+    Planes in which the volume is a line are left out.
+    """
+    return [Plane(axis, _find_middle(mask, axis)) for axis in _find_axes(mask.shape)]
 
 
-def middle_plane(inside: npt.NDArray[Any], axis: int) -> tuple[int, int]:
-    """Axis and index of the plane through the middle of the mask."""
-    weights = inside.sum(axis=tuple(number for number in range(3) if number != axis))
-    return axis, int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))
+def count_planes(shape: tuple[int, ...]) -> int:
+    """How many planes :func:`find_planes` finds in an image of this shape."""
+    return len(_find_axes((*shape, 1, 1, 1)[:3]))
 
 
-def grey_window(voxels: npt.NDArray[Any]) -> tuple[float, float]:
-    """Black and white: from 0, or below it where the voxels are, to the bright ones."""
-    dark, bright = (float(level) for level in np.percentile(voxels, (0.5, 99.5)))
+def find_grey_window(voxels: npt.NDArray[Any]) -> tuple[float, float]:
+    """The intensities to show as black and white.
+
+    Black is 0, or the 0.5th percentile of the finite voxels if that is negative. White is their
+    99.5th percentile.
+    """
+    finite = voxels[np.isfinite(voxels)]
+    if len(finite) == 0:
+        return 0.0, 1.0
+    dark, bright = (float(level) for level in np.percentile(finite, (0.5, 99.5)))
     low = min(dark, 0.0)
     return low, bright if bright > low else low + 1.0
 
 
-def field_swing(log_field: npt.NDArray[Any]) -> float:
-    """How far the colours reach either way from the mean of a log field, which is 0."""
-    return max(float(np.percentile(np.abs(log_field), 99)), 0.02)
+def find_field_window(log_bias: npt.NDArray[Any]) -> tuple[float, float]:
+    """The centre of the colour scale of a log field, and how far it reaches on either side.
+
+    The centre is the mean of the finite voxels, since N4 leaves the level of a field open. The
+    scale reaches to the 99th percentile of their distances from it.
+    """
+    finite = log_bias[np.isfinite(log_bias)]
+    if len(finite) == 0:
+        return 0.0, 1.0
+    mean = finite.mean()
+    swing = float(np.percentile(np.abs(finite - mean), 99))
+    return float(mean), max(swing, _SMALLEST_SWING)
+
+
+def _find_axes(shape: tuple[int, ...]) -> list[int]:
+    """The axes across which planes are shown; for a line, the axial plane alone."""
+    axes = (_AXIAL, _CORONAL, _SAGITTAL)
+    return [axis for axis in axes if min(np.delete(shape, axis)) > 1] or [_AXIAL]
+
+
+def _find_middle(mask: npt.NDArray[Any], axis: int) -> int:
+    """The first index up to which a mask has half of its voxels along an axis."""
+    weights = mask.sum(axis=tuple(other for other in range(3) if other != axis))
+    return int(np.searchsorted(np.cumsum(weights), weights.sum() / 2))

@@ -1,1 +1,1 @@
-"""What exists for ITK's last bit: where an image lies in space, and how ITK rounds."""
+"""Whatever is needed only to match ITK to the last bit: positions in space, and rounding."""

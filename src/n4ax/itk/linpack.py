@@ -1,12 +1,13 @@
 """Inverse and singular values of a small matrix, rounded as ITK rounds them.
 
-ITK inverts the matrix of an image's axes through a singular value decomposition: LINPACK's DSVDC
-(Dongarra et al., "LINPACK Users' Guide", SIAM 1979, chapter 11). Where a sample falls midway
-between two voxels, as it does on every axis whose length the shrink factor divides, the last bit
-of that inverse decides which one is taken. So its steps are taken here in its order, in double;
-matrices are lists of columns.
+ITK inverts the matrix of an image's axes through a singular value decomposition, LINPACK's DSVDC
+(Dongarra et al., "LINPACK Users' Guide", SIAM 1979, chapter 11). On every axis whose length the
+shrink factor divides, the samples fall midway between two voxels, and the last bit of the inverse
+decides which voxel is taken. The steps here therefore follow DSVDC's order, in double precision.
+Matrices are lists of columns.
 """
 
+from dataclasses import dataclass
 from math import copysign, sqrt
 
 import numpy as np
@@ -14,77 +15,120 @@ import numpy.typing as npt
 
 Columns = list[list[float]]
 
+_MOST_STEPS = 30
+"""QR steps for one singular value, as in DSVDC. Only singular matrices need more."""
 
-def inverse(matrix: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The inverse of a square matrix, equal to the last bit to that of ``itk::Matrix``.
+_NO_INVERSE = (
+    "the axes of the image do not span space: the matrix of its voxel sizes and directions is "
+    "singular or not finite; correct them in the image's header"
+)
+
+
+@dataclass
+class _Factors:
+    """The factors of a square matrix A = U B V^T while B is made diagonal, in place.
+
+    Attributes
+    ----------
+    diagonal
+        The diagonal of B; at the end, the singular values.
+    above
+        The elements above the diagonal: element k is in row k, column k + 1. The last is unused.
+    left, right
+        The columns of U and V.
+    """
+
+    diagonal: list[float]
+    above: list[float]
+    left: Columns
+    right: Columns
+
+
+def invert(matrix: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """The inverse of a square matrix, equal to that of ``itk::Matrix`` to the last bit.
 
     Raises
     ------
     ValueError
-        The matrix is singular.
+        The matrix is singular, or has elements that are not finite.
     """
-    columns = [[float(value) for value in column] for column in np.asarray(matrix).T]
-    diagonal, above, left, right = _bidiagonal(columns)
-    _diagonalise(diagonal, above, left, right)
-    if not all(diagonal):
-        raise ValueError("the axes of the image do not span space: its matrix is singular")
-    n = len(diagonal)
+    factors = _factorise(matrix)
+    if not all(factors.diagonal):
+        raise ValueError(_NO_INVERSE)
     scaled = [
-        [value * (1.0 / size) for value in v] for v, size in zip(right, diagonal, strict=True)
+        [value * (1.0 / size) for value in column]
+        for column, size in zip(factors.right, factors.diagonal, strict=True)
     ]
+    axes = range(len(scaled))
     rows = [
-        [_dot([v[i] for v in scaled], [u[k] for u in left]) for k in range(n)] for i in range(n)
+        [_dot([v[i] for v in scaled], [u[k] for u in factors.left]) for k in axes] for i in axes
     ]
     return np.array(rows)
 
 
-def singular_values(
+def decompose(
     matrix: npt.ArrayLike,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Singular values, largest first, and left singular vectors as columns, as DSVDC finds them.
+    """The singular values of a square matrix, largest first, and the left singular vectors.
 
-    Where values are equal the vectors are not unique, and rounding decides on them.
+    The vectors are columns. Where singular values are equal, the vectors are not unique, and
+    they are those that DSVDC's rounding leads to.
+
+    Raises
+    ------
+    ValueError
+        The matrix has elements that are not finite, or it is singular and DSVDC gives up on it.
     """
-    columns = [[float(value) for value in column] for column in np.asarray(matrix).T]
-    diagonal, above, left, right = _bidiagonal(columns)
-    _diagonalise(diagonal, above, left, right)
-    return np.array(diagonal), np.array(left).T
+    factors = _factorise(matrix)
+    return np.array(factors.diagonal), np.array(factors.left).T
 
 
-def _bidiagonal(x: Columns) -> tuple[list[float], list[float], Columns, Columns]:
-    """Householder reflections from both sides: diagonal, what is above it, and both bases."""
+def _factorise(matrix: npt.ArrayLike) -> _Factors:
+    values: npt.NDArray[np.float64] = np.asarray(matrix, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(_NO_INVERSE)
+    columns: Columns = values.T.tolist()
+    factors = _bidiagonalise(columns)
+    _diagonalise(factors)
+    return factors
+
+
+# ---- Householder reflections from both sides, until B is bidiagonal -----------------------------
+
+
+def _bidiagonalise(x: Columns) -> _Factors:
+    """The factors of the matrix ``x``, which is overwritten."""
     n = len(x)
-    diagonal, above, spare = [0.0] * n, [0.0] * n, [0.0] * n
-    left = [[0.0] * n for _ in range(n)]
-    right = [[0.0] * n for _ in range(n)]
+    factors = _Factors(
+        diagonal=[0.0] * n,
+        above=[0.0] * n,
+        left=[[0.0] * n for _ in range(n)],
+        right=[[0.0] * n for _ in range(n)],
+    )
+    diagonal, above = factors.diagonal, factors.above
     for k in range(n - 1):
-        diagonal[k] = _reflector(x[k], k)
+        diagonal[k] = _make_reflector(x[k], k)
         for j in range(k + 1, n):
             if diagonal[k] != 0.0:
                 _reflect(x[k], x[j], k)
             above[j] = x[j][k]
-        left[k][k:] = x[k][k:]
-        if k >= n - 2:
-            continue
-        above[k] = _reflector(above, k + 1)
-        if above[k] != 0.0:
-            spare[k + 1 :] = [0.0] * (n - k - 1)
-            for j in range(k + 1, n):
-                _add(above[j], x[j], spare, k + 1)
-            for j in range(k + 1, n):
-                _add(-above[j] / above[k + 1], spare, x[j], k + 1)
-        right[k][k + 1 :] = above[k + 1 :]
+        factors.left[k][k:] = x[k][k:]
+        if k < n - 2:
+            above[k] = _make_reflector(above, k + 1)
+            if above[k] != 0.0:
+                _reflect_rows(above, x, k + 1)
+            factors.right[k][k + 1 :] = above[k + 1 :]
     diagonal[n - 1] = x[n - 1][n - 1]
     if n > 1:
         above[n - 2] = x[n - 1][n - 2]
     above[n - 1] = 0.0
-    _gather(left, [*diagonal[: n - 1], 0.0], 0)
-    _gather(right, [*above[: max(0, n - 2)], *[0.0] * min(n, 2)], 1)
-    return diagonal, above, left, right
+    _multiply_reflectors(factors.left, [*diagonal[: n - 1], 0.0], 0)
+    _multiply_reflectors(factors.right, [*above[: max(0, n - 2)], *[0.0] * min(n, 2)], 1)
+    return factors
 
 
-def _reflector(vector: list[float], start: int) -> float:
-    """Turn the end of ``vector`` into a reflector, in place; what the reflection makes of it."""
+def _make_reflector(vector: list[float], start: int) -> float:
+    """Turn ``vector[start:]`` into a reflector, in place; return the element that it leaves."""
     size = _norm(vector[start:])
     if size != 0.0:
         if vector[start] != 0.0:
@@ -96,12 +140,25 @@ def _reflector(vector: list[float], start: int) -> float:
 
 
 def _reflect(reflector: list[float], column: list[float], start: int) -> None:
+    """Apply a reflector to ``column[start:]``, in place."""
     factor = -_dot(reflector[start:], column[start:]) / reflector[start]
     _add(factor, reflector, column, start)
 
 
-def _gather(columns: Columns, sizes: list[float], shift: int) -> None:
-    """The orthogonal matrix of the reflectors in ``columns``, in place."""
+def _reflect_rows(reflector: list[float], x: Columns, start: int) -> None:
+    """Apply a reflector to the rows of ``x`` from ``start`` on, in place."""
+    sums = [0.0] * len(x)
+    for j in range(start, len(x)):
+        _add(reflector[j], x[j], sums, start)
+    for j in range(start, len(x)):
+        _add(-reflector[j] / reflector[start], sums, x[j], start)
+
+
+def _multiply_reflectors(columns: Columns, sizes: list[float], shift: int) -> None:
+    """Replace the reflectors in ``columns`` by the orthogonal matrix that they make together.
+
+    Where ``sizes`` is 0 there is no reflector. Reflector k starts at element ``k + shift``.
+    """
     n = len(columns)
     for k in reversed(range(n)):
         if sizes[k] == 0.0:
@@ -116,39 +173,52 @@ def _gather(columns: Columns, sizes: list[float], shift: int) -> None:
             columns[k][k] += 1.0
 
 
-def _diagonalise(diagonal: list[float], above: list[float], left: Columns, right: Columns) -> None:
-    """Implicitly shifted QR steps until nothing is left above the diagonal, in place."""
-    last = len(diagonal) - 1
-    end = last
-    while end >= 0:
-        start = end
-        while start > 0:
-            size = abs(diagonal[start - 1]) + abs(diagonal[start])
-            if size + abs(above[start - 1]) == size:
-                above[start - 1] = 0.0
-                break
-            start -= 1
-        if start < end:
-            _qr_step(diagonal, above, left, right, start, end)
-            continue
-        if diagonal[end] < 0.0:
-            diagonal[end] = -diagonal[end]
-            right[end] = [-1.0 * value for value in right[end]]
-        for k in range(end, last):  # largest first
-            if diagonal[k] >= diagonal[k + 1]:
-                break
-            diagonal[k : k + 2] = diagonal[k : k + 2][::-1]
-            for columns in (left, right):
-                columns[k : k + 2] = columns[k : k + 2][::-1]
-        end -= 1
+# ---- implicitly shifted QR steps, until B is diagonal -------------------------------------------
 
 
-def _qr_step(
-    diagonal: list[float], above: list[float], left: Columns, right: Columns, start: int, end: int
-) -> None:
-    f, g = _shifted(diagonal, above, start, end)
+def _diagonalise(factors: _Factors) -> None:
+    """Clear the elements above the diagonal, and sort the singular values, largest first."""
+    for end in reversed(range(len(factors.diagonal))):
+        for _ in range(_MOST_STEPS + 1):
+            start = _find_block(factors, end)
+            if start == end:
+                break
+            _step(factors, start, end)
+        else:
+            raise ValueError(_NO_INVERSE)
+        _settle(factors, end)
+
+
+def _find_block(factors: _Factors, end: int) -> int:
+    """The start of the last block that is not yet diagonal; ``end`` if it is a single element."""
+    for start in range(end, 0, -1):
+        size = abs(factors.diagonal[start - 1]) + abs(factors.diagonal[start])
+        if size + abs(factors.above[start - 1]) == size:
+            factors.above[start - 1] = 0.0
+            return start
+    return 0
+
+
+def _settle(factors: _Factors, end: int) -> None:
+    """Make a singular value positive, and move it behind those that are larger."""
+    diagonal = factors.diagonal
+    if diagonal[end] < 0.0:
+        diagonal[end] = -diagonal[end]
+        factors.right[end] = [-1.0 * value for value in factors.right[end]]
+    for k in range(end, len(diagonal) - 1):
+        if diagonal[k] >= diagonal[k + 1]:
+            break
+        diagonal[k : k + 2] = diagonal[k : k + 2][::-1]
+        for columns in (factors.left, factors.right):
+            columns[k : k + 2] = columns[k : k + 2][::-1]
+
+
+def _step(factors: _Factors, start: int, end: int) -> None:
+    """One QR step on the block from ``start`` to ``end``."""
+    diagonal, above, left, right = factors.diagonal, factors.above, factors.left, factors.right
+    f, g = _choose_first_rotation(factors, start, end)
     for k in range(start, end):
-        f, cosine, sine = _rotation(f, g)
+        f, cosine, sine = _find_rotation(f, g)
         if k != start:
             above[k - 1] = f
         f = cosine * diagonal[k] + sine * above[k]
@@ -156,7 +226,7 @@ def _qr_step(
         g = sine * diagonal[k + 1]
         diagonal[k + 1] = cosine * diagonal[k + 1]
         _rotate(right[k], right[k + 1], cosine, sine)
-        f, cosine, sine = _rotation(f, g)
+        f, cosine, sine = _find_rotation(f, g)
         diagonal[k] = f
         f = cosine * above[k] + sine * diagonal[k + 1]
         diagonal[k + 1] = -sine * above[k] + cosine * diagonal[k + 1]
@@ -166,10 +236,9 @@ def _qr_step(
     above[end - 1] = f
 
 
-def _shifted(
-    diagonal: list[float], above: list[float], start: int, end: int
-) -> tuple[float, float]:
-    """What the first rotation of a QR step is to make (f, 0) of."""
+def _choose_first_rotation(factors: _Factors, start: int, end: int) -> tuple[float, float]:
+    """The vector that the first rotation of a QR step turns onto the first axis."""
+    diagonal, above = factors.diagonal, factors.above
     scale = max(
         abs(diagonal[end]),
         abs(diagonal[end - 1]),
@@ -188,8 +257,8 @@ def _shifted(
     return (first + low) * (first - low) + shift, first * beside_first
 
 
-def _rotation(a: float, b: float) -> tuple[float, float, float]:
-    """Length of (a, b), and cosine and sine of the rotation onto the first axis."""
+def _find_rotation(a: float, b: float) -> tuple[float, float, float]:
+    """The rotation that turns (a, b) onto the first axis: signed length, cosine and sine."""
     scale = abs(a) + abs(b)
     if scale == 0.0:
         return 0.0, 1.0, 0.0
@@ -203,7 +272,11 @@ def _rotate(a: list[float], b: list[float], cosine: float, sine: float) -> None:
         a[i], b[i] = cosine * x + sine * y, cosine * y - sine * x
 
 
+# ---- vectors, element by element in LINPACK's order ---------------------------------------------
+
+
 def _add(factor: float, source: list[float], target: list[float], start: int) -> None:
+    """Add ``factor`` times ``source`` to ``target``, from element ``start`` on."""
     for i in range(start, len(target)):
         target[i] += factor * source[i]
 
@@ -216,6 +289,7 @@ def _dot(a: list[float], b: list[float]) -> float:
 
 
 def _norm(values: list[float]) -> float:
+    """Euclidean length, scaled by the largest element as BLAS does."""
     if len(values) == 1:
         return abs(values[0])
     scale, squares = 0.0, 1.0

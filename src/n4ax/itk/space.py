@@ -1,8 +1,8 @@
 """Where an image lies in space, in the double arithmetic of ITK's images.
 
-Needed for nothing but ITK's choice of samples when it shrinks an image, which goes through
-physical points (:func:`n4ax.method.grid.sampled_axes`), and for telling whether two images lie
-on the same grid. Axes are in ITK's order: the one that runs fastest comes first.
+Two things need it: the choice of samples when an image is shrunk, which goes through physical
+points (:mod:`n4ax.itk.shrink`), and the check that two images lie on the same grid. Axes are in
+ITK's order: the axis that runs fastest in memory comes first.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.itk.linpack import inverse
+from n4ax.itk.linpack import invert
 
 Point = Sequence[float]
 
-EXACT, TOLERATED = 1e-6, 1e-3
-"""Tolerance of headers, ITK's and ours: parts of a voxel, and of a unit vector."""
+ITK_TOLERANCE, OUR_TOLERANCE = 1e-6, 1e-3
+"""How far the headers of two images on one grid may differ: a fraction of a voxel for positions
+and voxel sizes, and an absolute difference for the elements of directions."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,22 @@ class Space:
     direction: tuple[tuple[float, ...], ...]
 
     @classmethod
-    def plain(cls, spacing: Sequence[float]) -> "Space":
-        """Voxels of a size, from the origin along the axes of space."""
+    def from_spacing(cls, spacing: Sequence[float]) -> "Space":
+        """Voxels of the given size in mm, from the origin along the axes of space."""
         n = len(spacing)
         return cls(tuple(map(float, spacing)), (0.0,) * n, _rows(np.eye(n)))
 
     @classmethod
-    def of_affine(cls, affine: npt.ArrayLike, ndim: int) -> "Space":
-        """From voxel indices to mm in nibabel's convention (RAS), shape (4, 4).
+    def from_affine(cls, affine: npt.ArrayLike, ndim: int) -> "Space":
+        """The place that an affine of nibabel describes.
 
-        Axes beyond the third have size 1; a column of zeros keeps its own direction.
+        Parameters
+        ----------
+        affine
+            Voxel indices to mm (RAS), shape (4, 4). An axis whose column is zero keeps a voxel
+            size of 1 and its own direction.
+        ndim
+            Number of axes of the image. Axes beyond the third have a voxel size of 1.
         """
         matrix = np.asarray(affine, np.float64) * np.array([[-1.0], [-1.0], [1.0], [1.0]])
         sizes, origin, direction = np.ones(ndim), np.zeros(ndim), np.eye(ndim)
@@ -63,8 +70,8 @@ class Space:
                 direction[:spatial, axis] = matrix[:spatial, axis] / length
         return cls(tuple(sizes.tolist()), tuple(origin.tolist()), _rows(direction))
 
-    def affine(self) -> npt.NDArray[np.float64] | None:
-        """From voxel indices to mm in nibabel's convention (RAS); ``None`` beyond 3 axes."""
+    def to_affine(self) -> npt.NDArray[np.float64] | None:
+        """Voxel indices to mm as in nibabel (RAS), shape (4, 4); ``None`` beyond 3 axes."""
         n = len(self.spacing)
         if n > 3:
             return None
@@ -73,53 +80,60 @@ class Space:
         affine[:n, 3] = self.origin
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
-    def upright(self) -> "Space":
-        """The same voxel size and origin, along the axes of space."""
+    def straighten(self) -> "Space":
+        """The same voxel size and origin, with directions along the axes of space."""
         return Space(self.spacing, self.origin, _rows(np.eye(len(self.spacing))))
 
-    def kept(self, axes: Sequence[int]) -> "Space":
-        """The same along some of the axes; upright where what is left has no inverse."""
+    def select_axes(self, axes: Sequence[int]) -> "Space":
+        """The same place with only some of the axes.
+
+        The directions are those along the axes of space where the remaining ones have no inverse.
+        """
         part = Space(
             spacing=tuple(self.spacing[axis] for axis in axes),
             origin=tuple(self.origin[axis] for axis in axes),
             direction=tuple(tuple(self.direction[row][axis] for axis in axes) for row in axes),
         )
-        return part if abs(np.linalg.det(part.direction)) > 1e-6 else part.upright()
+        return part if abs(np.linalg.det(part.direction)) > 1e-6 else part.straighten()
 
-    def coarser(self, factors: Sequence[int], origin: Sequence[float]) -> "Space":
-        """Voxels that are larger by ``factors``, from another origin."""
+    def coarsen(self, factors: Sequence[int], origin: Sequence[float]) -> "Space":
+        """Voxels that are larger by ``factors``, starting at another origin."""
         spacing = tuple(s * f for s, f in zip(self.spacing, factors, strict=True))
         return Space(spacing, tuple(origin), self.direction)
 
-    def point_at(self, index: Point) -> tuple[float, ...]:
-        """The physical point of a position between voxels."""
-        # The sum before the origin is added, as ITK does for continuous indices only.
+    def locate_position(self, index: Point) -> tuple[float, ...]:
+        """The physical point of a position that may lie between voxels."""
+        # The origin is added last, as ITK does for continuous indices only.
         return tuple(
-            _plus(0.0, row, index) + origin
+            _add_products(0.0, row, index) + origin
             for row, origin in zip(self._to_points, self.origin, strict=True)
         )
 
-    def point_of(self, voxel: Sequence[int]) -> tuple[float, ...]:
-        """The physical point of a voxel."""
+    def locate_voxel(self, voxel: Sequence[int]) -> tuple[float, ...]:
+        """The physical point of a voxel's centre."""
         return tuple(
-            _plus(origin, row, voxel)
+            _add_products(origin, row, voxel)
             for row, origin in zip(self._to_points, self.origin, strict=True)
         )
 
-    def voxel_at(self, point: Point) -> tuple[int, ...]:
-        """The voxel nearest to a physical point; halves go up."""
-        away = [p - o for p, o in zip(point, self.origin, strict=True)]
-        return tuple(floor(_plus(0.0, row, away) + 0.5) for row in self._to_voxels)
+    def find_voxel(self, point: Point) -> tuple[int, ...]:
+        """The voxel nearest to a physical point; halves are rounded up."""
+        offset = [p - o for p, o in zip(point, self.origin, strict=True)]
+        return tuple(floor(_add_products(0.0, row, offset) + 0.5) for row in self._to_voxels)
 
-    def differs_from(self, other: "Space", tolerance: float) -> str | None:
-        """What differs by more than ``tolerance`` (of a voxel, and of a unit vector), in words."""
+    def describe_difference(self, other: "Space", tolerance: float) -> str | None:
+        """The first property that differs by more than ``tolerance``, in words; else ``None``.
+
+        The tolerance is a fraction of a voxel for positions and voxel sizes, and an absolute
+        difference for the elements of directions.
+        """
         for name, ours, theirs, scale in (
             ("origins", self.origin, other.origin, self.spacing[0]),
             ("voxel sizes", self.spacing, other.spacing, self.spacing[0]),
             ("directions", sum(self.direction, ()), sum(other.direction, ()), 1.0),
         ):
             if not np.abs(np.subtract(ours, theirs)).max() <= tolerance * scale:
-                return f"{name} {_in_words(ours)} and {_in_words(theirs)}"
+                return f"{name} {_format(ours)} and {_format(theirs)}"
         return None
 
     @cached_property
@@ -128,15 +142,15 @@ class Space:
 
     @cached_property
     def _to_voxels(self) -> list[list[float]]:
-        matrix: npt.NDArray[np.float64] = inverse(self._to_points)
+        matrix: npt.NDArray[np.float64] = invert(self._to_points)
         return matrix.tolist()
 
 
 class Spaces(NamedTuple):
     """Where an image, its mask and its weights lie in space.
 
-    The three are on one grid, but where a sample falls midway between voxels, the last digits of
-    their headers decide for each by itself which voxel is taken.
+    The three are on one grid. But where a sample falls midway between voxels, the last digits of
+    each header decide which voxel is taken, so the choice may differ between them.
     """
 
     image: Space
@@ -145,14 +159,14 @@ class Spaces(NamedTuple):
 
 
 def check_same_place(name: str, space: Space, other_name: str, other: Space) -> None:
-    """Refuse what lies elsewhere by more than a thousandth of a voxel.
+    """Refuse images that lie more than a thousandth of a voxel apart.
 
     Raises
     ------
     ValueError
-        It names both, and what differs.
+        The message names both images and says what differs.
     """
-    gap = space.differs_from(other, TOLERATED)
+    gap = space.describe_difference(other, OUR_TOLERANCE)
     if gap is not None:
         raise ValueError(
             f"{name} and {other_name} do not occupy the same physical space: {gap}. Resample one "
@@ -160,15 +174,18 @@ def check_same_place(name: str, space: Space, other_name: str, other: Space) -> 
         )
 
 
-def without_last_ones(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
-    """A shape without the axes of length 1 at its end, but for the ``least`` first."""
+def drop_last_ones(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
+    """A shape without the axes of length 1 at its end; the first ``least`` axes are kept."""
     while len(shape) > least and shape[-1] == 1:
         shape = shape[:-1]
     return shape
 
 
-def _plus(start: float, row: Sequence[float], values: Sequence[float]) -> float:
-    """``start`` and the products of a row, added one by one (the builtin sum compensates)."""
+def _add_products(start: float, row: Sequence[float], values: Sequence[float]) -> float:
+    """``start`` plus the products of two vectors, added one by one.
+
+    Python's ``sum`` and ``math.sumprod`` would compensate for rounding, which ITK does not.
+    """
     for factor, value in zip(row, values, strict=True):
         start += factor * value
     return start
@@ -178,5 +195,5 @@ def _rows(matrix: npt.NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(row) for row in matrix.tolist())
 
 
-def _in_words(values: Sequence[float]) -> str:
+def _format(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"

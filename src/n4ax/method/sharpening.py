@@ -1,15 +1,15 @@
-"""Histogram sharpening (N3, Sled 1998): from the histogram of the log intensities to their map.
+"""Histogram sharpening (N3, Sled 1998): a map from measured to expected true log intensities.
 
-The histogram V of the corrected log intensities is taken to be the true histogram U blurred by
+The histogram V of the corrected log intensities is modelled as the true histogram U blurred by
 a Gaussian F, the distribution of the bias field. A Wiener filter estimates U,
 
     G = conj(F) / (|F|^2 + noise),   U = max(0, V * G),
 
 and the expected true intensity of a voxel measured in bin n is
 
-    E[n] = (F * (x U))[n] / (F * U)[n],   x the centres of the bins.
+    E[n] = (F * (x U))[n] / (F * U)[n],   where x are the bin centres.
 
-Types follow ITK: parameters and bin centres float32, the Fourier transforms double.
+Types follow ITK: parameters and bin centres are float32, the Fourier transforms are float64.
 
 References
 ----------
@@ -23,13 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from n4ax.images.arrays import float32_product
+from n4ax.itk.rounding import float32_product
 
 
 def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:
-    """Distance of neighbouring bin centres, in log intensity, float32: the ends are centres.
+    """The distance between neighbouring bin centres in log intensity, float32.
 
-    The quotient is that of float32; in float32, XLA would multiply with the constant's inverse.
+    The first and the last bin are centred on ``lowest`` and ``highest``. The division is done in
+    float64 and rounded, which equals a float32 division. A float32 division by a constant would
+    become a multiplication by the inverse in XLA.
     """
     return ((highest - lowest).astype(np.float64) / (nbins - 1)).astype(np.float32)
 
@@ -37,25 +39,26 @@ def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:
 def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wiener: Any) -> Any:
     """The expected true log intensity E at every bin centre.
 
-    Arrays and numbers are NumPy's or JAX's, the numbers float32.
+    Arrays and numbers may be NumPy's or JAX's; the numbers are float32.
 
     Parameters
     ----------
     histogram
-        Voxels per bin, shared linearly between the two nearest centres, shape (nbins,), float64.
+        Number of voxels per bin, shape (nbins,), float64. Each voxel is shared linearly between
+        the two nearest bin centres.
     lowest
         Log intensity of the first bin centre.
     width
-        Distance of neighbouring bin centres, in log intensity.
+        Distance between neighbouring bin centres, in log intensity.
     fwhm
-        Full width at half maximum of the bias field's distribution, in log intensity.
+        Full width at half maximum of the distribution of the bias field, in log intensity.
     wiener
         Noise term of the Wiener filter.
 
     Returns
     -------
     array, shape (nbins,), float32
-        E; 0 at a bin that nothing reaches.
+        E. It is 0 at bins that no intensity reaches.
     """
     xp = histogram.__array_namespace__()
     nbins = len(histogram)
@@ -79,18 +82,19 @@ def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wi
 def _padded_size(nbins: int) -> int:
     """Twice the next power of two, as ITK finds it: from a float32 logarithm.
 
-    That comes out just above the true one for powers of two, which are so padded fourfold.
+    For powers of two, that logarithm comes out just above the true one, so they are padded to four
+    times their size.
     """
     return 2 ** (ceil(float(np.float32(log(nbins))) / log(2.0)) + 1)
 
 
 def _bias_distribution(size: int, fwhm: Any, width: Any, xp: Any) -> Any:
-    """A normalised Gaussian in bin units, circular around index 0, of full width ``fwhm``."""
+    """A normalised Gaussian of full width ``fwhm``, in bins, circular around index 0."""
     scaled = fwhm / width
     exponent = np.float32(4.0 * log(2.0)) / (scaled * scaled)
     height = np.float32(2.0 * sqrt(log(2.0) / pi)) / scaled
     n = np.arange(size)
     distance = np.minimum(n, size - n).astype(np.float32)
-    # Rounded to float32 from a double exponential, which is the same on every machine.
+    # A float64 exponential that is rounded to float32 is the same on every machine.
     gaussian = xp.exp(-(distance * distance * exponent).astype(xp.float64)).astype(xp.float32)
     return (height * gaussian).astype(xp.float64)

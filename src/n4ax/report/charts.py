@@ -1,4 +1,7 @@
-"""The charts of a report as numbers for SVG: paths, ticks and dots in the units of a view box."""
+"""The charts of a report as numbers for SVG: paths, ticks and dots in the units of a view box.
+
+The template ``charts.html`` draws them.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,14 +10,17 @@ from statistics import median
 from typing import Any, NamedTuple
 
 WIDTH, HEIGHT = 460, 220
+"""Size of a histogram and of a chart of the convergence."""
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 22, 36
+"""Their margins, which hold the texts of the ticks."""
 STRIP, ROW = 380, 44
 """Width of a strip of dots, and the height of a row in it."""
 _STEPS = (1, 2, 5, 10)
+"""Ticks are at multiples of these, times a power of ten."""
 
 
 class Tick(NamedTuple):
-    """A place on an axis."""
+    """A labelled position on an axis."""
 
     at: float
     text: str
@@ -29,24 +35,35 @@ class Histogram(NamedTuple):
 
 
 class Level(NamedTuple):
-    """What one resolution level did."""
+    """The curve of one resolution level."""
 
     number: int
     start: float
     middle: float
     path: str
     end: tuple[float, float] | None
-    """Its last known value."""
+    """The position of its last known value."""
     converged: bool
 
 
 class Convergence(NamedTuple):
-    """The measure of every iteration, on a logarithmic axis."""
+    """The stopping measure of every iteration, on a logarithmic axis."""
 
     levels: list[Level]
     threshold: float | None
     across: list[Tick]
     up: list[Tick]
+
+
+class StripValue(NamedTuple):
+    """A value to be shown as a dot in a strip."""
+
+    scan: int
+    """The number of the scan in the table."""
+    suffix: str
+    value: float | None
+    outlier: bool
+    text: str
 
 
 class Dot(NamedTuple):
@@ -60,50 +77,111 @@ class Dot(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """Dots in a row for each suffix, over one axis."""
+    """A row of dots for each suffix, over one axis."""
 
     rows: list[tuple[str, float, float | None]]
-    """Name, height and median of each; no median of one or two."""
+    """The suffix, the height and the median of each row; of one or two dots there is no median."""
     dots: list[Dot]
     ticks: list[Tick]
     height: float
 
 
-def histogram(entry: dict[str, Any]) -> Histogram | None:
-    """Of a ``Histogram`` as it is measured; ``None`` where there is nothing in it."""
+def make_histogram(entry: dict[str, Any]) -> Histogram | None:
+    """A chart of a measured ``Histogram``; ``None`` if it is empty."""
     (low, high), before, after = entry["Range"], entry["Before"], entry["After"]
-    highest = max(*_smoothed(before), *_smoothed(after))
+    highest = max(*_smooth(before), *_smooth(after))
     if low is None or high is None or not highest > 0:
         return None
-    floor_ = HEIGHT - BOTTOM
-
-    def outline(counts: Sequence[float]) -> str:
-        steps = _smoothed(counts)
-        width = (WIDTH - LEFT / 2 - RIGHT) / len(steps)
-        points = [
-            (LEFT / 2 + (number + 0.5) * width, floor_ - count / highest * (floor_ - TOP))
-            for number, count in enumerate(steps)
-        ]
-        return _path(points)
-
-    place = _scale(low, high, LEFT / 2, WIDTH - RIGHT)
-    ticks = [Tick(_short(place(value)), _text(value)) for value in _round_values(low, high, 6)]
-    return Histogram(outline(before), outline(after), ticks)
+    place = _make_scale(low, high, LEFT / 2, WIDTH - RIGHT)
+    ticks = [Tick(_round(place(value)), _format(value)) for value in _choose_ticks(low, high, 6)]
+    return Histogram(_outline(before, highest), _outline(after, highest), ticks)
 
 
-def convergence(
+def make_convergence(
     values: Sequence[Sequence[float | None]], stopped: Sequence[str], threshold: float | None
 ) -> Convergence | None:
-    """The stopping measure of every iteration; ``None`` where none is known."""
+    """A chart of the stopping measure of every iteration; ``None`` if no value is known.
+
+    Parameters
+    ----------
+    values : sequence of sequences of float or None
+        The measure of each iteration of each level.
+    stopped : sequence of str
+        Why each level stopped.
+    threshold : float or None
+        The convergence threshold, which is drawn as a line if it is above 0.
+    """
     known = [value for level in values for value in level if value is not None and value > 0]
     if not known:
         return None
     limit = threshold if threshold and threshold > 0 else None
     ends = [*known, limit] if limit else known
     bottom, top = log10(min(ends)) - 0.1, log10(max(ends)) + 0.1
-    count = sum(map(len, values))
-    across = _scale(0.5, max(count, 2) + 0.5, LEFT, WIDTH - RIGHT)
-    up = _scale(bottom, top, HEIGHT - BOTTOM, TOP)
+    count = max(sum(map(len, values)), 2)
+    across = _make_scale(0.5, count + 0.5, LEFT, WIDTH - RIGHT)
+    up = _make_scale(bottom, top, HEIGHT - BOTTOM, TOP)
+    whole = [value for value in _choose_ticks(1, count, 7) if value == int(value) > 0]
+    return Convergence(
+        _make_levels(values, stopped, across, up),
+        _round(up(log10(limit))) if limit else None,
+        [Tick(_round(across(value)), _format(value)) for value in whole],
+        [Tick(_round(up(log10(value))), _format(value)) for value in _list_decades(bottom, top)],
+    )
+
+
+def make_strip(scans: Sequence[StripValue], percent: bool = False) -> Strip | None:
+    """A chart with a dot per scan; ``None`` if no value is known.
+
+    Parameters
+    ----------
+    scans : sequence of StripValue
+        The values. Those that are ``None`` have no dot.
+    percent : bool
+        Whether the ticks are written as percentages.
+    """
+    known = [(scan, scan.value) for scan in scans if scan.value is not None]
+    if not known:
+        return None
+    values = [value for _, value in known]
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.04 or abs(high) * 0.05 or 1.0
+    suffixes = sorted({scan.suffix for scan, _ in known})
+    left = 12 + 7.5 * min(max(map(len, suffixes)), 12)
+    place = _make_scale(low - margin, high + margin, left, STRIP - RIGHT)
+    rows, dots = [], []
+    for number, suffix in enumerate(suffixes):
+        middle = (number + 0.5) * ROW
+        row = [(scan, place(value)) for scan, value in known if scan.suffix == suffix]
+        places = [x for _, x in row]
+        rows.append((suffix, middle, _round(median(places)) if len(places) > 2 else None))
+        for (scan, x), up in zip(row, _spread_dots(places), strict=True):
+            dots.append(Dot(_round(x), _round(middle + up), scan.scan, scan.outlier, scan.text))
+    ticks = [
+        Tick(_round(place(value)), _format(100 * value) + " %" if percent else _format(value))
+        for value in _choose_ticks(low - margin, high + margin, 5)
+    ]
+    return Strip(rows, dots, ticks, ROW * len(suffixes) + 26)
+
+
+def _outline(counts: Sequence[float], highest: float) -> str:
+    """The path of a smoothed histogram, in which ``highest`` reaches the top."""
+    smooth = _smooth(counts)
+    bottom = HEIGHT - BOTTOM
+    width = (WIDTH - LEFT / 2 - RIGHT) / len(smooth)
+    return _draw_path(
+        [
+            (LEFT / 2 + (number + 0.5) * width, bottom - count / highest * (bottom - TOP))
+            for number, count in enumerate(smooth)
+        ]
+    )
+
+
+def _make_levels(
+    values: Sequence[Sequence[float | None]],
+    stopped: Sequence[str],
+    across: Callable[[float], float],
+    up: Callable[[float], float],
+) -> list[Level]:
     levels = []
     done = 0
     for number, (level, reason) in enumerate(zip(values, stopped, strict=False)):
@@ -113,59 +191,22 @@ def convergence(
         ]
         start, end = across(done + 0.5), across(done + len(level) + 0.5)
         last = next((place for place in reversed(places) if place), None)
-        rounded = last and (_short(last[0]), _short(last[1]))
-        middle = _short((start + end) / 2)
-        converged = reason == "converged"
-        levels.append(Level(number + 1, _short(start), middle, _path(places), rounded, converged))
+        levels.append(
+            Level(
+                number + 1,
+                start=_round(start),
+                middle=_round((start + end) / 2),
+                path=_draw_path(places),
+                end=last and (_round(last[0]), _round(last[1])),
+                converged=reason == "converged",
+            )
+        )
         done += len(level)
-    whole = [value for value in _round_values(1, max(count, 2), 7) if value == int(value) > 0]
-    return Convergence(
-        levels,
-        _short(up(log10(limit))) if limit else None,
-        [Tick(_short(across(value)), _text(value)) for value in whole],
-        [Tick(_short(up(log10(value))), _text(value)) for value in _decades(bottom, top)],
-    )
+    return levels
 
 
-def strip(
-    scans: Sequence[tuple[int, str, float | None, bool, str]],
-    percent: bool = False,
-) -> Strip | None:
-    """Dots of scans, each a number, suffix, value, whether it is an outlier, and its text.
-
-    ``None`` where no value is known. The ticks may be written in percent.
-    """
-    known = [
-        (scan, suffix, value, out, text)
-        for scan, suffix, value, out, text in scans
-        if value is not None
-    ]
-    if not known:
-        return None
-    values = [value for _, _, value, _, _ in known]
-    low, high = min(values), max(values)
-    margin = (high - low) * 0.04 or abs(high) * 0.05 or 1.0
-    left = 12 + 7.5 * min(max(len(suffix) for _, suffix, *_ in known), 12)
-    place = _scale(low - margin, high + margin, left, STRIP - RIGHT)
-    suffixes = sorted({suffix for _, suffix, *_ in known})
-    rows, dots = [], []
-    for number, suffix in enumerate(suffixes):
-        middle = (number + 0.5) * ROW
-        of_row = [dot for dot in known if dot[1] == suffix]
-        places = [place(value) for _, _, value, _, _ in of_row]
-        usual = _short(median(places)) if len(places) > 2 else None
-        rows.append((suffix, middle, usual))
-        for (scan, _, _, out, text), x, up in zip(of_row, places, _swarm(places), strict=True):
-            dots.append(Dot(_short(x), _short(middle + up), scan, out, text))
-    ticks = [
-        Tick(_short(place(value)), _text(100 * value) + " %" if percent else _text(value))
-        for value in _round_values(low - margin, high + margin, 5)
-    ]
-    return Strip(rows, dots, ticks, ROW * len(suffixes) + 26)
-
-
-def _swarm(places: Sequence[float], width: float = 6.0) -> list[float]:
-    """How far above or below the middle of its row each dot is put, to lie beside the others."""
+def _spread_dots(places: Sequence[float], width: float = 6.0) -> list[float]:
+    """How far each dot is moved up or down, so that dots at one place lie beside each other."""
     columns = [round(x / width) for x in places]
     members = Counter(columns)
     seen: Counter[int] = Counter()
@@ -178,52 +219,54 @@ def _swarm(places: Sequence[float], width: float = 6.0) -> list[float]:
     return ups
 
 
-def _smoothed(counts: Sequence[float]) -> list[float]:
-    """Twice by 1 2 1: whole-numbered intensities leave every other bin empty."""
+def _smooth(counts: Sequence[float]) -> list[float]:
+    """Smooth by 1 2 1, twice, since whole-numbered intensities leave every other bin empty."""
     for _ in range(2):
         padded = [counts[0], *counts, counts[-1]]
         counts = [(a + 2 * b + c) / 4 for a, b, c in zip(padded, padded[1:], padded[2:])]  # noqa: B905
     return list(counts)
 
 
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def _make_scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    """The linear function that takes ``low`` to ``start`` and ``high`` to ``end``."""
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
-def _path(points: Sequence[tuple[float, float] | None]) -> str:
-    """A line through the points, broken where one is missing."""
+def _draw_path(points: Sequence[tuple[float, float] | None]) -> str:
+    """A line through the points, which is broken where a point is missing."""
     parts = []
     pen = "M"
     for point in points:
         if point is None:
             pen = "M"
         else:
-            parts.append(f"{pen}{_short(point[0]):g} {_short(point[1]):g}")
+            parts.append(f"{pen}{_round(point[0]):g} {_round(point[1]):g}")
             pen = "L"
     return "".join(parts)
 
 
-def _round_values(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten from low to high."""
+def _choose_ticks(low: float, high: float, most: int) -> list[float]:
+    """About ``most`` round values between two values, or fewer."""
     rough = (high - low) / most
     power = 10.0 ** floor(log10(rough))
     step = next(n * power for n in _STEPS if n * power >= rough * (1 - 1e-9))
     return [n * step for n in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
 
 
-def _decades(bottom: float, top: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between two logarithms; of many decades only the powers."""
+def _list_decades(bottom: float, top: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between two logarithms; for many decades only powers."""
     digits = (1, 2, 5) if top - bottom < 2.5 else (1,)
     powers = range(floor(bottom), ceil(top) + 1)
     values = [digit * 10.0**power for power in powers for digit in digits]
     return [value for value in values if bottom <= log10(value) <= top]
 
 
-def _short(value: float) -> float:
+def _round(value: float) -> float:
+    """A coordinate to a tenth of a unit, which keeps the pages small."""
     return round(value, 1)
 
 
-def _text(value: float) -> str:
-    """With no more digits than a round value has."""
+def _format(value: float) -> str:
+    """A round value, without digits that it does not have."""
     text = f"{value:.3g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e6 else text.replace("-", "−")

@@ -1,4 +1,4 @@
-"""Scans whose numbers lie far from those of their fellows.
+"""Which scans have numbers that lie far from those of the other scans.
 
 References
 ----------
@@ -10,35 +10,41 @@ from statistics import median
 from typing import NamedTuple
 
 LIMIT = 3.5
-FEWEST = 8
-"""Scans that it takes to tell what is usual."""
+"""The absolute score above which a value is an outlier, as Iglewicz and Hoaglin recommend."""
+_FEWEST = 8
+"""With fewer scans it cannot be told what is usual."""
 
 
 class Distance(NamedTuple):
     """How far a value is from the others."""
 
     score: float
-    """In robust standard deviations, negative below the median."""
+    """The distance in robust standard deviations, negative below the median."""
     median: float
 
 
-def distances(values: Sequence[float | None]) -> list[Distance | None]:
-    """Robust z-scores by the median absolute deviation (Iglewicz and Hoaglin's).
+def measure_distances(values: Sequence[float | None]) -> list[Distance | None]:
+    """Robust z-scores by the median absolute deviation (Iglewicz and Hoaglin).
 
-    Where more than half of the values are the same, by the mean absolute deviation.
+    If more than half of the values are the same, the mean absolute deviation is used.
+
+    Parameters
+    ----------
+    values : sequence of float or None
+        A value per scan; ``None`` if it is not known.
 
     Returns
     -------
     list
-        One per value; ``None`` where it is not known, where all are the same, and where fewer
-        than 8 are known.
+        A distance per value; ``None`` if the value is not known. All are ``None`` if all values
+        are the same, or if fewer than 8 are known.
     """
     known = [value for value in values if value is not None]
-    if len(known) < FEWEST:
+    if len(known) < _FEWEST:
         return [None] * len(values)
     middle = median(known)
     away = [abs(value - middle) for value in known]
-    # Both are the standard deviation of values that are normally distributed.
+    # Both factors give the standard deviation of values that are normally distributed.
     unit = 1.4826 * median(away) or 1.2533 * sum(away) / len(away)
     if not unit > 0:
         return [None] * len(values)

@@ -1,5 +1,6 @@
 """The three pictures of a scan: before, after and the field, in planes through the mask."""
 
+import base64
 import io
 from functools import cache
 from pathlib import Path
@@ -11,13 +12,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from n4ax.files import replace_file
-from n4ax.images.planes import field_swing, grey_window, is_plane, middle_plane, upright
-from n4ax.report.measures import sampled
+from n4ax.images.planes import (
+    Plane,
+    find_field_window,
+    find_grey_window,
+    find_planes,
+    turn_upright,
+)
+from n4ax.report.measures import sample_positions
 
 _HEIGHT, _WIDTH = 300, 375
-"""Pixels of a plane at most."""
+"""The largest size of a plane, in pixels."""
 _ENLARGED = 5.0
-"""Pixels per voxel at most: small images are not blown up to a blur."""
+"""The most pixels per voxel, so that small images are not blown up to a blur."""
 _GAP = 6
 """Pixels around the widest and the highest plane in their cells."""
 _DIMMED = 0.35
@@ -25,13 +32,11 @@ _DIMMED = 0.35
 
 
 class _View(NamedTuple):
-    """A plane of a volume, and the pixels it gets."""
+    """A plane of a volume, and the pixels that it gets."""
 
-    axis: int
-    place: int
-    """Index along the axis."""
+    plane: Plane
     size: tuple[int, int]
-    """Width and height."""
+    """Width and height, in pixels."""
 
 
 def draw(
@@ -40,31 +45,31 @@ def draw(
     before: npt.NDArray[Any],
     log_bias: npt.NDArray[Any],
     after: npt.NDArray[Any],
-    inside: npt.NDArray[np.bool_],
+    mask: npt.NDArray[np.bool_],
     affine: npt.NDArray[np.float64],
 ) -> list[Path]:
     """Draw ``{stem}_before.webp``, ``{stem}_after.webp`` and ``{stem}_field.webp``.
 
-    Each has the axial, the coronal and the sagittal plane through the middle of the mask beside
-    each other, in cells of one size and at one scale in mm; a 2-D image has one cell. Black and
-    white are set for each image by itself, as in :func:`n4ax.figure.save_figure`. The field is
-    shown relative to its geometric mean, in the colours of :func:`field_colours` from one end of
-    the ``FieldWindow`` of :func:`n4ax.report.measures.measure` to the other, and darker outside
-    the mask.
+    Each picture has the axial, the coronal and the sagittal plane through the middle of the mask
+    side by side, in cells of one size and at one scale in mm; a 2-D image has one cell. Black and
+    white are set separately for each image, as in :func:`n4ax.figure.save_figure`. The field is
+    shown relative to its geometric mean, and darker outside the mask. Its colours are those of
+    :func:`make_field_colours`, and run over the ``FieldWindow`` of
+    :func:`n4ax.report.measures.measure`.
 
     Parameters
     ----------
-    folder
-        Where to write them; it exists.
-    stem
-        Beginning of their names. Each appears whole or not at all.
-    before, log_bias, after
-        Arrays of one shape, 2 or 3 axes; further ones have length 1. Voxels that are not finite
-        are black.
-    inside
-        The mask; where it is empty the planes go through the middle of the volume.
-    affine
-        Voxel indices to mm, to turn the planes upright.
+    folder : Path
+        The folder to write to, which exists.
+    stem : str
+        The beginning of the file names. Each file appears only when it is complete.
+    before, log_bias, after : array
+        Arrays of the same shape, with 2 or 3 axes; any further axes have length 1. Voxels that
+        are not finite are black.
+    mask : array of bool
+        The mask. If it is empty, the planes go through the middle of the volume.
+    affine : array, shape (4, 4)
+        Maps voxel indices to mm; the planes are turned upright by it.
 
     Returns
     -------
@@ -76,100 +81,91 @@ def draw(
     OSError
         The folder cannot be written to, or the disk is full.
     """
-    positions = sampled(inside)
-    volumes = [_upright(volume, affine)[0] for volume in (before, log_bias, after)]
-    mask, sizes = _upright(inside.view(np.uint8), affine)
-    views = _views(mask if len(positions[0]) else np.ones_like(mask), sizes)
+    positions = sample_positions(mask)
+    volumes = [_turn_upright(volume, affine)[0] for volume in (before, log_bias, after)]
+    upright_mask, voxel_sizes = _turn_upright(mask.view(np.uint8), affine)
+    centred = upright_mask if len(positions[0]) else np.ones_like(upright_mask)
+    views = _find_views(centred, voxel_sizes)
     first, last = (
-        _mosaic(volume, views, _grey_levels(image[positions]))
+        _draw_cells(volume, views, find_grey_window(image[positions].astype(np.float64)))
         for volume, image in ((volumes[0], before), (volumes[2], after))
     )
-    shade = _mosaic(mask, views, (-_DIMMED / (1 - _DIMMED), 1.0))
-    field = _coloured(_mosaic(volumes[1], views, _field_levels(log_bias[positions])), shade)
+    shade = _draw_cells(upright_mask, views, (-_DIMMED / (1 - _DIMMED), 1.0))
+    mean, swing = find_field_window(log_bias[positions].astype(np.float64))
+    field = _colour(_draw_cells(volumes[1], views, (mean - swing, mean + swing)), shade)
     paths = []
     for name, picture in (("before", first), ("after", last), ("field", field)):
         paths.append(folder / f"{stem}_{name}.webp")
         with replace_file(paths[-1]) as temporary:
-            temporary.write_bytes(webp(Image.fromarray(picture)))
+            temporary.write_bytes(encode_webp(Image.fromarray(picture)))
     return paths
 
 
-def webp(picture: Image.Image, quality: int = 84) -> bytes:
-    """A picture as the content of a WebP file."""
+def encode_webp(picture: Image.Image, quality: int = 84) -> bytes:
+    """The content of a WebP file with this picture."""
     content = io.BytesIO()
     picture.save(content, "WEBP", quality=quality, method=2)
     return content.getvalue()
 
 
-def plane_count(shape: tuple[int, ...]) -> int:
-    """How many cells the pictures of an image of this shape have beside each other."""
-    return 3 if sum(n > 1 for n in shape[:3]) == 3 else 1
+def make_data_uri(webp: bytes) -> str:
+    """A WebP file as a data URI, so that a page can hold it."""
+    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
 
 
 @cache
-def field_colours() -> npt.NDArray[np.uint8]:
-    """The 256 colours of a field, shape (256, 3), from low to high."""
+def make_field_colours() -> npt.NDArray[np.uint8]:
+    """The 256 colours of a field, from low to high, with shape (256, 3)."""
     return (matplotlib.colormaps["RdBu_r"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
 
-def _upright(
+def _turn_upright(
     image: npt.NDArray[Any], affine: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[Any], tuple[float, ...]]:
-    """A view of the image with three axes, right, anterior and superior, and its voxel sizes."""
+    """The image as an upright volume with three axes, and its voxel sizes in mm."""
     dtype = np.uint8 if image.dtype == np.uint8 else np.float32
     volume = image.reshape((*image.shape, 1, 1)[:3])
-    return upright(volume.astype(dtype, copy=False), affine)
+    return turn_upright(volume.astype(dtype, copy=False), affine)
 
 
-def _views(mask: npt.NDArray[Any], sizes: tuple[float, ...]) -> list[_View]:
-    extents = [n * size for n, size in zip(mask.shape, sizes, strict=True)]
-    axes = [axis for axis in (2, 1, 0) if is_plane(mask.shape, axis)] or [2]
-    planes = {axis: np.delete(extents, axis) for axis in axes}
-    widest, highest = np.max(list(planes.values()), axis=0)
-    scale = min(_WIDTH / widest, _HEIGHT / highest, _ENLARGED / min(sizes))
+def _find_views(mask: npt.NDArray[Any], voxel_sizes: tuple[float, ...]) -> list[_View]:
+    planes = find_planes(mask)
+    sizes = [plane.measure(voxel_sizes, mask.shape) for plane in planes]
+    widest, highest = np.max(sizes, axis=0)
+    scale = min(_WIDTH / widest, _HEIGHT / highest, _ENLARGED / min(voxel_sizes))
     return [
-        _View(*middle_plane(mask, axis), (_pixels(width * scale), _pixels(height * scale)))
-        for axis, (width, height) in planes.items()
+        _View(plane, (_to_pixels(width * scale), _to_pixels(height * scale)))
+        for plane, (width, height) in zip(planes, sizes, strict=True)
     ]
 
 
-def _pixels(length: float) -> int:
+def _to_pixels(length: float) -> int:
     return max(round(length), 1)
 
 
-def _mosaic(
-    volume: npt.NDArray[Any], views: list[_View], levels: tuple[float, float]
+def _draw_cells(
+    volume: npt.NDArray[Any], views: list[_View], window: tuple[float, float]
 ) -> npt.NDArray[np.uint8]:
-    """The planes in cells beside each other, ``levels`` as 0 and 255; around them 0."""
+    """The planes in black cells side by side; the ends of the window become 0 and 255."""
     widths, heights = zip(*(view.size for view in views), strict=True)
     width, height = max(widths) + 2 * _GAP, max(heights) + 2 * _GAP
-    mosaic = np.zeros((height, width * len(views)), np.uint8)
-    low, high = levels
+    picture = np.zeros((height, width * len(views)), np.uint8)
     for cell, view in enumerate(views):
-        plane = np.moveaxis(volume, view.axis, 0)[view.place].T[::-1].astype(np.float64)
-        shades = np.nan_to_num((plane - low) / (high - low), nan=0, posinf=0, neginf=0)
-        bytes_ = (np.clip(shades, 0, 1) * 255).round().astype(np.uint8)
+        shades = _to_bytes(view.plane.cut(volume).astype(np.float64), window)
         across, up = view.size
         left, top = cell * width + (width - across) // 2, (height - up) // 2
-        drawn = Image.fromarray(bytes_).resize(view.size, Image.Resampling.BICUBIC)
-        mosaic[top : top + up, left : left + across] = np.asarray(drawn)
-    return mosaic
+        drawn = Image.fromarray(shades).resize(view.size, Image.Resampling.BICUBIC)
+        picture[top : top + up, left : left + across] = np.asarray(drawn)
+    return picture
 
 
-def _coloured(levels: npt.NDArray[np.uint8], shade: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    bright = field_colours()[levels].astype(np.uint16)
+def _to_bytes(plane: npt.NDArray[np.float64], window: tuple[float, float]) -> npt.NDArray[np.uint8]:
+    low, high = window
+    shades = np.nan_to_num((plane - low) / (high - low), nan=0, posinf=0, neginf=0)
+    return (np.clip(shades, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _colour(levels: npt.NDArray[np.uint8], shade: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The levels in the colours of a field, darkened by the shade (255 keeps a colour)."""
+    bright = make_field_colours()[levels].astype(np.uint16)
     return (bright * shade[..., None] // 255).astype(np.uint8)
-
-
-def _grey_levels(voxels: npt.NDArray[Any]) -> tuple[float, float]:
-    finite = voxels[np.isfinite(voxels)].astype(np.float64)
-    return grey_window(finite) if len(finite) else (0.0, 1.0)
-
-
-def _field_levels(log_bias: npt.NDArray[Any]) -> tuple[float, float]:
-    finite = log_bias[np.isfinite(log_bias)].astype(np.float64)
-    if len(finite) == 0:
-        return -1.0, 1.0
-    mean = float(finite.mean())
-    swing = field_swing(finite - mean)
-    return mean - swing, mean + swing

@@ -5,18 +5,40 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_PATTERNS = ("figures/*.json", "ses-*/figures/*.json")
 ERRORS = "n4ax_errors.json"
-"""What failed, in the output folder."""
-_MEASURED = ("FieldRange", "CoefficientOfVariation", "CoefficientOfJointVariation", "Histogram")
+"""The file in the output folder that lists the scans that could not be corrected."""
+_PATTERNS = ("figures/*.json", "ses-*/figures/*.json")
 _NEEDED = ("Source", "Subject", "Suffix", "Measures")
+_NEEDED_MEASURES = (
+    "FieldRange",
+    "CoefficientOfVariation",
+    "CoefficientOfJointVariation",
+    "Histogram",
+)
+_OPTIONAL = dict.fromkeys(
+    (
+        "Session",
+        "Output",
+        "Shape",
+        "VoxelSize",
+        "Mask",
+        "Engine",
+        "Iterations",
+        "Stopped",
+        "Convergence",
+        "Threshold",
+        "Seconds",
+        "Version",
+    )
+)
+"""Entries that a record may lack; they are ``None`` then."""
 
 
 class Record(NamedTuple):
     """A scan that was corrected."""
 
     path: Path
-    """Of the record; the pictures lie beside it."""
+    """The file of the record; the pictures lie beside it."""
     entries: dict[str, Any]
 
     @property
@@ -24,39 +46,44 @@ class Record(NamedTuple):
         """The beginning of the pictures' names."""
         return self.path.name.removesuffix(".json")
 
-    def picture(self, name: str) -> Path:
-        """Where the picture ``name`` of this scan is: before, after or field."""
+    @property
+    def name_parts(self) -> list[str]:
+        """The parts of the scan's file name, such as sub-01, ses-1, run-2 and T1w."""
+        return str(self.entries["Source"]).rsplit("/", 1)[-1].split(".")[0].split("_")
+
+    def picture_path(self, name: str) -> Path:
+        """The file of a picture of this scan: ``"before"``, ``"after"`` or ``"field"``."""
         return self.path.with_name(f"{self.stem}_{name}.webp")
 
 
 class NothingToReportError(ValueError):
-    """Neither scans nor failures where some were looked for."""
+    """There are neither scans nor failures to report on."""
 
 
-def labels(output: Path) -> list[str]:
-    """Of all participants with a scan or a failure; 2 comes before 10.
+def find_labels(output: Path) -> list[str]:
+    """The labels of all participants with a scan or a failure; 2 comes before 10.
 
     Raises
     ------
     NothingToReportError
-        There is none.
+        There are no such participants.
     """
     with_records = {
         folder.name.removeprefix("sub-")
         for folder in output.glob("sub-*/")
         if any(next(folder.glob(pattern), None) for pattern in _PATTERNS)
     }
-    found = with_records | {str(failure["Subject"]) for failure in failures(output)}
+    found = with_records | {str(failure["Subject"]) for failure in read_failures(output)}
     if not found:
         raise NothingToReportError(
             f"{output}: no scan to report on (looked for sub-*/figures/*.json and "
             "sub-*/ses-*/figures/*.json): run n4ax bids on it first"
         )
-    return sorted(found, key=natural)
+    return sorted(found, key=natural_key)
 
 
 def read_records(output: Path, label: str) -> list[Record]:
-    """The scans of a participant, by session and name; none where there are none.
+    """The records of a participant's scans, sorted by session and name; they may be none.
 
     Raises
     ------
@@ -65,51 +92,57 @@ def read_records(output: Path, label: str) -> list[Record]:
     """
     folder = output / f"sub-{label}"
     paths = [path for pattern in _PATTERNS for path in folder.glob(pattern)]
-    return [_read(path) for path in sorted(paths, key=lambda path: natural(str(path)))]
+    return [_read_record(path) for path in sorted(paths, key=lambda path: natural_key(str(path)))]
 
 
-def failures(output: Path) -> list[dict[str, Any]]:
-    """Scans that could not be corrected, with ``Source``, ``Subject`` and ``Reason``.
+def read_failures(output: Path) -> list[dict[str, Any]]:
+    """The scans that could not be corrected, each with ``Source``, ``Subject`` and ``Reason``.
 
     Raises
     ------
     ValueError
-        The file of them is not what it should be.
+        The file is not a list of failures.
     """
     path = output / ERRORS
     if not path.exists():
         return []
-    found = _json(path).get("Errors")
+    found = _read_json(path).get("Errors")
     names = {"Source", "Subject", "Reason"}
     if not isinstance(found, list) or not all(
         isinstance(entry, dict) and names <= entry.keys() for entry in found
     ):
         raise ValueError(f"{path} is not a list of failures: run n4ax bids again")
-    return sorted(found, key=lambda entry: natural(str(entry["Source"])))
+    return sorted(found, key=lambda entry: natural_key(str(entry["Source"])))
 
 
-def natural(text: str) -> list[tuple[int, str]]:
-    """To sort by, numbers in a text as numbers."""
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """A key that sorts the numbers in texts as numbers, so that 2 comes before 10."""
     parts = re.findall(r"\d+|\D+", text)
     return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
 
 
-def _read(path: Path) -> Record:
-    entries = _json(path)
-    missing = [name for name in _NEEDED if name not in entries]
+def _read_record(path: Path) -> Record:
+    entries = _read_json(path)
+    _require(path, entries, _NEEDED, "it")
+    measures = entries["Measures"]
+    _require(path, measures if isinstance(measures, dict) else {}, _NEEDED_MEASURES, "Measures")
+    return Record(path, {**_OPTIONAL, **entries})
+
+
+def _require(path: Path, entries: dict[str, Any], needed: tuple[str, ...], place: str) -> None:
+    missing = [name for name in needed if name not in entries]
     if missing:
-        raise ValueError(f"{path} is not a record of a scan: it has no {' and no '.join(missing)}")
-    measured = entries["Measures"]
-    if not isinstance(measured, dict) or not set(_MEASURED) <= set(measured):
-        raise ValueError(f"{path} is not a record of a scan: its Measures lack {_MEASURED}")
-    return Record(path, entries)
+        raise ValueError(
+            f"{path} is not a record of a scan: {place} has no {' and no '.join(missing)}: "
+            "run n4ax bids again"
+        )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not text
+    except ValueError as error:  # the file is not JSON, or not text
         raise ValueError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} has no names in it: it was not written by n4ax")
+        raise ValueError(f"{path} is not a JSON object: it was not written by n4ax")
     return content

@@ -19,7 +19,7 @@ from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
 from n4ax.engines.cpu.rows import Rows, pack_rows
 from n4ax.method.bspline import AxisBasis, refine
 from n4ax.method.convergence import may_decide
-from n4ax.posing import Problem
+from n4ax.method.problem import Problem
 from n4ax.settings import N4Settings
 
 MOST_THREADS = 16

@@ -18,7 +18,7 @@ from jax import Array, lax
 
 from n4ax.engines.xla.box import Voxels
 from n4ax.engines.xla.recurrence import exact_variation, itk_variation
-from n4ax.images.arrays import float32_product
+from n4ax.itk.rounding import float32_product
 from n4ax.method.bspline import AxisBasis, itk_refinement_matrix
 from n4ax.method.convergence import may_decide
 from n4ax.method.grid import Axis

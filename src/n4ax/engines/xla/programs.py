@@ -22,8 +22,8 @@ from n4ax.engines.xla.box import Voxels, bounding_box, lay_voxels, whole_box
 from n4ax.engines.xla.engine import Tables, XlaEngine, evaluate_spline, level_tables
 from n4ax.images.arrays import is_traced
 from n4ax.method.bspline import AxisBasis
+from n4ax.method.problem import Problem
 from n4ax.method.solver import Parameters, Progress, State, solve, start_state
-from n4ax.posing import Problem
 from n4ax.settings import N4Settings
 
 BURST = 10
@@ -219,14 +219,14 @@ def evaluate(lattice: Any, bases: Sequence[AxisBasis]) -> Array:
         return _evaluate(jnp.asarray(lattice), _dense(bases))
 
 
-def divide(image: Array, lattice: Any, bases: Sequence[AxisBasis], *, give_up: bool) -> Array:
+def divide(image: Array, lattice: Any, bases: Sequence[AxisBasis], *, overwrite: bool) -> Array:
     """``image / exp(spline)``: the exponential in float32, the quotient in the image's type.
 
-    float64 for a float64 image and float32 otherwise. ``give_up``: the image is a copy of one on
+    float64 for a float64 image and float32 otherwise. ``overwrite``: the image is a copy of one on
     the host, and on an accelerator its memory may take the result.
     """
     with jax.enable_x64(True):
-        program = _divide_in_place if give_up and _may_be_overwritten(image) else _divide
+        program = _divide_in_place if overwrite and _may_be_overwritten(image) else _divide
         return program(image, jnp.asarray(lattice), _dense(bases))
 
 

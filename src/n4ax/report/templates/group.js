@@ -20,7 +20,7 @@ if (table) {
     const keys = new Map(rows.map((row) => [row, row.cells[column].dataset.value]));
     rows.sort((one, other) => {
       const [a, b] = [keys.get(one), keys.get(other)];
-      if (a === "" || b === "") return (a === "") - (b === "");  // unknown ones always last
+      if (a === "" || b === "") return (a === "") - (b === "");  // unknown values always come last
       return sign * (isNumber ? a - b : inOrder(a, b));
     });
     for (const each of heads) each.removeAttribute("aria-sort");

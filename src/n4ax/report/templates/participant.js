@@ -15,7 +15,7 @@ for (const viewer of document.querySelectorAll(".compare")) {
     tags[0].style.opacity = value > 0 ? 1 : 0;
     tags[1].style.opacity = value < 100 ? 1 : 0;
   };
-  // The edge follows the pointer in the plane that it was put down on, and is the same in all.
+  // The edge follows the pointer in the plane where the drag began, and moves alike in all planes.
   const follow = (event) => {
     const box = planes.getBoundingClientRect();
     const place = ((event.clientX - box.left) / box.width) * cells;

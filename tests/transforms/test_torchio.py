@@ -1,17 +1,14 @@
-"""N4 as a transform of TorchIO: images of every kind, subjects, histories, real data loaders."""
+"""N4 as a transform of TorchIO: all kinds of images, subjects, histories."""
 
 import inspect
-import pickle
 import re
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 
@@ -20,125 +17,37 @@ import n4ax
 tio = pytest.importorskip("torchio", reason="TorchIO is not installed")
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-import n4ax.channels  # noqa: E402
 from n4ax.torchio import N4BiasFieldCorrection  # noqa: E402
-
-Array = npt.NDArray[Any]
-HEAD = Path(n4ax.__file__).parent / "data" / "head.nii.gz"
-QUICK: dict[str, Any] = {"iters": (3, 2), "conv_threshold": 0.0}
-AFFINE = np.array([[-2.0, 0, 0, 40], [0, 0, 1.5, -30], [0, 2.5, 0, 10], [0, 0, 0, 1]])
-SPACING = (2.0, 2.5, 1.5)
-
-
-@pytest.fixture(scope="module")
-def head() -> Array:
-    """A piece of the packaged head, x first."""
-    return np.asarray(nib.load(HEAD).dataobj, np.float32)[28:68, 26:70, 26:62]  # type: ignore[attr-defined]
-
-
-@pytest.fixture(scope="module")
-def brain(head: Array) -> Array:
-    """A ball in it."""
-    axes = (np.linspace(-1, 1, n) for n in head.shape)
-    x, y, z = np.meshgrid(*axes, indexing="ij")
-    return ((x - 0.2) ** 2 + y**2 + (z + 0.1) ** 2 < 0.6).astype(np.uint8)
+from tests.support.tensors import AFFINE, HEAD, QUICK, SPACING, Array, correct  # noqa: E402
 
 
 @pytest.fixture
 def subject(head: Array, brain: Array) -> Any:
-    """Two contrasts, of two types, and a mask."""
+    """A subject with two contrasts of different data types, and a mask."""
     return tio.Subject(
-        t1=scalar(head),
-        t2=scalar((2000 - head).astype(np.int16)),
+        t1=make_image(head),
+        t2=make_image((2000 - head).astype(np.int16)),
         brain=tio.LabelMap(tensor=brain[None], affine=AFFINE),
         age=31,
     )
 
 
-def scalar(*channels: Array) -> Any:
+def make_image(*channels: Array) -> Any:
     return tio.ScalarImage(tensor=np.stack(channels), affine=AFFINE)
 
 
-def direct(image: Any, mask: Any = None, **keywords: Any) -> Any:
-    """What n4ax gives for an array with x first."""
-    return n4ax.n4(image, mask, **{"voxel_order": "F", **QUICK, **keywords})
+# ---- kinds of images -------------------------------------------------------------------------
 
 
-# ---- data loaders ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def eight(head: Array) -> list[Array]:
-    """Volumes that differ, by scale and orientation."""
-    return [
-        np.ascontiguousarray(np.flip(head * (1 + 0.3 * n), axis=tuple(range(n % 4))))
-        for n in range(8)
-    ]
-
-
-# Where another test has imported JAX, and from Python 3.12 on where there are threads, a fork is
-# warned about; torch warns of more workers than processors.
-@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_workers_of_a_data_loader_give_the_bits_of_the_direct_call(
-    start: str, eight: list[Array], brain: Array
-) -> None:
-    expected = [direct(volume, brain) for volume in eight]  # kernels compiled before the fork
-    subjects = [
-        tio.Subject(
-            t1=tio.ScalarImage(tensor=volume[None], affine=AFFINE),
-            brain=tio.LabelMap(tensor=brain[None], affine=AFFINE),
-        )
-        for volume in eight
-    ]
-    transform = tio.Compose([N4BiasFieldCorrection("brain", **QUICK), tio.Clamp(out_max=1e6)])
-    dataset = tio.SubjectsDataset(subjects, transform=transform)
-    loader = tio.SubjectsLoader(
-        dataset, batch_size=2, num_workers=2, multiprocessing_context=start, timeout=120
-    )
-    found = torch.cat([batch["t1"][tio.DATA] for batch in loader])
-    assert found.shape == (8, 1, *brain.shape)
-    assert found.dtype == torch.float32
-    for one, other in zip(found, expected, strict=True):
-        assert np.array_equal(one[0].numpy(), other)
-
-
-def test_a_worker_uses_one_thread_unless_told(monkeypatch: pytest.MonkeyPatch, head: Array) -> None:
-    used: list[int | None] = []
-
-    def recorded(*arguments: Any, num_threads: int | None, **keywords: Any) -> Any:
-        used.append(num_threads)
-        return fit_image(*arguments, num_threads=num_threads, **keywords)
-
-    fit_image = n4ax.channels.fit_image
-    monkeypatch.setattr(n4ax.channels, "fit_image", recorded)
-    plain, told = N4BiasFieldCorrection(**QUICK), N4BiasFieldCorrection(num_threads=2, **QUICK)
-    first = plain(head[None])
-    monkeypatch.setattr(n4ax.channels, "get_worker_info", lambda: "a worker")
-    assert np.array_equal(plain(head[None]), first)
-    assert np.array_equal(told(head[None]), first)
-    assert used == [None, 1, 2]
-
-
-def test_transform_can_be_pickled(head: Array) -> None:
-    transform = N4BiasFieldCorrection("all", **QUICK)
-    assert np.array_equal(pickle.loads(pickle.dumps(transform))(head[None]), transform(head[None]))
-
-
-# ---- what comes in goes out ------------------------------------------------------------------
-
-
-def test_every_kind_of_image_is_taken_and_given_back(head: Array) -> None:
-    transform, expected = N4BiasFieldCorrection(**QUICK), direct(head)
+def test_result_is_of_the_kind_of_the_input(head: Array) -> None:
+    transform, expected = N4BiasFieldCorrection(**QUICK), correct(head)
     array = transform(head[None])
     assert isinstance(array, np.ndarray)
     assert np.array_equal(array[0], expected)
     tensor = transform(torch.from_numpy(head[None]))
     assert isinstance(tensor, torch.Tensor)
     assert np.array_equal(tensor[0].numpy(), expected)
-    image = transform(scalar(head))
+    image = transform(make_image(head))
     assert isinstance(image, tio.ScalarImage)
     assert np.array_equal(image.affine, AFFINE)
     assert np.array_equal(image.numpy()[0], expected)
@@ -148,7 +57,7 @@ def test_every_kind_of_image_is_taken_and_given_back(head: Array) -> None:
     itk = sitk.GetImageFromArray(head.T)
     itk.SetSpacing(SPACING)
     found = transform(itk)
-    assert np.array_equal(sitk.GetArrayFromImage(found), direct(head.T, voxel_order="C"))
+    assert np.array_equal(sitk.GetArrayFromImage(found), correct(head.T, voxel_order="C"))
     assert found.GetSpacing() == itk.GetSpacing()
     named = N4BiasFieldCorrection(include=["t1"], **QUICK)
     mapping = named({"t1": torch.from_numpy(head[None]), "age": 31})
@@ -160,46 +69,48 @@ def test_every_kind_of_image_is_taken_and_given_back(head: Array) -> None:
     ("given", "found"),
     [(np.int16, torch.float32), (np.float32, torch.float32), (np.float64, torch.float64)],
 )
-def test_float64_stays_and_the_rest_is_float32(head: Array, given: Any, found: Any) -> None:
+def test_float64_gives_float64_and_other_types_give_float32(
+    head: Array, given: Any, found: Any
+) -> None:
     transformed = N4BiasFieldCorrection(**QUICK)(torch.from_numpy(head[None].astype(given)))
     assert transformed.dtype == found
-    assert np.array_equal(transformed[0].numpy(), direct(head.astype(given)))
+    assert np.array_equal(transformed[0].numpy(), correct(head.astype(given)))
 
 
-def test_bfloat16_is_taken(head: Array) -> None:
+def test_bfloat16_is_accepted(head: Array) -> None:
     coarse = torch.from_numpy(head[None]).to(torch.bfloat16)
-    expected = direct(coarse[0].float().numpy())
+    expected = correct(coarse[0].float().numpy())
     assert np.array_equal(N4BiasFieldCorrection(**QUICK)(coarse)[0].numpy(), expected)
 
 
 def test_a_slice_is_corrected_in_two_dimensions(head: Array) -> None:
-    """With an affine that turns axes, y of the image is z in space."""
+    """The affine swaps axes, so y of the image is z in space."""
     keywords: dict[str, Any] = {"spline_distance": 50, "shrink_factor": 2}
-    transformed = N4BiasFieldCorrection(**keywords, **QUICK)(scalar(head[:, :, 18:19]))
-    expected = direct(head[:, :, 18], spacing=SPACING[:2], **keywords)
+    transformed = N4BiasFieldCorrection(**keywords, **QUICK)(make_image(head[:, :, 18:19]))
+    expected = correct(head[:, :, 18], spacing=SPACING[:2], **keywords)
     assert np.array_equal(transformed.numpy()[0, ..., 0], expected)
 
 
-def test_channels_are_corrected_one_by_one(head: Array, brain: Array) -> None:
+def test_each_channel_has_a_field_of_its_own(head: Array, brain: Array) -> None:
     second = 2000 - head
-    transformed = N4BiasFieldCorrection(**QUICK)(scalar(head, second))
+    transformed = N4BiasFieldCorrection(**QUICK)(make_image(head, second))
     assert transformed.shape == (2, *head.shape)
     for channel, source in zip(transformed.numpy(), (head, second), strict=True):
-        assert np.array_equal(channel, direct(source))
+        assert np.array_equal(channel, correct(source))
     several = tio.Subject(
-        t1=scalar(head, second),
+        t1=make_image(head, second),
         brain=tio.LabelMap(tensor=np.stack([brain, brain[::-1]]), affine=AFFINE),
     )
     transformed = N4BiasFieldCorrection("brain", **QUICK)(several).t1.numpy()
-    assert np.array_equal(transformed[1], direct(second, brain[::-1]))
+    assert np.array_equal(transformed[1], correct(second, brain[::-1]))
 
 
 # ---- subjects --------------------------------------------------------------------------------
 
 
-def test_subject_keeps_everything_else(subject: Any, head: Array) -> None:
+def test_rest_of_the_subject_stays(subject: Any, head: Array) -> None:
     transformed = N4BiasFieldCorrection("all", exclude=["t2"], keep={"t1": "raw"}, **QUICK)(subject)
-    assert np.array_equal(transformed.t1.numpy()[0], direct(head, "all"))
+    assert np.array_equal(transformed.t1.numpy()[0], correct(head, "all"))
     assert torch.equal(transformed.t2.data, subject.t2.data)
     assert torch.equal(transformed.brain.data, subject.brain.data)
     assert torch.equal(transformed.raw.data, subject.t1.data)
@@ -208,23 +119,23 @@ def test_subject_keeps_everything_else(subject: Any, head: Array) -> None:
     assert np.array_equal(subject.t1.numpy()[0], head)
 
 
-def test_include_names_the_images_to_correct(subject: Any) -> None:
+def test_include_selects_the_images(subject: Any) -> None:
     transformed = N4BiasFieldCorrection(include=["t2"], **QUICK)(subject)
     assert torch.equal(transformed.t1.data, subject.t1.data)
-    assert np.array_equal(transformed.t2.numpy()[0], direct(subject.t2.numpy()[0]))
+    assert np.array_equal(transformed.t2.numpy()[0], correct(subject.t2.numpy()[0]))
 
 
-def test_images_share_a_mask_by_name(subject: Any, head: Array, brain: Array) -> None:
+def test_label_map_is_the_mask_of_all_images(subject: Any, head: Array, brain: Array) -> None:
     transformed = N4BiasFieldCorrection("brain", outside="zero", **QUICK)(subject)
     for name in ("t1", "t2"):
-        expected = direct(subject[name].numpy()[0], brain, outside="zero")
+        expected = correct(subject[name].numpy()[0], brain, outside="zero")
         assert np.array_equal(transformed[name].numpy()[0], expected)
     subject.brain.set_data(subject.brain.data * 3 + (torch.arange(36) > 20))
     transformed = N4BiasFieldCorrection("brain", mask_label=4, **QUICK)(subject)
-    assert np.array_equal(transformed.t1.numpy()[0], direct(head, brain * (np.arange(36) > 20)))
+    assert np.array_equal(transformed.t1.numpy()[0], correct(head, brain * (np.arange(36) > 20)))
 
 
-def test_mask_by_a_function_and_by_words(subject: Any, head: Array) -> None:
+def test_mask_may_be_a_function_or_a_word(subject: Any, head: Array) -> None:
     for mask, expected in (
         (lambda tensor: tensor > 300, head > 300),
         ("all", np.ones(head.shape)),
@@ -232,15 +143,15 @@ def test_mask_by_a_function_and_by_words(subject: Any, head: Array) -> None:
         (None, None),
     ):
         transformed = N4BiasFieldCorrection(mask, **QUICK)(subject)
-        assert np.array_equal(transformed.t1.numpy()[0], direct(head, expected))
+        assert np.array_equal(transformed.t1.numpy()[0], correct(head, expected))
 
 
-def test_a_mask_that_is_not_there_is_answered_with_those_that_are(subject: Any) -> None:
-    with pytest.raises(ValueError, match=r"mask is 'head'; this subject has the label maps \['br"):
+def test_masks_that_cannot_be_used_are_refused(subject: Any) -> None:
+    with pytest.raises(ValueError, match=r"mask is 'head'; expected .* label maps .*: \['brain'\]"):
         N4BiasFieldCorrection("head")(subject)
-    with pytest.raises(ValueError, match=r"mask is 't2'; this subject has the label maps"):
+    with pytest.raises(ValueError, match=r"mask is 't2'; expected .* label maps .*: \['brain'\]"):
         N4BiasFieldCorrection("t2")(subject)
-    with pytest.raises(TypeError, match="mask gave a int"):
+    with pytest.raises(TypeError, match="the function mask returned a value of type int"):
         N4BiasFieldCorrection(lambda _: 1)(subject)
     subject.brain.set_data(subject.brain.data[:, 1:])
     with pytest.raises(ValueError, match=r"mask has shape \(1, 39, 44, 36\) and image has") as info:
@@ -250,7 +161,7 @@ def test_a_mask_that_is_not_there_is_answered_with_those_that_are(subject: Any) 
 
 @pytest.mark.parametrize("outside", ["divide", "keep"])
 @pytest.mark.parametrize("mask", ["brain", None, "all"])
-def test_images_share_the_field_of_one(
+def test_all_images_are_divided_by_the_shared_field(
     subject: Any, head: Array, brain: Array, mask: Any, outside: Any
 ) -> None:
     array = {"brain": brain, None: n4ax.otsu_mask(head), "all": np.ones_like(brain)}[mask]
@@ -261,11 +172,11 @@ def test_images_share_the_field_of_one(
         expected = field.apply(subject[name].numpy()[0], array, outside=outside)
         assert np.array_equal(transformed[name].numpy()[0], expected)
         assert transformed[name].data.dtype == torch.float32
-    assert np.array_equal(transformed.t1.numpy()[0], direct(head, array, outside=outside))
+    assert np.array_equal(transformed.t1.numpy()[0], correct(head, array, outside=outside))
 
 
-def test_shared_field_goes_to_images_that_are_included_and_to_all_channels(head: Array) -> None:
-    subject = tio.Subject(t1=scalar(head), echoes=scalar(head, 3 * head))
+def test_shared_field_is_for_included_images_and_all_their_channels(head: Array) -> None:
+    subject = tio.Subject(t1=make_image(head), echoes=make_image(head, 3 * head))
     transform = N4BiasFieldCorrection(shared_field="t1", include=["echoes"], **QUICK)
     transformed = transform(subject)
     field = n4ax.fit(head, voxel_order="F", **QUICK).field
@@ -274,22 +185,24 @@ def test_shared_field_goes_to_images_that_are_included_and_to_all_channels(head:
 
 
 def test_shared_field_needs_one_channel_and_one_grid(subject: Any, head: Array) -> None:
-    with pytest.raises(ValueError, match=r"shared_field is 'pd'; this subject has .*'t1', 't2'\]"):
+    with pytest.raises(ValueError, match=r"shared_field is 'pd'; expected .*: \['t1', 't2'\]"):
         N4BiasFieldCorrection(shared_field="pd", **QUICK)(subject)
     subject["t2"].affine = AFFINE + np.eye(4)[0][:, None] * np.eye(4)[3]
     with pytest.raises(ValueError, match="t2 and t1 do not occupy the same physical space"):
         N4BiasFieldCorrection(shared_field="t1", **QUICK)(subject)
     subject["t2"].affine = AFFINE
     subject.t2.set_data(subject.t2.data[..., :30])
-    with pytest.raises(ValueError, match="resample one onto the other first"):
+    with pytest.raises(
+        ValueError, match="expected the same shape: resample one onto the other first"
+    ):
         N4BiasFieldCorrection(shared_field="t1", **QUICK)(subject)
     subject.t1.set_data(torch.from_numpy(np.stack([head, head])))
-    with pytest.raises(ValueError, match="needs an image of one channel; it has 2") as info:
+    with pytest.raises(ValueError, match="image has 2 channels; a shared field needs") as info:
         N4BiasFieldCorrection(shared_field="t1", **QUICK)(subject)
     assert info.value.__notes__ == ["n4ax: in image 't1'"]
 
 
-def test_history_replays_to_the_same_bits(subject: Any) -> None:
+def test_replayed_history_gives_the_same_bits(subject: Any) -> None:
     transform = N4BiasFieldCorrection(
         "brain", shared_field="t1", exclude=["t3"], shrink_factor=2, fwhm=0.2, **QUICK
     )
@@ -318,7 +231,7 @@ def test_composes_with_transforms_of_torchio(subject: Any, head: Array, brain: A
     ])  # fmt: skip
     transformed = pipeline(subject)
     rescaled = tio.RescaleIntensity((0, 500))(subject).t1.numpy()[0]
-    corrected = direct(rescaled, brain)
+    corrected = correct(rescaled, brain)
     inside = corrected[brain > 0].astype(np.float64)
     expected = (corrected - inside.mean()) / inside.std(ddof=1)
     np.testing.assert_allclose(transformed.t1.numpy()[0], expected, atol=1e-5)
@@ -328,15 +241,15 @@ def test_composes_with_transforms_of_torchio(subject: Any, head: Array, brain: A
 # ---- numbers ---------------------------------------------------------------------------------
 
 
-def test_voxel_size_comes_from_the_affine(head: Array) -> None:
-    transformed = N4BiasFieldCorrection(spline_distance=60, **QUICK)(scalar(head))
-    expected = direct(head, spline_distance=60, spacing=SPACING)
+def test_voxel_size_is_that_of_the_affine(head: Array) -> None:
+    transformed = N4BiasFieldCorrection(spline_distance=60, **QUICK)(make_image(head))
+    expected = correct(head, spline_distance=60, spacing=SPACING)
     assert np.array_equal(transformed.numpy()[0], expected)
-    assert not np.array_equal(direct(head, spline_distance=60, spacing=2.0), expected)
+    assert not np.array_equal(correct(head, spline_distance=60, spacing=2.0), expected)
 
 
-def test_file_gives_the_numbers_of_simpleitk_shrunken_too() -> None:
-    """Shrunken by 4, samples lie between voxels: the last digits of the header decide."""
+def test_file_gives_the_numbers_of_simpleitk_with_shrinking() -> None:
+    """After shrinking by 4, samples lie between voxels, so the last digits of the header matter."""
     image = sitk.ReadImage(str(HEAD), sitk.sitkFloat32)
     mask = sitk.OtsuThreshold(image, 0, 1, 200)
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
@@ -350,12 +263,12 @@ def test_file_gives_the_numbers_of_simpleitk_shrunken_too() -> None:
 
 
 @pytest.mark.parametrize("scale", ["mean", "unit-field", "minmax"])
-def test_parameters_are_passed_on(head: Array, scale: Any) -> None:
+def test_parameters_reach_n4(head: Array, scale: Any) -> None:
     keywords: dict[str, Any] = {
         "over_relax": 1.5, "nbins": 100, "mesh": (2, 1, 1), "scale": scale, "outside": "keep"
     }  # fmt: skip
     transformed = N4BiasFieldCorrection(**keywords, **QUICK)(head[None])
-    assert np.array_equal(transformed[0], direct(head, **keywords))
+    assert np.array_equal(transformed[0], correct(head, **keywords))
 
 
 def test_defaults_are_those_of_the_settings() -> None:
@@ -367,7 +280,7 @@ def test_defaults_are_those_of_the_settings() -> None:
     }
 
 
-def test_policy_for_nan_is_passed_on(subject: Any, head: Array) -> None:
+def test_policy_for_nan_reaches_n4(subject: Any, head: Array) -> None:
     image = head.copy()
     image[20, 20, 20] = np.nan
     subject.t1.set_data(torch.from_numpy(image[None]))
@@ -375,27 +288,27 @@ def test_policy_for_nan_is_passed_on(subject: Any, head: Array) -> None:
         N4BiasFieldCorrection("all", **QUICK)(subject)
     assert info.value.__notes__ == ["n4ax: in image 't1'"]
     transformed = N4BiasFieldCorrection("all", nonfinite="exclude", **QUICK)(subject)
-    expected = direct(image, "all", nonfinite="exclude")
+    expected = correct(image, "all", nonfinite="exclude")
     assert np.array_equal(transformed.t1.numpy()[0], expected, equal_nan=True)
-    both = scalar(head, image)
+    both = make_image(head, image)
     with pytest.raises(ValueError, match="NaN or infinite") as info:
         N4BiasFieldCorrection("all", **QUICK)(both)
     assert info.value.__notes__[0] == "n4ax: in channel 1"
 
 
-def test_floating_point_exceptions_are_no_errors_as_in_the_direct_call(head: Array) -> None:
-    """TorchIO makes NumPy raise on them."""
+def test_floating_point_exceptions_are_warnings_as_in_the_direct_call(head: Array) -> None:
+    """TorchIO makes NumPy raise an error at every floating-point exception."""
     image = head.astype(np.float64)
-    image[0, 0, 0] = 1e300  # not inside, and beyond float32
+    image[0, 0, 0] = 1e300  # outside the mask, and too large for float32
     with pytest.warns(RuntimeWarning, match="overflow"):
-        expected = direct(image, (image > 300) & (image < 1e9))
+        expected = correct(image, (image > 300) & (image < 1e9))
     transform = N4BiasFieldCorrection(lambda t: (t > 300) & (t < 1e9), **QUICK)
     with pytest.warns(RuntimeWarning, match="overflow"):
         transformed = transform(image[None])
     assert np.array_equal(transformed[0], expected)
 
 
-# ---- what is refused -------------------------------------------------------------------------
+# ---- refusals ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -412,7 +325,7 @@ def test_floating_point_exceptions_are_no_errors_as_in_the_direct_call(head: Arr
         ({"num_threads": 1.5}, "num_threads is 1.5"),
         ({"mask": 3}, "mask is 3; expected the name of a label map"),
         ({"shared_field": True}, "shared_field is True; expected the name of an image"),
-        ({"shared_field": "t1", "scale": "minmax"}, "scale is 'minmax', which belongs to one"),
+        ({"shared_field": "t1", "scale": "minmax"}, "scale is 'minmax', which"),
         ({"shared_field": "t1", "non_positive": "offset"}, "non_positive is 'offset', which"),
     ],
 )
@@ -433,7 +346,7 @@ def test_every_parameter_is_documented() -> None:
         assert re.search(rf"^(\*\*)?{name}\b( :.*)?$", document, re.M), name
 
 
-def test_without_torchio_the_extra_is_named() -> None:
+def test_import_without_torchio_names_the_extra() -> None:
     program = "import sys; sys.modules['torchio'] = None; import n4ax.torchio"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
@@ -448,5 +361,5 @@ def test_mask_that_lies_elsewhere_is_refused(subject: Any, brain: Array) -> None
     subject["brain"] = tio.LabelMap(tensor=brain[None], affine=moved)
     with pytest.raises(ValueError, match="do not occupy the same physical space"):
         N4BiasFieldCorrection("brain", **QUICK)(subject)
-    subject["brain"] = tio.LabelMap(tensor=brain[None])  # does not say where it lies
+    subject["brain"] = tio.LabelMap(tensor=brain[None])  # its place is not known
     N4BiasFieldCorrection("brain", **QUICK)(subject)

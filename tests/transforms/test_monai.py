@@ -1,7 +1,6 @@
-"""N4 as transforms of MONAI: arrays, MetaTensors, dictionaries, real data loaders."""
+"""N4 as transforms of MONAI: arrays, MetaTensors, dictionaries, compositions."""
 
 import inspect
-import pickle
 import re
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 
@@ -24,108 +22,38 @@ from monai import data, transforms  # noqa: E402
 from monai.data.meta_obj import set_track_meta  # noqa: E402
 
 import n4ax.monai  # noqa: E402
-from n4ax.channels import itk_space  # noqa: E402
+from n4ax.channels import make_space  # noqa: E402
 from n4ax.monai import N4BiasFieldCorrection, N4BiasFieldCorrectiond  # noqa: E402
-
-Array = npt.NDArray[Any]
-HEAD = Path(n4ax.__file__).parent / "data" / "head.nii.gz"
-QUICK: dict[str, Any] = {"iters": (3, 2), "conv_threshold": 0.0}
-AFFINE = np.array([[-2.0, 0, 0, 40], [0, 0, 1.5, -30], [0, 2.5, 0, 10], [0, 0, 0, 1]])
-SPACING = (2.0, 2.5, 1.5)
-
-
-@pytest.fixture(scope="module")
-def head() -> Array:
-    """A piece of the packaged head, x first."""
-    return np.asarray(nib.load(HEAD).dataobj, np.float32)[28:68, 26:70, 26:62]  # type: ignore[attr-defined]
-
-
-@pytest.fixture(scope="module")
-def brain(head: Array) -> Array:
-    """A ball in it."""
-    axes = (np.linspace(-1, 1, n) for n in head.shape)
-    x, y, z = np.meshgrid(*axes, indexing="ij")
-    return ((x - 0.2) ** 2 + y**2 + (z + 0.1) ** 2 < 0.6).astype(np.uint8)
+from tests.support.tensors import AFFINE, HEAD, QUICK, SPACING, Array, correct  # noqa: E402
 
 
 @pytest.fixture
 def sample(head: Array, brain: Array) -> dict[str, Any]:
-    """Two contrasts, of two types, and a mask."""
+    """A dictionary with two contrasts of different data types, and a mask."""
     return {
-        "t1": meta(head),
-        "t2": meta((2000 - head).astype(np.int16)),
-        "brain": meta(brain),
+        "t1": make_tensor(head),
+        "t2": make_tensor((2000 - head).astype(np.int16)),
+        "brain": make_tensor(brain),
         "age": 31,
     }
 
 
 @pytest.fixture
-def untracked() -> Iterator[None]:
+def metadata_is_not_tracked() -> Iterator[None]:
     set_track_meta(False)
     yield
     set_track_meta(True)
 
 
-def meta(*channels: Array) -> Any:
+def make_tensor(*channels: Array) -> Any:
     return data.MetaTensor(np.stack(channels), affine=torch.from_numpy(AFFINE))  # type: ignore[attr-defined]
-
-
-def direct(image: Any, mask: Any = None, **keywords: Any) -> Any:
-    """What n4ax gives for an array with x first."""
-    return n4ax.n4(image, mask, **{"voxel_order": "F", **QUICK, **keywords})
-
-
-# ---- data loaders ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def eight(head: Array) -> list[Array]:
-    """Volumes that differ, by scale and orientation."""
-    return [
-        np.ascontiguousarray(np.flip(head * (1 + 0.3 * n), axis=tuple(range(n % 4))))
-        for n in range(8)
-    ]
-
-
-# Where another test has imported JAX, and from Python 3.12 on where there are threads, a fork is
-# warned about; torch warns of more workers than processors.
-@pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_workers_of_a_data_loader_give_the_bits_of_the_direct_call(
-    start: str, eight: list[Array], brain: Array
-) -> None:
-    expected = [direct(volume, brain) for volume in eight]  # kernels compiled before the fork
-    transform = transforms.Compose([
-        transforms.EnsureTyped(["t1", "brain"]),
-        N4BiasFieldCorrectiond("t1", mask_key="brain", **QUICK),
-    ])  # fmt: skip
-    samples = [{"t1": meta(volume), "brain": brain[None]} for volume in eight]
-    dataset = data.Dataset(samples, transform)
-    loader = data.DataLoader(
-        dataset, batch_size=2, num_workers=2, multiprocessing_context=start, timeout=120
-    )
-    found = [one for batch in loader for one in data.decollate_batch(batch["t1"])]
-    assert len(found) == 8
-    for one, other in zip(found, expected, strict=True):
-        assert isinstance(one, data.MetaTensor)
-        assert one.dtype == torch.float32
-        assert np.array_equal(one.affine, AFFINE)
-        assert np.array_equal(one[0].numpy(), other)
-
-
-def test_transforms_can_be_pickled(sample: dict[str, Any]) -> None:
-    transform = N4BiasFieldCorrectiond(["t1"], mask_key="brain", **QUICK)
-    again = pickle.loads(pickle.dumps(transform))
-    assert torch.equal(again(sample)["t1"], transform(sample)["t1"])
 
 
 # ---- arrays ----------------------------------------------------------------------------------
 
 
-def test_meta_tensor_keeps_what_is_known_of_it(head: Array) -> None:
-    image = meta(head)
+def test_result_keeps_the_metadata(head: Array) -> None:
+    image = make_tensor(head)
     image.meta["scanner"] = "3 T"
     image = transforms.Flip(0)(image)
     before = image.clone()
@@ -134,24 +62,24 @@ def test_meta_tensor_keeps_what_is_known_of_it(head: Array) -> None:
     assert corrected.meta["scanner"] == "3 T"
     assert torch.equal(corrected.affine, image.affine)
     assert [step["class"] for step in corrected.applied_operations] == ["Flip"]
-    assert np.array_equal(corrected.numpy()[0], direct(head[::-1]))
+    assert np.array_equal(corrected.numpy()[0], correct(head[::-1]))
     assert torch.equal(image, before)
 
 
-def test_array_and_tensor_become_what_monai_makes_of_them(head: Array) -> None:
-    transform, expected = N4BiasFieldCorrection(**QUICK), direct(head)
+def test_array_and_tensor_become_meta_tensors(head: Array) -> None:
+    transform, expected = N4BiasFieldCorrection(**QUICK), correct(head)
     for image in (head[None], torch.from_numpy(head[None])):
         corrected = transform(image)
         assert isinstance(corrected, data.MetaTensor)
         assert np.array_equal(corrected.numpy()[0], expected)
 
 
-@pytest.mark.usefixtures("untracked")
-def test_without_tracking_a_tensor_comes_back(head: Array) -> None:
+@pytest.mark.usefixtures("metadata_is_not_tracked")
+def test_result_is_a_plain_tensor_if_metadata_is_not_tracked(head: Array) -> None:
     transform = N4BiasFieldCorrection(spline_distance=60, **QUICK)
-    corrected = transform(meta(head))
+    corrected = transform(make_tensor(head))
     assert type(corrected) is torch.Tensor
-    expected = direct(head, spline_distance=60, spacing=SPACING)  # the affine is read all the same
+    expected = correct(head, spline_distance=60, spacing=SPACING)  # the affine is still used
     assert np.array_equal(corrected.numpy()[0], expected)
 
 
@@ -164,32 +92,34 @@ def test_without_tracking_a_tensor_comes_back(head: Array) -> None:
         (torch.float64, torch.float64),
     ],
 )
-def test_float64_stays_and_the_rest_is_float32(head: Array, given: Any, found: Any) -> None:
+def test_float64_gives_float64_and_other_types_give_float32(
+    head: Array, given: Any, found: Any
+) -> None:
     image = torch.from_numpy(head[None]).to(given)
     corrected = N4BiasFieldCorrection(**QUICK)(image)
     assert corrected.dtype == found
     plain = image.float() if given == torch.bfloat16 else image
-    assert np.array_equal(corrected[0].numpy(), direct(plain[0].numpy()))
+    assert np.array_equal(corrected[0].numpy(), correct(plain[0].numpy()))
 
 
-def test_a_tensor_with_a_gradient_is_taken(head: Array) -> None:
+def test_tensor_with_a_gradient_is_accepted(head: Array) -> None:
     image = torch.from_numpy(head[None]).requires_grad_()
-    assert np.array_equal(N4BiasFieldCorrection(**QUICK)(image)[0].numpy(), direct(head))
+    assert np.array_equal(N4BiasFieldCorrection(**QUICK)(image)[0].numpy(), correct(head))
 
 
-def test_channels_are_corrected_one_by_one(head: Array, brain: Array) -> None:
+def test_each_channel_has_a_field_of_its_own(head: Array, brain: Array) -> None:
     second = 2000 - head
     transform = N4BiasFieldCorrection(**QUICK)
-    corrected = transform(meta(head, second)).numpy()
-    assert np.array_equal(corrected[0], direct(head))
-    assert np.array_equal(corrected[1], direct(second))
-    corrected = transform(meta(head, second), brain[None]).numpy()
-    assert np.array_equal(corrected[1], direct(second, brain))
-    corrected = transform(meta(head, second), np.stack([brain, brain[::-1]])).numpy()
-    assert np.array_equal(corrected[1], direct(second, brain[::-1]))
+    corrected = transform(make_tensor(head, second)).numpy()
+    assert np.array_equal(corrected[0], correct(head))
+    assert np.array_equal(corrected[1], correct(second))
+    corrected = transform(make_tensor(head, second), brain[None]).numpy()
+    assert np.array_equal(corrected[1], correct(second, brain))
+    corrected = transform(make_tensor(head, second), np.stack([brain, brain[::-1]])).numpy()
+    assert np.array_equal(corrected[1], correct(second, brain[::-1]))
 
 
-def test_mask_by_an_array_a_function_and_words(head: Array, brain: Array) -> None:
+def test_mask_may_be_an_array_a_function_or_a_word(head: Array, brain: Array) -> None:
     for mask, expected in (
         (lambda image: image > 300, head > 300),
         ("all", np.ones(head.shape)),
@@ -197,20 +127,20 @@ def test_mask_by_an_array_a_function_and_words(head: Array, brain: Array) -> Non
         (None, None),
     ):
         transform = N4BiasFieldCorrection(mask, **QUICK)
-        assert np.array_equal(transform(meta(head)).numpy()[0], direct(head, expected))
-        assert np.array_equal(transform(head[None], brain[None]).numpy()[0], direct(head, brain))
+        assert np.array_equal(transform(make_tensor(head)).numpy()[0], correct(head, expected))
+        assert np.array_equal(transform(head[None], brain[None]).numpy()[0], correct(head, brain))
 
 
-def test_two_dimensions_work(head: Array) -> None:
-    """With an affine in which y of the image is z in space."""
+def test_image_of_two_dimensions_is_corrected(head: Array) -> None:
+    """The affine swaps axes, so y of the image is z in space."""
     keywords: dict[str, Any] = {"spline_distance": 50, "shrink_factor": 2}
-    corrected = N4BiasFieldCorrection(**keywords, **QUICK)(meta(head[:, :, 18]))
-    expected = direct(head[:, :, 18], spacing=SPACING[:2], **keywords)
+    corrected = N4BiasFieldCorrection(**keywords, **QUICK)(make_tensor(head[:, :, 18]))
+    expected = correct(head[:, :, 18], spacing=SPACING[:2], **keywords)
     assert np.array_equal(corrected.numpy()[0], expected)
 
 
 def test_voxel_order_may_be_changed(head: Array) -> None:
-    """An array with z first is ITK's in the order C."""
+    """An array with z first has the order "C" for ITK."""
     keywords: dict[str, Any] = {"shrink_factor": 4, "spline_distance": 60, **QUICK}
     affine = nib.load(HEAD).affine  # type: ignore[attr-defined]
     straight = data.MetaTensor(head[None], affine=torch.from_numpy(affine))
@@ -218,26 +148,28 @@ def test_voxel_order_may_be_changed(head: Array) -> None:
     turned = data.MetaTensor(head.T[None].copy(), affine=torch.from_numpy(affine[:, [2, 1, 0, 3]]))
     found = N4BiasFieldCorrection(voxel_order="C", **keywords)(turned)
     assert np.array_equal(found.numpy()[0].T, corrected.numpy()[0])
-    place = itk_space(turned.affine, 3, fastest_last=True)
-    assert place == itk_space(straight.affine, 3)  # samples lie where they lay, to the last bit
+    place = make_space(turned.affine, 3, fastest_last=True)
+    assert place == make_space(
+        straight.affine, 3
+    )  # so samples lie at the same points, to the last bit
     other = N4BiasFieldCorrection(voxel_order="F", **keywords)(turned)
     assert not np.array_equal(other.numpy(), found.numpy())
 
 
-def test_voxel_size_comes_from_the_affine_or_is_given(head: Array) -> None:
-    expected = direct(head, spline_distance=60, spacing=SPACING)
+def test_voxel_size_is_that_of_the_affine_or_is_given(head: Array) -> None:
+    expected = correct(head, spline_distance=60, spacing=SPACING)
     transform = N4BiasFieldCorrection(spline_distance=60, **QUICK)
-    assert np.array_equal(transform(meta(head)).numpy()[0], expected)
+    assert np.array_equal(transform(make_tensor(head)).numpy()[0], expected)
     with pytest.raises(ValueError, match="spline_distance is in mm and needs the voxel size"):
         transform(head[None])
     given = N4BiasFieldCorrection(spline_distance=60, spacing=SPACING, **QUICK)
     assert np.array_equal(given(head[None]).numpy()[0], expected)
     assert np.array_equal(given(data.MetaTensor(head[None])).numpy()[0], expected)
-    assert not np.array_equal(direct(head, spline_distance=60, spacing=2.0), expected)
+    assert not np.array_equal(correct(head, spline_distance=60, spacing=2.0), expected)
 
 
 def test_numbers_are_those_of_simpleitk_in_the_same_place(head: Array) -> None:
-    """Shrunken by 4, samples lie between voxels: the last digits of the affine decide."""
+    """After shrinking by 4, samples lie between voxels, so the last digits of the affine matter."""
     oblique = nib.load(HEAD).affine  # type: ignore[attr-defined]
     image = sitk.GetImageFromArray(head.T)
     lps = np.diag([-1.0, -1, 1, 1]) @ oblique
@@ -254,17 +186,17 @@ def test_numbers_are_those_of_simpleitk_in_the_same_place(head: Array) -> None:
     placed = data.MetaTensor(head[None], affine=torch.from_numpy(oblique))
     corrected = N4BiasFieldCorrection(shrink_factor=4, **QUICK)(placed).numpy()[0]
     np.testing.assert_allclose(corrected, expected, rtol=2e-6)
-    elsewhere = direct(head, shrink_factor=4, spacing=image.GetSpacing())
+    elsewhere = correct(head, shrink_factor=4, spacing=image.GetSpacing())
     assert np.abs(elsewhere / np.maximum(expected, 1e-3) - 1)[expected > 0].max() > 1e-4
 
 
 @pytest.mark.parametrize("scale", ["mean", "unit-field", "minmax"])
-def test_parameters_are_passed_on(head: Array, scale: Any) -> None:
+def test_parameters_reach_n4(head: Array, scale: Any) -> None:
     keywords: dict[str, Any] = {
         "over_relax": 1.5, "nbins": 100, "mesh": (2, 1, 1), "scale": scale, "outside": "keep"
     }  # fmt: skip
     corrected = N4BiasFieldCorrection(**keywords, **QUICK)(head[None])
-    assert np.array_equal(corrected[0].numpy(), direct(head, **keywords))
+    assert np.array_equal(corrected[0].numpy(), correct(head, **keywords))
 
 
 def test_defaults_are_those_of_the_settings() -> None:
@@ -274,12 +206,12 @@ def test_defaults_are_those_of_the_settings() -> None:
 # ---- dictionaries ----------------------------------------------------------------------------
 
 
-def test_images_share_a_mask(sample: dict[str, Any], brain: Array) -> None:
+def test_mask_key_is_the_mask_of_all_images(sample: dict[str, Any], brain: Array) -> None:
     given = dict(sample)
     transform = N4BiasFieldCorrectiond(["t1", "t2"], mask_key="brain", outside="zero", **QUICK)
     corrected = transform(sample)
     for key in ("t1", "t2"):
-        expected = direct(sample[key].numpy()[0], brain, outside="zero")
+        expected = correct(sample[key].numpy()[0], brain, outside="zero")
         assert np.array_equal(corrected[key].numpy()[0], expected)
         assert np.array_equal(corrected[key].affine, AFFINE)
     assert corrected["age"] == 31
@@ -287,20 +219,20 @@ def test_images_share_a_mask(sample: dict[str, Any], brain: Array) -> None:
     assert all(sample[key] is given[key] for key in given)
 
 
-def test_without_a_mask_key_the_mask_is_the_transforms(sample: dict[str, Any]) -> None:
+def test_mask_of_the_transform_is_used_without_a_mask_key(sample: dict[str, Any]) -> None:
     corrected = N4BiasFieldCorrectiond("t1", mask="all", **QUICK)(sample)
-    assert np.array_equal(corrected["t1"].numpy()[0], direct(sample["t1"].numpy()[0], "all"))
+    assert np.array_equal(corrected["t1"].numpy()[0], correct(sample["t1"].numpy()[0], "all"))
     assert corrected["t2"] is sample["t2"]
 
 
 @pytest.mark.parametrize("outside", ["divide", "keep"])
 @pytest.mark.parametrize("mask_key", ["brain", None])
-def test_images_share_the_field_of_one(
+def test_all_images_are_divided_by_the_shared_field(
     sample: dict[str, Any], head: Array, brain: Array, mask_key: str | None, outside: Any
 ) -> None:
     array = brain if mask_key else n4ax.otsu_mask(head)
     field = n4ax.fit(head, array, voxel_order="F", **QUICK).field
-    both = meta(head, 3 * head)
+    both = make_tensor(head, 3 * head)
     transform = N4BiasFieldCorrectiond(
         ["both", "t2"], mask_key, shared_field_key="t1", outside=outside, **QUICK
     )
@@ -315,7 +247,7 @@ def test_images_share_the_field_of_one(
     assert isinstance(corrected["t2"], data.MetaTensor)
     assert corrected["t2"].dtype == torch.float32
     own = N4BiasFieldCorrectiond("t1", mask_key, "t1", outside=outside, **QUICK)(sample)
-    assert np.array_equal(own["t1"].numpy()[0], direct(head, array, outside=outside))
+    assert np.array_equal(own["t1"].numpy()[0], correct(head, array, outside=outside))
 
 
 def test_shared_field_needs_one_channel_and_one_grid(sample: dict[str, Any], head: Array) -> None:
@@ -326,47 +258,49 @@ def test_shared_field_needs_one_channel_and_one_grid(sample: dict[str, Any], hea
     by_mask = N4BiasFieldCorrectiond("t2", mask_key="t1", **QUICK)
     with pytest.raises(ValueError, match="t1 and t2 do not occupy the same physical space"):
         by_mask({**sample, "t2": moved})
-    transform({**sample, "t2": moved.as_tensor()})  # does not say where it lies
-    with pytest.raises(ValueError, match="resample one onto the other first"):
+    transform({**sample, "t2": moved.as_tensor()})  # its place is not known
+    with pytest.raises(
+        ValueError, match="expected the same shape: resample one onto the other first"
+    ):
         transform({**sample, "t2": sample["t2"][..., :30]})
-    with pytest.raises(ValueError, match="needs an image of one channel; it has 2") as info:
-        transform({**sample, "t1": meta(head, head)})
+    with pytest.raises(ValueError, match="image has 2 channels; a shared field needs") as info:
+        transform({**sample, "t1": make_tensor(head, head)})
     assert info.value.__notes__ == ["n4ax: in image 't1'"]
 
 
-def test_missing_keys_are_named_or_left_out(sample: dict[str, Any]) -> None:
+def test_missing_keys_are_refused_or_skipped(sample: dict[str, Any]) -> None:
     with pytest.raises(KeyError, match="`pd` of transform `N4BiasFieldCorrectiond` was missing"):
         N4BiasFieldCorrectiond(["t1", "pd"], **QUICK)(sample)
     lenient: dict[str, Any] = {"allow_missing_keys": True, **QUICK}
     corrected = N4BiasFieldCorrectiond(["t1", "pd"], **lenient)(sample)
     assert set(corrected) == set(sample)
-    assert np.array_equal(corrected["t1"].numpy()[0], direct(sample["t1"].numpy()[0]))
+    assert np.array_equal(corrected["t1"].numpy()[0], correct(sample["t1"].numpy()[0]))
     for name in ("mask_key", "shared_field_key"):
         transform = N4BiasFieldCorrectiond(["t1"], **{name: "pd"}, **lenient)
-        with pytest.raises(KeyError, match=rf"{name} is 'pd'; the data has the keys \['t1', 't2'"):
+        with pytest.raises(KeyError, match=rf"{name} is 'pd'; expected .*: \['t1', 't2'"):
             transform(sample)
         assert N4BiasFieldCorrectiond(["pd"], **{name: "pd"}, **lenient)(sample) == sample
 
 
-def test_names_are_those_that_monai_would_give() -> None:
+def test_aliases_follow_the_names_of_monai() -> None:
     assert n4ax.monai.N4BiasFieldCorrectionD is N4BiasFieldCorrectiond
     assert n4ax.monai.N4BiasFieldCorrectionDict is N4BiasFieldCorrectiond
 
 
-def test_policy_for_nan_is_passed_on(sample: dict[str, Any], head: Array) -> None:
+def test_policy_for_nan_reaches_n4(sample: dict[str, Any], head: Array) -> None:
     image = head.copy()
     image[20, 20, 20] = np.nan
-    sample["t2"] = meta(head, image)
+    sample["t2"] = make_tensor(head, image)
     keys = ["t1", "t2"]
     with pytest.raises(ValueError, match="image has 1 NaN or infinite voxels") as info:
         N4BiasFieldCorrectiond(keys, mask="all", **QUICK)(sample)
     assert info.value.__notes__ == ["n4ax: in channel 1", "n4ax: in image 't2'"]
     corrected = N4BiasFieldCorrectiond(keys, mask="all", nonfinite="exclude", **QUICK)(sample)
-    expected = direct(image, "all", nonfinite="exclude")
+    expected = correct(image, "all", nonfinite="exclude")
     assert np.array_equal(corrected["t2"].numpy()[1], expected, equal_nan=True)
 
 
-# ---- pipelines -------------------------------------------------------------------------------
+# ---- compositions ----------------------------------------------------------------------------
 
 
 def test_composes_with_transforms_of_monai_and_their_inverse(head: Array, tmp_path: Path) -> None:
@@ -379,7 +313,7 @@ def test_composes_with_transforms_of_monai_and_their_inverse(head: Array, tmp_pa
     ])  # fmt: skip
     corrected = pipeline({"t1": path})
     canonical = nib.as_closest_canonical(nib.Nifti1Image(head, AFFINE))  # type: ignore[attr-defined]
-    expected = direct(canonical.get_fdata(dtype=np.float32))
+    expected = correct(canonical.get_fdata(dtype=np.float32))
     assert np.array_equal(corrected["t1"].numpy()[0], expected)
     assert np.array_equal(corrected["t1"].affine, canonical.affine)
     back = pipeline.inverse(corrected)
@@ -387,17 +321,17 @@ def test_composes_with_transforms_of_monai_and_their_inverse(head: Array, tmp_pa
     assert np.array_equal(back["t1"].affine, AFFINE)
 
 
-def test_pending_lazy_transforms_are_done_before(head: Array) -> None:
+def test_pending_lazy_transforms_are_applied_before(head: Array) -> None:
     pipeline = transforms.Compose(
         [transforms.Flip(0), N4BiasFieldCorrection(**QUICK), transforms.ScaleIntensity()],
         lazy=True,
     )
-    corrected = direct(head[::-1])
+    corrected = correct(head[::-1])
     expected = (corrected - corrected.min()) / (corrected.max() - corrected.min())
-    np.testing.assert_allclose(pipeline(meta(head)).numpy()[0], expected, atol=1e-6)
+    np.testing.assert_allclose(pipeline(make_tensor(head)).numpy()[0], expected, atol=1e-6)
 
 
-# ---- what is refused -------------------------------------------------------------------------
+# ---- refusals ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -423,9 +357,11 @@ def test_bad_parameters_are_named_at_construction(keywords: dict[str, Any], word
 
 
 @pytest.mark.parametrize("setting", [{"scale": "minmax"}, {"non_positive": "offset"}])
-def test_a_shared_field_refuses_what_it_cannot_carry_over(setting: dict[str, Any]) -> None:
+def test_settings_that_depend_on_one_image_are_refused_with_a_shared_field(
+    setting: dict[str, Any],
+) -> None:
     (name,) = setting
-    with pytest.raises(ValueError, match=f"{name} is .*, which belongs to one image"):
+    with pytest.raises(ValueError, match=f"{name} is .*, which"):
         N4BiasFieldCorrectiond("t1", shared_field_key="t1", **setting)
 
 
@@ -434,12 +370,12 @@ def test_unknown_parameters_are_named() -> None:
         N4BiasFieldCorrectiond("t1", iterations=3)
 
 
-def test_a_mask_of_another_shape_is_refused(sample: dict[str, Any]) -> None:
+def test_mask_of_another_shape_is_refused(sample: dict[str, Any]) -> None:
     sample["brain"] = sample["brain"][:, 1:]
     with pytest.raises(ValueError, match=r"mask has shape \(1, 39, 44, 36\) and image has shape"):
         N4BiasFieldCorrectiond("t1", mask_key="brain", **QUICK)(sample)
     sample["brain"] = sample["brain"][0]
-    with pytest.raises(ValueError, match="expected the same, or one channel"):
+    with pytest.raises(ValueError, match="expected the same shape, or one channel of it"):
         N4BiasFieldCorrectiond("t1", mask_key="brain", **QUICK)(sample)
 
 
@@ -450,7 +386,7 @@ def test_every_parameter_is_documented(form: Any) -> None:
         assert name == "self" or re.search(rf"^(\*\*)?{name}\b( :.*)?$", document, re.M), name
 
 
-def test_without_monai_the_extra_is_named() -> None:
+def test_import_without_monai_names_the_extra() -> None:
     program = "import sys; sys.modules['monai'] = None; import n4ax.monai"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1

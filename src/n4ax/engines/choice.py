@@ -1,0 +1,113 @@
+"""Which engine works on an image, and how its arrays come to that engine."""
+
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from n4ax.errors import InputError
+from n4ax.images.arrays import (
+    import_array,
+    is_jax,
+    is_lazy,
+    is_on_accelerator,
+    is_torch,
+    is_traced,
+)
+from n4ax.settings import EngineName
+
+
+def choose_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
+    """Choose the engine for some arrays: the one that was asked for, or the one that fits.
+
+    Without a wish, XLA is chosen if an array is on an accelerator, or if JAX has a GPU for the
+    arrays that are not; the CPU engine otherwise.
+
+    Raises
+    ------
+    ValueError
+        There is no such engine, or it cannot work on the arrays.
+    """
+    if engine not in (None, "cpu", "xla"):
+        raise InputError('{engine} is {0!r}; expected None, "cpu" or "xla"', engine)
+    if any(map(is_lazy, arrays)):
+        if engine == "xla":
+            raise InputError('{engine} is "xla", which takes no dask or zarr arrays: use "cpu"')
+        return "cpu"
+    if any(map(is_traced, arrays)):
+        if engine == "cpu":
+            raise InputError('{engine} is "cpu", which cannot be part of a JAX program: use "xla"')
+        return "xla"
+    if engine is not None:
+        return engine
+    return "xla" if any(map(is_on_accelerator, arrays)) or _has_gpu() else "cpu"
+
+
+def check_threads(num_threads: int | None) -> int | None:
+    """Check a number of threads; ``None`` leaves it to the engine.
+
+    Raises
+    ------
+    ValueError
+        It is not a whole number of at least 1.
+    """
+    if num_threads is not None and (num_threads != int(num_threads) or num_threads < 1):
+        raise InputError(
+            "{num_threads} is {0!r}; expected a whole number of at least 1", num_threads
+        )
+    return num_threads
+
+
+def to_engine(engine: EngineName, array: Any, device: Any = None) -> Any:
+    """Bring an argument to the engine as an array; words and ``None`` stay as they are.
+
+    Parameters
+    ----------
+    engine
+        The engine that is to work on the array.
+    array
+        An array of any library, a word or ``None``.
+    device
+        The JAX device for the array; ``None`` leaves it where it is.
+    """
+    if array is None or isinstance(array, str):
+        return array
+    if engine == "cpu" and is_torch(array):
+        array = array.cpu()
+    own = import_array(array)
+    if is_lazy(own):
+        return own
+    if engine == "cpu":
+        return np.asarray(own)
+    return _to_jax(own, device)
+
+
+def _to_jax(array: Any, device: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    if not is_jax(array):
+        with jax.enable_x64(True):
+            array = jnp.asarray(array)
+    return array if device is None else jax.device_put(array, device)
+
+
+def double_precision(engine: EngineName) -> AbstractContextManager[Any]:
+    """Switch JAX to double precision inside the block, which it does not have by default."""
+    if engine == "cpu":
+        return nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
+
+
+@cache
+def _has_gpu() -> bool:
+    """Whether JAX has a GPU here. JAX takes long to start, so it is asked only with a plugin."""
+    if find_spec("jax_plugins") is None:
+        return False
+    import jax
+
+    return jax.default_backend() == "gpu"

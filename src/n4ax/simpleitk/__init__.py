@@ -1,0 +1,19 @@
+"""A drop-in replacement for the N4 of SimpleITK.
+
+Add ``from n4ax import simpleitk as sitk_n4`` to a script that uses SimpleITK, and take
+``N4BiasFieldCorrectionImageFilter`` or ``N4BiasFieldCorrection`` from ``sitk_n4``. Nothing else
+changes. This module requires SimpleITK: ``pip install 'n4ax[simpleitk]'``.
+"""
+
+try:
+    import SimpleITK as _sitk  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "n4ax.simpleitk needs SimpleITK, which cannot be imported here: "
+        "pip install 'n4ax[simpleitk]'"
+    ) from error
+
+from n4ax.simpleitk.filter import N4BiasFieldCorrectionImageFilter
+from n4ax.simpleitk.function import N4BiasFieldCorrection
+
+__all__ = ["N4BiasFieldCorrection", "N4BiasFieldCorrectionImageFilter"]

@@ -1,0 +1,151 @@
+"""Bad input: the command line says what is wrong in one line, and writes nothing."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import n4ax
+from tests.cli.program import AFFINE, QUICK, expect_error, phantom, read_voxels, save
+
+
+def test_unreadable_input_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.nii.gz").write_text("no image")
+    for name in ("missing.nii.gz", "text.nii.gz"):
+        assert name in expect_error(capsys, "correct", tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(50,), (4, 4, 4, 4, 4)])
+def test_one_and_five_dimensions_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shape: tuple[int, ...]
+) -> None:
+    image = np.random.default_rng(0).random(shape).astype(np.float32)
+    scan = save(tmp_path / "scan.nii", image)
+    assert "expected 2, 3 or 4" in expect_error(capsys, "correct", scan)
+
+
+def test_masks_and_weights_that_do_not_fit_are_named(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = AFFINE.copy()
+    moved[0, 3] += 0.01
+    empty = save(tmp_path / "empty.nii", np.zeros(phantom().shape, np.uint8))
+    cut = save(tmp_path / "cut.nii", np.ones((24, 20, 15), np.uint8))
+    shifted = save(tmp_path / "shifted.nii", np.ones(phantom().shape, np.uint8), moved)
+    for option in ("--mask", "--weights"):
+        for other in (cut, shifted):
+            message = expect_error(capsys, "correct", scan, option, other)
+            assert str(scan) in message
+            assert str(other) in message
+    message = expect_error(capsys, "correct", scan, "--mask", empty)
+    assert "mask has no voxel other than 0" in message
+    assert "no positive voxel" in expect_error(capsys, "correct", scan, "--weights", empty)
+    options = ["--mask", shifted.with_name("cut.nii"), "--mask-label", "3"]
+    assert "shape" in expect_error(capsys, "correct", scan, *options)
+    full = save(tmp_path / "full.nii", np.ones(phantom().shape, np.uint8))
+    message = expect_error(capsys, "correct", scan, "--mask", full, "--mask-label", "3")
+    assert "--mask-label 3" in message
+
+
+def test_images_that_give_nothing_to_estimate_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    constant = save(tmp_path / "constant.nii", np.full((9, 9, 9), 7, np.int16))
+    thin = save(tmp_path / "thin.nii", phantom((30, 30, 3)))
+    assert "constant" in expect_error(capsys, "correct", constant, "--mask", "none")
+    assert "a field needs 2" in expect_error(capsys, "correct", thin, "--shrink", "2")
+    small = save(tmp_path / "small.nii", phantom((12, 12, 12)))
+    message = expect_error(capsys, "correct", small, "--shrink", "8")
+    assert "--shrink" in message
+    assert "shrink_factor" not in message
+
+
+def test_output_may_not_be_the_input(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link.nii.gz").symlink_to(scan)
+    monkeypatch.chdir(tmp_path)
+    for spelled in (scan, "scan.nii.gz", "./scan.nii.gz", tmp_path / "link.nii.gz"):
+        for option in ("-o", "--bias"):
+            message = expect_error(capsys, "correct", scan, option, spelled)
+            assert "would overwrite the input" in message
+    mask = save(tmp_path / "mask.nii.gz", np.ones(phantom().shape, np.uint8))
+    message = expect_error(capsys, "correct", scan, "--mask", mask, "-o", mask)
+    assert "would overwrite the input" in message
+    assert np.array_equal(read_voxels(scan), phantom())
+
+
+def test_failure_of_a_later_output_leaves_none(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(n4ax.BiasField, "save", fail)
+    options = ["-o", tmp_path / "out.nii", "--field", tmp_path / "field.npz"]
+    assert "No space left" in expect_error(capsys, "correct", scan, *options, *QUICK)
+
+
+def test_output_names_and_folders_are_checked_before_the_work(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "no" / "out.nii"
+    assert "No such file" in expect_error(capsys, "correct", scan, "-o", missing)
+    assert "ending in .nii" in expect_error(capsys, "correct", scan, "-o", tmp_path / "out.png")
+    two = ["-o", tmp_path / "x.nii", "--bias", tmp_path / "x.nii"]
+    assert "two outputs" in expect_error(capsys, "correct", scan, *two)
+    assert "folder" in expect_error(capsys, "correct", scan, "--figure", tmp_path)
+
+
+@pytest.mark.parametrize(("number", "words"), [(28, "No space left"), (30, "Read-only file")])
+def test_full_and_read_only_disks_leave_nothing(
+    scan: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    words: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", fail)
+    message = expect_error(capsys, "correct", scan, *QUICK)
+    assert words in message
+    assert "scan_n4.nii.gz" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--iterations", "fifty"], "--iterations"),
+        (["--iterations", "10x-1"], "--iterations"),
+        (["--mesh", "1x1"], "mesh"),
+        (["--spline-order", "7"], "--spline-order"),
+        (["--spline-distance", "-3"], "--spline-distance"),
+        (["--bins", "1"], "--bins"),
+        (["--noise", "-1"], "--noise"),
+        (["--threads", "0"], "--threads"),
+        (["--preset", "fsl"], "--preset"),
+        (["--mesh", "1", "--spline-distance", "100"], "give only one of them"),
+        (["--engine", "gpu"], "'gpu' is not one of 'cpu', 'xla'"),
+        (["--unknown"], "--unknown"),
+        (["--mask", "nothing.nii"], "nothing.nii"),
+    ],
+)
+def test_bad_options_are_named_as_options(
+    scan: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
+) -> None:
+    assert words in expect_error(capsys, "correct", scan, *options)
+
+
+def test_an_error_of_jax_is_one_line(
+    scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jax
+
+    def fail(*_: object, **__: object) -> None:
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr("n4ax.scan.fit_image", fail)
+    assert "out of memory; try --engine cpu" in expect_error(capsys, "correct", scan)

@@ -1,0 +1,45 @@
+"""Inverse and singular values of small matrices, compared with ITK's and NumPy's."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from n4ax.itk.linpack import decompose, invert
+from tests.itk.random_images import random_image
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_inverse_is_that_of_itk_to_the_last_bit(ndim: int) -> None:
+    for seed in range(100):
+        image, space = random_image(seed, ndim)
+        image.SetOrigin([0.0] * ndim)
+        points = np.eye(ndim).tolist()
+        columns = [image.TransformPhysicalPointToContinuousIndex(point) for point in points]
+        matrix = np.array(space.direction) * space.spacing
+        np.testing.assert_array_equal(invert(matrix), np.array(columns).T)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+def test_inverse_is_right_for_every_size(size: int) -> None:
+    matrix = np.random.default_rng(size).normal(size=(size, size))
+    np.testing.assert_allclose(invert(matrix) @ matrix, np.eye(size), atol=1e-10)
+
+
+def test_singular_values_and_vectors_are_right() -> None:
+    matrix = np.random.default_rng(0).normal(size=(4, 4))
+    values, vectors = decompose(matrix)
+    np.testing.assert_allclose(values, np.linalg.svd(matrix)[1])
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(4), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.zeros((3, 3)),
+        [[0.0, -1.0], [0.0, 0.0]],  # QR steps do not converge on this one
+        [[1.0, 0.0], [0.0, np.nan]],
+    ],
+)
+def test_a_matrix_without_an_inverse_is_refused(matrix: npt.ArrayLike) -> None:
+    with pytest.raises(ValueError, match="singular or not finite"):
+        invert(matrix)

@@ -1,0 +1,54 @@
+"""Output folders of runs, with the records and pictures that pages are made of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+import n4ax
+from n4ax.report.measures import measure
+from n4ax.report.pages import write_all
+from n4ax.report.pictures import draw
+from tests.report.support import make_measures, write_record
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The pictures and the measures of the packaged head."""
+    scan: Any = nib.load(Path(n4ax.__file__).parent / "data" / "head.nii.gz")
+    image = np.asarray(scan.dataobj, np.float32)
+    result = n4ax.fit(image, shrink_factor=4, iters=(5, 5), voxel_order="F", num_threads=1)
+    arrays = (image, result.log_bias, result.corrected, n4ax.otsu_mask(image).astype(bool))
+    paths = draw(tmp_path_factory.mktemp("head"), "a", *arrays, scan.affine)
+    names = ("before", "after", "field")
+    pictures = {name: path.read_bytes() for name, path in zip(names, paths, strict=True)}
+    return pictures, measure(*arrays)
+
+
+@pytest.fixture
+def few(tmp_path: Path, head: Any) -> Path:
+    """Two participants, one of them with two sessions, and a third with a failed scan."""
+    pictures, measures = head
+    write_record(tmp_path, "2", "1", "T1w", measures, pictures)
+    write_record(tmp_path, "2", "2", "T1w", measures, pictures)
+    write_record(tmp_path, "10", None, "FLAIR", measures, pictures)
+    errors = [{"Source": "sub-3/anat/sub-3_T1w.nii.gz", "Subject": "3", "Reason": "too short"}]
+    (tmp_path / "n4ax_errors.json").write_text(json.dumps({"Errors": errors}))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory, head: Any) -> Path:
+    """100 participants with two scans each; the field of one scan is unlike all others."""
+    output = tmp_path_factory.mktemp("many")
+    for number in range(1, 101):
+        for suffix in ("T1w", "FLAIR"):
+            measures = make_measures(number, suffix)
+            if (number, suffix) == (42, "FLAIR"):
+                measures["FieldRange"][1] = 4.0
+            write_record(output, f"{number:03}", "1", suffix, measures, head[0])
+    write_all(output)
+    return output

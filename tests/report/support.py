@@ -1,0 +1,91 @@
+"""Images with known tissues, and the folders of runs that reports are made of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+LEVELS = (100.0, 300.0, 500.0)
+
+
+def make_phantom(shape: tuple[int, ...] = (48, 40, 32), noise: float = 15.0) -> Any:
+    """An image with three known tissues in blocks, and their labels.
+
+    The middle and the bright tissue have the most voxels.
+    """
+    random = np.random.default_rng(3)
+    tissue = np.digitize(np.arange(shape[0]) / shape[0], (0.2, 0.6))
+    labels = np.broadcast_to(tissue.reshape(-1, *[1] * (len(shape) - 1)), shape)
+    image = np.asarray(LEVELS)[labels] + random.normal(0, noise, shape)
+    return image.astype(np.float32), labels
+
+
+def make_shading(shape: tuple[int, ...], strength: float = 0.2) -> Any:
+    """A log field that rises along the last axis, along which the tissues do not change."""
+    ramp = np.linspace(-strength, strength, shape[-1])
+    return np.broadcast_to(ramp, shape).astype(np.float32)
+
+
+def read_pixels(picture: Path, mode: str = "L") -> Any:
+    """The pixels of a picture, as integers that can be subtracted."""
+    with Image.open(picture) as opened:
+        return np.asarray(opened.convert(mode)).astype(int)
+
+
+def make_measures(number: int, suffix: str) -> dict[str, Any]:
+    """Made-up measures, which differ between scans."""
+    random = np.random.default_rng([number, len(suffix)])
+    bump = np.exp(-(np.linspace(-3, 3, 128) ** 2)) * 2000
+    counts = random.poisson(bump).tolist()
+    low, high = random.normal(0.7, 0.02), random.normal(1.4, 0.04)
+    one, other = random.normal(0.1, 0.005, 2)
+    return {
+        "FieldRange": [low, high],
+        "FieldWindow": [0.75, 1.333],
+        "CoefficientOfVariation": {"Before": [one, other], "After": [one * 0.8, other * 0.7]},
+        "CoefficientOfJointVariation": {"Before": one * 6, "After": other * 5},
+        "ClassMeans": {"Before": [400.0, 600.0], "After": [500.0, 700.0]},
+        "Histogram": {"Range": [0, 1000], "Before": counts, "After": counts[::-1]},
+    }
+
+
+def write_record(
+    output: Path,
+    subject: str,
+    session: str | None,
+    suffix: str,
+    measures: dict[str, Any],
+    pictures: dict[str, bytes] | None = None,
+    shape: tuple[int, ...] = (96, 96, 88),
+) -> Path:
+    """Write a record and its pictures as a run does; return the file of the record."""
+    middle = f"_ses-{session}" if session else ""
+    folder = output / f"sub-{subject}" / (f"ses-{session}" if session else "")
+    stem = f"sub-{subject}{middle}_desc-n4_{suffix}"
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for name, content in (pictures or {}).items():
+        (folder / "figures" / f"{stem}_{name}.webp").write_bytes(content)
+    anat = (folder / "anat").relative_to(output)
+    entries = {
+        "Source": f"{anat}/sub-{subject}{middle}_{suffix}.nii.gz",
+        "Output": f"{anat}/{stem}.nii.gz",
+        "Subject": subject,
+        "Session": session,
+        "Suffix": suffix,
+        "Shape": list(shape),
+        "VoxelSize": [2.0] * len(shape),
+        "Mask": "otsu",
+        "Engine": "cpu",
+        "Iterations": [3, 5],
+        "Stopped": ["converged", "iteration limit"],
+        "Convergence": [[0.01, 0.003, 0.0009], [0.02, None, 0.008, 0.006, 0.005]],
+        "Threshold": 0.001,
+        "Seconds": {"Total": 1.2, "Read": 0.1, "N4": 0.8, "Write": 0.3, "Report": 0.1},
+        "Measures": measures,
+        "Version": "0.2.0",
+    }
+    path = folder / "figures" / f"{stem}.json"
+    path.write_text(json.dumps(entries))
+    return path

@@ -1,0 +1,125 @@
+"""The measures of a correction, on images with known tissues."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from n4ax.report.measures import measure
+from n4ax.report.pages import write_all
+from n4ax.report.pictures import draw
+from tests.report.support import make_phantom, make_shading, write_record
+
+
+def is_finite(entry: Any) -> bool:
+    if isinstance(entry, dict):
+        return all(map(is_finite, entry.values()))
+    if isinstance(entry, list):
+        return all(map(is_finite, entry))
+    return entry is None or bool(np.isfinite(entry))
+
+
+def test_measures_are_those_of_the_known_tissues() -> None:
+    image, labels = make_phantom()
+    log_bias = make_shading(image.shape, 0.05)
+    mask = np.ones(image.shape, bool)
+    found = measure(image * np.exp(log_bias), log_bias, image, mask)
+
+    # The expected values come from the labels of the phantom, which measure() does not see.
+    clipped = np.clip(image.astype(float), *np.percentile(image, (1, 99)))
+    spread = [clipped[labels == tissue].std() for tissue in (1, 2)]
+    mean = [clipped[labels == tissue].mean() for tissue in (1, 2)]
+    variation = [s / m for s, m in zip(spread, mean, strict=True)]
+    assert found["CoefficientOfVariation"]["After"] == pytest.approx(variation, rel=1e-4)
+    joint = sum(spread) / (mean[1] - mean[0])
+    assert found["CoefficientOfJointVariation"]["After"] == pytest.approx(joint, rel=1e-4)
+    assert found["ClassMeans"]["After"] == pytest.approx(mean, rel=1e-4)
+    assert found["FieldRange"] == pytest.approx([np.exp(-0.05), np.exp(0.05)], rel=1e-5)
+    assert found["FieldWindow"][0] * found["FieldWindow"][1] == pytest.approx(1, rel=1e-5)
+    histogram = found["Histogram"]
+    edges = np.linspace(*histogram["Range"], 129)
+    assert len(histogram["After"]) == 128
+    assert histogram["After"] == np.histogram(image, edges)[0].tolist()
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_shading_raises_variation_and_its_removal_lowers_it() -> None:
+    image, _ = make_phantom()
+    log_bias = make_shading(image.shape, 0.15)
+    found = measure(image * np.exp(log_bias), log_bias, image, np.ones(image.shape, bool))
+    variation, joint = found["CoefficientOfVariation"], found["CoefficientOfJointVariation"]
+    assert all(b > 1.5 * a for b, a in zip(variation["Before"], variation["After"], strict=True))
+    assert joint["Before"] > 1.5 * joint["After"]
+
+
+def test_measures_do_not_depend_on_what_lies_outside_the_mask_or_is_not_finite() -> None:
+    image, _ = make_phantom()
+    log_bias = make_shading(image.shape)
+    mask = np.zeros(image.shape, bool)
+    mask[:, 4:-4] = True
+    clean = measure(image, log_bias, image, mask)
+    dirty, field = image.copy(), log_bias.copy()
+    dirty[:, 0], field[:, 0] = np.nan, np.inf
+    assert measure(dirty, field, dirty, mask) == clean
+    for order in "CF":  # the same call gives the same numbers again
+        arrays = [np.asarray(array, order=order) for array in (image, log_bias, image, mask)]
+        assert measure(*arrays) == measure(*arrays)
+    dirty[:, 5], field[:, 5] = np.inf, np.nan
+    some = measure(dirty, field, image, mask)
+    assert is_finite(some)
+    assert None not in some["ClassMeans"]["Before"]
+
+
+def test_large_masks_are_sampled() -> None:
+    image, _ = make_phantom((120, 80, 80))
+    found = measure(image, image * 0, image, np.ones(image.shape, bool))
+    assert sum(found["Histogram"]["After"]) <= 250_000
+    whole = np.asfortranarray(image)
+    again = measure(whole, whole * 0, whole, np.ones(image.shape, bool, order="F"))
+    assert again["ClassMeans"]["After"] == pytest.approx(found["ClassMeans"]["After"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("constant", np.full((6, 7, 8), 3.0)),
+        ("zero", np.zeros((6, 7, 8))),
+        ("not finite", np.full((6, 7, 8), np.nan)),
+        ("negative", -make_phantom((12, 10, 8))[0]),
+        ("huge", make_phantom((12, 10, 8))[0] * 1e35),
+        ("two values", np.arange(336).reshape(6, 7, 8) % 2),
+        ("tiny differences", 1.0 + np.arange(336).reshape(6, 7, 8) * 1e-40),
+        ("flat", make_phantom((20, 20))[0]),
+        ("a line", np.arange(9.0).reshape(9, 1, 1)),
+    ],
+)
+@pytest.mark.parametrize("voxels", ["all", "one", "none"])
+def test_degenerate_images_have_no_numbers_but_no_errors_either(
+    tmp_path: Path, name: str, values: Any, voxels: str
+) -> None:
+    image = values.astype(np.float32)
+    mask = np.full(image.shape, voxels == "all")
+    mask.flat[0] |= voxels == "one"
+    log_bias = np.full(image.shape, 900.0 if name == "huge" else 0.0, np.float32)
+    found = measure(image, log_bias, image, mask)
+    assert is_finite(found)
+    json.dumps(found, allow_nan=False)
+    assert [len(found["Histogram"][when]) for when in ("Before", "After")] == [128, 128]
+    if voxels != "all" or name in ("constant", "zero", "not finite"):
+        assert found["CoefficientOfVariation"] == {"Before": [None, None], "After": [None, None]}
+        assert found["CoefficientOfJointVariation"]["After"] is None
+    if name == "negative":
+        assert found["CoefficientOfVariation"]["After"] == [None, None]
+    assert len(draw(tmp_path, "a", image, log_bias, image, mask, np.eye(4))) == 3
+    write_record(tmp_path, "01", None, "T1w", found, shape=image.shape)
+    assert write_all(tmp_path)
+
+
+def test_no_warning_is_swallowed() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        measure(*[np.full((3, 3, 3), np.inf, np.float32)] * 3, np.ones((3, 3, 3), bool))
+    assert caught == []

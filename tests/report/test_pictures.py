@@ -1,0 +1,72 @@
+"""The pictures of a scan: their layout, and the planes that they show."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from n4ax.images.planes import count_planes
+from n4ax.report.pictures import draw
+from tests.report.support import make_phantom, make_shading, read_pixels
+
+
+def test_pictures_have_one_layout_and_the_same_bytes_again(tmp_path: Path) -> None:
+    image, _ = make_phantom()
+    log_bias = make_shading(image.shape)
+    mask = image > 200
+    arguments = (image, log_bias, image / np.exp(log_bias), mask, np.diag([1, 1, 2.5, 1]))
+    paths = draw(tmp_path, "sub-01_T1w", *arguments)
+    assert [path.name for path in paths] == [
+        f"sub-01_T1w_{name}.webp" for name in ("before", "after", "field")
+    ]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    pictures = [read_pixels(path, "RGB") for path in paths]
+    assert len({picture.shape for picture in pictures}) == 1
+    assert len(pictures[0]) <= 320
+    assert all(picture.std() > 10 for picture in pictures)
+    assert np.ptp(pictures[0], axis=2).max() <= 4  # grey
+    assert np.ptp(pictures[2], axis=2).max() > 100
+    first = [path.read_bytes() for path in paths]
+    draw(tmp_path, "sub-01_T1w", *arguments)
+    assert [path.read_bytes() for path in paths] == first
+
+
+def test_planes_are_upright_and_as_wide_and_high_as_they_are_in_mm(tmp_path: Path) -> None:
+    # 30 mm to the right, 50 mm to the front and 80 mm up, stored feet first and mirrored.
+    image = np.ones((16, 30, 25), np.float32)
+    image[:4] = 9  # the top 20 mm, since the first axis runs down
+    affine = np.array([[0, 1, 0, 0], [0, 0, 2, 0], [-5, 0, 0, 0], [0, 0, 0, 1]], float)
+    mask = np.ones(image.shape, bool)
+    path = draw(tmp_path, "a", image, image * 0, image, mask, affine)[0]
+    cells = np.split(read_pixels(path), 3, axis=1)
+    boxes = []
+    for cell in cells:
+        rows, columns = np.nonzero(cell > 12)
+        boxes.append((np.ptp(columns) + 1, np.ptp(rows) + 1))
+    (axial, coronal, sagittal) = boxes
+    assert axial[0] / axial[1] == pytest.approx(30 / 50, rel=0.03)
+    assert coronal[0] / coronal[1] == pytest.approx(30 / 80, rel=0.03)
+    assert sagittal[0] / sagittal[1] == pytest.approx(50 / 80, rel=0.03)
+    middle = cells[1][:, cells[1].shape[1] // 2]
+    assert middle[len(middle) // 8] > middle[-len(middle) // 4] + 100  # head up
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [
+        ((9, 8, 7), 3),
+        ((9, 8), 1),
+        ((9, 8, 1), 1),
+        ((1, 9, 8), 1),
+        ((2, 2, 2), 3),
+        ((9, 8, 7, 1), 3),
+    ],
+)
+def test_count_of_planes_is_that_of_the_pictures(
+    tmp_path: Path, shape: tuple[int, ...], count: int
+) -> None:
+    image = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    path = draw(tmp_path, "a", image, image * 0, image, image > 3, np.eye(4))[0]
+    height, width = read_pixels(path).shape
+    assert count_planes(shape) == count
+    assert (width / height > 1.7) == (count == 3)
