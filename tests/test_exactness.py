@@ -51,7 +51,7 @@ QUICK: dict[EngineName, set[str]] = {
     "cpu": set(CACHED) - {"sitk_fullres_t1w_adi", "sitk_large_studyforrest"},
     "xla": {"sitk_default_brain_2d", "sitk_default_mouse"},
 }
-"""Cached cases that are not slow. The XLA engine compiles a program for each, which takes seconds."""
+"""Cached cases that are not slow. The XLA engine compiles a program for each, for some seconds."""
 
 
 def run_cached(folder: Path, name: str, engine: EngineName) -> tuple[dict[str, Any], Any, N4Result]:
