@@ -8,8 +8,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 THREADS = 64
-"""ITK sums into one lattice for each thread and adds the lattices, all in float32. With many threads
-the result comes near the true sums."""
+"""ITK sums into one lattice for each thread, then adds the lattices, all in float32. With many
+threads the result comes near the true sums."""
 
 
 @dataclass(frozen=True)
