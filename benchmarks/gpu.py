@@ -105,9 +105,9 @@ def bytes_per_iteration(mask: npt.NDArray[Any]) -> float:
     """
     import jax.numpy as jnp
 
-    from n4ax.engines.xla.box import bounding_box
+    from n4ax.engines.xla.box import find_bounding_box
 
-    box = bounding_box(jnp.asarray(mask) != 0)
+    box = find_bounding_box(jnp.asarray(mask) != 0)
     voxels = int(np.prod(box.shape))
     listed = box.room or voxels
     gathers = 0 if box.room is None else 2 * listed + 2 * voxels + listed

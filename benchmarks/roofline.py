@@ -8,23 +8,23 @@ padding), N voxels of the image, S bytes of the expanded lattice ("sheets"), T s
 
     kernel              bytes                operations
     a row of the field  (cached)             7 a voxel: 4 products, 3 sums
-    expand              S written            2 for each place that a control point reaches
-    extremes            4 P + S + 56 T       17 P: row, difference, 3 to order the bits, 6 to
+    expand_planes       S written            2 for each place that a control point reaches
+    find_extremes       4 P + S + 56 T       17 P: row, difference, 3 to order the bits, 6 to
                                              compare and choose
-    histogram           4 P + S + 40 T       21 P: row, 3 to the position (a true quotient), 4 to
+    fill_histogram      4 P + S + 40 T       21 P: row, 3 to the position (a true quotient), 4 to
                                              drop, 7 to split and place; a scattered pair each
-    residual_sums       4 P + S + 32 T       30 P: row, 3 + 4 + 3 as above, 2 to map, 3 for the
+    sum_residuals       4 P + S + 32 T       30 P: row, 3 + 4 + 3 as above, 2 to map, 3 for the
                         + its sums           residual, 8 to spread over four control rows; a
                                              gathered pair each; sums along x in double
     join_planes         the sums             4 for each sum and plane of control points (double)
-    change_sums         2 S + 32 T           22 P: two rows, difference, and two sums in double
-    ratios              4 P + 2 S + 40 T     63 P: two rows, difference, norm, and 43 for the
+    sum_changes         2 S + 32 T           22 P: two rows, difference, and two sums in double
+    compute_ratios      4 P + 2 S + 40 T     63 P: two rows, difference, norm, and 43 for the
                         + 4 per masked voxel exponential, a polynomial of degree 10 in double
     pack_chunks         9 P                  44 P: a logarithm in double counted as 20 products
                                              and sums
     stretches           2 N + 96 T           4 N: where stretches begin, by one thread in NumPy
                                              (with the cut into chunks)
-    weight_sums         4 P + 32 T           10 P: 1 or 0, and 8 to spread
+    sum_weights         4 P + 32 T           10 P: 1 or 0, and 8 to spread
     evaluate_planes     4 N + S              7 N
     divide_planes       8 N + S              54 N: row, norm, exponential, quotient
 
@@ -52,13 +52,15 @@ from benchmarks import gpu, plots, volumes
 from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import spread
 from n4ax.engines.cpu import engine as cpu
-from n4ax.engines.cpu import kernels
+from n4ax.engines.cpu.field import divide, evaluate
+from n4ax.engines.cpu.kernels.fitting import sum_weights
 from n4ax.engines.cpu.rows import pack_rows
+from n4ax.engines.cpu.threads import Threads
 from n4ax.method import solver
+from n4ax.method.problem import Problem
 from n4ax.method.sharpening import bin_width
-from n4ax.method.solver import Parameters, State, solve, start_state, summarize
+from n4ax.method.solver import Parameters, State, make_start_state, solve, summarise
 from n4ax.pipeline import pose_image
-from n4ax.posing import Problem
 from n4ax.settings import N4Settings
 
 THREADS = 2
@@ -84,7 +86,7 @@ REST = "rest: Python, handing out"
 
 BLUE, GREY = plots.COLOURS["n4ax"], "0.55"
 
-ONCE = ("weight_sums", "stretches", "pack_chunks", "evaluate_planes", "divide_planes")
+ONCE = ("sum_weights", "stretches", "pack_chunks", "evaluate_planes", "divide_planes")
 """Kernels that run once a volume, or once a level, and not in every iteration."""
 
 
@@ -97,7 +99,7 @@ class Work(NamedTuple):
     number: float = 0
 
 
-class Clock(cpu.Threads):
+class Clock(Threads):
     """Threads that note how long each kernel took, in seconds."""
 
     def __init__(self, num_threads: int) -> None:
@@ -127,7 +129,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     ceilings = machine_ceilings(packed_bytes=4 * int(np.count_nonzero(head.mask)))
     print(f"  the machine: {shown(ceilings)}", flush=True)
     problem = pose_image(settings, head.image, head.mask, None, None, None, "cpu").problem
-    with cpu.Threads(THREADS) as threads:
+    with Threads(THREADS) as threads:
         engine = cpu.CpuEngine(problem, settings, threads)
         lattice = solved(engine, settings).lattice
         works = counted(engine, head.image.shape)
@@ -153,7 +155,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
 
 
 def solved(engine: cpu.CpuEngine, settings: N4Settings) -> State:
-    start = start_state(engine, len(settings.iters), max(settings.iters))
+    start = make_start_state(engine, len(settings.iters), max(settings.iters))
     return solve(engine, Parameters.of(settings, every_measure=False), start)
 
 
@@ -218,7 +220,7 @@ def machine_ceilings(packed_bytes: int) -> dict[str, float]:
     some = random.random(bins.shape, np.float32)
     table = random.random(1024, np.float32)
     sums = np.zeros((parts, 1024), np.float32)
-    with cpu.Threads(THREADS) as threads:
+    with Threads(THREADS) as threads:
 
         def rate(amount: float, kernel: Any, *arguments: Any) -> float:
             threads.run(parts, kernel, *arguments)  # compiles
@@ -257,18 +259,20 @@ def counted(engine: cpu.CpuEngine, shape: tuple[int, ...]) -> dict[str, Work]:
     sums = mesh.plane_sums.nbytes
     terms = mesh.basis.plane_control.shape[1]
     return {
-        "expand": Work(sheets, 2.0 * reached * planes + collapsed),
-        "extremes": Work(4 * packed + sheets + 56 * stretches, 17 * packed),
-        "histogram": Work(
+        "expand_planes": Work(sheets, 2.0 * reached * planes + collapsed),
+        "find_extremes": Work(4 * packed + sheets + 56 * stretches, 17 * packed),
+        "fill_histogram": Work(
             4 * packed + sheets + 40 * stretches, 21 * packed, "scattered", engine.voxels
         ),
-        "residual_sums": Work(
+        "sum_residuals": Work(
             4 * packed + sheets + 32 * stretches + sums, 30 * packed + along_x, "gathered", packed
         ),
         "join_planes": Work(sums, 4.0 * terms * mesh.plane_sums.size),
-        "change_sums": Work(2 * sheets + 32 * stretches, 22 * packed),
-        "ratios": Work(4 * packed + 2 * sheets + 40 * stretches + 4 * engine.voxels, 63 * packed),
-        "weight_sums": Work(4 * packed + 32 * stretches + sums, 10 * packed + along_x),
+        "sum_changes": Work(2 * sheets + 32 * stretches, 22 * packed),
+        "compute_ratios": Work(
+            4 * packed + 2 * sheets + 40 * stretches + 4 * engine.voxels, 63 * packed
+        ),
+        "sum_weights": Work(4 * packed + 32 * stretches + sums, 10 * packed + along_x),
         "pack_chunks": Work(9 * packed, 44 * packed),
         "stretches": Work(2 * voxels + 96 * stretches, 4 * voxels),
         "evaluate_planes": Work(4 * voxels + sheets, 7 * voxels),
@@ -282,7 +286,7 @@ def times_alone(
     """Seconds of each kernel over the whole volume, the kernels in turn."""
     mesh, inside = engine.mesh(LEVEL), head.mask != 0
     field, before = engine.expand(mesh, lattice * np.float32(1.001)), engine.expand(mesh, lattice)
-    lowest, highest = engine._scan(before, (np.inf, -np.inf), keep=True)
+    lowest, highest = engine.search_everywhere(before)
     binned = engine.binned(before, lowest, bin_width(lowest, highest, engine.nbins))
     engine.histogram(binned)  # from here on every chunk starts from the right counts
     expected = np.linspace(lowest, highest, engine.nbins, dtype=np.float32)
@@ -291,18 +295,18 @@ def times_alone(
     with engine._threads as clock:
         for _ in range(5 * rounds + 1):
             engine.expand(mesh, lattice)
-            engine._scan(before, (np.inf, -np.inf), keep=True)
+            engine.search_everywhere(before)
             engine.histogram(binned)
             engine.residual_fit(mesh, binned, expected)
             engine.variation(field, before, len(engine.rows.x))
             engine.ratios(field, before)
             weights = (engine.rows, mesh.projection, mesh.plane_sums)
-            clock.run(engine._chunks, kernels.weight_sums, *weights)
+            clock.run(engine._chunks, sum_weights, *weights)
         pack = clock.timed("pack_rows", pack_rows)
         for _ in range(2 * rounds + 1):
-            pack(head.image, inside, None, None, clock.run)
-            cpu.evaluate(lattice, bases, clock)
-            cpu.divide(head.image, lattice, bases, clock)
+            pack(head.image, inside, None, None, clock)
+            evaluate(lattice, bases, clock)
+            divide(head.image, lattice, bases, clock)
     engine._threads = given
     found = {kernel: times[1:] for kernel, times in clock.seconds.items()}
     packing = zip(found.pop("pack_rows"), found["pack_chunks"], strict=True)
@@ -351,7 +355,7 @@ def shares_of_an_iteration(problem: Problem, rounds: int) -> tuple[int, list[dic
             start = time.perf_counter()
             state = solved(engine, settings)
             total = time.perf_counter() - start
-        iterations = sum(summarize(state, settings).iterations)
+        iterations = sum(summarise(state, settings).iterations)
         noted = sum(map(sum, clock.seconds.values()))
         for name, times in [*clock.seconds.items(), (REST, [total - noted])]:
             found[name].append((sum(times) / iterations, len(times) / iterations))

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from benchmarks import gpu, plots
 from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import spread
-from n4ax.engines.cpu import engine as cpu
+from n4ax.engines.cpu import threads as cpu
 from n4ax.engines.cpu.rows import pack_rows
 
 SIZES = [100_000, 400_000, 1_500_000, 5_000_000, 12_000_000, 40_000_000]
@@ -73,7 +73,7 @@ def scale_shape(size: int) -> tuple[int, ...]:
 def count_packed(image: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> dict[str, int]:
     """How many voxels the CPU engine walks, with gaps and padding, and in how many stretches."""
     with cpu.Threads(1) as threads:
-        rows = pack_rows(image, mask != 0, None, None, threads.run)
+        rows = pack_rows(image, mask != 0, None, None, threads)
     return {"packed": len(rows.log), "stretches": len(rows.x)}
 
 

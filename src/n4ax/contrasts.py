@@ -15,7 +15,6 @@ from n4ax.pipeline import (
     fit_image,
     make_result,
     pose_image,
-    solve_on_cpu,
 )
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
@@ -93,7 +92,9 @@ def fit_shared(settings: N4Settings, images: Sequence[Inputs], run: Run) -> list
             posed.append(pose_image(settings, inputs, "cpu"))
     _check_one_grid(posed)
     problems: list[Problem] = [one.pose.problem for one in posed]
-    state = solve_on_cpu(problems, posed[0].settings, run)
+    from n4ax.engines.cpu.estimation import estimate
+
+    state = estimate(problems, posed[0].settings, run.progress, run.every_measure, run.num_threads)
     return [make_result(one, state, run.num_threads) for one in posed]
 
 

@@ -105,7 +105,8 @@ class BiasField:
             from n4ax.engines.xla import programs
 
             return programs.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
-        from n4ax.engines.cpu.engine import Threads, evaluate
+        from n4ax.engines.cpu.field import evaluate
+        from n4ax.engines.cpu.threads import Threads
 
         with Threads(num_threads) as threads:
             return grid.from_itk(evaluate(*self._in_itk_order(grid), threads))
@@ -232,7 +233,8 @@ class BiasField:
             from n4ax.engines.cpu import blocks
 
             return grid.from_itk(blocks.divide(turned, *spline))
-        from n4ax.engines.cpu.engine import Threads, divide
+        from n4ax.engines.cpu.field import divide
+        from n4ax.engines.cpu.threads import Threads
 
         with Threads(num_threads) as threads:
             return grid.from_itk(divide(turned, *spline, threads))

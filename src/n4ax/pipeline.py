@@ -5,9 +5,8 @@ Every door leads through here. Several images at once go the same way: :mod:`n4a
 of other JAX programs.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +18,10 @@ from n4ax.images.arrays import import_array, is_jax, is_traced
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import make_like, open_together
 from n4ax.itk.space import Space
-from n4ax.method.accelerated import has_enough, solve_accelerated, thinning
-from n4ax.method.problem import Problem
-from n4ax.method.solver import Parameters, Progress, State, solve, start_state, summarize
+from n4ax.method.solver import Progress, State, summarise
 from n4ax.posing import Pose, Spacing, pose
 from n4ax.result import N4Result
 from n4ax.settings import EngineName, N4Settings
-
-if TYPE_CHECKING:
-    from n4ax.engines.cpu.engine import CpuEngine, Threads
-    from n4ax.engines.cpu.shared import SharedEngine
 
 
 @dataclass(frozen=True)
@@ -157,11 +150,14 @@ def pose_image(
 
 def solve_image(posed: PosedImage, run: Run) -> State:
     """Solve the problem of an image with its engine."""
+    problem, settings = posed.pose.problem, posed.settings
     if posed.engine == "cpu":
-        return solve_on_cpu([posed.pose.problem], posed.settings, run)
+        from n4ax.engines.cpu.estimation import estimate
+
+        return estimate([problem], settings, run.progress, run.every_measure, run.num_threads)
     from n4ax.engines.xla import programs
 
-    state = programs.estimate(posed.pose.problem, posed.settings, run.progress, run.every_measure)
+    state = programs.estimate(problem, settings, run.progress, run.every_measure)
     return state._replace(lattice=np.asarray(state.lattice))
 
 
@@ -192,7 +188,7 @@ def correct_image(
 
 def make_result(posed: PosedImage, state: State, num_threads: int | None = None) -> N4Result:
     """Correct an image by the solver's final state, and tell how the iterations went."""
-    solution = summarize(state, posed.settings)
+    solution = summarise(state, posed.settings)
     corrected, field = correct_image(posed, solution.lattice, num_threads)
     return N4Result(
         corrected=make_like(posed.image, corrected),
@@ -203,38 +199,3 @@ def make_result(posed: PosedImage, state: State, num_threads: int | None = None)
         settings=posed.settings,
         _mask=posed.pose.mask,
     )
-
-
-def solve_on_cpu(problems: Sequence[Problem], settings: N4Settings, run: Run) -> State:
-    """Solve one problem, or several that share one field, with the CPU engine."""
-    from n4ax.engines.cpu.engine import threads_for
-
-    parameters = Parameters.of(settings, run.every_measure or run.progress is not None)
-    with threads_for(problems, run.num_threads) as threads:
-        engine = _make_cpu_engine(problems, settings, threads)
-        if not settings.accelerate:
-            start = start_state(engine, len(settings.iters), max(settings.iters))
-            return solve(engine, parameters, start, run.progress)
-        every = thinning(problems[0].included, _finest_mesh(problems[0], settings))
-        thinned = [problem.thin(every) for problem in problems]
-        if max(every) == 1 or not all(has_enough(problem.included) for problem in thinned):
-            return solve_accelerated(engine, engine, parameters, run.progress)
-        with threads_for(thinned, run.num_threads) as fewer_threads:
-            small_engine = _make_cpu_engine(thinned, settings, fewer_threads)
-            return solve_accelerated(engine, small_engine, parameters, run.progress)
-
-
-def _finest_mesh(problem: Problem, settings: N4Settings) -> list[int]:
-    """Count the elements along each axis at the last level."""
-    halvings = 2 ** (len(settings.iters) - 1)
-    return [(points - settings.spline_order) * halvings for points in problem.control_points]
-
-
-def _make_cpu_engine(
-    problems: Sequence[Problem], settings: N4Settings, threads: "Threads"
-) -> "CpuEngine | SharedEngine":
-    from n4ax.engines.cpu.engine import CpuEngine
-    from n4ax.engines.cpu.shared import SharedEngine
-
-    engines = [CpuEngine(problem, settings, threads) for problem in problems]
-    return engines[0] if len(engines) == 1 else SharedEngine(engines)

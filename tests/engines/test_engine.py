@@ -1,4 +1,4 @@
-"""Both engines against plain NumPy, and the bits of the CPU engine against its threads."""
+"""Both engines against plain NumPy; the CPU engine has the same bits with any threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +12,16 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.engines.cpu.engine import CpuEngine, Threads
+from n4ax.engines.cpu.engine import CpuEngine
+from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE
 from n4ax.engines.cpu.rows import BRIDGED_GAP, CHUNK_VOXELS
+from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.xla import programs
-from n4ax.engines.xla.engine import XlaEngine, count_by_chunks, count_in_order
+from n4ax.engines.xla.engine import XlaEngine
+from n4ax.engines.xla.histogram import count_by_chunks, count_in_order
 from n4ax.method.bspline import axis_basis
-from n4ax.posing import Problem, pose
+from n4ax.method.problem import Problem
+from n4ax.posing import pose
 from n4ax.settings import N4Settings
 from tests.method.test_convergence import one_by_one
 
@@ -36,7 +40,7 @@ def posed(
     mask = random.random(shape) < fill
     mask[..., shape[-1] // 3 : shape[-1] // 3 + BRIDGED_GAP // 4] = False
     confidence = random.random(shape).astype(np.float32) if weights else None
-    keywords = {"iters": (1,)} | keywords  # the lattices of one level need no padding
+    keywords = {"iters": (1,)} | keywords  # with one level, lattices need no padding
     settings = N4Settings(spline_order=order, control_points=order + 2, **keywords)
     problem = pose(image, mask, confidence, None, settings).problem
     c = np.where(mask, 1.0 if confidence is None else confidence, 0.0)
@@ -78,7 +82,7 @@ def xla_engine(problem: Problem, settings: N4Settings) -> Iterator[XlaEngine]:
             for name in ("image", "mask", "intensities", "included", "weights")
             if (value := getattr(problem, name)) is not None
         }
-        yield programs.engine_for(*programs.prepare(replace(problem, **device), settings))
+        yield programs.make_engine(*programs.prepare(replace(problem, **device), settings))
 
 
 ENGINES = {"cpu": cpu_engine, "xla": xla_engine}
@@ -167,7 +171,7 @@ def test_change_of_the_field_is_measured(engine_on: Any, fill: float, convergenc
         before, after = engine.expand(mesh, lattice), engine.expand(mesh, other)
         found = engine.change(after, before, np.float64(0.0), np.bool_(True))
         assert found == pytest.approx(measure[convergence], rel=1e-4)
-        # Far above the threshold it is not looked at, near it it is.
+        # A measure far above the threshold is not computed; near the threshold it is.
         assert engine.change(after, before, np.float64(found / 9), np.bool_(False)) == np.inf
         near = engine.change(after, before, np.float64(found), np.bool_(False))
         assert near == found
@@ -187,7 +191,7 @@ def test_ratios_of_the_fields_are_those_of_double() -> None:
         spread = truth.std() / truth.mean()
         variation, share = engine.variation(after, before, 10_000)
         assert variation == pytest.approx(spread, rel=0.2)
-        assert share >= 1  # all of it, and the gaps of the mask
+        assert share >= 1  # all voxels, and the gaps of the mask
         variation, share = engine.variation(after, before, 20)
         assert share < 0.5
         assert variation * np.sqrt(share) <= spread * 1.2
@@ -216,7 +220,9 @@ def test_extremes_found_through_bounds_are_those_of_a_full_scan() -> None:
         lattice = np.zeros(problem.control_points, np.float32)
         for step in range(30):
             lattice = lattice + random.normal(0, 0.003, lattice.shape).astype(np.float32)
-            with cpu_engine(problem, settings) as fresh:  # has seen nothing yet
+            with cpu_engine(
+                problem, settings
+            ) as fresh:  # has no bounds yet, so it looks at everything
                 full = fresh.extremes(fresh.expand(fresh.mesh(0), lattice))
             assert engine.extremes(engine.expand(mesh, lattice)) == full, step
 
@@ -234,7 +240,7 @@ def test_rising_start_of_the_image_never_sets_the_minimum(engine_on: Any, fill: 
         field = engine.expand(engine.mesh(0), engine.no_lattice())
         low, _ = engine.extremes(field)
         again, _ = engine.extremes(field)
-    risen = image[0, 4] > image[0, 3]  # one more voxel belongs to the rising start
+    risen = image[0, 4] > image[0, 3]  # then one more voxel belongs to the rising start
     rest = image[mask][5 if risen else 4 :]
     assert low == again == np.float32(np.log(np.float64(rest.min())))
 
@@ -257,7 +263,7 @@ def test_histogram_off_the_cpu_is_rounded_as_itks_float32_counts_are() -> None:
     truth = np.bincount(position.astype(int), 1 - position % 1, 202)
     truth[1:] += np.bincount(position.astype(int), position % 1, 202)[:-1]
     lost = np.abs(in_order - truth)[:200]
-    assert lost.max() > 0.3  # else there is nothing to follow
+    assert lost.max() > 0.3  # otherwise there would be nothing to reproduce
     assert np.abs(other - in_order)[:200].max() < 0.15 * lost.max()
 
 
@@ -272,7 +278,7 @@ def test_chunks_cover_the_mask_once_and_are_of_even_size() -> None:
     assert rows.chunk[-1] == len(rows.x)
     assert len(sizes) > 3
     assert sizes.max() <= 2.5 * CHUNK_VOXELS
-    kept = rows.log[rows.log < 1e30]
+    kept = rows.log[rows.log < IS_OUTSIDE]
     np.testing.assert_allclose(kept, np.log(image[image > 60].astype(np.float64)), rtol=1e-7)
 
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax import pipeline
+from n4ax.engines import choice
 from n4ax.engines.xla import programs
-from n4ax.engines.xla.box import bounding_box
-from n4ax.engines.xla.engine import count_by_chunks
+from n4ax.engines.xla.box import find_bounding_box
+from n4ax.engines.xla.histogram import count_by_chunks
 from n4ax.posing import pose
 from n4ax.settings import N4Settings
 
@@ -40,10 +40,10 @@ def small(head: Array) -> tuple[Array, Array]:
     return taken, n4ax.otsu_mask(taken)
 
 
-def prepared(
+def prepare(
     image: Array, mask: Array, **keywords: Any
 ) -> tuple[programs.Arguments, programs.ProgramKey]:
-    """The job and plan of a problem; double precision must be on."""
+    """Arguments and key of a problem's program. Double precision must be on."""
     settings = N4Settings(**keywords)
     problem = pose(jnp.asarray(image), jnp.asarray(mask), None, None, settings).problem
     return programs.prepare(problem, settings, every_measure=False)
@@ -234,7 +234,7 @@ def test_box_has_one_of_few_sizes_and_holds_the_mask() -> None:
         inside = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         included[inside] = random.random(included[inside].shape) < 0.4
         included[tuple(low)] = included[tuple(high - 1)] = True
-        box = bounding_box(jnp.asarray(included))
+        box = find_bounding_box(jnp.asarray(included))
         cut = tuple(slice(a, a + n) for a, n in zip(box.first, box.shape, strict=True))
         assert included[cut].shape == box.shape
         assert included[cut].sum() == included.sum()
@@ -248,9 +248,9 @@ def test_box_has_one_of_few_sizes_and_holds_the_mask() -> None:
 def test_memory_is_at_most_eight_volumes(head: Array, fill: str) -> None:
     mask = n4ax.otsu_mask(head) if fill == "packed" else np.ones(head.shape, np.uint8)
     with jax.enable_x64(True):
-        job, plan = prepared(head, mask)
-        assert (job.voxels.rank is None) == (fill == "dense")
-        stats = programs.compiled_run.lower(job, plan).compile().memory_analysis()
+        arguments, key = prepare(head, mask)
+        assert (arguments.voxels.rank is None) == (fill == "dense")
+        stats = programs.compiled_run.lower(arguments, key).compile().memory_analysis()
     inside = np.argwhere(mask)
     cropped = 4 * np.prod(np.ptp(inside, axis=0) + 1)
     used = stats.argument_size_in_bytes + stats.temp_size_in_bytes + stats.output_size_in_bytes
@@ -261,8 +261,8 @@ def test_program_for_gpus_multiplies_in_full_and_adds_integers_only(
     small: tuple[Array, Array],
 ) -> None:
     with jax.enable_x64(True):
-        job, plan = prepared(*small)
-        program = programs.compiled_run.trace(job, plan._replace(burst=programs.BURST))
+        arguments, key = prepare(*small)
+        program = programs.compiled_run.trace(arguments, key._replace(burst=programs.BURST))
         text = program.lower(lowering_platforms=("cuda",)).as_text()
     products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
     assert products
@@ -330,19 +330,19 @@ def test_what_cannot_be_traced_says_so(small: tuple[Array, Array]) -> None:
 
 def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.ones(3)
-    assert pipeline.choose_engine(None, image) == "cpu"
-    assert pipeline.choose_engine(None, jnp.asarray(image)) == "cpu"
-    monkeypatch.setattr(pipeline, "is_on_accelerator", lambda array: array is image)
-    assert pipeline.choose_engine(None, image) == "xla"
-    assert pipeline.choose_engine("cpu", image) == "cpu"
+    assert choice.choose_engine(None, image) == "cpu"
+    assert choice.choose_engine(None, jnp.asarray(image)) == "cpu"
+    monkeypatch.setattr(choice, "is_on_accelerator", lambda array: array is image)
+    assert choice.choose_engine(None, image) == "xla"
+    assert choice.choose_engine("cpu", image) == "cpu"
     monkeypatch.undo()
-    monkeypatch.setattr(pipeline, "find_spec", lambda name: name)
+    monkeypatch.setattr(choice, "find_spec", lambda name: name)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    pipeline._accelerator_found.cache_clear()
+    choice._accelerator_found.cache_clear()
     try:
-        assert pipeline.choose_engine(None, image) == "xla"
+        assert choice.choose_engine(None, image) == "xla"
     finally:
-        pipeline._accelerator_found.cache_clear()
+        choice._accelerator_found.cache_clear()
 
 
 def test_tensors_of_torch_come_back_as_tensors(small: tuple[Array, Array]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import n4ax
 from n4ax.method import accelerated
-from n4ax.method.accelerated import FEWEST, LONGEST, Step, steps, thinning
+from n4ax.method.accelerated import FEWEST, LONGEST, Step, choose_thinning, plan_steps
 from n4ax.settings import N4Settings
 
 FAST = N4Settings.fast().keywords()
@@ -96,7 +96,7 @@ def test_a_mask_of_one_slice_is_not_thinned_away(head: Any) -> None:
     image = np.zeros((100, 576, 576), np.float32)
     image[50] = np.kron(head[44], np.ones((6, 6)))
     mask = (image > 60).astype(np.uint8)
-    every = thinning(mask != 0, (8, 8, 8))
+    every = choose_thinning(mask != 0, (8, 8, 8))
     assert every[0] == 2  # of which the slice would not be one
     whole = log_bias(image, mask, **ALL)
     assert mean_difference(mask, log_bias(image, mask, **FAST), whole) < 0.01
@@ -112,7 +112,7 @@ def test_weights_count(head: Any) -> None:
 
 
 def test_with_looks_alone_it_is_n4(head: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerated, "steps", lambda iterations: [Step(1, True)] * iterations)
+    monkeypatch.setattr(accelerated, "plan_steps", lambda iterations: [Step(1, True)] * iterations)
     fast, whole = (log_bias(head, iters=(6, 5), **chosen) for chosen in _short(FAST, ALL))
     np.testing.assert_allclose(fast, whole, atol=3e-6)
 
@@ -126,7 +126,7 @@ def test_two_dimensions_and_images_too_small_to_thin() -> None:
     y, x = np.meshgrid(x, x, indexing="ij")
     noise = np.random.default_rng(0).normal(0, 2, x.shape)
     image = (np.where(x**2 + y**2 < 0.5, 200.0, 120.0) * np.exp(0.3 * x) + noise).astype(np.float32)
-    assert thinning(np.ones(image.shape, bool), (8, 8)) == (1, 1)
+    assert choose_thinning(np.ones(image.shape, bool), (8, 8)) == (1, 1)
     off = np.abs(log_bias(image, "all", **FAST) - log_bias(image, "all", **ALL)).mean()
     assert off < 0.01
 
@@ -178,7 +178,7 @@ def test_what_does_not_go_with_it_is_refused(keywords: dict[str, Any], named: st
 
 @given(st.integers(0, 400))
 def test_the_steps_of_a_level_are_its_iterations(iterations: int) -> None:
-    found = list(steps(iterations))
+    found = list(plan_steps(iterations))
     assert sum(step.length for step in found) == iterations
     assert all(1 <= step.length <= LONGEST for step in found)
     lengths = [step.length for step in found]
@@ -192,11 +192,11 @@ def test_the_steps_of_a_level_are_its_iterations(iterations: int) -> None:
 @pytest.mark.parametrize("shape", [(176, 192, 192), (26, 256, 208), (20, 30), (40, 50, 60, 7)])
 def test_a_thinned_image_keeps_enough(shape: tuple[int, ...]) -> None:
     included = np.ones(shape, bool)
-    every = thinning(included, [8] * len(shape))
+    every = choose_thinning(included, [8] * len(shape))
     assert all(n // k >= min(n, 24) for n, k in zip(shape, every, strict=True))
     assert included.size / np.prod(every) >= min(FEWEST, included.size)
 
 
 def test_a_fine_mesh_is_thinned_less() -> None:
     included = np.ones((200, 200, 200), bool)
-    assert thinning(included, (8, 16, 64)) == (4, 2, 1)
+    assert choose_thinning(included, (8, 16, 64)) == (4, 2, 1)

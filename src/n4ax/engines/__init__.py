@@ -1,1 +1,1 @@
-"""The machines that carry out the primitives of :mod:`n4ax.method.solver`."""
+"""The engines that carry out the operations of :mod:`n4ax.method.solver`."""

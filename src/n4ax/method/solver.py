@@ -1,121 +1,160 @@
-"""N4, on one page.
+"""The N4 algorithm, on one page.
 
-The log image is v = u + b, true image and bias field. Starting from b = 0, every iteration
+The log image is v = u + b, the sum of the true log image and the log bias field. Starting from
+b = 0, every iteration
 
-1. sharpens the histogram of v - b into the expected true intensity E(v - b) of every voxel,
-2. fits a B-spline to the residual (v - b) - E(v - b) over the included voxels,
-3. adds its control points to those of b,
+1. sharpens the histogram of v - b, which gives the expected true log intensity E(v - b) of every
+   voxel,
+2. fits a B-spline to the residual (v - b) - E(v - b) over the voxels that count,
+3. adds the control points of that spline to those of b,
 
-until b hardly changes or the level's iterations are used up; the next level goes on with the
+until b hardly changes, or the level has used up its iterations. The next level continues with the
 same spline on a mesh of half the spacing (Tustison et al. 2010).
 
-The engine holds the image and carries out what costs time; everything of the size of the
-lattice or the histogram is here. The page is written once for both engines: the compiled CPU
-engine runs it as it stands, and JAX traces it into one program, for which the loops and the
-branches are asked of the engine and nothing is changed in place.
+Two roles carry out the operations that take time. The :class:`Engine` knows the mesh of each
+level and evaluates the field. A :class:`Channel` is an image that the field is fitted to; several
+images may share one field. Everything of the size of the lattice or of the histogram is computed
+here.
+
+The page serves the CPU engine, which runs it as it stands, and the XLA engine, for which JAX
+traces it into one program. That is why loops and branches are left to the engine, and why arrays
+are not changed in place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from dataclasses import field as default
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from n4ax.method.bspline import fit_quotient
 from n4ax.method.sharpening import bin_width, sharpened_intensities
 from n4ax.settings import N4Settings
 
-Lattice = npt.NDArray[np.float32]
+Array = Any
+"""A NumPy array with the CPU engine. With the XLA engine a JAX array, perhaps a traced one."""
+
+Number = Any
+"""A number of Python or NumPy with the CPU engine. With the XLA engine a JAX array without axes,
+perhaps a traced one."""
+
 Progress = Callable[[int, int, int, float], None]
-"""Called after every iteration with level (from 0), iteration (from 1), of how many, measure."""
+"""Called after every iteration with the level (from 0), the iteration (from 1), the most
+iterations of the level, and the convergence measure."""
 
 Stop = Literal["converged", "iteration limit"]
 
-F = TypeVar("F")
-B = TypeVar("B")
-M = TypeVar("M", bound="HasOmega")
-S = TypeVar("S", bound=tuple[Any, ...])
-
 
 class HasOmega(Protocol):
-    """A level's mesh as an engine keeps it, with the weight that each control point feels."""
+    """The mesh of a level, in whatever form an engine keeps it."""
 
     @property
-    def omega(self) -> Any:
-        """Of the lattice's shape; see :mod:`n4ax.method.bspline`."""
+    def omega(self) -> Array:
+        """Weight of all voxels on each control point; see :mod:`n4ax.method.bspline`."""
         ...
 
 
-class Engine(Protocol[F, M, B]):
-    """What the solver asks of a machine: :class:`n4ax.engines.cpu.engine.CpuEngine` is one.
+S = TypeVar("S")
+F = TypeVar("F")
+"""The log field on the voxels, in the form that an engine or a channel has it."""
+F_contra = TypeVar("F_contra", contravariant=True)
+M = TypeVar("M", bound=HasOmega)
+M_contra = TypeVar("M_contra", contravariant=True)
+B = TypeVar("B")
+"""The corrected log intensities on an axis of bins, in the form that a channel has them."""
 
-    ``F`` is its form of the log field on the included voxels, ``M`` of a level's mesh, ``B`` of
-    the corrected log intensities on an axis of bins. Arrays are NumPy's or JAX's.
-    """
 
-    nbins: int
+class Channel(Protocol[M_contra, F_contra, B]):
+    """An image that the field is fitted to."""
 
-    def for_each_level(self, levels: int, body: Callable[[Any, S], S], state: S) -> S:
-        """``body(level, state)`` for levels 0, 1, ..."""
+    @property
+    def nbins(self) -> int:
+        """Number of histogram bins."""
         ...
 
-    def repeat(self, goes_on: Callable[[S], Any], step: Callable[[S], S], state: S) -> S:
-        """``step(state)`` while ``goes_on(state)``."""
-        ...
-
-    def mesh(self, level: Any) -> M:
-        """The mesh of a level."""
-        ...
-
-    def refine(self, level: Any, lattice: Any) -> Any:
-        """The lattice of the level before on the mesh of ``level``; as it is at level 0."""
-        ...
-
-    def no_lattice(self) -> Any:
-        """Zeros, on the mesh of level 0."""
-        ...
-
-    def expand(self, mesh: M, lattice: Any) -> F:
-        """The field of a lattice; the last two stay valid."""
-        ...
-
-    def channels(self, mesh: M, field: F) -> "list[tuple[Engine[F, M, B], M, F]]":
-        """The images that share the field, each with its mesh and field: mostly itself alone."""
-        ...
-
-    def extremes(self, field: F) -> tuple[Any, Any]:
+    def extremes(self, field: F_contra) -> tuple[Number, Number]:
         """Least and greatest corrected log intensity, float32."""
         ...
 
-    def binned(self, field: F, lowest: Any, width: Any) -> B:
+    def binned(self, field: F_contra, lowest: Number, width: Number) -> B:
         """The corrected log intensities on bins of ``width``, the first centred on ``lowest``."""
         ...
 
-    def histogram(self, binned: B) -> Any:
+    def histogram(self, binned: B) -> Array:
         """Corrected log intensities per bin, shape (nbins,), float64."""
         ...
 
-    def residual_fit(self, mesh: M, binned: B, expected: Any) -> Any:
-        """Delta of the fit to what the map leaves, shape of the lattice, float64."""
+    def residual_fit(self, mesh: M_contra, binned: B, expected: Array) -> Array:
+        """Delta of the fit to corrected less ``expected`` log intensities.
+
+        ``expected`` holds the expected log intensity at each bin centre. Delta is float64, of the
+        shape of the lattice.
+        """
         ...
 
-    def change(self, field: F, before: F, threshold: Any, every_measure: Any) -> Any:
-        """The convergence measure, or infinity where it is surely above the threshold."""
+
+class ChannelState(NamedTuple, Generic[M, F, B]):
+    """A channel, with the mesh of the level and the field in the channel's own form."""
+
+    channel: Channel[M, F, B]
+    mesh: M
+    field: F
+
+
+class Engine(Protocol[M, F]):
+    """Knows the mesh of each level, evaluates the field, and runs the loops."""
+
+    def for_each_level(self, levels: int, body: Callable[[Number, S], S], state: S) -> S:
+        """Apply ``body(level, state)`` for the levels 0, 1, ..."""
+        ...
+
+    def repeat(self, goes_on: Callable[[S], Any], step: Callable[[S], S], state: S) -> S:
+        """Apply ``step(state)`` as long as ``goes_on(state)``."""
+        ...
+
+    def mesh(self, level: Number) -> M:
+        """The mesh of a level."""
+        ...
+
+    def refine(self, level: Number, lattice: Array) -> Array:
+        """The lattice of the previous level on the mesh of ``level``; unchanged at level 0."""
+        ...
+
+    def no_lattice(self) -> Array:
+        """A lattice of zeros on the mesh of level 0."""
+        ...
+
+    def expand(self, mesh: M, lattice: Array) -> F:
+        """The field of a lattice. The two most recent fields of a mesh stay valid."""
+        ...
+
+    def channels(self, mesh: M, field: F) -> Sequence[ChannelState[Any, Any, Any]]:
+        """The images that share the field. Most often it is one image."""
+        ...
+
+    def change(self, field: F, before: F, threshold: Number, every_measure: Number) -> Number:
+        """The convergence measure, or infinity if it is certainly above ``threshold``.
+
+        With ``every_measure`` it is computed in any case.
+        """
         ...
 
 
 class Parameters(NamedTuple):
-    """The numbers of :class:`n4ax.settings.N4Settings` that an iteration needs, as ITK types."""
+    """The parameters of :class:`n4ax.settings.N4Settings` that an iteration needs, in ITK's types.
 
-    iters: Any
-    conv_threshold: Any
-    over_relax: Any
-    fwhm: Any
-    wiener: Any
-    every_measure: Any
-    """Compute the convergence measure of every iteration, not only where it can end a level."""
+    Attributes
+    ----------
+    every_measure
+        Compute the convergence measure of every iteration, even if it cannot end the level.
+    """
+
+    iters: Array
+    conv_threshold: Number
+    over_relax: Number
+    fwhm: Number
+    wiener: Number
+    every_measure: Number
 
     @classmethod
     def of(cls, settings: N4Settings, every_measure: bool) -> "Parameters":
@@ -131,68 +170,87 @@ class Parameters(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where the iteration stands: at the end, the answer."""
+    """The state of the iteration. The last state is the answer.
 
-    lattice: Any
+    Attributes
+    ----------
+    lattice
+        Control points of the log bias field.
+    field
+        The log bias field, in the engine's form.
+    iteration
+        Iterations done at this level.
+    measure
+        Convergence measure of the last iteration. It is infinite before the first iteration of a
+        level, and if it was not needed.
+    done
+        Iterations done at each level, shape (levels,).
+    history
+        Measures of all iterations, shape (levels, iterations); there is room for at least the
+        most iterations of any level.
+    """
+
+    lattice: Array
     field: Any
-    iteration: Any
-    """Iterations done at this level."""
-    measure: Any
-    """Of the last iteration; infinity before the first, and where it was not needed."""
-    done: Any
-    """Iterations done at each level, shape (levels,)."""
-    history: Any
-    """Measures of all iterations, shape (levels, at least the most iterations of a level)."""
+    iteration: Number
+    measure: Number
+    done: Array
+    history: Array
 
 
 def solve(
-    engine: Engine[F, M, B], parameters: Parameters, start: State, watch: Progress | None = None
+    engine: Engine[M, F], parameters: Parameters, start: State, progress: Progress | None = None
 ) -> State:
     """Estimate the log bias field.
 
     Parameters
     ----------
     engine
-        Holds the image.
+        Evaluates the field, and has the images as its channels.
     parameters
         The parameters of N4.
     start
-        From :func:`beginning`.
-    watch
+        The state that :func:`make_start_state` makes.
+    progress
         Called after every iteration.
+
+    Returns
+    -------
+    State
+        The state after the last iteration of the last level.
     """
     threshold = parameters.conv_threshold
 
-    def at_level(level: Any, state: State) -> State:
+    def solve_level(level: Number, state: State) -> State:
         mesh = engine.mesh(level)
         limit = parameters.iters[level]
 
-        def goes_on(state: State) -> Any:
+        def goes_on(state: State) -> Number:
             return (state.iteration < limit) & (state.measure > threshold)
 
         def iterate(state: State) -> State:
-            lattice = state.lattice + increment(engine, mesh, state.field, parameters)
+            lattice = state.lattice + compute_increment(engine, mesh, state.field, parameters)
             field = engine.expand(mesh, lattice)
             measure = engine.change(field, state.field, threshold, parameters.every_measure)
-            done = _put(state.done, level, state.iteration + 1)
-            history = _put(state.history, (level, state.iteration), measure)
-            if watch is not None:
-                watch(level, state.iteration + 1, limit, measure)
+            done = _replace_at(state.done, level, state.iteration + 1)
+            history = _replace_at(state.history, (level, state.iteration), measure)
+            if progress is not None:
+                progress(level, state.iteration + 1, limit, measure)
             return State(lattice, field, state.iteration + 1, measure, done, history)
 
-        # A level begins with the field as it was before the refinement (ITK).
-        fresh = state._replace(
+        # As in ITK, a level begins with the field from before the refinement.
+        first = state._replace(
             lattice=engine.refine(level, state.lattice),
             iteration=start.iteration,
             measure=start.measure,
         )
-        return engine.repeat(goes_on, iterate, fresh)
+        return engine.repeat(goes_on, iterate, first)
 
-    return engine.for_each_level(len(parameters.iters), at_level, start)
+    return engine.for_each_level(len(parameters.iters), solve_level, start)
 
 
-def start_state(engine: Engine[F, M, B], levels: int, most: int) -> State:
-    """No field yet; room for ``most`` iterations at each of ``levels``."""
+def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
+    """Make a state without a field, with room for ``most`` iterations at each of ``levels``."""
     lattice = engine.no_lattice()
     xp = lattice.__array_namespace__()
     return State(
@@ -205,49 +263,62 @@ def start_state(engine: Engine[F, M, B], levels: int, most: int) -> State:
     )
 
 
-def increment(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameters) -> Any:
-    """What one iteration adds to the control points."""
+def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Parameters) -> Array:
+    """Compute what one iteration adds to the control points."""
     channels = engine.channels(mesh, field)
-    first, *others = (_delta(*channel, parameters) for channel in channels)
+    first, *others = (_compute_delta(*channel, parameters) for channel in channels)
     delta = sum(others, first) / len(channels)
     return parameters.over_relax * fit_quotient(delta, mesh.omega)
 
 
-def _delta(engine: Engine[F, M, B], mesh: M, field: F, parameters: Parameters) -> Any:
-    """Delta of the fit to what sharpening the histogram of one image leaves."""
-    lowest, highest = engine.extremes(field)
-    width = bin_width(lowest, highest, engine.nbins)
-    binned = engine.binned(field, lowest, width)
-    histogram = engine.histogram(binned)
-    with np.errstate(all="ignore"):  # where one intensity is left, which is seen to below
+def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Parameters) -> Array:
+    """Compute delta of the fit to what sharpening the histogram of one image leaves."""
+    lowest, highest = channel.extremes(field)
+    width = bin_width(lowest, highest, channel.nbins)
+    binned = channel.binned(field, lowest, width)
+    histogram = channel.histogram(binned)
+    # If a single intensity is left, the width is 0. The last line sees to that.
+    with np.errstate(all="ignore"):
         expected = sharpened_intensities(
             histogram, lowest, width, parameters.fwhm, parameters.wiener
         )
-    delta = engine.residual_fit(mesh, binned, expected)
+    delta = channel.residual_fit(mesh, binned, expected)
     xp = delta.__array_namespace__()
     return xp.where(width > 0, delta, xp.zeros_like(delta))
 
 
-def _put(array: Any, at: Any, value: Any) -> Any:
-    """``array`` with ``value`` at an index."""
-    if isinstance(array, np.ndarray):
-        array[at] = value
-        return array
-    return array.at[at].set(value)
+def _replace_at(array: Array, index: Any, value: Number) -> Array:
+    """Return ``array`` with ``value`` at ``index``; a NumPy array is changed in place."""
+    if hasattr(array, "at"):  # JAX
+        return array.at[index].set(value)
+    array[index] = value
+    return array
 
 
 @dataclass
 class Solution:
-    """The lattice of the log bias field, and how each level went."""
+    """What the solver has found.
 
-    lattice: Any
-    iterations: list[int] = default(default_factory=list)
-    convergence: list[list[float]] = default(default_factory=list)
-    stopped: list[Stop] = default(default_factory=list)
+    Attributes
+    ----------
+    lattice
+        Control points of the log bias field.
+    iterations
+        Iterations done at each level.
+    convergence
+        Convergence measure of every iteration, per level; NaN if it was not needed.
+    stopped
+        Why each level ended.
+    """
+
+    lattice: Array
+    iterations: list[int]
+    convergence: list[list[float]]
+    stopped: list[Stop]
 
 
-def summarize(state: State, settings: N4Settings) -> Solution:
-    """The final state, in the terms of the user."""
+def summarise(state: State, settings: N4Settings) -> Solution:
+    """Turn the last state into a :class:`Solution`."""
     iterations = [int(count) for count in np.asarray(state.done)]
     history = np.asarray(state.history)
     measures = [history[level, :count] for level, count in enumerate(iterations)]

@@ -304,7 +304,7 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
 
         SimpleITK's default is one thread for each processor.
         """
-        from n4ax.engines.cpu.engine import MOST_THREADS, available_cpus
+        from n4ax.engines.cpu.threads import MOST_THREADS, available_cpus
 
         return min(self.GetNumberOfThreads() or MOST_THREADS, MOST_THREADS, available_cpus())
 

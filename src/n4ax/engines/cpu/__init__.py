@@ -1,1 +1,1 @@
-"""The CPU engine: compiled kernels over packed rows, run by threads."""
+"""The CPU engine: compiled kernels over packed rows of voxels, run by threads."""

@@ -1,6 +1,7 @@
-"""The field applied to images that do not fit into memory: block by block, when they are asked for.
+"""The field applied block by block to images that are larger than memory.
 
-Blocks are dask's; each is worked on by one thread of the CPU engine, several at once by dask.
+The blocks are dask's, and they are computed when they are asked for. One thread of the CPU engine
+works on a block, and dask runs several of these at once.
 """
 
 from typing import Any
@@ -8,40 +9,44 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu import engine as cpu
+from n4ax.engines.cpu import field
+from n4ax.engines.cpu.kernels.layout import Lattice
+from n4ax.engines.cpu.threads import Threads
 from n4ax.method.bspline import AxisBasis
 
 
-def evaluate(lattice: npt.NDArray[np.float32], bases: list[AxisBasis], like: Any) -> Any:
-    """The lattice's spline on the grid that ``bases`` describe, in the blocks of ``like``."""
+def evaluate(lattice: Lattice, bases: list[AxisBasis], like: Any) -> Any:
+    """Evaluate the lattice's spline on the grid of ``bases``, in blocks like those of ``like``."""
 
-    def part(block_info: Any) -> npt.NDArray[np.float32]:
-        with cpu.Threads(1) as threads:
-            return cpu.evaluate(lattice, _of_block(bases, block_info[None]), threads)
+    def evaluate_block(block_info: Any) -> npt.NDArray[np.float32]:
+        with Threads(1) as threads:
+            return field.evaluate(lattice, _cut_bases(bases, block_info[None]), threads)
 
     import dask.array
 
     return dask.array.map_blocks(
-        part, chunks=like.chunks, dtype=np.float32, meta=_no_voxels(like, np.float32)
+        evaluate_block, chunks=like.chunks, dtype=np.float32, meta=_no_voxels(like, np.float32)
     )
 
 
-def divide(image: Any, lattice: npt.NDArray[np.float32], bases: list[AxisBasis]) -> Any:
-    """``image / exp(spline)`` of a dask array, as :func:`~n4ax.engines.cpu.engine.divide` does."""
+def divide(image: Any, lattice: Lattice, bases: list[AxisBasis]) -> Any:
+    """Divide a dask array by exp(spline), as :func:`n4ax.engines.cpu.field.divide` does."""
     wide = image.dtype.kind == "f" and image.dtype.itemsize >= 8
-    kind = np.float64 if wide else np.float32
+    dtype = np.float64 if wide else np.float32
 
-    def part(block: npt.NDArray[Any], block_info: Any) -> npt.NDArray[Any]:
-        with cpu.Threads(1) as threads:
-            return cpu.divide(block, lattice, _of_block(bases, block_info[0]), threads)
+    def divide_block(block: npt.NDArray[Any], block_info: Any) -> npt.NDArray[Any]:
+        with Threads(1) as threads:
+            return field.divide(block, lattice, _cut_bases(bases, block_info[0]), threads)
 
-    return image.map_blocks(part, dtype=kind, meta=_no_voxels(image, kind))
+    return image.map_blocks(divide_block, dtype=dtype, meta=_no_voxels(image, dtype))
 
 
-def _of_block(bases: list[AxisBasis], where: dict[str, Any]) -> list[AxisBasis]:
-    spans = where["array-location"]
+def _cut_bases(bases: list[AxisBasis], block: dict[str, Any]) -> list[AxisBasis]:
+    """The bases on the voxels of one block."""
+    spans = block["array-location"]
     return [basis.part(slice(*span)) for basis, span in zip(bases, spans, strict=True)]
 
 
-def _no_voxels(image: Any, kind: Any) -> npt.NDArray[Any]:
-    return np.empty((0,) * image.ndim, kind)
+def _no_voxels(image: Any, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An empty array with as many axes as ``image``, which tells dask what its blocks are."""
+    return np.empty((0,) * image.ndim, dtype)

@@ -1,9 +1,11 @@
-"""The stopping measure's recurrence, replayed in blocks on the CPU (numba).
+"""The recurrence of the stopping measure, replayed in blocks by compiled code (numba).
 
-See :mod:`n4ax.method.convergence` for what is computed. Once no voxel of a block can move mu, and
-while sigma stays within one binade, every addition adds a whole number of ulps of sigma, whatever
-sigma is; such a block is summed as integers.
+:mod:`n4ax.method.convergence` says what is computed. From some voxel on, no voxel of a block can
+move mu. If sigma also stays within one binade during such a block, every addition to sigma adds a
+whole number of ulps of sigma, whatever sigma is. So the block is summed as integers.
 """
+
+# pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +15,21 @@ from n4ax.engines.cpu.compiled import call_compiled, compile_kernel
 
 _BLOCK = 256
 _SETTLED = 1 << 14
-"""Voxels that are always taken one by one; after them 1/n is smooth enough over a block."""
+"""This many voxels are always taken one by one. After them, 1/n is smooth enough over a block."""
 
 
 def exact_variation(ratios: npt.NDArray[np.float32]) -> float:
     """Coefficient of variation of ``ratios`` (n,), with n - 1 degrees of freedom, in double."""
-    return float(call_compiled(_two_pass_variation, ratios))
+    return float(call_compiled(_compute_variation, ratios))
 
 
 def itk_variation(ratios: npt.NDArray[np.float32]) -> float:
-    """The measure as ITK computes it from ``ratios`` (n,) in image order: its float32 value."""
-    return float(call_compiled(_float32_recurrence, ratios))
+    """The measure that ITK computes from ``ratios`` (n,) in image order, with its float32 bits."""
+    return float(call_compiled(_replay_recurrence, ratios))
 
 
 @compile_kernel("reassoc", "nsz")
-def _two_pass_variation(p):
+def _compute_variation(p):
     n = uint64(len(p))
     total = 0.0
     for i in range(n):
@@ -40,10 +42,10 @@ def _two_pass_variation(p):
 
 
 @compile_kernel()
-def _float32_recurrence(p):
+def _replay_recurrence(p):
     n = len(p)
     mu, sigma = float32(0), float32(0)
-    count = float32(0)  # float32 in ITK too: stands still from 2**24 on
+    count = float32(0)  # ITK's count is float32 too, and stops growing at 2**24
     at = 0
     while at < n:
         size = min(_BLOCK, n - at)
@@ -51,7 +53,7 @@ def _float32_recurrence(p):
         whole = float64(count) + size <= 16777216.0
         if whole and at >= _SETTLED and _keeps_mean(p, at, size, mu, first):
             unit = _ulp(sigma)
-            added = _units_added(p, at, size, mu, first, unit)
+            added = _sum_units(p, at, size, mu, first, unit)
             if float64(sigma) + added * unit < _binade_end(sigma):
                 sigma = float32(float64(sigma) + added * unit)
                 count = float32(first + size - 1.0)
@@ -84,10 +86,11 @@ def _keeps_mean(p, at, size, mu, first):
 
 
 @compile_kernel("reassoc", "nsz", "contract")
-def _units_added(p, at, size, mu, first, unit):
-    """What the block adds to sigma, in ulps of sigma, each addend rounded to nearest even.
+def _sum_units(p, at, size, mu, first, unit):
+    """Sum what the block adds to sigma, in ulps of sigma, each addend rounded to nearest even.
 
-    (n - 1) / n runs over the block as a quadratic, right to 1e-9 (``first`` is over 2**14).
+    (n - 1) / n runs over the block as a quadratic, which is right to 1e-9, since ``first`` is
+    above 2**14.
     """
     added = 0.0
     start = uint64(at)
@@ -102,11 +105,13 @@ def _units_added(p, at, size, mu, first, unit):
 
 @compile_kernel()
 def _ulp(value):
+    """The distance to the next larger float32."""
     return float64(np.nextafter(value, float32(np.inf)) - value)
 
 
 @compile_kernel()
 def _binade_end(value):
+    """The least power of two that is larger than ``value``."""
     end = 1.0
     while end <= float64(value):
         end *= 2.0

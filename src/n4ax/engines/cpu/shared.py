@@ -1,35 +1,39 @@
-"""Several images with one bias field, as one engine: measured one by one, fitted together.
+"""An engine for several images with one bias field.
 
-Every image keeps its own histogram; the residuals of all are fitted by one spline, each voxel of
-each image with its weight. The fit of one image is ``delta / omega``, see
-:mod:`n4ax.method.bspline`; of several it is the mean of the deltas over the mean of the omegas.
+Every image keeps a histogram of its own, and one spline is fitted to the residuals of all images,
+each voxel of each image with its weight. The fit of one image is ``delta / omega``, see
+:mod:`n4ax.method.bspline`. The fit of several images is the mean of their deltas, divided by the
+mean of their omegas.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu.engine import CpuEngine, CpuField, CpuMesh, Lattice
+from n4ax.engines.cpu.engine import CpuBinned, CpuEngine, CpuMesh
+from n4ax.engines.cpu.field import CpuField
+from n4ax.engines.cpu.kernels.layout import Lattice
+from n4ax.method.solver import ChannelState
 
 S = TypeVar("S")
 
 
 class SharedMesh(NamedTuple):
-    """The mesh of a level as each image has it, and their mean weight on its control points."""
+    """The mesh of a level for each image, and the mean of their omegas."""
 
     each: list[CpuMesh]
     omega: npt.NDArray[np.float64]
 
 
 class SharedEngine:
-    """The primitives of :mod:`n4ax.method.solver` for images of one shape.
+    """The engine of :mod:`n4ax.method.solver` for images of one shape; they are its channels.
 
     Parameters
     ----------
     engines
-        One per image. The first says when a level ends.
+        One engine per image. The voxels of the first image decide when a level ends.
     """
 
     def __init__(self, engines: list[CpuEngine]) -> None:
@@ -38,11 +42,11 @@ class SharedEngine:
         self.voxels = sum(engine.voxels for engine in engines)
 
     def for_each_level(self, levels: int, body: Callable[[int, S], S], state: S) -> S:
-        """``body(level, state)`` for levels 0, 1, ..."""
+        """Apply ``body(level, state)`` for the levels 0, 1, ..."""
         return self._first.for_each_level(levels, body, state)
 
     def repeat(self, goes_on: Callable[[S], bool], step: Callable[[S], S], state: S) -> S:
-        """``step(state)`` while ``goes_on(state)``."""
+        """Apply ``step(state)`` as long as ``goes_on(state)``."""
         return self._first.repeat(goes_on, step, state)
 
     def mesh(self, level: int) -> SharedMesh:
@@ -52,11 +56,11 @@ class SharedEngine:
         return SharedMesh(each, omega / len(each))
 
     def refine(self, level: int, lattice: Lattice) -> Lattice:
-        """The lattice of the level before on the mesh of ``level``; as it is at level 0."""
+        """The lattice of the previous level on the mesh of ``level``; unchanged at level 0."""
         return self._first.refine(level, lattice)
 
     def no_lattice(self) -> Lattice:
-        """Zeros, on the mesh of level 0."""
+        """A lattice of zeros on the mesh of level 0."""
         return self._first.no_lattice()
 
     def expand(self, mesh: SharedMesh, lattice: Lattice) -> list[CpuField]:
@@ -64,9 +68,14 @@ class SharedEngine:
         pairs = zip(self._engines, mesh.each, strict=True)
         return [engine.expand(own, lattice) for engine, own in pairs]
 
-    def channels(self, mesh: SharedMesh, field: list[CpuField]) -> list[tuple[Any, Any, Any]]:
+    def channels(
+        self, mesh: SharedMesh, field: list[CpuField]
+    ) -> list[ChannelState[CpuMesh, CpuField, CpuBinned]]:
         """The images, each with its mesh and field."""
-        return list(zip(self._engines, mesh.each, field, strict=True))
+        return [
+            ChannelState(engine, own, part)
+            for engine, own, part in zip(self._engines, mesh.each, field, strict=True)
+        ]
 
     def change(
         self, field: list[CpuField], before: list[CpuField], threshold: float, every_measure: bool

@@ -1,1 +1,1 @@
-"""The XLA engine: the solver's page as one JAX program."""
+"""The XLA engine: the page of the solver as one JAX program."""

@@ -1,11 +1,12 @@
-"""The programs that XLA compiles: what for, and how they are called.
+"""The programs that XLA compiles, and how they are called.
 
-Each is compiled once for the shapes that it meets; see :mod:`n4ax.engines.xla.box` for how volumes
-come to share them. Inside, double precision is on whatever the caller's setting is.
+Each program is compiled once for the shapes of its arguments; :mod:`n4ax.engines.xla.box` says how
+volumes come to have the same shapes. Inside a program double precision is on, whatever the
+caller's setting is.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import count
@@ -18,34 +19,70 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from n4ax.engines.xla.box import Voxels, bounding_box, lay_voxels, whole_box
-from n4ax.engines.xla.engine import Tables, XlaEngine, evaluate_spline, level_tables
+from n4ax.engines.xla.box import Voxels, find_bounding_box, make_whole_box, pack_voxels
+from n4ax.engines.xla.engine import XlaEngine
+from n4ax.engines.xla.spline import evaluate_spline
+from n4ax.engines.xla.tables import Tables, make_level_tables
 from n4ax.images.arrays import is_traced
 from n4ax.method.bspline import AxisBasis
 from n4ax.method.problem import Problem
-from n4ax.method.solver import Parameters, Progress, State, solve, start_state
+from n4ax.method.solver import Parameters, Progress, State, make_start_state, solve
 from n4ax.settings import N4Settings
 
 BURST = 10
-"""Iterations between two looks at whether a level has ended, on accelerators."""
+"""Iterations between two tests of whether a level has ended, on accelerators."""
+
+HISTORY_STEP = 64
+"""The history has room for a multiple of this many iterations, so that settings with about as many
+iterations share a program."""
 
 CACHE_VARIABLE = "N4AX_CACHE_DIR"
-"""Environment variable: where compiled programs are kept; empty for nowhere."""
+"""Environment variable with the folder for compiled programs. If it is empty, none are kept."""
 
 
 class ProgramKey(NamedTuple):
-    """What a program is compiled for, besides the shapes of its arguments."""
+    """What a program is compiled for, besides the shapes of its arguments.
+
+    Attributes
+    ----------
+    shape
+        Shape of the box.
+    nbins
+        Number of histogram bins.
+    most
+        The most iterations that the history of a level has room for.
+    exact
+        Whether levels end by the true coefficient of variation.
+    burst
+        Iterations between two tests of whether a level has ended.
+    reports
+        Whether the program reports its progress.
+    """
 
     shape: tuple[int, ...]
     nbins: int
     most: int
     exact: bool
     burst: int
-    watched: bool
+    reports: bool
 
 
 class Arguments(NamedTuple):
-    """The arguments of the program: a box of voxels, and how it is to be solved."""
+    """The arguments of a program.
+
+    Attributes
+    ----------
+    voxels
+        The voxels of the box.
+    tables
+        The spline tables for the samples of the whole image.
+    first
+        Index of the first voxel of the box, shape (axes,).
+    parameters
+        The parameters of N4.
+    listener
+        Number of the listener that progress is reported to.
+    """
 
     voxels: Voxels
     tables: Tables
@@ -55,158 +92,199 @@ class Arguments(NamedTuple):
 
 
 def prepare(
-    problem: Problem, settings: N4Settings, every_measure: bool = True, watched: bool = False
+    problem: Problem, settings: N4Settings, every_measure: bool = True, reports: bool = False
 ) -> tuple[Arguments, ProgramKey]:
-    """The job of a problem, whose arrays are JAX's, and the plan of the program that does it."""
+    """Prepare the arguments for a problem with JAX arrays, and the key of the program for it.
+
+    Parameters
+    ----------
+    problem
+        The image, and what is estimated on.
+    settings
+        The parameters of N4.
+    every_measure
+        Compute the convergence measure of every iteration, even if it cannot end the level.
+    reports
+        Whether the program reports its progress.
+    """
     arrays = (problem.intensities, problem.included, problem.weights)
     traced = any(map(is_traced, arrays))
     shape = problem.included.shape
-    box = whole_box(shape) if traced else bounding_box(problem.included)
+    box = make_whole_box(shape) if traced else find_bounding_box(problem.included)
     platform = jax.default_backend() if traced else _platform(problem.intensities)
-    plan = ProgramKey(
+    key = ProgramKey(
         shape=box.shape,
         nbins=settings.nbins,
-        most=-(-max(1, *settings.iters) // 64) * 64,
+        most=-(-max(1, *settings.iters) // HISTORY_STEP) * HISTORY_STEP,
         exact=settings.convergence == "exact",
-        burst=1 if platform == "cpu" or watched else BURST,
-        watched=watched,
+        burst=1 if platform == "cpu" or reports else BURST,
+        reports=reports,
     )
     first = np.array(box.first, np.int32)
     tiny = np.float32(np.nan if settings.tiny is None else settings.tiny)
-    job = Arguments(
-        voxels=lay_voxels(*arrays, tiny, first, shape=box.shape, room=box.room),
-        tables=level_tables(
+    arguments = Arguments(
+        voxels=pack_voxels(*arrays, tiny, first, shape=box.shape, room=box.room),
+        tables=make_level_tables(
             problem.axes, problem.control_points, settings.spline_order, len(settings.iters)
         ),
         first=first,
         parameters=Parameters.of(settings, every_measure),
         listener=np.int32(0),
     )
-    return job, plan
+    return arguments, key
 
 
 def _platform(array: Array) -> str:
+    """The kind of device that an array is on."""
     return next(iter(array.devices())).platform
 
 
-def engine_for(job: Arguments, plan: ProgramKey) -> XlaEngine:
-    """The engine for a job, its tables cut to the box."""
+def make_engine(arguments: Arguments, key: ProgramKey) -> XlaEngine:
+    """Make the engine of a program, with the tables cut to the box."""
     cut = [
         tuple(
-            lax.dynamic_slice_in_dim(table, job.first[axis], plan.shape[axis], axis=2)
+            lax.dynamic_slice_in_dim(table, arguments.first[axis], key.shape[axis], axis=2)
             for axis, table in enumerate(tables)
         )
-        for tables in job.tables[:-1]
+        for tables in arguments.tables[:-1]
     ]
-    tables = Tables(*cut, refinement=job.tables.refinement)
-    return XlaEngine(job.voxels, tables, plan.shape, plan.nbins, plan.exact, plan.burst)
+    tables = Tables(*cut, refinement=arguments.tables.refinement)
+    return XlaEngine(arguments.voxels, tables, key.shape, key.nbins, key.exact, key.burst)
 
 
-def run(job: Arguments, plan: ProgramKey) -> State:
-    """The final state, without its field. To be traced, or called as :data:`compiled_run`."""
-    engine = engine_for(job, plan)
-    watch = partial(_report, job.listener) if plan.watched else None
-    start = start_state(engine, len(job.parameters.iters), plan.most)
-    return solve(engine, job.parameters, start, watch)._replace(field=None)
+def run(arguments: Arguments, key: ProgramKey) -> State:
+    """Solve a problem, and return the last state without its field.
+
+    This is to be traced by JAX. :data:`compiled_run` compiles it.
+    """
+    engine = make_engine(arguments, key)
+    progress = partial(_report, arguments.listener) if key.reports else None
+    start = make_start_state(engine, len(arguments.parameters.iters), key.most)
+    return solve(engine, arguments.parameters, start, progress)._replace(field=None)
 
 
-compiled_run = jax.jit(run, static_argnames="plan")
+compiled_run = jax.jit(run, static_argnames="key")
+"""The program that solves one problem."""
 
 
 def estimate(
     problem: Problem,
     settings: N4Settings,
-    watch: Progress | None = None,
+    progress: Progress | None = None,
     every_measure: bool = True,
 ) -> State:
-    """Solve a problem whose arrays are JAX's; the state's are too."""
+    """Solve a problem with JAX arrays; the arrays of the state are JAX's too.
+
+    With ``progress``, the measure of every iteration is computed in any case.
+    """
     keep_programs()
-    with jax.enable_x64(True), _listening(watch) as listener:
-        job, plan = prepare(
-            problem, settings, every_measure or watch is not None, watch is not None
-        )
-        state = compiled_run(job._replace(listener=np.int32(listener)), plan)
-        return state if watch is None else jax.block_until_ready(state)
+    reports = progress is not None
+    with jax.enable_x64(True), _listen(progress) as listener:
+        arguments, key = prepare(problem, settings, every_measure or reports, reports)
+        state = compiled_run(arguments._replace(listener=np.int32(listener)), key)
+        return jax.block_until_ready(state) if reports else state
 
 
 def run_sharded(
-    jobs: dict[int, Arguments], place: dict[int, Any], plan: ProgramKey
+    arguments: dict[int, Arguments], devices: dict[int, Any], key: ProgramKey
 ) -> dict[int, State]:
-    """Many jobs of one plan, each on the device where it is; the states are on the host.
+    """Solve many problems with one program, each on the device where its arrays are.
 
-    Every device does its own one after the other, as many as the device that has most: a device
-    with fewer repeats some, which costs no time.
+    Each device solves its problems one after the other. All devices solve as many problems as the
+    device that has most; a device with fewer repeats some, which takes no more time.
+
+    Parameters
+    ----------
+    arguments
+        The arguments for each problem.
+    devices
+        The device of each problem.
+    key
+        The key of the program for all of them.
+
+    Returns
+    -------
+    dict of State
+        The last state for each problem, on the host.
     """
     keep_programs()
-    devices = jax.devices()
-    own = {device: [k for k in jobs if place[k] == device] for device in devices}
+    every_device = jax.devices()
+    own = {device: [k for k in arguments if devices[k] == device] for device in every_device}
     most = max(map(len, own.values()))
-    order, parts = [], []
-    for device, keys in own.items():
-        keys = (keys or list(jobs)[:1]) * most
-        order.extend(keys[:most])
-        on_device = [jax.device_put(jobs[k], device) for k in keys[:most]]
+    order: list[int] = []
+    parts: list[Arguments] = []
+    for device, problems in own.items():
+        repeated = (problems or list(arguments)[:1]) * most
+        order.extend(repeated[:most])
+        on_device = [jax.device_put(arguments[k], device) for k in repeated[:most]]
         parts.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *on_device))
-    mesh = jax.make_mesh((len(devices),), ("batch",), devices=devices)
+    mesh = jax.make_mesh((len(every_device),), ("batch",), devices=every_device)
     sharding = NamedSharding(mesh, PartitionSpec("batch"))
 
-    def whole(*leaves: Array) -> Array:
+    def join_devices(*leaves: Array) -> Array:
         shape = (len(order), *leaves[0].shape[1:])
         return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
 
-    states = jax.device_get(_run_all(jax.tree.map(whole, *parts), plan, mesh))
+    states = jax.device_get(_run_all(jax.tree.map(join_devices, *parts), key, mesh))
     return {k: jax.tree.map(lambda leaf: leaf[i], states) for i, k in enumerate(order)}  # noqa: B023
 
 
-@partial(jax.jit, static_argnames=("plan", "mesh"))
-def _run_all(jobs: Arguments, plan: ProgramKey, mesh: jax.sharding.Mesh) -> State:
-    def one_by_one(jobs: Arguments) -> State:
-        return lax.map(partial(run, plan=plan), jobs)
+@partial(jax.jit, static_argnames=("key", "mesh"))
+def _run_all(arguments: Arguments, key: ProgramKey, mesh: jax.sharding.Mesh) -> State:
+    """Solve the problems that are stacked along the first axis of all arguments."""
+
+    def run_in_turn(arguments: Arguments) -> State:
+        return lax.map(partial(run, key=key), arguments)
 
     spec = PartitionSpec("batch")
-    # The states of a loop begin as constants, which the check would take for unsharded.
-    sharded = jax.shard_map(one_by_one, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
-    return sharded(jobs)
+    # The states of a loop begin as constants, which the check would take for unsharded arrays.
+    sharded = jax.shard_map(run_in_turn, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    return sharded(arguments)
 
 
 # ---- progress --------------------------------------------------------------------------------
 
-_listeners: dict[int, Callable[..., None]] = {}
-_tickets = count(1)
+_listeners: dict[int, Progress] = {}
+_numbers = count(1)
 
 
 @contextmanager
-def _listening(watch: Progress | None) -> Any:
-    """A number under which the program reports to ``watch``, whose error is raised at the end."""
-    if watch is None:
+def _listen(progress: Progress | None) -> Iterator[int]:
+    """Yield a number under which a program reports to ``progress``.
+
+    If ``progress`` raises an error, the error is raised at the end. It would otherwise end the
+    program in the middle, without a message.
+    """
+    if progress is None:
         yield 0
         return
-    ticket = next(_tickets)
+    number = next(_numbers)
     errors: list[BaseException] = []
 
-    def tell(level: Any, iteration: Any, limit: Any, measure: Any) -> None:
+    def pass_on(level: Any, iteration: Any, limit: Any, measure: Any) -> None:
         if errors:
             return
         try:
-            watch(int(level), int(iteration), int(limit), float(measure))
-        except BaseException as error:  # it would end the program in the middle, without a word
+            progress(int(level), int(iteration), int(limit), float(measure))
+        except BaseException as error:
             errors.append(error)
 
-    _listeners[ticket] = tell
+    _listeners[number] = pass_on
     try:
-        yield ticket
+        yield number
         jax.effects_barrier()
     finally:
-        del _listeners[ticket]
+        del _listeners[number]
     if errors:
         raise errors[0]
 
 
 def _report(listener: Array, *news: Any) -> None:
-    jax.debug.callback(_tell, listener, *news, ordered=True)
+    """Report to a listener from inside a program."""
+    jax.debug.callback(_call_listener, listener, *news, ordered=True)
 
 
-def _tell(listener: Any, *news: Any) -> None:
+def _call_listener(listener: Any, *news: Any) -> None:
     _listeners[int(listener)](*news)
 
 
@@ -214,30 +292,60 @@ def _tell(listener: Any, *news: Any) -> None:
 
 
 def evaluate(lattice: Any, bases: Sequence[AxisBasis]) -> Array:
-    """The lattice's spline on the grid that ``bases`` describe, float32."""
+    """Evaluate the lattice's spline on a grid.
+
+    Parameters
+    ----------
+    lattice
+        Control points of the log field.
+    bases
+        The basis on each axis of the grid.
+
+    Returns
+    -------
+    array, float32, of the shape of the grid
+    """
     with jax.enable_x64(True):
-        return _evaluate(jnp.asarray(lattice), _dense(bases))
+        return _evaluate(jnp.asarray(lattice), _make_dense(bases))
 
 
 def divide(image: Array, lattice: Any, bases: Sequence[AxisBasis], *, overwrite: bool) -> Array:
-    """``image / exp(spline)``: the exponential in float32, the quotient in the image's type.
+    """Divide an image by exp(spline): the exponential in float32, the quotient in its own type.
 
-    float64 for a float64 image and float32 otherwise. ``overwrite``: the image is a copy of one on
-    the host, and on an accelerator its memory may take the result.
+    Parameters
+    ----------
+    image
+        The image, on the grid of ``bases``.
+    lattice
+        Control points of the log field.
+    bases
+        The basis on each axis of the image.
+    overwrite
+        The image is a copy of an array on the host. On an accelerator, the result may take its
+        memory.
+
+    Returns
+    -------
+    array
+        float64 for a float64 image, and float32 otherwise.
     """
     with jax.enable_x64(True):
         program = _divide_in_place if overwrite and _may_be_overwritten(image) else _divide
-        return program(image, jnp.asarray(lattice), _dense(bases))
+        return program(image, jnp.asarray(lattice), _make_dense(bases))
 
 
 def _may_be_overwritten(image: Array) -> bool:
-    """Whether its memory is not that of the host's array itself, and fits the result."""
+    """Whether the memory of a copy may take the result.
+
+    On the CPU it may be that of the host's array itself, and the result has to fit into it.
+    """
     if is_traced(image) or _platform(image) == "cpu":
         return False
     return image.dtype in (jnp.float32, jnp.float64)
 
 
-def _dense(bases: Sequence[AxisBasis]) -> tuple[Any, ...]:
+def _make_dense(bases: Sequence[AxisBasis]) -> tuple[Any, ...]:
+    """The weights of each axis as a matrix (control points, n)."""
     return tuple(basis.dense(basis.weights) for basis in bases)
 
 
@@ -246,14 +354,14 @@ def _evaluate(lattice: Array, weights: tuple[Array, ...]) -> Array:
     return evaluate_spline(lattice, weights).reshape([w.shape[1] for w in weights])
 
 
-def _quotient(image: Array, lattice: Array, weights: tuple[Array, ...]) -> Array:
+def _compute_quotient(image: Array, lattice: Array, weights: tuple[Array, ...]) -> Array:
     wide = image.dtype == jnp.float64
     given = image.astype(jnp.float64 if wide else jnp.float32)
     return given / jnp.exp(_evaluate(lattice, weights))
 
 
-_divide = jax.jit(_quotient)
-_divide_in_place = jax.jit(_quotient, donate_argnums=0)
+_divide = jax.jit(_compute_quotient)
+_divide_in_place = jax.jit(_compute_quotient, donate_argnums=0)
 
 
 # ---- compiled programs on disk ---------------------------------------------------------------
@@ -261,9 +369,10 @@ _divide_in_place = jax.jit(_quotient, donate_argnums=0)
 
 @cache
 def keep_programs() -> None:
-    """Let JAX keep what it compiles in the user's cache folder, unless it was told where to.
+    """Let JAX keep compiled programs in the user's cache folder, unless it was given a folder.
 
-    ``N4AX_CACHE_DIR`` names another folder; empty, nothing is kept.
+    The environment variable ``N4AX_CACHE_DIR`` names another folder. If it is empty, no programs
+    are kept.
     """
     folder = os.environ.get(CACHE_VARIABLE)
     if folder is None:

@@ -1,0 +1,99 @@
+"""A log bias field on the CPU: expanded for the kernels, and evaluated on a whole grid."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.engines.cpu.basis import stack_basis, stack_planes
+from n4ax.engines.cpu.kernels.evaluation import divide_planes, evaluate_planes, expand_planes
+from n4ax.engines.cpu.kernels.layout import LANES, Basis, Lattice, Sheets
+from n4ax.engines.cpu.threads import Threads
+from n4ax.method.bspline import AxisBasis
+
+
+class CpuField(NamedTuple):
+    """A lattice, and the sheets from which the kernels evaluate its spline."""
+
+    lattice: Lattice
+    sheets: Sheets
+
+
+def evaluate(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> npt.NDArray[np.float32]:
+    """Evaluate the lattice's spline on a grid.
+
+    Parameters
+    ----------
+    lattice
+        Control points of the log field.
+    bases
+        The basis on each axis of the grid.
+    threads
+        The threads that run the kernels.
+
+    Returns
+    -------
+    array, float32, of the shape of the grid
+    """
+    log_field = np.empty([len(basis.first) for basis in bases], np.float32)
+    stack = stack_planes(log_field)
+    sheets = _expand_on_grid(lattice, bases, threads)
+    threads.run(len(stack), evaluate_planes, sheets, stack)
+    return log_field
+
+
+def divide(
+    image: npt.NDArray[Any], lattice: Lattice, bases: list[AxisBasis], threads: Threads
+) -> npt.NDArray[Any]:
+    """Divide an image by exp(spline): the exponential in float32, the quotient in its own type.
+
+    Parameters
+    ----------
+    image
+        The image, on the grid of ``bases``.
+    lattice
+        Control points of the log field.
+    bases
+        The basis on each axis of the image.
+    threads
+        The threads that run the kernels.
+
+    Returns
+    -------
+    array, C-ordered
+        float64 for a float64 image, and float32 otherwise.
+    """
+    wide = image.dtype.kind == "f" and image.dtype.itemsize >= 8
+    given = np.ascontiguousarray(image, np.float64 if wide else np.float32)
+    corrected = np.empty_like(given)
+    stack = stack_planes(given)
+    sheets = _expand_on_grid(lattice, bases, threads)
+    threads.run(len(stack), divide_planes, sheets, stack, stack_planes(corrected))
+    return corrected
+
+
+def _expand_on_grid(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> Sheets:
+    basis = stack_basis(bases, [axis.weights for axis in bases])
+    values = allocate_sheets(basis, lattice.shape)
+    return expand_lattice(lattice, basis, values, threads).sheets
+
+
+def allocate_sheets(basis: Basis, control_points: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Allocate the values of the sheets of a lattice with that many control points per axis."""
+    return np.empty(len(basis.plane_control) * control_points[-2] * _stride(basis), np.float32)
+
+
+def expand_lattice(
+    lattice: Lattice, basis: Basis, values: npt.NDArray[np.float32], threads: Threads
+) -> CpuField:
+    """Expand a lattice into sheets, whose values are written to ``values``."""
+    stride = _stride(basis)
+    planes = len(basis.plane_control)
+    threads.run(planes, expand_planes, stack_planes(lattice), basis, stride, values)
+    sheets = Sheets(values, lattice.shape[-2], stride, basis.y_first, basis.y_weight)
+    return CpuField(lattice, sheets)
+
+
+def _stride(basis: Basis) -> int:
+    """Places of a row of a sheet."""
+    return basis.x_weight.shape[1] + LANES
