@@ -244,7 +244,7 @@ def test_box_has_one_of_few_sizes_and_holds_the_mask() -> None:
     assert sizes <= {16, 24, 32, 40, 48, 56}
 
 
-@pytest.mark.parametrize("fill", ["packed", "dense"])
+@pytest.mark.parametrize("fill", ["packed", pytest.param("dense", marks=pytest.mark.slow)])
 def test_memory_is_at_most_eight_volumes(head: Array, fill: str) -> None:
     mask = n4ax.otsu_mask(head) if fill == "packed" else np.ones(head.shape, np.uint8)
     with jax.enable_x64(True):
