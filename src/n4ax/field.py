@@ -102,9 +102,9 @@ class BiasField:
         wanted = self.shape if shape is None else tuple(shape)
         grid = self._axes_on(wanted)
         if engine == "xla":
-            from n4ax.engines.xla import programs
+            from n4ax.engines.xla.field import evaluate as evaluate_by_xla
 
-            return programs.evaluate(self.control_points, self._bases(grid)).reshape(wanted)
+            return evaluate_by_xla(self.control_points, self._bases(grid)).reshape(wanted)
         from n4ax.engines.cpu.field import evaluate
         from n4ax.engines.cpu.threads import Threads
 
@@ -222,9 +222,9 @@ class BiasField:
         """
         grid = self._axes_on(volume.shape)
         if is_jax(volume):
-            from n4ax.engines.xla import programs
+            from n4ax.engines.xla.field import divide as divide_by_xla
 
-            divided = programs.divide(
+            divided = divide_by_xla(
                 grid.squeeze(volume), self.control_points, self._bases(grid), overwrite=overwrite
             )
             return divided.reshape(volume.shape)

@@ -1,4 +1,4 @@
-"""Images that do not fit into memory: estimated on their samples, corrected block by block."""
+"""Images larger than memory: estimated on their samples, and corrected block by block."""
 
 import shutil
 import subprocess
@@ -62,7 +62,7 @@ def test_only_the_samples_are_read_for_the_estimation(head: Any) -> None:
 
     lazy = da.from_array(head, chunks=45).map_blocks(seen, dtype=head.dtype, meta=head[:0, :0, :0])
     result = n4ax.fit(lazy, **QUICK)
-    assert sum(read) == head.size  # once, for the samples; the mask is a threshold of theirs
+    assert sum(read) == head.size  # once, for the samples and their Otsu threshold
     assert isinstance(result.field, n4ax.BiasField)
     read.clear()
     part = result.corrected[:45, :45, :45].compute()
@@ -149,7 +149,7 @@ def test_xarray_of_blocks_stays_lazy(head: Any) -> None:
 
 @pytest.mark.slow
 def test_four_gigabytes_in_one(tmp_path: Path) -> None:
-    """A zarr array of 4.3 GB, corrected by a process that may hold 1 GB (see large_zarr.py)."""
+    """A zarr array of 4.3 GB, corrected by a process that may use 1 GB of memory (see large_zarr.py)."""
     side, limit = 1024, 1024
     if shutil.disk_usage(tmp_path).free < 12 << 30:
         pytest.skip("less than 12 GB of disk are free")
@@ -168,7 +168,11 @@ def test_four_gigabytes_in_one(tmp_path: Path) -> None:
     image, corrected = (zarr.open(tmp_path / f"{name}.zarr") for name in ("image", "corrected"))
     assert image.nbytes == corrected.nbytes == 4 * side**3
     middle = side // 2
-    along = (slice(middle - side // 5, middle + side // 5), middle, slice(None))  # one tissue
+    along = (
+        slice(middle - side // 5, middle + side // 5),
+        middle,
+        slice(None),
+    )  # within one tissue
     spread = [
         np.std(np.log(array[along][:, middle - 20 : middle + 20])) for array in (image, corrected)
     ]

@@ -48,7 +48,7 @@ def posed(
 
 
 def dense_bases(problem: Problem, order: int) -> list[Array]:
-    """Per axis, the full matrix of basis weights (control points, n), float64."""
+    """The full matrix of basis weights (control points, n) of each axis, float64."""
     bases = [
         axis_basis(n, count, order)
         for n, count in zip(problem.intensities.shape, problem.control_points, strict=True)
@@ -79,7 +79,7 @@ def xla_engine(problem: Problem, settings: N4Settings) -> Iterator[XlaEngine]:
     with jax.enable_x64(True):
         device = {
             name: jnp.asarray(value)
-            for name in ("image", "mask", "intensities", "included", "weights")
+            for name in ("intensities", "included", "weights")
             if (value := getattr(problem, name)) is not None
         }
         yield programs.make_engine(*programs.prepare(replace(problem, **device), settings))
@@ -136,7 +136,7 @@ def test_primitives_equal_dense_sums_in_double(
         expected[1:] += np.bincount(lower, position - lower, 200)[:-1]
         binned = engine.binned(field, low, width)
         found = np.asarray(engine.histogram(binned))
-        # The brightest voxel falls out of the histogram where its position rounds up (ITK).
+        # As in ITK, the brightest voxel is dropped from the histogram if its position rounds up.
         np.testing.assert_allclose(found[:-1], expected[:-1], atol=2e-2)
         assert min(abs(found[-1] - expected[-1]), abs(found[-1] - expected[-1] + 1)) < 2e-2
 
@@ -220,9 +220,8 @@ def test_extremes_found_through_bounds_are_those_of_a_full_scan() -> None:
         lattice = np.zeros(problem.control_points, np.float32)
         for step in range(30):
             lattice = lattice + random.normal(0, 0.003, lattice.shape).astype(np.float32)
-            with cpu_engine(
-                problem, settings
-            ) as fresh:  # has no bounds yet, so it looks at everything
+            # A new engine has no bounds yet, so it looks at all stretches.
+            with cpu_engine(problem, settings) as fresh:
                 full = fresh.extremes(fresh.expand(fresh.mesh(0), lattice))
             assert engine.extremes(engine.expand(mesh, lattice)) == full, step
 

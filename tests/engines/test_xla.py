@@ -1,4 +1,4 @@
-"""The XLA engine as a part of JAX: programs, transformations, devices, other libraries."""
+"""The XLA engine: its numbers, the bits of its batches, its programs, and its progress."""
 
 import json
 import os
@@ -10,34 +10,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.engines import choice
 from n4ax.engines.xla import programs
 from n4ax.engines.xla.box import find_bounding_box
 from n4ax.engines.xla.histogram import count_by_chunks
 from n4ax.posing import pose
 from n4ax.settings import N4Settings
+from tests.engines.conftest import FEW, HEAD
 
 Array = npt.NDArray[Any]
-HEAD = Path(n4ax.__file__).parent / "data" / "head.nii.gz"
-FEW: dict[str, Any] = {"iters": (3, 3), "engine": "xla", "return_bias": True}
-
-
-@pytest.fixture(scope="module")
-def head() -> Array:
-    return np.asarray(nib.load(HEAD).dataobj, np.float32)
-
-
-@pytest.fixture(scope="module")
-def small(head: Array) -> tuple[Array, Array]:
-    """Every third voxel of the head, and its mask: a third of the box, so it is packed."""
-    taken = np.ascontiguousarray(head[::3, ::3, ::3])
-    return taken, n4ax.otsu_mask(taken)
 
 
 def prepare(
@@ -106,16 +91,17 @@ def test_two_and_four_axes(small: tuple[Array, Array]) -> None:
 def test_form_for_accelerators_gives_the_same_numbers(
     small: tuple[Array, Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bursts that freeze, histograms of integers and barriers, as off the CPU."""
+    """Accelerators use bursts of iterations, histograms of integers, and barriers."""
     image, mask = small
     keywords: dict[str, Any] = {"iters": (13, 7, 12), "conv_threshold": 0.0015}
     cpu = n4ax.fit(image, mask, engine="cpu", **keywords)
     monkeypatch.setattr(programs, "_platform", lambda array: "gpu")
+    monkeypatch.setattr("n4ax.engines.xla.field.is_on_accelerator", lambda array: True)
     monkeypatch.setattr("n4ax.engines.xla.engine.count_in_order", count_by_chunks)
     xla = n4ax.fit(image, mask, engine="xla", **keywords)
     assert xla.iterations == cpu.iterations
     assert np.abs(cpu.log_bias - xla.log_bias).max() <= 5e-6
-    # As many measures as iterations: what a burst does after a level's end leaves no trace.
+    # What a burst computes after the end of a level leaves no trace in the measures.
     assert [len(level) for level in xla.convergence] == xla.iterations
     np.testing.assert_allclose(
         np.concatenate(xla.convergence), np.concatenate(cpu.convergence), rtol=1e-3
@@ -195,7 +181,7 @@ def test_batch_of_unequal_images(small: tuple[Array, Array]) -> None:
 
 @cache
 def compiled() -> list[str]:
-    """What XLA has compiled since this was first asked; it grows by itself."""
+    """A list that grows by one whenever XLA compiles a program, from the first call on."""
     seen: list[str] = []
 
     def listen(event: str, duration: float, **_: Any) -> None:
@@ -211,8 +197,8 @@ def test_second_subject_and_other_parameters_compile_nothing(head: Array) -> Non
     before = len(compiled())
     n4ax.fit(head, **protocol)
     first = len(compiled())
-    assert first > before  # the counter counts
-    # Another head: elsewhere in the image, of another size and other intensities.
+    assert first > before  # so the programs are counted
+    # A head in another place of the image, with another size and other intensities.
     other = np.roll(np.where(head > 60, 1.3 * head + 7, head), 3, axis=(0, 1, 2))
     other[-5:] = 0
     n4ax.fit(other, **protocol)
@@ -273,115 +259,6 @@ def test_program_for_gpus_multiplies_in_full_and_adds_integers_only(
     ]  # fmt: skip
     assert sums
     assert all("xi64>" in block.split("}) : ")[1].splitlines()[0] for block in sums)
-
-
-# ---- arrays and devices ----------------------------------------------------------------------
-
-
-def test_jax_arrays_come_back_as_jax_arrays_on_their_device(small: tuple[Array, Array]) -> None:
-    image, mask = (jnp.asarray(array) for array in small)
-    corrected, log_bias = n4ax.n4(image, mask, **FEW)
-    for array in (corrected, log_bias):
-        assert isinstance(array, jax.Array)
-        assert array.dtype == jnp.float32
-        assert array.devices() == image.devices()
-    assert isinstance(n4ax.fit(image, mask, iters=(1,), engine="xla").log_bias, jax.Array)
-    assert isinstance(n4ax.otsu_mask(image), jax.Array)
-    np.testing.assert_array_equal(n4ax.otsu_mask(image), n4ax.otsu_mask(small[0]))
-    assert not jax.config.jax_enable_x64  # the caller's setting
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
-def test_input_is_left_as_it_was(small: tuple[Array, Array], dtype: Any) -> None:
-    image, mask = small[0].astype(dtype), small[1].copy()
-    copies = image.copy(), mask.copy()
-    for outside in ("divide", "keep", "zero"):
-        corrected = n4ax.n4(image, mask, engine="xla", iters=(2,), outside=outside)
-        assert not np.shares_memory(corrected, image)
-    np.testing.assert_array_equal(image, copies[0])
-    np.testing.assert_array_equal(mask, copies[1])
-
-
-def test_double_images_are_divided_in_double(small: tuple[Array, Array]) -> None:
-    wide = small[0].astype(np.float64) + 1e-9
-    corrected, log_bias = n4ax.n4(wide, small[1], **FEW)
-    assert corrected.dtype == np.float64
-    np.testing.assert_allclose(corrected, wide / np.exp(log_bias.astype(np.float64)), rtol=3e-7)
-
-
-def test_inside_jit_without_a_mask_and_with_traced_weights(small: tuple[Array, Array]) -> None:
-    image = jnp.asarray(small[0])
-    weights = jnp.asarray(np.random.default_rng(0).random(image.shape), jnp.float32)
-    inside = jax.jit(lambda image, weights: n4ax.n4(image, weights=weights, **FEW))
-    np.testing.assert_allclose(
-        inside(image, weights)[1], n4ax.n4(image, weights=weights, **FEW)[1], atol=1e-6
-    )
-    fixed = jax.jit(lambda weights: n4ax.n4(small[0], small[1], weights=weights, iters=(2,)))
-    assert fixed(weights).shape == image.shape
-
-
-def test_what_cannot_be_traced_says_so(small: tuple[Array, Array]) -> None:
-    image = jnp.asarray(small[0])
-    with pytest.raises(ValueError, match=r"inside jax\.jit call n4ax\.n4"):
-        jax.jit(n4ax.fit)(image)
-    with pytest.raises(ValueError, match='engine is "cpu", which cannot be part of a JAX program'):
-        jax.jit(lambda image: n4ax.n4(image, engine="cpu"))(image)
-
-
-def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = np.ones(3)
-    assert choice.choose_engine(None, image) == "cpu"
-    assert choice.choose_engine(None, jnp.asarray(image)) == "cpu"
-    monkeypatch.setattr(choice, "is_on_accelerator", lambda array: array is image)
-    assert choice.choose_engine(None, image) == "xla"
-    assert choice.choose_engine("cpu", image) == "cpu"
-    monkeypatch.undo()
-    monkeypatch.setattr(choice, "find_spec", lambda name: name)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    choice._accelerator_found.cache_clear()
-    try:
-        assert choice.choose_engine(None, image) == "xla"
-    finally:
-        choice._accelerator_found.cache_clear()
-
-
-def test_tensors_of_torch_come_back_as_tensors(small: tuple[Array, Array]) -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed")
-    image, mask = (torch.from_numpy(array) for array in small)
-    for engine in ("cpu", "xla"):
-        corrected, log_bias = n4ax.n4(image, mask, **FEW | {"engine": engine})
-        assert isinstance(corrected, torch.Tensor)
-        assert isinstance(log_bias, torch.Tensor)
-        expected = n4ax.n4(*small, **FEW | {"engine": engine})
-        np.testing.assert_array_equal(corrected.numpy(), expected[0])
-
-
-class Tensor:
-    """An array of a library that offers DLPack and nothing else."""
-
-    def __init__(self, values: Array) -> None:
-        self.values = values
-
-    def __dlpack__(self, **keywords: Any) -> Any:
-        return self.values.__dlpack__(**keywords)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.values.__dlpack_device__()
-
-
-def from_dlpack(array: Any) -> Tensor:
-    return Tensor(np.from_dlpack(array))
-
-
-@pytest.mark.parametrize("engine", ["cpu", "xla"])
-def test_arrays_of_other_libraries_go_through_dlpack(
-    small: tuple[Array, Array], engine: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, Tensor.__module__.partition(".")[0], sys.modules[__name__])
-    image, mask = (Tensor(array) for array in small)
-    corrected = n4ax.n4(image, mask, iters=(2,), engine=engine)
-    assert isinstance(corrected, Tensor)
-    np.testing.assert_array_equal(corrected.values, n4ax.n4(*small, iters=(2,), engine=engine))
 
 
 # ---- progress, and what is kept on disk ------------------------------------------------------

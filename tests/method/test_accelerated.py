@@ -19,7 +19,7 @@ from n4ax.settings import N4Settings
 FAST = N4Settings.fast().keywords()
 ALL = FAST | {"accelerate": False}
 OLD = ALL | {"iters": (8, 12, 12, 8), "over_relax": 1.8}
-"""What n4ax 0.1 did by default."""
+"""The default schedule of n4ax 0.1."""
 
 SMALL = ("flair_head_ms_3mm", "flair_head_tcga_thick5p5mm_oblique", "brain_2d_rss8ch_sigpy",
          "mouse_anat_small_sammba", "epi_7t_layerfmri_oblique_sclslope")  # fmt: skip
@@ -85,7 +85,8 @@ def test_it_follows_every_setting(head: Any, keywords: dict[str, Any]) -> None:
 
 
 def test_with_background_in_the_mask_it_is_further_off(head: Any) -> None:
-    # Its few and low grey levels make a histogram of spikes, of which a part says less.
+    # The background has few and low grey levels, so its histogram consists of spikes. A part of
+    # the voxels tells less about such a histogram.
     whole = log_bias(head, "all", **ALL)
     off = np.abs(log_bias(head, "all", **FAST) - whole).mean()
     assert off < 0.05
@@ -97,7 +98,7 @@ def test_a_mask_of_one_slice_is_not_thinned_away(head: Any) -> None:
     image[50] = np.kron(head[44], np.ones((6, 6)))
     mask = (image > 60).astype(np.uint8)
     every = choose_thinning(mask != 0, (8, 8, 8))
-    assert every[0] == 2  # of which the slice would not be one
+    assert every[0] == 2  # which would leave out the slice
     whole = log_bias(image, mask, **ALL)
     assert mean_difference(mask, log_bias(image, mask, **FAST), whole) < 0.01
 
@@ -182,7 +183,7 @@ def test_the_steps_of_a_level_are_its_iterations(iterations: int) -> None:
     assert sum(step.length for step in found) == iterations
     assert all(1 <= step.length <= LONGEST for step in found)
     lengths = [step.length for step in found]
-    # After a longer step two of one iteration, which damp what it has made grow.
+    # After a longer step there are two of one iteration, which damp what the longer one amplified.
     assert all(lengths[k + 1 : k + 3] in ([1, 1], [1], [])
                for k, n in enumerate(lengths) if n > 1)  # fmt: skip
     if iterations >= 50:

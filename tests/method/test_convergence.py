@@ -15,7 +15,7 @@ replay = jax.jit(xla_recurrence.itk_variation, static_argnames=("packed", "block
 
 
 def one_by_one(ratios: npt.NDArray[np.float32]) -> float:
-    """The recurrence of the module's text, a voxel at a time."""
+    """The recurrence of :mod:`n4ax.method.convergence`, one voxel at a time."""
     mu, sigma, count = np.float32(0), np.float32(0), np.float32(0)
     for p in ratios:
         count = np.float32(float(count) + 1.0)
@@ -33,7 +33,7 @@ def test_replay_in_blocks_equals_the_recurrence_voxel_by_voxel(
     spread: float, centre: float
 ) -> None:
     random = np.random.default_rng(7)
-    drift = np.linspace(-1, 1, 120_000) * spread  # the first slices are unlike the last
+    drift = np.linspace(-1, 1, 120_000) * spread  # the first slices differ from the last ones
     ratios = (centre + drift + random.normal(0, spread, 120_000)).astype(np.float32)
     assert itk_variation(ratios) == pytest.approx(one_by_one(ratios), rel=1e-6)
 
@@ -83,7 +83,7 @@ def test_replay_in_parallel_gives_the_bits_of_the_recurrence(
         expected = one_by_one(ratios[counted])
         arrays = jnp.asarray(step), jnp.asarray(counted)
         assert float(replay(*arrays, packed=False, block=block)) == expected
-        if fill == 1.0:  # a list with nothing but padding after its end
+        if fill == 1.0:  # a packed list, which ends with padding
             longer = jnp.pad(arrays[0], (0, 999)), jnp.arange(90_999) < 90_000
             assert float(replay(*longer, packed=True, block=block)) == expected
 

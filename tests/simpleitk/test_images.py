@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 import n4ax
-import n4ax.engines.cpu.engine as cpu
+import n4ax.engines.cpu.threads as cpu
 from n4ax.pipeline import Run
 from tests.support.simpleitk import (
     FIXED,
