@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs exactness bench gpu clean
+.PHONY: demo test test-all lint docs exactness bench gpu clean
 
 demo: $(VENV)/.installed  ## correct the packaged head and draw it
 	$(BIN)/n4ax demo
 
-test: $(VENV)/.installed-test  ## run the tests
+test: $(VENV)/.installed-test  ## run the quick tests
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
+
+test-all: $(VENV)/.installed-test  ## run every test, which takes about a quarter of an hour
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## style and types

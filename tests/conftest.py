@@ -1,4 +1,4 @@
-"""Shared by all tests: where the data lies, and a folder of small images."""
+"""Fixtures for all tests: the folder of the large volumes, SLURM, a folder of small images."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ import pytest
 from tests.support import slurm
 from tests.support.ants import SPACING, phantom
 
-os.environ["N4AX_CACHE_DIR"] = ""  # tests leave nothing in the user's folders
+os.environ["N4AX_CACHE_DIR"] = ""  # compiled programs are not kept in the user's folders
 
 ROOT = Path(__file__).parents[1]
 _TOLD = "told"
@@ -20,7 +20,7 @@ _TOLD = "told"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the large volumes and their oracles, which is not in the repository."""
+    """The folder with the large volumes and ITK's answers to them, which no clone has."""
     folder = ROOT.parent / "shared"
     if not (folder / "oracle").is_dir():
         pytest.skip("the folder ../shared with the large volumes is not here")
@@ -29,12 +29,12 @@ def shared() -> Path:
 
 @pytest.fixture
 def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Say at the end of the tests what one has found, whatever process it ran in."""
+    """A function whose text is printed after the tests, from whichever process it is called."""
     return lambda text: record_property(_TOLD, text)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests have told."""
+    """Print the texts that tests have given to ``tell``."""
     for report in terminalreporter.getreports("passed"):
         for name, text in report.user_properties:
             if name == _TOLD and report.when == "call":
@@ -43,7 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def slurm_configuration() -> Iterator[Path]:
-    """The configuration of a real SLURM, which runs as long as the tests."""
+    """The configuration of a real SLURM, which runs until the tests end."""
     pytest.importorskip("dask_jobqueue")
     reason = slurm.why_not()
     if reason is not None:
@@ -51,14 +51,14 @@ def slurm_configuration() -> Iterator[Path]:
     with ExitStack() as stack:
         try:
             path = stack.enter_context(slurm.running())
-        except RuntimeError as error:  # of this machine, not of what is tested
-            pytest.skip(f"SLURM is installed, but does not come up here: {error}")
+        except RuntimeError as error:  # the fault of this machine, not of n4ax
+            pytest.skip(f"SLURM is installed, but does not start here: {error}")
         yield path
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with an image, masks on its grid and on others, and a series."""
+    """The working folder of a test: an image, masks on its grid and on other grids, a series."""
     affine = np.diag([*SPACING, 1.0])
     image = phantom()
     inside = np.zeros(image.shape, np.uint8)

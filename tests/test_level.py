@@ -85,7 +85,7 @@ def test_real_negative_voxels(shared: Path) -> None:
         assert np.abs(fields[one] - fields[other]).max() > 1e-3
 
 
-@pytest.mark.parametrize("engine", ["cpu", "xla"])
+@pytest.mark.parametrize("engine", ["cpu", pytest.param("xla", marks=pytest.mark.slow)])
 def test_offset_raises_the_image_for_the_estimation(head: Any, inside: Any, engine: Any) -> None:
     lowered = head - np.float32(300.0)
     whole = {**QUICK, "shrink_factor": 1, "engine": engine}

@@ -35,7 +35,7 @@ CACHED = (
     "ants_c6_flair_ms",
     "ants_c7_t1gd",
     "ants_c8_epi7t",
-    "ants_mesh_uih",
+    pytest.param("ants_mesh_uih", marks=pytest.mark.slow),
 )
 
 
@@ -260,9 +260,13 @@ def compare(seed: int, folder: Path) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def comparisons(tmp_path_factory: pytest.TempPathFactory) -> list[Comparison]:
-    folder = tmp_path_factory.mktemp("ants")
-    return [compare(seed, folder) for seed in range(60)]
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ants")
+
+
+@pytest.fixture(scope="module", params=[10, pytest.param(60, marks=pytest.mark.slow)])
+def comparisons(request: pytest.FixtureRequest, files: Path) -> list[Comparison]:
+    return [compare(seed, files) for seed in range(request.param)]
 
 
 def test_random_cases_have_the_images_of_ants(comparisons: list[Comparison]) -> None:

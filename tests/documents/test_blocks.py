@@ -1,4 +1,4 @@
-"""Every code block of the pages runs, in the order in which a reader meets them.
+"""Every code block of the pages runs, in the order of the page.
 
 A page is one session: its blocks share a folder, the names of Python and the shell's variables.
 """
@@ -42,11 +42,11 @@ def run_python(example: Example) -> None:
 
 
 def run_shell(example: Example) -> None:
-    """Run a block, one command after the other; one that fails is told with page and line."""
-    page, language = name_of(example.path), example.region.lexemes["arguments"]
+    """Run the commands of a block in turn; a failure is reported with the page and the line."""
+    page, language = make_name(example.path), example.region.lexemes["arguments"]
     steps = [
         STEP.format(place=f"{page}:{example.line + line}", command=shlex.quote(command))
-        for line, command in commands_of(example.parsed, language)
+        for line, command in split_commands(example.parsed, language)
     ]
     script = SESSION.format(steps="\n".join(steps))
     done = subprocess.run(["bash", "-c", script, page], capture_output=True, text=True)
@@ -57,13 +57,13 @@ def run_shell(example: Example) -> None:
         pytest.fail(f"{done.stdout[-1000:]}\n{done.stderr[-3000:]}", pytrace=False)
 
 
-def commands_of(text: str, language: str) -> Iterator[tuple[int, str]]:
-    """Whole commands, each with the line that it begins in, counted from 1."""
+def split_commands(text: str, language: str) -> Iterator[tuple[int, str]]:
+    """Whole commands, each with the number of its first line, from 1."""
     start, command = 0, ""
     for number, line in enumerate(text.splitlines(), 1):
         if language == "console":
             prompt = "> " if command else "$ "
-            if not line.startswith(prompt):  # what the command prints
+            if not line.startswith(prompt):  # the output of a command
                 continue
             line = line.removeprefix(prompt)
         start = start if command else number
@@ -87,12 +87,12 @@ PARSERS = [
 ]
 
 
-def name_of(path: str | Path) -> str:
+def make_name(path: str | Path) -> str:
     return os.path.relpath(path, ROOT)
 
 
 EXAMPLES = [
-    pytest.param(example, id=f"{name_of(page)}:{example.line}")
+    pytest.param(example, id=f"{make_name(page)}:{example.line}")
     for page in PAGES
     for example in Document.parse(str(page), *PARSERS)
 ]
@@ -100,7 +100,7 @@ EXAMPLES = [
 
 @pytest.fixture(scope="module")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
-    """The folder of a page, which is the home of its reader as well."""
+    """A function that gives the folder of a page, which is its reader's home folder too."""
     files = tmp_path_factory.mktemp("files")
     documents.write_programs(files / "bin")
     documents.write_files(files)
@@ -113,24 +113,25 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.slow
 def test_block_runs(
     folder_of: Callable[[Path], Path], example: Example, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = folder_of(Path(example.path))
     monkeypatch.chdir(page)
     for name in [name for name in os.environ if name.startswith(("PYTEST_", "MAKE"))]:
-        monkeypatch.delenv(name)  # of the tests around, and of the make that started them
-    for name, value in documents.environment(page).items():
+        monkeypatch.delenv(name)  # set by pytest, and by make if that started it
+    for name, value in documents.make_environment(page).items():
         monkeypatch.setenv(name, value)
     if not example.namespace:
-        example.namespace.update(documents.names(page))
+        example.namespace.update(documents.make_names(page))
     if "sitk" in example.parsed:
-        example.namespace.update(documents.simpleitk_names(page))
+        example.namespace.update(documents.make_simpleitk_names(page))
     example.evaluate()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_block_has_a_language_that_is_run_or_known(page: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=make_name)
+def test_every_block_has_a_known_language(page: Path) -> None:
     fences = re.findall(r"^[ >]*(`{3,}|~{3,})(.*)$", page.read_text(), re.MULTILINE)
     known = {"python", "json", *SHELLS, *READ_ONLY}
     assert {language.strip() for _, language in fences[::2]} <= known
@@ -152,11 +153,11 @@ def test_a_wrong_block_fails_with_page_and_line(
     assert (caught.traceback[-1].path, caught.traceback[-1].lineno + 1) == (page, 12)
 
 
-def test_commands_are_whole_and_what_they_print_is_none() -> None:
+def test_commands_are_whole_and_their_output_is_left_out() -> None:
     text = "a \\\n  b\n\nfor i in 1 2; do\n  c\ndone\n"
-    assert list(commands_of(text, "sh")) == [
+    assert list(split_commands(text, "sh")) == [
         (1, "a \\\n  b"), (3, ""), (4, "for i in 1 2; do\n  c\ndone"),
     ]  # fmt: skip
-    assert list(commands_of("$ a \\\n> b\nprinted\n$ c\n", "console")) == [
+    assert list(split_commands("$ a \\\n> b\nprinted\n$ c\n", "console")) == [
         (1, "a \\\nb"), (4, "c"),
     ]  # fmt: skip

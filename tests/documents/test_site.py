@@ -1,4 +1,4 @@
-"""The documentation: it builds without a warning, and every link in it leads somewhere."""
+"""The site of the documentation builds without a warning, and all its links have a target."""
 
 import os
 import subprocess
@@ -17,8 +17,9 @@ for _needed in ("material", "mkdocstrings", "latex2mathml"):
 bs4 = pytest.importorskip("bs4", reason="the site's links need pip install -e '.[docs]'")
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
 FETCHED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
-"""What a browser fetches by itself, and the attribute that says from where."""
+"""Elements that a browser fetches without being asked, and the attribute with the address."""
 
 Pages = dict[str, Any]
 """Parsed pages of the site, by the path of the file in it."""
@@ -26,7 +27,7 @@ Pages = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    """The site, built strictly."""
+    """The site, built in strict mode."""
     with TemporaryDirectory() as name:
         command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", name]
         quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
@@ -37,26 +38,26 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def pages(folder: Path) -> Pages:
-    pages = {path.name: parsed(path.read_text("utf-8")) for path in folder.glob("*.html")}
+    pages = {path.name: parse(path.read_text("utf-8")) for path in folder.glob("*.html")}
     assert len(pages) > 15
-    del pages["404.html"]  # whose links are from the root of a server
+    del pages["404.html"]  # its links begin at the root of a server
     return pages
 
 
-def parsed(text: str) -> Any:
+def parse(text: str) -> Any:
     return bs4.BeautifulSoup(text, "html.parser")
 
 
-def references(page: Any) -> Iterator[str]:
-    """Every address that a page names, to go to or to fetch."""
+def find_references(page: Any) -> Iterator[str]:
+    """Every address in a page, of a link or of something to fetch."""
     for tag, attribute in [("a", "href"), *FETCHED.items()]:
         yield from (element[attribute] for element in page.find_all(tag, **{attribute: True}))
 
 
-def test_links_and_anchors_of_the_site_lead_somewhere(folder: Path, pages: Pages) -> None:
+def test_links_and_anchors_of_the_site_have_targets(folder: Path, pages: Pages) -> None:
     broken = []
     for name, page in pages.items():
-        for reference in references(page):
+        for reference in find_references(page):
             link = urlsplit(reference)
             if link.scheme or link.netloc:
                 continue
@@ -83,14 +84,14 @@ def test_formulas_are_mathml(pages: Pages) -> None:
 
 
 @pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"])
-def test_links_of_the_texts_lead_somewhere(pages: Pages, name: str) -> None:
+def test_links_of_the_texts_have_targets(pages: Pages, name: str) -> None:
     text = MarkdownIt().enable("table").render((ROOT / name).read_text("utf-8"))
-    for reference in references(parsed(text)):
+    for reference in find_references(parse(text)):
         link = urlsplit(reference)
         if link.scheme or link.netloc:
             continue
         target = ROOT / (unquote(link.path) or name)
         assert target.exists(), f"{name}: no file {reference}"
-        if link.fragment:  # as the site makes them
+        if link.fragment:  # named as in the site
             page = pages[f"{target.stem.lower()}.html"]
             assert page.find(id=unquote(link.fragment)), f"{name}: no anchor {reference}"

@@ -147,6 +147,7 @@ def test_xarray_of_blocks_stays_lazy(head: Any) -> None:
     assert np.array_equal(found.values, n4ax.n4(head, "all", **QUICK))
 
 
+@pytest.mark.slow
 def test_four_gigabytes_in_one(tmp_path: Path) -> None:
     """A zarr array of 4.3 GB, corrected by a process that may use 1 GB of memory (see large_zarr.py)."""
     side, limit = 1024, 1024

@@ -37,6 +37,7 @@ def prepare(
 # ---- the same numbers ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_both_engines_agree_over_ten_iterations(head: Array) -> None:
     keywords: dict[str, Any] = {"iters": (10,), "conv_threshold": 0.0}
     cpu, xla = (n4ax.fit(head, engine=engine, **keywords) for engine in ("cpu", "xla"))
@@ -48,9 +49,15 @@ def test_both_engines_agree_over_ten_iterations(head: Array) -> None:
     "keywords",
     [
         {"iters": (4, 4), "over_relax": 1.6},
-        {"iters": (4, 0, 3), "spline_order": 2, "control_points": (4, 5, 3)},
+        pytest.param(
+            {"iters": (4, 0, 3), "spline_order": 2, "control_points": (4, 5, 3)},
+            marks=pytest.mark.slow,
+        ),
         {"iters": (3, 3), "shrink_factor": 2, "voxel_order": "F", "outside": "zero"},
-        {"iters": (3, 3), "spline_distance": 40.0, "spacing": (1.0, 2.0, 1.5)},
+        pytest.param(
+            {"iters": (3, 3), "spline_distance": 40.0, "spacing": (1.0, 2.0, 1.5)},
+            marks=pytest.mark.slow,
+        ),
         {"iters": (0, 4), "tiny": 30.0, "convergence": "exact", "outside": "keep"},
     ],
 )
@@ -70,6 +77,7 @@ def test_both_engines_agree_on_other_settings(
     np.testing.assert_allclose(xla.corrected, cpu.corrected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_and_four_axes(small: tuple[Array, Array]) -> None:
     image, mask = small
     series = np.stack([image, 1.1 * image, image + 5, image, 0.9 * image], axis=-1)
@@ -139,6 +147,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_batch_over_four_devices_has_the_bits_of_each_image_alone() -> None:
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
     done = subprocess.run(
@@ -148,18 +157,23 @@ def test_batch_over_four_devices_has_the_bits_of_each_image_alone() -> None:
     assert done.stdout.strip() == "done", done.stderr
 
 
-def test_batch_on_the_cpu_engine_and_of_unequal_images(small: tuple[Array, Array]) -> None:
+def test_batch_on_the_cpu_engine(small: tuple[Array, Array]) -> None:
     image, mask = small
     stacked = n4ax.n4_batch(np.stack([image, 2 * image]), np.stack([mask, mask]), iters=(2,))
     assert stacked.shape == (2, *image.shape)
     np.testing.assert_array_equal(stacked[0], n4ax.n4(image, mask, iters=(2,)))
-    both = n4ax.n4_batch([image, image[4:]], "all", engine="xla", iters=(2,))
-    assert [part.shape for part in both] == [image.shape, image[4:].shape]
     assert n4ax.n4_batch([]) == []
     with pytest.raises(ValueError, match="masks has 1 entries and images has 2"):
         n4ax.n4_batch([image, image], [mask])
     with pytest.raises(TypeError, match="unknown"):
         n4ax.n4_batch([image], unknown=3)
+
+
+@pytest.mark.slow
+def test_batch_of_unequal_images(small: tuple[Array, Array]) -> None:
+    image, _ = small
+    both = n4ax.n4_batch([image, image[4:]], "all", engine="xla", iters=(2,))
+    assert [part.shape for part in both] == [image.shape, image[4:].shape]
 
 
 # ---- one program -----------------------------------------------------------------------------
@@ -216,7 +230,7 @@ def test_box_has_one_of_few_sizes_and_holds_the_mask() -> None:
     assert sizes <= {16, 24, 32, 40, 48, 56}
 
 
-@pytest.mark.parametrize("fill", ["packed", "dense"])
+@pytest.mark.parametrize("fill", ["packed", pytest.param("dense", marks=pytest.mark.slow)])
 def test_memory_is_at_most_eight_volumes(head: Array, fill: str) -> None:
     mask = n4ax.otsu_mask(head) if fill == "packed" else np.ones(head.shape, np.uint8)
     with jax.enable_x64(True):
@@ -270,11 +284,16 @@ def test_progress_is_told_in_order_and_its_error_is_raised(small: tuple[Array, A
     ("variables", "kept"),
     [
         ({"XDG_CACHE_HOME": "{folder}"}, "n4ax/xla"),
-        ({"N4AX_CACHE_DIR": "{folder}/mine"}, "mine"),
-        ({"XDG_CACHE_HOME": "{folder}", "N4AX_CACHE_DIR": ""}, None),
-        ({"XDG_CACHE_HOME": "{folder}", "JAX_COMPILATION_CACHE_DIR": "{folder}/own"}, "own"),
+        pytest.param({"N4AX_CACHE_DIR": "{folder}/mine"}, "mine", marks=pytest.mark.slow),
+        pytest.param(
+            {"XDG_CACHE_HOME": "{folder}", "N4AX_CACHE_DIR": ""}, None, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            {"XDG_CACHE_HOME": "{folder}", "JAX_COMPILATION_CACHE_DIR": "{folder}/own"}, "own",
+            marks=pytest.mark.slow,
+        ),
     ],
-)
+)  # fmt: skip
 def test_compiled_programs_are_kept_where_asked(
     tmp_path: Path, variables: dict[str, str], kept: str | None
 ) -> None:
@@ -311,6 +330,7 @@ def test_xla_engine_needs_neither_numba_nor_scipy() -> None:
     assert done.stdout.strip() == "(9, 9)", done.stderr
 
 
+@pytest.mark.slow
 def test_script_for_gpus_runs_and_finds_simpleitks_field(tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
     target = tmp_path / "report.json"

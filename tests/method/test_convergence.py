@@ -10,6 +10,9 @@ from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
 from n4ax.engines.xla import recurrence as xla_recurrence
 from n4ax.method.convergence import may_decide
 
+replay = jax.jit(xla_recurrence.itk_variation, static_argnames=("packed", "block"))
+"""Compiled once for each size, as the engine does it, and not at every call."""
+
 
 def one_by_one(ratios: npt.NDArray[np.float32]) -> float:
     """The recurrence of :mod:`n4ax.method.convergence`, one voxel at a time."""
@@ -79,10 +82,10 @@ def test_replay_in_parallel_gives_the_bits_of_the_recurrence(
         ratios = np.asarray(xla_recurrence.ratios(jnp.asarray(step)))
         expected = one_by_one(ratios[counted])
         arrays = jnp.asarray(step), jnp.asarray(counted)
-        assert float(xla_recurrence.itk_variation(*arrays, False, block)) == expected
+        assert float(replay(*arrays, packed=False, block=block)) == expected
         if fill == 1.0:  # a packed list, which ends with padding
             longer = jnp.pad(arrays[0], (0, 999)), jnp.arange(90_999) < 90_000
-            assert float(xla_recurrence.itk_variation(*longer, True, block)) == expected
+            assert float(replay(*longer, packed=True, block=block)) == expected
 
 
 def test_ratios_of_xla_are_rounded_once_but_for_few() -> None:

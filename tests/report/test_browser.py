@@ -15,6 +15,8 @@ from PIL import Image
 from n4ax.report.pages import write_all, write_group
 from tests.report.support import make_measures, read_pixels, write_record
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 SWITCHES = (
     "--headless=new",

@@ -138,7 +138,12 @@ def test_script_of_brainles() -> None:
             {"shrink": 4, "iterations": 10},
             marks=pytest.mark.slow,
         ),
-        ("mouse_anat_small_sammba", run_as_brainles, {"iterations": 10}),
+        pytest.param(
+            "mouse_anat_small_sammba",
+            run_as_brainles,
+            {"iterations": 10},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_scripts_on_other_real_volumes(

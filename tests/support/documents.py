@@ -1,4 +1,4 @@
-"""What the pages of the documentation speak of: files, a dataset, arrays and programs."""
+"""The files, arrays and programs that the pages of the documentation use."""
 
 import json
 import os
@@ -22,27 +22,28 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 HEAD = ROOT / "src" / "n4ax" / "data" / "head.nii.gz"
 
 NOT_EVERYWHERE = {
-    "torch", "torchio", "monai",  # not in the extra test: some GB
-    "docker", "apptainer", "dwibiascorrect", "fmriprep", "qsiprep",  # not by pip
+    "torch", "torchio", "monai",  # some GB, which is too much for the extra called test
+    "docker", "apptainer", "dwibiascorrect", "fmriprep", "qsiprep",  # pip does not install them
 }  # fmt: skip
-"""Libraries and programs whose blocks are skipped where they are not installed."""
+"""Libraries and programs that may be missing. The blocks that need them are skipped then."""
 
 STAND_INS = {
     "pip": (
-        "installing takes a network and minutes: the extra is looked up in pyproject.toml, and "
-        "pip says what it would do",
+        "an installation needs a network and takes minutes, so the extra is looked up in "
+        "pyproject.toml and pip says what it would do",
         'exec {python} -m tests.support.documents "$@"',
     ),
     "make": (
-        "nothing is installed anew, of the tests one file is collected and not run, and what runs "
-        "for hours or changes the checkout is listed alone",
-        "for word; do case $word in demo|test) ;; *) set -- -n \"$@\"; break;; esac; done\n"
+        "nothing is installed again, one file of tests is collected but not run, and commands that "
+        "take hours or change the checkout are only printed",
+        "for word; do case $word in demo|test|test-all) ;; *) set -- -n \"$@\"; break;; "
+        "esac; done\n"
         "export PYTEST_ADDOPTS='--collect-only -q {root}/tests/test_package.py'\n"
         "exec {make} -f {root}/Makefile VENV={venv} -o {venv}/.installed "
         '-o {venv}/.installed-test -o {venv}/.installed-dev "$@"',
     ),
     "n4ax": (
-        "there is no cluster to submit jobs to: the jobs are printed",
+        "there is no cluster for the jobs, which are printed",
         'case " $* " in *" --cluster local "*) ;;\n'
         '*" --cluster "*|*" --scheduler "*) set -- "$@" --dry-run;; esac\n'
         'exec {python} -P -m n4ax "$@"',
@@ -52,11 +53,11 @@ STAND_INS = {
         'test "$1" = clone && exec ln -sfn {root} "$(basename "$2" .git)"',
     ),
 }  # fmt: skip
-"""What stands for programs that cannot be run as they are: why, and the shell script."""
+"""Programs that cannot run as they are: why, and the shell script that stands in for each."""
 
 
 def write_programs(folder: Path) -> None:
-    """The stand-ins, as programs."""
+    """Write the stand-ins as programs."""
     folder.mkdir()
     places = {
         "python": f"env PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)}",
@@ -71,7 +72,10 @@ def write_programs(folder: Path) -> None:
 
 
 def write_files(folder: Path) -> None:
-    """A real head at half its resolution under the names of the pages, masks, series, a study."""
+    """Write the files that the pages name.
+
+    They are a real head at half its resolution, masks, series, a zarr array, a field and a study.
+    """
     head = nib.load(HEAD).slicer[::2, ::2, ::2]
     voxels = head.get_fdata(dtype=np.float32)
     mask = n4ax.otsu_mask(voxels).astype(np.uint8)
@@ -90,7 +94,7 @@ def write_files(folder: Path) -> None:
 
 
 def _write_study(images: Path, study: Path) -> None:
-    """A BIDS dataset of two participants, with a head and a series each, and masks of the heads."""
+    """Write a BIDS dataset of two participants: for each a head, its mask, and two series."""
     study.mkdir()
     description = {"Name": "A study", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
     (study / "dataset_description.json").write_text(json.dumps(description))
@@ -108,8 +112,8 @@ def _write_study(images: Path, study: Path) -> None:
             shutil.copy(images / name, study / target)
 
 
-def names(folder: Path) -> dict[str, Any]:
-    """The arrays and modules that the Python blocks use by name."""
+def make_names(folder: Path) -> dict[str, Any]:
+    """The arrays and modules that the Python blocks use, by name."""
     import jax
 
     scan = nib.load(folder / "head.nii.gz")
@@ -124,8 +128,8 @@ def names(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def simpleitk_names(folder: Path) -> dict[str, Any]:
-    """The images of SimpleITK that blocks about it use by the same names."""
+def make_simpleitk_names(folder: Path) -> dict[str, Any]:
+    """The images of SimpleITK that blocks about it use under the same names."""
     import SimpleITK as sitk
 
     image = sitk.ReadImage(folder / "head.nii.gz", sitk.sitkFloat32)
@@ -133,19 +137,19 @@ def simpleitk_names(folder: Path) -> dict[str, Any]:
     return {"sitk": sitk, "image": image, "mask": mask, "full_resolution_image": image}
 
 
-def environment(folder: Path) -> dict[str, str]:
-    """What the blocks of a page see: the stand-ins first, and a home of their own."""
+def make_environment(folder: Path) -> dict[str, str]:
+    """The environment variables of a page: the stand-ins come first, and its folder is the home."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     programs = [str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
     return {
         "HOME": str(folder),
         "PATH": os.pathsep.join(programs),
-        "XDG_CACHE_HOME": cache,  # where matplotlib knows its fonts from
+        "XDG_CACHE_HOME": cache,  # matplotlib keeps its list of fonts there
     }
 
 
-def _pip(words: list[str]) -> int:
-    """The stand-in for pip: n4ax's extras are looked up, its checkout is the installed one."""
+def _run_pip(words: list[str]) -> int:
+    """The stand-in for pip: looks up the extras of n4ax, which this checkout provides."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
@@ -163,4 +167,4 @@ def _pip(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_pip(sys.argv[1:]))
+    sys.exit(_run_pip(sys.argv[1:]))

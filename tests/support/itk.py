@@ -1,4 +1,4 @@
-"""SimpleITK's N4 as the oracle, with everything that the tests compare."""
+"""SimpleITK's N4, whose results the tests take for the truth."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,14 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 THREADS = 64
-"""ITK adds its lattices in float32, one per thread: many threads come near the true sums."""
+"""ITK sums into one lattice for each thread, then adds the lattices, all in float32. With many
+threads the result comes near the true sums."""
 
 
 @dataclass(frozen=True)
 class ItkResult:
-    """What SimpleITK found: log field on the image's grid, iterations and measures per level."""
+    """SimpleITK's log field on the grid of the image, its corrected image, and the convergence
+    measures of each level."""
 
     log_bias: npt.NDArray[np.float32]
     corrected: npt.NDArray[Any]
@@ -38,7 +40,7 @@ def correct(
     mask_label: int | None = None,
     threads: int = THREADS,
 ) -> ItkResult:
-    """Run SimpleITK on an array whose last axis is ITK's x; the keywords are those of n4ax."""
+    """Run SimpleITK on an array whose last axis is ITK's x, with the keywords of n4ax."""
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     given = sitk.GetImageFromArray(np.ascontiguousarray(image))
     if image.dtype not in (np.float32, np.float64):
@@ -71,7 +73,7 @@ def correct(
 
 
 def one_ulp_off(image: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
-    """The image with every voxel that is not 0 moved by one float32 ulp up or down."""
+    """The image with every voxel except zeros moved up or down by one float32 ulp."""
     up = np.random.default_rng(seed).random(image.shape) < 0.5
     towards = np.where(up, np.float32(np.inf), np.float32(-np.inf))
     return np.where(image == 0, image, np.nextafter(image, towards)).astype(np.float32)

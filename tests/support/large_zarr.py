@@ -1,9 +1,9 @@
-"""Correct a large zarr array under a memory limit: prints the most memory that was held, in MB.
+"""Correct a large zarr array under a memory limit, and print the peak of the memory in MB.
 
 Usage: python -m tests.support.large_zarr FOLDER SIDE [LIMIT_IN_MB]
 
-A phantom of SIDE^3 float32 voxels is written to FOLDER, corrected, and written again. Run as a
-process of its own, so that the limit and the peak are this job's alone.
+A phantom of SIDE^3 float32 voxels is written to FOLDER, corrected, and written again. This runs
+in a separate process, so that limit and peak belong to this job alone.
 """
 
 import resource
@@ -24,24 +24,24 @@ def main(folder: Path, side: int, limit: int | None) -> None:
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit << 20, limit << 20))
     with dask.config.set(scheduler="threads", num_workers=2):
-        source = written(folder / "image.zarr", side)
+        source = write_phantom(folder / "image.zarr", side)
         corrected = n4ax.n4(source, shrink_factor=side // 64, iters=(10, 10), conv_threshold=0.0)
         target = zarr.create_array(
             folder / "corrected.zarr", shape=source.shape, chunks=source.chunks, dtype="float32",
             compressors=None,
         )  # fmt: skip
         dask.array.store(corrected, target, lock=False, compute=True)
-    print(most_memory())
+    print(read_peak_memory())
 
 
-def most_memory() -> int:
-    """The most memory that this process has held, in MB; rusage has its parent's in it too."""
+def read_peak_memory() -> int:
+    """The most memory that this process has held, in MB. (In rusage it includes the parent's.)"""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
-def written(path: Path, side: int) -> zarr.Array:
-    """A sphere of two tissues in a smooth field, block by block."""
+def write_phantom(path: Path, side: int) -> zarr.Array:
+    """Write a sphere of two tissues in a smooth field, block by block."""
     array = zarr.create_array(
         path, shape=(side,) * 3, chunks=(BLOCK,) * 3, dtype="float32", compressors=None
     )

@@ -26,14 +26,14 @@ _LARGEST = 72  # voxels along an axis
 
 
 def make_study(folder: Path, shared: Path | None, participants: int = 6) -> tuple[Path, Path]:
-    """A dataset of 24 images, or 4 for each of other numbers of participants; two are broken.
+    """Write a dataset with 4 images for each participant. Two of the images are broken.
 
-    Without the folder of the large volumes, all are of the packaged head.
+    Without the folder of the large volumes, all images are made of the packaged head.
 
     Returns
     -------
     tuple of Path
-        The truncated one and the one that is all zeros.
+        The truncated image, and the image that is all zeros.
     """
     folder.mkdir(parents=True)
     description = {"Name": "A study", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
@@ -43,14 +43,14 @@ def make_study(folder: Path, shared: Path | None, participants: int = 6) -> tupl
     (folder / "task-rest_sbref.json").write_text('{"RepetitionTime": 2.0, "TaskName": "rest"}')
     (folder / "dwi.bval").write_text("0 1000 5 1000\n")
     (folder / "dwi.bvec").write_text("0 1 0 0\n0 0 0 1\n0 0 0 0\n")
-    volumes = _volumes(shared)
+    volumes = _cycle_volumes(shared)
     made = []
     for person in range(1, participants + 1):
         for number in range(4):
             suffix, image = next(volumes)
             session = f"ses-{1 + number % 2}"
-            made.append(_put(folder, f"sub-{person:02d}", session, f"run-{number + 1}", suffix,
-                             _varied(image, person, number)))  # fmt: skip
+            varied = _vary(image, person, number)
+            made.append(_write_image(folder, person, session, number + 1, suffix, varied))
     truncated, zeros = made[5], made[-2]
     truncated.write_bytes(truncated.read_bytes()[:3000])
     scan = nib.load(zeros)
@@ -58,8 +58,8 @@ def make_study(folder: Path, shared: Path | None, participants: int = 6) -> tupl
     return truncated, zeros
 
 
-def _volumes(shared: Path | None) -> Iterator[tuple[str, nib.Nifti1Image]]:
-    """Kinds and crops, over and over: whole images, then a reference, a series, a diffusion."""
+def _cycle_volumes(shared: Path | None) -> Iterator[tuple[str, nib.Nifti1Image]]:
+    """Kinds of image with crops, for ever: 3-D images, a reference, a series, diffusion images."""
     if shared is None:
         heads = [(kind, HEAD) for kind, _ in FULL]
         epi = HEAD
@@ -68,7 +68,7 @@ def _volumes(shared: Path | None) -> Iterator[tuple[str, nib.Nifti1Image]]:
         epi = shared / "data" / f"{EPI}.nii.gz"
     crops = [(kind, _crop(nib.load(path))) for kind, path in heads]
     echo = _crop(nib.load(epi))
-    series = [_series(echo, scales) for scales in ((1, 1.1, 0.9), (1, 0.4, 1.05, 0.5))]
+    series = [_make_series(echo, scales) for scales in ((1, 1.1, 0.9), (1, 0.4, 1.05, 0.5))]
     kinds = [("sbref", echo), ("bold", series[0]), ("dwi", series[1])]
     return cycle(crops + kinds)
 
@@ -79,23 +79,24 @@ def _crop(image: nib.Nifti1Image) -> nib.Nifti1Image:
     return image.slicer[tuple(cuts)]
 
 
-def _series(image: nib.Nifti1Image, scales: tuple[float, ...]) -> nib.Nifti1Image:
+def _make_series(image: nib.Nifti1Image, scales: tuple[float, ...]) -> nib.Nifti1Image:
     voxels = image.get_fdata(dtype=np.float32)
     return nib.Nifti1Image(np.stack([voxels * s for s in scales], axis=-1), image.affine)
 
 
-def _varied(image: nib.Nifti1Image, person: int, number: int) -> nib.Nifti1Image:
-    """Another image of each person: flipped, and scaled."""
+def _vary(image: nib.Nifti1Image, person: int, number: int) -> nib.Nifti1Image:
+    """Flip and scale an image, differently for each person."""
     voxels = np.flip(image.get_fdata(dtype=np.float32), axis=(person + number) % 3)
     return nib.Nifti1Image(voxels * (1 + 0.1 * person), image.affine)
 
 
-def _put(
-    folder: Path, person: str, session: str, run: str, suffix: str, image: nib.Nifti1Image
+def _write_image(
+    folder: Path, number: int, session: str, run: int, suffix: str, image: nib.Nifti1Image
 ) -> Path:
+    person = f"sub-{number:02d}"
     kind = _FOLDERS.get(suffix, "anat")
     task = "task-rest_" if kind == "func" else ""
-    path = folder / person / session / kind / f"{person}_{session}_{task}{run}_{suffix}.nii.gz"
+    path = folder / person / session / kind / f"{person}_{session}_{task}run-{run}_{suffix}.nii.gz"
     path.parent.mkdir(parents=True, exist_ok=True)
     image.header.set_xyzt_units("mm", "sec" if image.ndim == 4 else None)
     if image.ndim == 4:
