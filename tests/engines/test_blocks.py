@@ -148,7 +148,7 @@ def test_xarray_of_blocks_stays_lazy(head: Any) -> None:
 
 
 def test_four_gigabytes_in_one(tmp_path: Path) -> None:
-    """A zarr array of 4.3 GB, corrected by a process that may use 1 GB of memory (see large_zarr.py)."""
+    """A zarr array of 4.3 GB, corrected by a process that may use 1 GB (see large_zarr.py)."""
     side, limit = 1024, 1024
     if shutil.disk_usage(tmp_path).free < 12 << 30:
         pytest.skip("less than 12 GB of disk are free")
