@@ -33,8 +33,8 @@ SAMPLED_STRETCHES = 2048
 FIRST_STRETCHES = 64
 """About this many of them are looked at first, which is enough while the field changes much."""
 
-MOST_SHARE_NEAR = 4
-"""If more than one in this many stretches may hold an extreme, all stretches are looked at."""
+MOST_NEAR = 0.25
+"""If a larger share of the stretches may hold an extreme, all stretches are looked at."""
 
 MOST_COUNTS = 3
 """The histogram of one iteration is counted at most this many times."""
@@ -175,7 +175,7 @@ class CpuEngine:
             drift = float(np.abs(field.lattice - last.lattice).max()) * (1 + 1e-6) + 1e-5
             low, high = last.low + 2 * drift, last.high - 2 * drift
             near = (self._bounds[:, 0] <= low) | (self._bounds[:, 1] >= high)
-            if np.count_nonzero(near) <= len(near) // MOST_SHARE_NEAR:
+            if np.count_nonzero(near) <= MOST_NEAR * len(near):
                 found = self._search(field, low, high, keep=False)
                 # Above this, the voxel that set the minimum now belongs to the rising start.
                 if found[0] <= last.low + drift:

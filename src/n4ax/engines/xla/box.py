@@ -162,8 +162,8 @@ def running_sum(values: Array) -> Array:
     It is computed by products with a triangle of ones, which compile and run much faster than a
     scan. It is exact if no sum needs more than 53 bits.
     """
-    triangle = _upper_triangle(jnp.float64)
-    inner = jnp.dot(_cut_tiles(values), triangle, precision=lax.Precision.HIGHEST)
+    tiles = _cut_tiles(values)
+    inner = jnp.dot(tiles, _upper_triangle(jnp.float64), precision=lax.Precision.HIGHEST)
     if len(inner) > 1:
         totals = inner[:, -1]
         inner = inner + (running_sum(totals) - totals)[:, None]

@@ -82,8 +82,8 @@ def itk_variation(step: Array, counted: Array, packed: bool, block: int) -> Arra
         ratio = ratios(lax.dynamic_slice(step, (start,), (size,)))
         flags = lax.dynamic_slice(counted, (start,), (size,)) & (start + at >= k * size)
         number = running.number + (at + 1.0 if packed else running_count(flags))
-        # The last block overlaps with the previous one. In a packed list, its numbers must start
-        # again by that much.
+        # The last block overlaps with the previous one. In a packed list, its numbers are smaller
+        # by as much.
         number = number - (k * size - start if packed else 0)
         voxels = Block(ratio.astype(jnp.float64), flags, jnp.clip(number, 1.0, _STANDSTILL))
         whole, added = _add_whole_ulps(voxels, running)
