@@ -15,6 +15,8 @@ import pytest
 from tests.bids.runs import LONG, make_command, read_results, run
 from tests.support import slurm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def undisturbed(study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
