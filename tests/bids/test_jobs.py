@@ -147,8 +147,8 @@ def test_jobs_of_slurm(
         assert client.gather(client.map(pause(0.02), range(12))) == [0.02] * 12
         with pytest.raises(distributed.KilledWorker):
             client.submit(die()).result()
-        assert len(slurm.queued(slurm_configuration)) == 2
-    assert wait_until(lambda: not slurm.queued(slurm_configuration), seconds=15)
+        assert len(slurm.list_jobs(slurm_configuration)) == 2
+    assert wait_until(lambda: not slurm.list_jobs(slurm_configuration), seconds=15)
     assert len(list((tmp_path / "logs").glob("n4ax-*.err"))) == 2
 
 
@@ -166,7 +166,7 @@ def test_a_job_that_slurm_does_not_accept(
     ):
         pass
     assert "\n" not in str(caught.value)
-    assert slurm.queued(slurm_configuration) == []
+    assert slurm.list_jobs(slurm_configuration) == []
 
 
 @pytest.mark.slow
@@ -175,4 +175,4 @@ def test_jobs_end_with_a_program_that_is_killed(
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(slurm_configuration))
     assert len(start_and_kill(tmp_path, "slurm")) == 2
-    assert wait_until(lambda: not slurm.queued(slurm_configuration), seconds=40)
+    assert wait_until(lambda: not slurm.list_jobs(slurm_configuration), seconds=40)
