@@ -45,12 +45,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def slurm_configuration() -> Iterator[Path]:
     """The configuration of a real SLURM, which runs until the tests end."""
     pytest.importorskip("dask_jobqueue")
-    reason = slurm.why_not()
+    reason = slurm.explain_absence()
     if reason is not None:
         pytest.skip(reason)
     with ExitStack() as stack:
         try:
-            path = stack.enter_context(slurm.running())
+            path = stack.enter_context(slurm.run())
         except RuntimeError as error:  # the fault of this machine, not of n4ax
             pytest.skip(f"SLURM is installed, but does not start here: {error}")
         yield path

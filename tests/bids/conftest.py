@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from n4ax.bids.connection import connect
+from n4ax.bids.workers import Workers
 from tests.bids.worker_tasks import is_alive
 from tests.conftest import ROOT
 from tests.support.studies import make_study
@@ -20,6 +22,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bids") / "study-1.0"  # a name with a dot, as OpenNeuro's
     make_study(folder, shared if (shared / "data").is_dir() else None)
     return folder
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler with one worker process, which small runs need not start anew."""
+    with connect(Workers(processes=1), tmp_path_factory.mktemp("workers")) as client:
+        yield client.scheduler_info()["address"]
 
 
 @pytest.fixture

@@ -16,9 +16,13 @@ LONG = ("--iterations", "60x60x60", "--threshold", "0")
 BROKEN = 2
 
 
+def make_words(study: Path, output: Path, *arguments: str) -> list[str]:
+    """The arguments of ``n4ax`` that correct a whole study."""
+    return ["bids", str(study), str(output), "participant", "--suffix", *SUFFIXES, *arguments]
+
+
 def make_command(study: Path, output: Path, *arguments: str) -> list[str]:
-    program = [sys.executable, "-m", "n4ax", "bids", str(study), str(output), "participant"]
-    return [*program, "--suffix", *SUFFIXES, *arguments]
+    return [sys.executable, "-m", "n4ax", *make_words(study, output, *arguments)]
 
 
 def run(study: Path, output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

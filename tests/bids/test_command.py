@@ -98,7 +98,9 @@ def test_bad_input_is_one_line(
     assert not Path("out").exists()
 
 
-def test_odd_names_fail_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_odd_names_fail_alone(
+    tmp_path: Path, scheduler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     dataset = make_small_study(
         tmp_path / "ds",
         "sub-1/anat/sub-1_T1w.nii.gz",
@@ -114,7 +116,7 @@ def test_odd_names_fail_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (dataset / "sub-1" / "anat" / "sub-1_FLAIR.nii.gz").symlink_to("nowhere")
     (dataset / "sub-1" / "anat" / "sub-1_PDw.nii.gz").touch()
     output = tmp_path / "out"
-    assert run_small_study(dataset, output) == 1
+    assert run_small_study(dataset, output, "--scheduler", scheduler) == 1
     reasons = read_errors(output)
     assert len(reasons) == 5
     assert "is not that of its folder" in reasons["sub-1/anat/sub-2_acq-x_T1w.nii.gz"]
@@ -129,20 +131,22 @@ def test_odd_names_fail_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (output / "sub-2.html").exists()
 
 
-def test_removed_images_are_forgotten_and_missing_files_made_again(tmp_path: Path) -> None:
+def test_removed_images_are_forgotten_and_missing_files_made_again(
+    tmp_path: Path, scheduler: str
+) -> None:
     names = ["sub-1/anat/sub-1_T1w.nii.gz", "sub-2/anat/sub-2_T1w.nii.gz"]
     dataset, output = make_small_study(tmp_path / "ds", *names), tmp_path / "out"
     (dataset / "sub-3" / "anat").mkdir(parents=True)
     broken = dataset / "sub-3" / "anat" / "sub-3_T1w.nii.gz"
     broken.touch()
-    assert run_small_study(dataset, output) == 1
+    assert run_small_study(dataset, output, "--scheduler", scheduler) == 1
     assert (output / "sub-3.html").exists()
     before = {path: path.read_bytes() for path in output.glob("*.html")}
     broken.unlink()
     shutil.rmtree(output / "sub-2" / "figures")
     (output / "sub-2.html").write_text("an old page")
     (output / "sub-1" / "figures" / "sub-1_desc-n4_T1w.json").write_text("{")
-    assert run_small_study(dataset, output) == 0
+    assert run_small_study(dataset, output, "--scheduler", scheduler) == 0
     assert read_errors(output) == {}
     assert not (output / "sub-3.html").exists()
     assert "data:image/webp" in (output / "sub-2.html").read_text()
@@ -151,18 +155,19 @@ def test_removed_images_are_forgotten_and_missing_files_made_again(tmp_path: Pat
     assert main(["bids", str(dataset), str(output), "group"]) == 0
 
 
-def test_pages_that_are_out_of_date_are_written_again(tmp_path: Path) -> None:
+def test_pages_that_are_out_of_date_are_written_again(tmp_path: Path, scheduler: str) -> None:
     names = [f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz" for number in (1, 2)]
     dataset, output = make_small_study(tmp_path / "ds", *names), tmp_path / "out"
-    assert run_small_study(dataset, output) == 0
+    assert run_small_study(dataset, output, "--scheduler", scheduler) == 0
     page = (output / "sub-1.html").read_bytes()
     (output / "sub-1.html").write_text("made before the images")
-    assert run_small_study(dataset, output) == 0  # nothing is corrected
+    # Nothing is corrected again.
+    assert run_small_study(dataset, output, "--scheduler", scheduler) == 0
     assert (output / "sub-1.html").read_bytes() == page
 
 
 def test_metadata_that_are_not_true_of_the_output_are_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, scheduler: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = make_small_study(tmp_path / "ds", "sub-1/anat/sub-1_T1w.nii.gz")
     metadata = {"EchoTime": float("nan"), "FlipAngle": 9, "IntendedFor": "x", "Deface": "bids::a"}
@@ -170,7 +175,7 @@ def test_metadata_that_are_not_true_of_the_output_are_left_out(
     beside.write_text("\ufeff" + json.dumps(metadata), encoding="utf-8")
     (dataset / "T1w.json").write_text("[1]")
     output = tmp_path / "out"
-    assert run_small_study(dataset, output) == 0
+    assert run_small_study(dataset, output, "--scheduler", scheduler) == 0
     made = json.loads((output / "sub-1" / "anat" / "sub-1_desc-n4_T1w.json").read_text())
     assert made["FlipAngle"] == 9
     assert made["Deface"] == "bids:raw:a"
@@ -178,6 +183,7 @@ def test_metadata_that_are_not_true_of_the_output_are_left_out(
     assert "T1w.json was left out: it is JSON, but not an object" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_worker_that_runs_out_of_memory_is_reported(tmp_path: Path) -> None:
     dataset = make_small_study(tmp_path / "ds", "sub-2/anat/sub-2_T1w.nii.gz")
     huge = dataset / "sub-1" / "anat" / "sub-1_T1w.nii.gz"

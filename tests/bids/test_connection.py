@@ -70,6 +70,7 @@ def find_listeners(process: psutil.Process) -> set[str]:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.slow
 def test_a_task_that_kills_its_worker_harms_no_other(processes: int, tmp_path: Path) -> None:
     with connect(Workers(processes=processes), tmp_path) as client:
         killer = client.submit(die())
@@ -81,6 +82,7 @@ def test_a_task_that_kills_its_worker_harms_no_other(processes: int, tmp_path: P
         assert client.submit(os.getpid).result() != os.getpid()
 
 
+@pytest.mark.slow
 def test_memory_is_limited(tmp_path: Path) -> None:
     def hog() -> None:
         import time
@@ -120,6 +122,7 @@ def test_leaving_in_the_middle_of_a_task(tmp_path: Path) -> None:
     assert all(task.status == "cancelled" for task in tasks)
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
     workers = start_and_kill(tmp_path, "local")
     assert len(workers) == 2
@@ -149,6 +152,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_by_a_program_but_what_it_prints(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
     command = [sys.executable, "-W", "error", "noisy.py"]

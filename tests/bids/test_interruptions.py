@@ -15,6 +15,8 @@ import pytest
 from tests.bids.runs import LONG, make_command, read_results, run
 from tests.support import slurm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def undisturbed(study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
@@ -166,14 +168,14 @@ def test_jobs_of_slurm_give_the_same(
     further = ("--cluster-options", str(tmp_path / "site.json"))
     process = start(study, output, *jobs, *further)
     wait_for(3, process)
-    assert len(slurm.queued(slurm_configuration)) == 2
+    assert len(slurm.list_jobs(slurm_configuration)) == 2
     process.terminate()  # and its jobs are cancelled
     _, messages = process.communicate(timeout=30)
     assert "Traceback" not in messages
     deadline = time.monotonic() + 20
-    while slurm.queued(slurm_configuration) and time.monotonic() < deadline:
+    while slurm.list_jobs(slurm_configuration) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not slurm.queued(slurm_configuration)
+    assert not slurm.list_jobs(slurm_configuration)
     done = run(study, output, *LONG, *jobs, *further)
     assert done.returncode == 1, done.stderr
     assert "2 failed" in done.stdout

@@ -111,8 +111,8 @@ STARTS = 'setsid "$copy" > "$copy.out" 2>&1 < /dev/null & echo "Job <$!> was sub
 @pytest.mark.skipif(sys.platform != "linux", reason="setsid exists on Linux only")
 @pytest.mark.parametrize(("cluster", "submit", "cancel", "script"), [
     ("pbs", "qsub", "qdel", '"$1"'),
-    ("sge", "qsub", "qdel", '"$1"'),
-    ("lsf", "bsub", "bkill", "-"),
+    pytest.param("sge", "qsub", "qdel", '"$1"', marks=pytest.mark.slow),
+    pytest.param("lsf", "bsub", "bkill", "-", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_jobs_of_other_systems(
     cluster: Any, submit: str, cancel: str, script: str, tmp_path: Path,
@@ -131,6 +131,7 @@ def test_jobs_of_other_systems(
     assert wait_until(lambda: not is_alive(worker), seconds=15)
 
 
+@pytest.mark.slow
 def test_jobs_of_slurm(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,11 +147,12 @@ def test_jobs_of_slurm(
         assert client.gather(client.map(pause(0.02), range(12))) == [0.02] * 12
         with pytest.raises(distributed.KilledWorker):
             client.submit(die()).result()
-        assert len(slurm.queued(slurm_configuration)) == 2
-    assert wait_until(lambda: not slurm.queued(slurm_configuration), seconds=15)
+        assert len(slurm.list_jobs(slurm_configuration)) == 2
+    assert wait_until(lambda: not slurm.list_jobs(slurm_configuration), seconds=15)
     assert len(list((tmp_path / "logs").glob("n4ax-*.err"))) == 2
 
 
+@pytest.mark.slow
 def test_a_job_that_slurm_does_not_accept(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,12 +166,13 @@ def test_a_job_that_slurm_does_not_accept(
     ):
         pass
     assert "\n" not in str(caught.value)
-    assert slurm.queued(slurm_configuration) == []
+    assert slurm.list_jobs(slurm_configuration) == []
 
 
+@pytest.mark.slow
 def test_jobs_end_with_a_program_that_is_killed(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(slurm_configuration))
     assert len(start_and_kill(tmp_path, "slurm")) == 2
-    assert wait_until(lambda: not slurm.queued(slurm_configuration), seconds=40)
+    assert wait_until(lambda: not slurm.list_jobs(slurm_configuration), seconds=40)

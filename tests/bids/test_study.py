@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from n4ax.cli import main
-from tests.bids.runs import BROKEN, QUICK, find_images, run
+from tests.bids.runs import BROKEN, QUICK, find_images, make_words, run
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,7 @@ def change_image(path: Path) -> None:
     nib.save(nib.Nifti1Image(scan.get_fdata(dtype=np.float32) * 1.5, scan.affine), path)
 
 
+@pytest.mark.slow
 def test_the_same_command_does_only_what_is_needed(again: tuple[Path, Path]) -> None:
     dataset, output = again
     before = {path: path.stat().st_ino for path in find_images(output)}
@@ -153,27 +154,31 @@ def test_the_same_command_does_only_what_is_needed(again: tuple[Path, Path]) -> 
     assert len(json.loads((output / "n4ax_errors.json").read_text())["Errors"]) == BROKEN
 
 
-def test_a_repaired_image_is_no_longer_an_error(again: tuple[Path, Path]) -> None:
+def test_a_repaired_image_is_no_longer_an_error(
+    again: tuple[Path, Path], scheduler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     dataset, output = again
     errors = json.loads((output / "n4ax_errors.json").read_text())["Errors"]
     good = next((dataset / "sub-01").rglob("*_T1w.nii.gz"))
     for error in errors:
         shutil.copy(good, dataset / error["Source"])
-    done = run(dataset, output, *QUICK, "--participant-label", "sub-02", "06")
-    assert "2 corrected, 6 unchanged, 0 failed" in done.stdout
-    assert done.returncode == 0
+    arguments = ["--participant-label", "sub-02", "06", "--scheduler", scheduler]
+    assert main(make_words(dataset, output, *QUICK, *arguments)) == 0
+    assert "2 corrected, 6 unchanged, 0 failed" in capsys.readouterr().out
     assert json.loads((output / "n4ax_errors.json").read_text()) == {"Errors": []}
 
 
-def test_it_stops_at_the_first_failure_if_told_to(study: Path, tmp_path: Path) -> None:
+def test_it_stops_at_the_first_failure_if_told_to(
+    study: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     arguments = ("--participant-label", "02", "--stop-on-first-crash", "--n-procs", "1")
-    done = run(study, tmp_path / "out", *QUICK, *arguments)
-    assert done.returncode == 1
-    assert "1 failed, 1 not tried" in done.stdout
-    assert "stopped: sub-02/ses-2/anat/sub-02_ses-2_run-2_T2w.nii.gz failed" in done.stderr
+    assert main(make_words(study, tmp_path / "out", *QUICK, *arguments)) == 1
+    out, err = capfd.readouterr()
+    assert "1 failed, 1 not tried" in out
+    assert "stopped: sub-02/ses-2/anat/sub-02_ses-2_run-2_T2w.nii.gz failed" in err
 
 
-def test_masks_by_a_pattern(study: Path, tmp_path: Path) -> None:
+def test_masks_by_a_pattern(study: Path, tmp_path: Path, scheduler: str) -> None:
     dataset = tmp_path / "study"
     shutil.copytree(study / "sub-01", dataset / "sub-01")
     for path in (dataset / "sub-01").rglob("*_T1w.nii.gz"):
@@ -187,6 +192,7 @@ def test_masks_by_a_pattern(study: Path, tmp_path: Path) -> None:
     pattern = "derivatives/masks/{folder}/{name}_desc-brain_*.nii.gz"
     output = tmp_path / "out"
     arguments = ["bids", str(dataset), str(output), "participant", *QUICK, "-q", "--suffix", "T1w"]
+    arguments += ["--scheduler", scheduler]
     assert main([*arguments, "--mask", pattern]) == 0
     corrected = [path for path in find_images(output) if path.name.endswith("_T1w.nii.gz")]
     assert len(corrected) == 2

@@ -42,7 +42,7 @@ def correct_by_name(folder: Path) -> Callable[..., Outcome]:
     return correct
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_images_that_are_tried_again(
     shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

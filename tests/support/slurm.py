@@ -1,6 +1,7 @@
-"""A real SLURM for tests: its daemons on this machine, with all their files in a folder of theirs.
+"""A real SLURM for tests: its daemons run on this machine, with all their files in one folder.
 
-They stop with the block, and by their process numbers: another SLURM of this machine is left alone.
+They are stopped at the end of the block by their process numbers, so another SLURM of this machine
+is left alone.
 """
 
 import os
@@ -18,8 +19,9 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo", "sque
 SECONDS_TO_START = 40
 SECONDS_TO_STOP = 10
 
-# No cgroups, which containers do not let one make, and more processors than there may be, so that
-# jobs run side by side. Both daemons listen where this machine's name leads, which SLURM asks for.
+# There are no cgroups, because containers may not make them, and there are more processors than the
+# machine may have, so that jobs run side by side. Both daemons listen at the address of this
+# machine's name, which SLURM demands.
 _CONFIGURATION = """\
 ClusterName=n4ax
 SlurmctldHost={host}({address})
@@ -50,61 +52,63 @@ PartitionName=short Nodes={host} Default=YES MaxTime=00:10:00 State=UP
 """
 
 
-def why_not() -> str | None:
-    """Why SLURM cannot run here; ``None`` where it can."""
-    missing = [name for name in PROGRAMS if _found(name) is None]
+def explain_absence() -> str | None:
+    """Why SLURM cannot run here, or ``None`` if it can."""
+    missing = [name for name in PROGRAMS if _find_program(name) is None]
     if missing:
         return f"{', '.join(missing)} not found: apt-get install slurm-wlm munge"
     if os.geteuid() != 0:
-        return "SLURM's daemons want to be root"
+        return "SLURM's daemons must run as root"
     try:
-        socket.gethostbyname(_host())
+        socket.gethostbyname(_get_host_name())
     except OSError:
-        return f"{_host()}, the name of this machine, has no address: put it into /etc/hosts"
+        return (
+            f"{_get_host_name()}, the name of this machine, has no address: put it into /etc/hosts"
+        )
     return None
 
 
 @contextmanager
-def running() -> Iterator[Path]:
-    """SLURM with one node of 4 processors, which is idle when the block begins.
+def run() -> Iterator[Path]:
+    """Run SLURM with one node of 4 processors, which is idle when the block begins.
 
     Yields
     ------
     Path
-        Its slurm.conf, by which its programs find it: the variable SLURM_CONF names it.
+        The file slurm.conf. SLURM's programs find it by the variable SLURM_CONF.
 
     Raises
     ------
     RuntimeError
-        It does not come up; the message ends with what its daemons said last.
+        If SLURM does not start. The message ends with the last output of its daemons.
     """
     with ExitStack() as stack:
-        # Not pytest's folder: the path of a socket has at most 107 characters.
+        # The paths of pytest's folder are too long: that of a socket has at most 107 characters.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="n4ax-slurm-")))
-        configuration = _write(folder)
+        configuration = _write_configuration(folder)
         environment = os.environ | {"SLURM_CONF": str(configuration)}
-        for command in _commands(folder, configuration):
-            stack.enter_context(_daemon(command, folder, environment))
+        for command in _make_commands(folder, configuration):
+            stack.enter_context(_run_daemon(command, folder, environment))
         _wait_until_idle(folder, environment)
         stack.callback(_cancel_all, environment)
         yield configuration
 
 
-def queued(configuration: Path) -> list[str]:
-    """What is in the queue, a line for each job."""
+def list_jobs(configuration: Path) -> list[str]:
+    """The jobs in the queue, a line for each."""
     environment = os.environ | {"SLURM_CONF": str(configuration)}
-    return _said("squeue", "--noheader", environment=environment).splitlines()
+    return _read_output("squeue", "--noheader", environment=environment).splitlines()
 
 
-def _host() -> str:
+def _get_host_name() -> str:
     return socket.gethostname().split(".")[0]
 
 
-def _found(name: str) -> str | None:
+def _find_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin")))
 
 
-def _write(folder: Path) -> Path:
+def _write_configuration(folder: Path) -> Path:
     for name in ("state", "spool"):
         (folder / name).mkdir()
     key = folder / "munge.key"
@@ -117,8 +121,8 @@ def _write(folder: Path) -> Path:
     configuration = folder / "slurm.conf"
     configuration.write_text(
         _CONFIGURATION.format(
-            host=_host(),
-            address=socket.gethostbyname(_host()),
+            host=_get_host_name(),
+            address=socket.gethostbyname(_get_host_name()),
             controller_port=ports[0],
             node_port=ports[1],
             folder=folder,
@@ -127,10 +131,10 @@ def _write(folder: Path) -> Path:
     return configuration
 
 
-def _commands(folder: Path, configuration: Path) -> list[list[str]]:
+def _make_commands(folder: Path, configuration: Path) -> list[list[str]]:
     files = [f"--{kind}-file={folder}/munge.{kind}" for kind in ("key", "log", "pid", "seed")]
     return [
-        # By force: it wants folders into which all may look, and temporary ones are private.
+        # Forced, because munged wants folders that everyone may read, and this one is private.
         ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *files],
         ["slurmctld", "-D", "-i", "-f", str(configuration)],
         ["slurmd", "-D", "-f", str(configuration)],
@@ -138,11 +142,11 @@ def _commands(folder: Path, configuration: Path) -> list[list[str]]:
 
 
 @contextmanager
-def _daemon(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
+def _run_daemon(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
     name, *arguments = command
     with (folder / f"{name}.out").open("wb") as output:
         process = subprocess.Popen(
-            [_found(name) or name, *arguments],
+            [_find_program(name) or name, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -163,7 +167,7 @@ def _wait_until_idle(folder: Path, environment: dict[str, str]) -> None:
     end = time.monotonic() + SECONDS_TO_START
     state = ""
     while time.monotonic() < end:
-        state = _said("sinfo", "--noheader", "--format=%T", environment=environment).strip()
+        state = _read_output("sinfo", "--noheader", "--format=%T", environment=environment).strip()
         if state == "idle":
             return
         time.sleep(0.2)
@@ -175,15 +179,15 @@ def _wait_until_idle(folder: Path, environment: dict[str, str]) -> None:
 
 
 def _cancel_all(environment: dict[str, str]) -> None:
-    """Jobs are no children of ours: what a failed test has left ends before its daemons do."""
-    _said("scancel", "--state=PENDING", environment=environment)
-    _said("scancel", "--state=RUNNING", environment=environment)
+    """Cancel the jobs that a failed test has left, which are not children of this process."""
+    _read_output("scancel", "--state=PENDING", environment=environment)
+    _read_output("scancel", "--state=RUNNING", environment=environment)
     end = time.monotonic() + SECONDS_TO_STOP
-    while time.monotonic() < end and _said("squeue", "--noheader", environment=environment):
+    while time.monotonic() < end and _read_output("squeue", "--noheader", environment=environment):
         time.sleep(0.2)
 
 
-def _said(*command: str, environment: dict[str, str]) -> str:
+def _read_output(*command: str, environment: dict[str, str]) -> str:
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
