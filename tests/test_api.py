@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax.numpy as jnp
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -287,3 +288,21 @@ def test_bad_arguments_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=words.replace("(", r"\(")):
         n4ax.n4(shaded[0], **keywords)
+
+
+def test_the_result_carries_the_mask_in_the_images_own_kind() -> None:
+    volume = np.random.default_rng(3).gamma(3, 40, (16, 17, 18)).astype(np.float32)
+    labels = np.zeros(volume.shape, np.int16)
+    labels[2:-2, 2:-2] = 3
+    labels[5:9, 5:9] = 2
+    quick: dict[str, Any] = {"iters": (1,), "conv_threshold": 0}
+    array = n4ax.fit(volume, labels, mask_label=3, **quick).mask
+    assert array.dtype == bool
+    assert np.array_equal(array, labels == 3)
+    assert np.array_equal(n4ax.fit(volume, voxel_order="F", **quick).mask, n4ax.otsu_mask(volume))
+    assert n4ax.fit(volume, "all", **quick).mask.all()
+    scan = nib.Nifti1Image(volume.astype(np.float32), np.eye(4))
+    mask = n4ax.fit(scan, labels, **quick).mask
+    assert isinstance(mask, nib.Nifti1Image)
+    assert mask.get_data_dtype() == np.uint8
+    assert np.array_equal(np.asarray(mask.dataobj), labels != 0)

@@ -1,6 +1,7 @@
 """The package as a whole: what it offers, what it loads, and how it is built."""
 
 import ast
+import doctest
 import inspect
 import re
 import subprocess
@@ -213,6 +214,16 @@ def test_every_parameter_is_documented(name: str) -> None:
         line = rf"^ *(\*\*)?(\w+, )*{parameter}\b(, \**\w+)*( :.*)?$"
         listed = parameter in settings and f"``{parameter}" in document
         assert listed or re.search(line, document, re.M), parameter
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["api", "errors", "field", "images.otsu", "result", "settings"],
+)
+def test_examples_in_docstrings_run(module: str) -> None:
+    found = doctest.testmod(import_module(f"n4ax.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 def test_type_information_and_the_head_are_packaged() -> None:
