@@ -41,12 +41,13 @@ def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
 
     environment, config = dict(os.environ), dict(dask.config.config)
     before = {child.pid for child in psutil.Process().children()}
+    threads = set(threading.enumerate())  # other tests' libraries may keep some
     yield
     assert capfd.readouterr().err == ""
     assert dask.config.config == config
     after = [child for child in psutil.Process().children() if child.pid not in before]
     lines = [" ".join(child.cmdline()) for child in after if is_alive(child.pid)]
     assert [line for line in lines if "resource_tracker" not in line] == []
-    assert {thread.name for thread in threading.enumerate() if not thread.daemon} <= {"MainThread"}
+    assert [t.name for t in threading.enumerate() if not t.daemon and t not in threads] == []
     environment["PYTEST_CURRENT_TEST"] = os.environ["PYTEST_CURRENT_TEST"]
     assert dict(os.environ) == environment
