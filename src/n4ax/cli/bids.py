@@ -172,7 +172,7 @@ def _print_participants_without_images(plan: "StudyPlan") -> None:
 
 
 def _print_preview(plan: "StudyPlan", scratch: Path) -> bool:
-    """Print what would be done, and return whether nothing is known against it."""
+    """Print what would be done; return whether every image can be corrected, as far as is known."""
     from n4ax.bids.plan import preview_study
 
     good = True

@@ -33,8 +33,8 @@ class Axis:
     samples
         Number of samples on the padded axis.
     every
-        Of the samples on the image, every ``every``-th is used, from the middle of the first
-        ``every`` samples on.
+        Only one in ``every`` of the samples on the image is used: the middle one of each group of
+        that many samples.
     """
 
     count: int

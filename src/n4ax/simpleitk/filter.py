@@ -45,6 +45,16 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
     Commands are called at the events at which SimpleITK calls them: at the start, after every
     iteration, at the end, and at any of these. The methods that report on a run raise a
     RuntimeError before the first ``Execute``.
+
+    Examples
+    --------
+    >>> import SimpleITK as sitk
+    >>> from n4ax import simpleitk as sitk_n4
+    >>> image = sitk.ReadImage("head.nii.gz", sitk.sitkFloat32)
+    >>> n4 = sitk_n4.N4BiasFieldCorrectionImageFilter()
+    >>> n4.SetShrinkFactor(4)
+    >>> corrected = n4.Execute(image, sitk.OtsuThreshold(image, 0, 1, 200))
+    >>> log_bias = n4.GetLogBiasFieldAsImage(image)
     """
 
     def __init__(self) -> None:

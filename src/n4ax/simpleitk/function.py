@@ -74,6 +74,13 @@ def N4BiasFieldCorrection(
     ------
     TypeError, RuntimeError, ValueError
         As for :class:`N4BiasFieldCorrectionImageFilter`.
+
+    Examples
+    --------
+    >>> import SimpleITK as sitk
+    >>> from n4ax import simpleitk as sitk_n4
+    >>> image = sitk.ReadImage("head.nii.gz", sitk.sitkFloat32)
+    >>> corrected = sitk_n4.N4BiasFieldCorrection(image, shrinkFactor=4)
     """
     if values and isinstance(values[0], Real):  # the call without a mask
         values = (None, *values)
