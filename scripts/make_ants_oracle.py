@@ -17,7 +17,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from tests.support import ants, itk
+from benchmarks.volumes import move_by_one_ulp
+from tests.support import ants
 from tests.support.pipelines import CASES, make_words, write_images
 
 TARGET = Path(__file__).parents[1] / "tests" / "data" / "head_ants.npz"
@@ -61,7 +62,7 @@ def change_image(words: list[str], folder: Path, seed: int) -> list[str]:
     """The words of a command on the same image, changed by one ulp."""
     at = words.index("-i") + 1
     scan = nib.load(words[at])
-    voxels = itk.one_ulp_off(np.asarray(scan.dataobj, np.float32), seed)
+    voxels = move_by_one_ulp(np.asarray(scan.dataobj, np.float32), seed)
     nib.save(nib.Nifti1Image(voxels, scan.affine), folder / "changed.nii")
     return [*words[:at], str(folder / "changed.nii"), *words[at + 1 :]]
 

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+from benchmarks.volumes import move_by_one_ulp
 
 import n4ax
 from n4ax.pipeline import N4Result
@@ -267,7 +268,7 @@ def itk_answer(seed: int) -> itk.ItkResult:
 def itk_neighbours(seed: int) -> list[itk.ItkResult]:
     """ITK's answers to 6 inputs whose voxels are changed by one ulp."""
     case = random_case(seed)
-    return [case.itk(itk.one_ulp_off(case.image, k)) for k in range(6)]
+    return [case.itk(move_by_one_ulp(case.image, k)) for k in range(6)]
 
 
 @cache

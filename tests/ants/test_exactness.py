@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from benchmarks import ants_exactness
+from benchmarks.volumes import move_by_one_ulp
 
 from n4ax.ants.program import main
 from n4ax.method.grid import padding_for_distance
-from tests.support import ants, itk
+from tests.support import ants
 from tests.support.ants import CEILING, LARGEST, MEAN, NOISE_FACTOR
 
 GEOMETRY = 2e-4
@@ -254,7 +255,7 @@ def compare(seed: int, folder: Path) -> Comparison:
     mean, largest = theirs.measure_gap(run_n4ax(case, folder), inside)
     noise = 0.0
     if mean > MEAN or largest > LARGEST:
-        others = [run_ants(case, itk.one_ulp_off(case.image, k), folder) for k in range(6)]
+        others = [run_ants(case, move_by_one_ulp(case.image, k), folder) for k in range(6)]
         noise = max(theirs.measure_gap(other, inside)[1] for other in others)
     return Comparison(seed, case.options, float(mean), float(largest), float(noise))
 

@@ -1,4 +1,4 @@
-"""The pages of what was measured say what the JSON of the measurements says."""
+"""The pages of measurements, and the table of the README, agree with the measured JSON."""
 
 import json
 from pathlib import Path
@@ -20,18 +20,18 @@ def test_every_section_has_been_measured_in_full() -> None:
 
 
 @pytest.mark.parametrize("page", pages.PAGES)
-def test_pages_are_what_the_measurements_make(page: str) -> None:
+def test_pages_agree_with_the_measurements(page: str) -> None:
     written = (ROOT / "docs" / f"{page}.md").read_text()
     assert written == pages.render_page(page, pages.PAGES[page], RECORDS)
 
 
-def test_the_table_of_the_readme_is_too() -> None:
+def test_the_table_of_the_readme_agrees_too() -> None:
     readme = (ROOT / "README.md").read_text()
     assert readme == pages.update_table(readme, RECORDS)
     assert readme.count("\n|") >= 6
 
 
-def test_plots_that_pages_show_are_there_and_no_others() -> None:
+def test_the_plots_are_those_that_pages_show() -> None:
     images = ROOT / "docs" / "images"
     drawn = {path.name for path in images.glob("*.svg")}
     shown = {

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
+from benchmarks.volumes import move_by_one_ulp
 
 from n4ax import simpleitk as sitk_n4
-from tests.support.itk import THREADS, one_ulp_off
+from tests.support.itk import THREADS
 from tests.support.simpleitk import (
     HEAD,
     Events,
@@ -99,7 +100,7 @@ def check_against_simpleitk(script: Callable[..., Outcome], image: Image, **keyw
     mean, largest = find_differences(ours, theirs)
     bounds = np.array([MEAN, LARGEST])
     if mean > MEAN or largest > LARGEST:
-        others = (make_image(one_ulp_off(get_array(image), seed), image) for seed in range(3))
+        others = (make_image(move_by_one_ulp(get_array(image), seed), image) for seed in range(3))
         noise = [find_differences(script(sitk, other, **keywords), theirs) for other in others]
         bounds = np.maximum(bounds, NOISE_FACTOR * np.max(noise, axis=0))
     assert mean <= bounds[0]

@@ -70,10 +70,3 @@ def correct(
         corrected = itk.Execute(given, region)
     field = itk.GetLogBiasFieldAsImage(given)
     return ItkResult(sitk.GetArrayFromImage(field), sitk.GetArrayFromImage(corrected), levels)
-
-
-def one_ulp_off(image: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
-    """The image with every voxel except zeros moved up or down by one float32 ulp."""
-    up = np.random.default_rng(seed).random(image.shape) < 0.5
-    towards = np.where(up, np.float32(np.inf), np.float32(-np.inf))
-    return np.where(image == 0, image, np.nextafter(image, towards)).astype(np.float32)
