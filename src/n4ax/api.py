@@ -13,7 +13,7 @@ from n4ax.engines.choice import choose_engine
 from n4ax.errors import InputError
 from n4ax.method.solver import Progress
 from n4ax.pipeline import Inputs, Run, fit_image
-from n4ax.settings import EngineName, N4Settings, Parameters
+from n4ax.settings import EngineName, N4Keywords, N4Settings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ def _list_parameters(function: Function) -> Function:
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=field.default,
-            annotation=Parameters.__annotations__[field.name],
+            annotation=N4Keywords.__annotations__[field.name],
         )
         for field in fields(N4Settings)
     ]
@@ -46,7 +46,7 @@ def n4(
     num_threads: int | None = None,
     progress: Progress | None = None,
     return_bias: bool = False,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[N4Keywords],
 ) -> Any:
     """Correct the bias field of an image (N4, Tustison et al. 2010).
 
@@ -161,7 +161,7 @@ def fit(
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[N4Keywords],
 ) -> Any:
     """Estimate the bias field of an image, or of several images, and correct it.
 
@@ -224,7 +224,7 @@ def n4_batch(
     spacing: float | Sequence[float] | None = None,
     engine: EngineName | None = None,
     num_threads: int | None = None,
-    **parameters: Unpack[Parameters],
+    **parameters: Unpack[N4Keywords],
 ) -> Any:
     """Correct the bias fields of many images, spread over all devices that JAX has.
 

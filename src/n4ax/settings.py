@@ -26,7 +26,7 @@ MOST_LEVELS = 10
 """The mesh doubles with each level: 10 levels of a mesh of 1 end with 512 elements on each axis."""
 
 
-class Parameters(TypedDict, total=False):
+class N4Keywords(TypedDict, total=False):
     """The keyword arguments that make an :class:`N4Settings`; every one may be left out."""
 
     iters: Sequence[int]
@@ -267,7 +267,7 @@ class N4Settings:
                     value,
                 )
 
-    def keywords(self) -> Parameters:
+    def keywords(self) -> N4Keywords:
         """List the settings as keyword arguments for :func:`n4ax.n4` and :func:`n4ax.fit`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[return-value]
 

@@ -15,7 +15,7 @@ from n4ax.files import replace_file
 from n4ax.report import charts
 from n4ax.report.formats import format_number, format_percent, format_seconds
 from n4ax.report.group import make_rows, make_strips
-from n4ax.report.participant import make_scan
+from n4ax.report.participant import make_scan_view
 from n4ax.report.pictures import make_field_colours
 from n4ax.report.records import (
     NothingToReportError,
@@ -101,7 +101,7 @@ def write_participant(output: Path, label: str, neighbours: tuple[str | None, st
         output / f"sub-{label}.html",
         "participant.html",
         label=label,
-        scans=[make_scan(record) for record in records],
+        scans=[make_scan_view(record) for record in records],
         failures=failures,
         before=before,
         after=after,

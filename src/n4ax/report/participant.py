@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
     """
 
 
-class Scan(NamedTuple):
+class ScanView(NamedTuple):
     """A scan as the template shows it."""
 
     stem: str
@@ -51,12 +51,12 @@ class Scan(NamedTuple):
     convergence: Convergence | None
 
 
-def make_scan(record: Record) -> Scan:
+def make_scan_view(record: Record) -> ScanView:
     """Prepare a scan for the page of its participant."""
     entries, measures = record.entries, record.entries["Measures"]
     parts = record.name_parts
     stopped = entries["Stopped"] or []
-    return Scan(
+    return ScanView(
         stem=record.stem,
         name=" · ".join(parts),
         short_name=" · ".join(parts[1:] or parts),
