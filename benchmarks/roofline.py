@@ -60,7 +60,7 @@ from n4ax.method import solver
 from n4ax.method.problem import Problem
 from n4ax.method.sharpening import bin_width
 from n4ax.method.solver import Parameters, State, make_start_state, solve, summarise
-from n4ax.pipeline import pose_image
+from n4ax.pipeline import Inputs, pose_image
 from n4ax.settings import N4Settings
 
 THREADS = 2
@@ -128,7 +128,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     settings = N4Settings()
     ceilings = machine_ceilings(packed_bytes=4 * int(np.count_nonzero(head.mask)))
     print(f"  the machine: {shown(ceilings)}", flush=True)
-    problem = pose_image(settings, head.image, head.mask, None, None, None, "cpu").problem
+    problem = pose_image(settings, Inputs(head.image, head.mask), "cpu").pose.problem
     with Threads(THREADS) as threads:
         engine = cpu.CpuEngine(problem, settings, threads)
         lattice = solved(engine, settings).lattice
