@@ -11,7 +11,7 @@ demo: $(VENV)/.installed  ## correct the packaged head and draw it
 test: $(VENV)/.installed-test  ## run the quick tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/.installed-test  ## run every test, which takes about a quarter of an hour
+test-all: $(VENV)/.installed-test  ## run every test, which takes about 10 minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## style and types
