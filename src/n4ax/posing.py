@@ -79,8 +79,7 @@ def pose(
         included = _sample(inside, axes, grid, spaces.image, spaces.mask)
     confidence = None
     if weights is not None:
-        _check_weights(weights, image.shape)
-        confidence = weights.astype(np.float32)
+        confidence = _check_weights(weights, image.shape)
         confidence = _sample(confidence, axes, grid, spaces.image, spaces.weights)
         included = included & (confidence > 0)
     included = _exclude(samples, included, settings)
@@ -104,17 +103,19 @@ def _check_image(image: Array) -> None:
         )
 
 
-def _check_weights(weights: Array, shape: tuple[int, ...]) -> None:
+def _check_weights(weights: Array, shape: tuple[int, ...]) -> Array:
+    """Check the weights and give them as float32."""
     if weights.shape != shape:
         raise InputError("{weights} have shape {0} and {image} has shape {1}", weights.shape, shape)
     check_real("weights", weights.dtype)
-    if not has_values(weights):
-        return
     confidence = weights.astype(np.float32)
+    if not has_values(confidence):
+        return confidence
     if not weights.__array_namespace__().isfinite(confidence).all():
         raise InputError("{weights} have NaN or infinite values; expected finite numbers")
     if not (confidence > 0).any():
         raise InputError("{weights} have no positive voxel; only voxels above 0 take part")
+    return confidence
 
 
 # ---- the grid --------------------------------------------------------------------------------
