@@ -68,8 +68,10 @@ def test_what_cannot_be_traced_says_so(small: tuple[Array, Array]) -> None:
 
 def test_engine_is_xla_where_there_is_an_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.ones(3)
+    monkeypatch.setattr(choice, "has_gpu", lambda: False)
     assert choice.choose_engine(None, image) == "cpu"
-    assert choice.choose_engine(None, jnp.asarray(image)) == "cpu"
+    on_cpu = jax.device_put(image, jax.devices("cpu")[0])
+    assert choice.choose_engine(None, on_cpu) == "cpu"
     monkeypatch.setattr(choice, "is_on_accelerator", lambda array: array is image)
     assert choice.choose_engine(None, image) == "xla"
     assert choice.choose_engine("cpu", image) == "cpu"

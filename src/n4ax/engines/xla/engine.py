@@ -30,7 +30,7 @@ SAMPLED, SAMPLE = 512, 256
 """The change of the field is judged from a packed list cut into 512 parts: from the first 256
 voxels of each part."""
 
-REPLAYED, REPLAYED_IN_BURSTS = 1 << 12, 1 << 18
+REPLAYED, REPLAYED_OFF_CPU = 1 << 12, 1 << 18
 """The stopping measure takes this many voxels at once, on the CPU and off it. Off the CPU a step
 costs more."""
 
@@ -71,9 +71,9 @@ class XlaEngine:
         Number of histogram bins.
     exact
         Whether levels end by the true coefficient of variation, and not by ITK's measure.
-    burst
-        Iterations between two tests of whether a level has ended. On a GPU a test costs as much
-        as an iteration. The iterations that a level does not need are thrown away.
+    on_cpu
+        Whether the program is for the CPU. On other devices it has barriers, and the stopping
+        measure takes more voxels at once.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class XlaEngine:
         shape: tuple[int, ...],
         nbins: int,
         exact: bool,
-        burst: int,
+        on_cpu: bool,
     ) -> None:
         self.nbins = nbins
         self._voxels = voxels
         self._tables = tables
         self._shape = shape
         self._exact = exact
-        self._burst = burst
+        self._on_cpu = on_cpu
         if voxels.rank is None:
             self._counted = voxels.confidence > 0
             self._rows = (shape[0], -1)
@@ -103,16 +103,8 @@ class XlaEngine:
         return lax.fori_loop(0, levels, body, state)
 
     def repeat(self, goes_on: Callable[[S], Any], step: Callable[[S], S], state: S) -> S:
-        """Apply ``step(state)`` as long as ``goes_on(state)``, which is tested once per burst."""
-
-        def step_or_freeze(_: Any, state: S) -> S:
-            keep = goes_on(state)
-            return jax.tree.map(partial(jnp.where, keep), step(state), state)
-
-        def run_burst(state: S) -> S:
-            return lax.fori_loop(0, self._burst, step_or_freeze, state)
-
-        return lax.while_loop(goes_on, step if self._burst == 1 else run_burst, state)
+        """Apply ``step(state)`` as long as ``goes_on(state)``."""
+        return lax.while_loop(goes_on, step, state)
 
     def mesh(self, level: Any) -> XlaMesh:
         """The tables of a level, and its omega."""
@@ -176,6 +168,7 @@ class XlaEngine:
 
     def histogram(self, binned: XlaBinned) -> Array:
         """Corrected log intensities per bin, each shared between the two nearest centres."""
+        # A traced program may run on another device than JAX's default one.
         counts = lax.platform_dependent(
             binned.position,
             cpu=partial(count_in_order, bins=self.nbins + 2),
@@ -203,7 +196,7 @@ class XlaEngine:
         that it cannot see through, here on a ``number`` that is never infinite. Elsewhere a
         branch would be expensive, and a barrier does.
         """
-        if self._burst > 1:
+        if not self._on_cpu:
             return lax.optimization_barrier(compute())
         nothing = jax.eval_shape(compute)
         return lax.cond(number < jnp.inf, compute, lambda: jnp.zeros_like(nothing))
@@ -226,7 +219,7 @@ class XlaEngine:
             if self._exact:
                 return exact_variation(before - field, self._counted)
             packed = self._voxels.rank is not None
-            block = REPLAYED if self._burst == 1 else REPLAYED_IN_BURSTS
+            block = REPLAYED if self._on_cpu else REPLAYED_OFF_CPU
             return itk_variation(before - field, self._counted, packed, block)
 
         variation = self._variation(field, before)

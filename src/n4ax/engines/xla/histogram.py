@@ -4,12 +4,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from n4ax.engines.xla.box import gather
+from n4ax.engines.xla.rounding import binade
 
-CHUNK = 1 << 15
-"""Off the CPU, the counts are taken to grow evenly over this many voxels."""
+CHUNK = 1 << 10
+"""Off the CPU, the counts are taken to grow evenly over this many voxels. Very many bins need
+longer chunks, or the table of chunks would outgrow the image."""
 
-FIXED_POINT = 2.0**36
-"""Units of one voxel, when counts are added as integers. 2^27 voxels fit."""
+_HALF = 32
+"""Bits of each of the two numbers that one integer holds."""
 
 
 def split_position(position: Array) -> tuple[Array, Array]:
@@ -37,27 +39,45 @@ def count_by_chunks(position: Array, *, bins: int) -> Array:
 
     Each addition to ITK's float32 count rounds to an ulp of the count so far. So the voxels are
     counted twice. The first count, per chunk and without rounding, tells how large ITK's count is
-    at each voxel. The second one rounds. Integers may be added in any order.
+    at each voxel. The second one rounds. Integers may be added in any order. An addition to memory
+    is what takes the time, so that what a voxel adds to its two bins is added at once, as the two
+    halves of one integer.
     """
-    below, part = split_position(position)
+    length = max(CHUNK, 1 << (bins // 2).bit_length())
+    chunks = -(-len(position) // length)
+    units = 2.0 ** (_HALF - 2) / length  # the sum of a chunk fits into one half
     at = jnp.arange(len(position), dtype=jnp.int32)
-    chunk, chunks = at // CHUNK, -(-len(position) // CHUNK)
+    below, part = split_position(position)
+    cell = at // length * bins + below
 
-    def count(pairs: tuple[Array, Array]) -> Array:
-        sums = jnp.zeros((chunks, bins), jnp.int64)
-        for bin_, value in zip((below, below + 1), pairs, strict=True):
-            units = jnp.rint(value.astype(jnp.float64) * FIXED_POINT).astype(jnp.int64)
-            sums = sums.at[chunk, jnp.minimum(bin_, bins - 1)].add(units)
-        return sums.astype(jnp.float64) / FIXED_POINT
+    def count(lower: Array, upper: Array) -> Array:
+        """Add ``lower`` to the bin below each voxel and ``upper`` to the next, for each chunk."""
+        halves = [jnp.rint(value * units).astype(jnp.int64) for value in (lower, upper)]
+        sums = _scatter_add((halves[0] << _HALF) + halves[1], cell, chunks * bins)
+        sums = sums.reshape(chunks, bins)
+        to_lower, to_upper = sums >> _HALF, sums & (2**_HALF - 1)
+        return (to_lower + jnp.pad(to_upper, ((0, 0), (1, 0)))[:, :-1]) / units
 
-    gained = count((1 - part, part))
+    gained = count(1 - part, part)
     before = jnp.cumsum(gained, axis=0) - gained
-    share = (at % CHUNK).astype(jnp.float32) / CHUNK
+    share = (at % length).astype(jnp.float32) / length
 
-    def round_to_ulp(value: Array, bin_: Array) -> Array:
-        where = chunk * bins + jnp.minimum(bin_, bins - 1)
+    def round_to_ulp(value: Array, where: Array) -> Array:
         first, gain = (gather(a.astype(jnp.float32).reshape(-1), where) for a in (before, gained))
-        ulp = jnp.exp2(jnp.floor(jnp.log2(jnp.maximum(first + share * gain, 1))) - 23)
+        ulp = binade(jnp.maximum(first + share * gain, 1)) * 2.0**-23
         return jnp.rint(value / ulp) * ulp
 
-    return count((round_to_ulp(1 - part, below), round_to_ulp(part, below + 1))).sum(axis=0)
+    last = chunks * bins - 1  # of a voxel that no bin counts, the next bin may not exist
+    rounded = round_to_ulp(1 - part, cell), round_to_ulp(part, jnp.minimum(cell + 1, last))
+    return count(*rounded).sum(axis=0)
+
+
+def _scatter_add(values: Array, index: Array, size: int) -> Array:
+    """Add values to an array of zeros at indices that are known to be in range."""
+    single = lax.ScatterDimensionNumbers(
+        update_window_dims=(), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,)
+    )
+    return lax.scatter_add(
+        jnp.zeros(size, values.dtype), index[:, None], values, single,
+        mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS,
+    )  # fmt: skip

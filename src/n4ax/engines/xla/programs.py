@@ -27,9 +27,6 @@ from n4ax.method.problem import Problem
 from n4ax.method.solver import Parameters, Progress, State, make_start_state, solve
 from n4ax.settings import N4Settings
 
-BURST = 10
-"""Iterations between two tests of whether a level has ended, on accelerators."""
-
 HISTORY_STEP = 64
 """The history has room for a multiple of this many iterations, so that settings with about as many
 iterations share a program."""
@@ -51,8 +48,8 @@ class ProgramKey(NamedTuple):
         The most iterations that the history of a level has room for.
     exact
         Whether levels end by the true coefficient of variation.
-    burst
-        Iterations between two tests of whether a level has ended.
+    on_cpu
+        Whether the program is for the CPU.
     reports
         Whether the program reports its progress.
     """
@@ -61,7 +58,7 @@ class ProgramKey(NamedTuple):
     nbins: int
     most: int
     exact: bool
-    burst: int
+    on_cpu: bool
     reports: bool
 
 
@@ -115,7 +112,7 @@ def prepare(
         nbins=settings.nbins,
         most=-(-max(1, *settings.iters) // HISTORY_STEP) * HISTORY_STEP,
         exact=settings.convergence == "exact",
-        burst=1 if platform == "cpu" or reports else BURST,
+        on_cpu=platform == "cpu",
         reports=reports,
     )
     first = np.array(box.first, np.int32)
@@ -147,7 +144,7 @@ def make_engine(arguments: Arguments, key: ProgramKey) -> XlaEngine:
         for tables in arguments.tables[:-1]
     ]
     tables = Tables(*cut, refinement=arguments.tables.refinement)
-    return XlaEngine(arguments.voxels, tables, key.shape, key.nbins, key.exact, key.burst)
+    return XlaEngine(arguments.voxels, tables, key.shape, key.nbins, key.exact, key.on_cpu)
 
 
 def run(arguments: Arguments, key: ProgramKey) -> State:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from n4ax.engines.xla.box import running_count, running_sum
+from n4ax.engines.xla.rounding import binade, round_to_float32
 
 SETTLED = 1 << 14
 """Blocks that begin before this voxel are always replayed by rounds."""
@@ -91,8 +92,8 @@ def itk_variation(step: Array, counted: Array, packed: bool, block: int) -> Arra
 
     zero = jnp.zeros((), jnp.float64)
     running = lax.fori_loop(0, -(-len(step) // size), add_block, Running(zero, zero, zero))
-    spread = _round_to_float32(jnp.sqrt(running.squares / (running.number - 1.0)))
-    return _round_to_float32(spread / running.mean)
+    spread = round_to_float32(jnp.sqrt(running.squares / (running.number - 1.0)))
+    return round_to_float32(spread / running.mean)
 
 
 def exact_variation(step: Array, counted: Array) -> Array:
@@ -109,23 +110,18 @@ def ratios(step: Array) -> Array:
     return 1 + jnp.expm1(step)
 
 
-def _round_to_float32(value: Array) -> Array:
-    """Round a float64 number to what float32 holds. XLA may leave out a conversion and back."""
-    return lax.reduce_precision(value, exponent_bits=8, mantissa_bits=23)
-
-
 def _add_whole_ulps(block: Block, running: Running) -> tuple[Array, Running]:
     """Add a block as a sum of whole ulps of sigma, and tell whether that is right."""
-    gap = jnp.where(block.counted, _round_to_float32(block.ratio - running.mean), 0.0)
-    half_ulp = jnp.exp2(jnp.floor(jnp.log2(running.mean)) - 25.0)  # at a binade's lower end
+    gap = jnp.where(block.counted, round_to_float32(block.ratio - running.mean), 0.0)
+    half_ulp = binade(running.mean) * 2.0**-25  # at a binade's lower end
     moves = _as_columns(jnp.abs(gap)).max(axis=0).max() >= 0.99 * half_ulp * running.number
-    binade = jnp.exp2(jnp.floor(jnp.log2(running.squares)))
-    unit = binade * 2.0**-23
-    square = _round_to_float32(gap * gap) * (1.0 - 1.0 / block.number)
+    lower_end = binade(running.squares)
+    unit = lower_end * 2.0**-23
+    square = round_to_float32(gap * gap) * (1.0 - 1.0 / block.number)
     squares = running.squares + _as_columns(jnp.rint(square / unit)).sum(axis=0).sum() * unit
     count = jnp.minimum(running.number + _count(block.counted), _STANDSTILL)
     early = running.number < SETTLED
-    whole = ~(moves | early) & (squares < 2.0 * binade)
+    whole = ~(moves | early) & (squares < 2.0 * lower_end)
     return whole, Running(count, running.mean, squares)
 
 
@@ -141,19 +137,19 @@ def _as_columns(values: Array) -> Array:
 def _add_by_rounds(block: Block, running: Running) -> Running:
     """Add any block, by guesses and running sums."""
     number, counted, p = block.number, block.counted, block.ratio
-    share = _round_to_float32(p / number)
+    share = round_to_float32(p / number)
 
     def mean_after(mean: Array) -> Array:
-        return _round_to_float32(mean * (1.0 - 1.0 / number) + share)
+        return round_to_float32(mean * (1.0 - 1.0 / number) + share)
 
     total = running.mean * running.number + running_sum(jnp.where(counted, p, 0.0))
     mean = _improve_guess(total / number, running.mean, mean_after, counted)
 
-    gap = _round_to_float32(p - mean)
-    addend = jnp.where(number > 1, _round_to_float32(gap * gap) * (number - 1.0) / number, 0.0)
+    gap = round_to_float32(p - mean)
+    addend = jnp.where(number > 1, round_to_float32(gap * gap) * (number - 1.0) / number, 0.0)
 
     def squares_after(squares: Array) -> Array:
-        return _round_to_float32(squares + addend)
+        return round_to_float32(squares + addend)
 
     total = running.squares + running_sum(jnp.where(counted, addend, 0.0))
     squares = _improve_guess(total, running.squares, squares_after, counted)
@@ -187,7 +183,7 @@ def _improve_guess(
     """
 
     def shift(values: Array) -> Array:
-        return _round_to_float32(jnp.concatenate([start[None], values[:-1]]))
+        return round_to_float32(jnp.concatenate([start[None], values[:-1]]))
 
     def improve(state: tuple[Array, Array]) -> tuple[Array, Array]:
         _, values = state
