@@ -50,6 +50,31 @@ def save_figure(
     ----------
     path : Path
         The file to write. It appears only when it is complete.
+    before, log_bias, after, mask, affine, title
+        As for :func:`draw_figure`.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or the disk is full.
+    """
+    content = draw_figure(before, log_bias, after, mask, affine, title)
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def draw_figure(
+    before: npt.NDArray[Any],
+    log_bias: npt.NDArray[Any],
+    after: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_],
+    affine: npt.NDArray[np.float64],
+    title: str,
+) -> bytes:
+    """Draw the planes through the middle of the mask, as the content of a PNG file.
+
+    Parameters
+    ----------
     before, log_bias, after : array
         Volumes of the same shape, with 2 axes or more. If they have more than 3 axes, the 3-D
         part that holds most of the mask is drawn. Voxels that are not finite are left blank.
@@ -59,11 +84,6 @@ def save_figure(
         Maps voxel indices to mm; the planes are turned upright by it.
     title : str
         A line above the picture.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to, or the disk is full.
     """
     finite = mask & np.isfinite(before)
     volumes = (_pick_volume(volume, finite) for volume in (before, log_bias, after, finite))
@@ -83,8 +103,7 @@ def save_figure(
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure = _draw_figure(panels, mask, voxel_sizes, title, swing)
         figure.savefig(content, format="png", facecolor=_BACKGROUND)
-    with replace_file(path) as temporary:
-        temporary.write_bytes(content.getvalue())
+    return content.getvalue()
 
 
 def _draw_figure(

@@ -30,8 +30,8 @@ from n4ax.images import nifti
 from n4ax.pipeline import Run
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
-from n4ax.scan import Scan, correct_scan, find_unweighted_volumes, make_bias_image, read_scan
-from n4ax.series import Estimate
+from n4ax.scan import Scan, correct_scan, make_bias_image, read_scan
+from n4ax.series import Estimate, find_unweighted_volumes
 
 _computing = Lock()
 """Held while an image is computed. A worker with a GPU reads and writes others meanwhile."""
@@ -176,7 +176,8 @@ def _choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estim
                 f"{scan.path} has no .bval file, so its volumes without diffusion weighting are "
                 "not known: add the file"
             )
-        return find_unweighted_volumes(companions.gradients[".bval"], scan, recipe.b0_threshold)
+        bval = companions.gradients[".bval"]
+        return find_unweighted_volumes(bval, scan.volumes, recipe.b0_threshold)
     return recipe.series
 
 

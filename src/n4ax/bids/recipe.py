@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from n4ax.errors import InputError
-from n4ax.scan import B0_THRESHOLD
-from n4ax.series import Estimate
+from n4ax.series import B0_THRESHOLD, Estimate
 from n4ax.settings import EngineName, N4Settings
 
 

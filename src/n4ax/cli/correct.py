@@ -15,7 +15,7 @@ from n4ax.version import __version__
 
 if TYPE_CHECKING:
     from n4ax.scan import CorrectedScan, Scan
-    from n4ax.series import Estimate
+    from n4ax.series import Estimate, Series
 
 _SUFFIXES = {
     "--output": (".nii", ".nii.gz"),
@@ -50,9 +50,9 @@ _series = options.under_heading("Series of volumes (4-D)")
 )
 @_files(
     "--mask",
-    metavar="FILE|otsu|none",
-    help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or none "
-    "(the whole image).  [default: otsu; none with --preset ants or antspy]",
+    metavar="FILE|otsu|all",
+    help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or all "
+    "(the whole image; none means the same).  [default: otsu; all with --preset ants or antspy]",
 )
 @_files(
     "--figure",
@@ -85,7 +85,8 @@ _series = options.under_heading("Series of volumes (4-D)")
     help="Divide all volumes by one field, which is estimated on their mean, on the first volume, "
     "on a volume by its number (from 0), on the mean of several (0,5,10), or on b0: the mean of "
     "the volumes without diffusion weighting, according to the .bval file beside INPUT. With "
-    "each, every volume has its own field.  [default: one field that varies in space and time]",
+    "each, every volume has its own field; with 4d, one field varies in space and time.  "
+    "[required for a series]",
 )
 @options.b0_threshold(_series)
 @options.ESTIMATION
@@ -99,7 +100,7 @@ def correct(
     output: Path | None,
     mask: str | None,
     weights: Path | None,
-    series: "Estimate | Literal['b0'] | None",
+    series: "Series | None",
     bias: Path | None,
     field: Path | None,
     figure: Path | None,
@@ -116,13 +117,15 @@ def correct(
     INPUT has 2 to 4 dimensions. The field is estimated in the mask, and the whole image is divided
     by it.
     """
+    from n4ax.images.masks import read_word
+
     start = time.perf_counter()
     if quiet:
         logging.disable(logging.WARNING)
-    mask = options.default_mask(preset) if mask is None else mask
+    mask = options.default_mask(preset) if mask is None else read_word(mask) or mask
     settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
-    _check_outputs(outputs, [image, weights, None if mask in ("otsu", "none") else Path(mask)])
+    _check_outputs(outputs, [image, weights, None if read_word(mask) else Path(mask)])
     if series == "each" and field is not None:
         raise ValueError("--field writes one field, but --series each makes many: use --bias")
 
@@ -212,15 +215,15 @@ def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
 
 
 def _find_volumes(
-    series: "Estimate | Literal['b0'] | None", scan: "Scan", b0_threshold: float
-) -> "Estimate | None":
+    series: "Series | None", scan: "Scan", b0_threshold: float
+) -> "Estimate | Literal['4d'] | None":
     """What to estimate the field on; ``b0`` is looked up in the file of b-values."""
     if series != "b0":
         return series
-    from n4ax.scan import find_unweighted_volumes
+    from n4ax.series import find_unweighted_volumes
 
     bval = scan.path.with_name(f"{_stem(scan.path)}.bval")
-    return find_unweighted_volumes(bval, scan, b0_threshold)
+    return find_unweighted_volumes(bval, scan.volumes, b0_threshold)
 
 
 def _write_outputs(

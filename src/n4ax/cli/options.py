@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,7 @@ from n4ax.errors import InputError
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
-    from n4ax.series import Estimate
+    from n4ax.series import Series
 
 _PRESETS = ("simpleitk", "ants", "antspy", "fast")
 
@@ -34,13 +34,13 @@ def read_numbers(
 
 def read_series(
     _context: click.Context, option: click.Parameter, text: str | None
-) -> "Estimate | Literal['b0'] | None":
-    """Read ``mean``, ``first``, ``each`` or ``b0`` as it is, and ``0,5,10`` as (0, 5, 10)."""
-    if text is None or text in ("mean", "first", "each", "b0"):
+) -> "Series | None":
+    """Read a word such as ``mean`` as it is, and ``0,5,10`` as (0, 5, 10)."""
+    if text is None or text in ("mean", "first", "each", "b0", "4d"):
         return text  # type: ignore[return-value]
     words = text.split(",")
     if not all(word.isdecimal() for word in words):
-        message = f"{text!r} is not mean, first, each, b0 or numbers of volumes such as 0,5,10"
+        message = f"{text!r} is not mean, first, each, b0, 4d or numbers of volumes such as 0,5,10"
         raise click.BadParameter(message, param=option)
     volumes = tuple(int(word) for word in words)
     return volumes[0] if len(volumes) == 1 else volumes
@@ -264,7 +264,7 @@ def b0_threshold(option: Callable[..., Any]) -> Callable[..., Any]:
 
 def default_mask(preset: str) -> str:
     """The mask that is used when none is given: the whole image for ANTs' presets, else Otsu's."""
-    return "none" if preset in ("ants", "antspy") else "otsu"
+    return "all" if preset in ("ants", "antspy") else "otsu"
 
 
 def make_settings(preset: str, given: Mapping[str, Any], command: click.Command) -> N4Settings:
@@ -288,11 +288,9 @@ def make_settings(preset: str, given: Mapping[str, Any], command: click.Command)
     keywords = {name: value for name, value in given.items() if value is not None}
     if isinstance(keywords.get("iters"), int):
         keywords["iters"] = (keywords["iters"],)
-    start = getattr(N4Settings, preset)().keywords()
-    if "spline_distance" in keywords:
-        start["mesh"] = None  # both set the size of the mesh, and only one may be given
     with use_option_names(command):
-        return N4Settings(**{**start, **keywords, "voxel_order": "F"})
+        start: N4Settings = getattr(N4Settings, preset)()
+        return start.override(**keywords, voxel_order="F")
 
 
 def option_names(command: click.Command) -> dict[str, str]:
