@@ -133,15 +133,14 @@ def pose_image(
     device
         The JAX device for the arrays; ``None`` leaves them where they are.
     """
-    opened = open_together(inputs.image, inputs.mask, inputs.weights, settings.voxel_order)
+    mask = leave_out_masked(inputs.image, inputs.mask, settings.mask_label)
+    weights = inputs.weights
+    weights = weights.filled(0) if isinstance(weights, np.ma.MaskedArray) else weights
+    opened = open_together(inputs.image, mask, weights, settings.voxel_order)
     if opened.order is not None:
         settings = replace(settings, voxel_order=opened.order)
-    image, mask, weights = opened.arrays
-    mask = leave_out_masked(image, mask, settings.mask_label)
-    weights = weights.filled(0) if isinstance(weights, np.ma.MaskedArray) else weights
-    given = (image, mask, weights)
-    chosen = choose_engine(engine, *given, accelerate=settings.accelerate)
-    volume, mask, weights = (to_engine(chosen, array, device) for array in given)
+    chosen = choose_engine(engine, *opened.arrays, accelerate=settings.accelerate)
+    volume, mask, weights = (to_engine(chosen, array, device) for array in opened.arrays)
     spacing = opened.spaces if inputs.spacing is None else inputs.spacing
     with double_precision(chosen):
         posed = pose(volume, mask, weights, spacing, settings)

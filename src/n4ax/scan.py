@@ -8,7 +8,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
 from n4ax.images import nifti
-from n4ax.images.masks import MaskWord, read_word
+from n4ax.images.arguments import MaskWord, read_word
 from n4ax.itk.space import Space, Spaces
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result

@@ -117,7 +117,7 @@ def correct(
     INPUT has 2 to 4 dimensions. The field is estimated in the mask, and the whole image is divided
     by it.
     """
-    from n4ax.images.masks import read_word
+    from n4ax.images.arguments import read_word
 
     start = time.perf_counter()
     if quiet:

@@ -6,12 +6,17 @@ The checks here come before all others, so that a slip in a call is told in the 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from n4ax.errors import InputError
-from n4ax.images.masks import MaskWord, read_word
+
+MaskWord = Literal["otsu", "all"]
+"""``"otsu"``: the voxels above Otsu's threshold. ``"all"``: the whole image."""
+
+_WORDS: dict[str, MaskWord] = {"otsu": "otsu", "all": "all", "none": "all"}
+"""``none`` is what the command line called the whole image at first."""
 
 _EXPECTED = (
     "expected an array, an image of nibabel, SimpleITK or ANTsPy, or the path of an image file"
@@ -19,6 +24,11 @@ _EXPECTED = (
 _NIFTI = (".nii", ".nii.gz", ".hdr", ".img")
 _SUFFIXES = (*_NIFTI, ".mgz", ".mgh")
 """What the names of image files end with."""
+
+
+def read_word(text: str) -> MaskWord | None:
+    """Find the word for a mask that a text stands for; ``None`` if it is something else."""
+    return _WORDS.get(text)
 
 
 def take_image(name: str, given: Any) -> Any:

@@ -1,26 +1,24 @@
 """The mask: from what a user gives to a bool array of the voxels to estimate the field on."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from n4ax.errors import InputError
-from n4ax.images.arrays import check_real, has_values, is_lazy, is_traced, namespace_of
+from n4ax.images.arguments import read_word
+from n4ax.images.arrays import (
+    check_real,
+    has_values,
+    import_array,
+    is_lazy,
+    is_traced,
+    namespace_of,
+)
+from n4ax.images.libraries import open_image
 from n4ax.images.otsu import find_foreground, otsu_threshold
-
-MaskWord = Literal["otsu", "all"]
-"""``"otsu"``: the voxels above Otsu's threshold. ``"all"``: the whole image."""
-
-_WORDS: dict[str, MaskWord] = {"otsu": "otsu", "all": "all", "none": "all"}
-"""``none`` is what the command line called the whole image at first."""
 
 _FRACTION = 1e-3
 """How far a value of a mask may lie from 0 or 1 by the rounding of a file's scaling."""
-
-
-def read_word(text: str) -> MaskWord | None:
-    """Find the word for a mask that a text stands for; ``None`` if it is something else."""
-    return _WORDS.get(text)
 
 
 def is_otsu(mask: Any) -> bool:
@@ -162,4 +160,5 @@ def leave_out_masked(image: Any, mask: Any, label: int | None) -> Any:
         return (image.data > otsu_threshold(image.compressed())) & valid if label is None else mask
     if isinstance(mask, str):
         return valid if read_word(mask) == "all" and label is None else mask
-    return np.where(valid, mask, outside) if mask.shape == valid.shape else mask
+    values = np.asarray(import_array(open_image(mask, "mask").voxels))
+    return np.where(valid, values, outside) if values.shape == valid.shape else mask
