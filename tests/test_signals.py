@@ -1,5 +1,6 @@
 """Programs end at once on a signal, and leave nothing behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from n4ax.engines.cpu.compiled import call_compiled
+from n4ax.files import discard_unfinished, replace_files
 
 SWALLOWS_EXCEPTIONS = """
 import os, signal, sys, threading
@@ -86,6 +88,35 @@ def test_a_signal_between_two_names_leaves_all_files_old_or_all_new(
     found = {path.name: path.read_text() for path in tmp_path.iterdir()}
     new = {"a.txt": "new", "b.txt": "new", "c.txt": "new"}
     assert found == (new if at == 3 else {"a.txt": "old", "c.txt": "old"})
+
+
+def test_a_program_that_ends_waits_for_the_names_that_another_thread_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    between, ending = threading.Event(), threading.Event()
+    real = os.replace
+
+    def rename(source: Path, place: Path) -> None:
+        if place == targets[1]:
+            between.set()
+            ending.wait(0.5)  # the other thread must not go on before this one has
+        real(source, place)
+
+    def write() -> None:
+        with replace_files(targets) as temporary:
+            for path in temporary:
+                path.write_text("new")
+
+    monkeypatch.setattr(os, "replace", rename)
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert between.wait(10)
+    discard_unfinished()
+    ending.set()
+    thread.join()
+    assert [path.read_text() for path in targets] == ["new", "new"]
+    assert sorted(tmp_path.iterdir()) == targets
 
 
 def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:

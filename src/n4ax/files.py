@@ -92,7 +92,8 @@ def move_files(places: Mapping[Path, Path]) -> None:
     Raises
     ------
     OSError
-        A file cannot be moved. The error names its place; every place is as it was before.
+        A file cannot be moved. The error names its place, every place is as it was before, and
+        the files are removed.
     """
     changes = [_Change(source, place, str(place)) for source, place in places.items()]
     with _all_or_none(changes) as exchange:
