@@ -3,7 +3,6 @@
 import io
 import warnings
 from math import exp
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy.typing as npt
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from n4ax.files import replace_file
 from n4ax.images.planes import (
     Plane,
     find_field_window,
@@ -35,34 +33,6 @@ class _Panel(NamedTuple):
     look: dict[str, Any]
 
 
-def save_figure(
-    path: Path,
-    before: npt.NDArray[Any],
-    log_bias: npt.NDArray[Any],
-    after: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_],
-    affine: npt.NDArray[np.float64],
-    title: str,
-) -> None:
-    """Draw the planes through the middle of the mask into a PNG file.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write. It appears only when it is complete.
-    before, log_bias, after, mask, affine, title
-        As for :func:`draw_figure`.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to, or the disk is full.
-    """
-    content = draw_figure(before, log_bias, after, mask, affine, title)
-    with replace_file(path) as temporary:
-        temporary.write_bytes(content)
-
-
 def draw_figure(
     before: npt.NDArray[Any],
     log_bias: npt.NDArray[Any],
@@ -71,7 +41,7 @@ def draw_figure(
     affine: npt.NDArray[np.float64],
     title: str,
 ) -> bytes:
-    """Draw the planes through the middle of the mask, as the content of a PNG file.
+    """Draw the planes through the middle of the mask.
 
     Parameters
     ----------
@@ -84,6 +54,11 @@ def draw_figure(
         Maps voxel indices to mm; the planes are turned upright by it.
     title : str
         A line above the picture.
+
+    Returns
+    -------
+    bytes
+        The content of a PNG file.
     """
     finite = mask & np.isfinite(before)
     volumes = (_pick_volume(volume, finite) for volume in (before, log_bias, after, finite))
@@ -101,12 +76,12 @@ def draw_figure(
     with warnings.catch_warnings():
         # A file name in the title may be in a script that the font does not have.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure = _draw_figure(panels, mask, voxel_sizes, title, swing)
+        figure = _draw_panels(panels, mask, voxel_sizes, title, swing)
         figure.savefig(content, format="png", facecolor=_BACKGROUND)
     return content.getvalue()
 
 
-def _draw_figure(
+def _draw_panels(
     panels: tuple[_Panel, ...],
     mask: npt.NDArray[np.bool_],
     voxel_sizes: tuple[float, ...],

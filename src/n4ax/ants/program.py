@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -257,14 +256,13 @@ def read_thread_count() -> int | None:
 
 
 def _write_outputs(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:
-    """Write all files or none: they get their names only after the last has been written."""
-    from n4ax.files import replace_file
+    """Write all files or none."""
+    from n4ax.files import replace_files
     from n4ax.images import nifti
 
-    with ExitStack() as stack:
-        images = [(options.corrected, corrected.image)]
-        if options.bias is not None:
-            images.append((options.bias, corrected.bias))
-        places = [stack.enter_context(replace_file(path)) for path, _ in images]
-        for place, (_, voxels) in zip(places, images, strict=True):
+    images = {options.corrected: corrected.image}
+    if options.bias is not None:
+        images[options.bias] = corrected.bias
+    with replace_files(list(images)) as places:
+        for place, voxels in zip(places, images.values(), strict=True):
             nifti.write_image(nifti.replace_voxels(header, voxels), place)

@@ -9,10 +9,8 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock
-
 from n4ax.bids.image import Outcome
-from n4ax.bids.staging import PRIVATE, format_json, write_text
+from n4ax.bids.staging import PRIVATE, append_text, format_json, make_lock, write_text
 from n4ax.report.layout import ERRORS
 
 
@@ -71,7 +69,7 @@ class Journal:
             return forgotten
         private = self._output / PRIVATE
         private.mkdir(exist_ok=True)
-        with FileLock(private / "errors.lock"):
+        with make_lock(private / "errors.lock"):
             failures = []
             for path in sorted(self._failures.glob("*.json")):
                 try:
@@ -92,8 +90,8 @@ class Journal:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         what = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
         lines = [f"{now} {outcome.source} {what} ({outcome.seconds:.2f} s)"]
-        lines += [f"{now}   {line}" for line in (*outcome.notes, *outcome.log)]
+        problems = (outcome.problem,) if outcome.problem else ()
+        lines += [f"{now}   {line}" for line in (*outcome.notes, *problems, *outcome.log)]
         path = self._output / "logs" / f"sub-{outcome.participant}.log"
         path.parent.mkdir(exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+        append_text(path, "\n".join(lines) + "\n")

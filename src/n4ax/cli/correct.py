@@ -2,7 +2,6 @@
 
 import logging
 import time
-from contextlib import ExitStack
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -138,9 +137,14 @@ def correct(
         with show_iterations(image.name, settings, quiet) as progress:
             run = Run(engine, threads, progress)
             done = correct_scan(settings, scan, mask, series=estimate, weights=weights, run=run)
-    _write_outputs(outputs, scan, done, dtype)
+    figure_content, problem = _draw_figure(outputs, done)
+    if problem:
+        outputs = outputs._replace(figure=None)
+    _write_outputs(outputs, scan, done, dtype, figure_content)
     if not quiet:
         print(_summarise(scan, mask, done, outputs, time.perf_counter() - start))
+    if problem:
+        raise click.ClickException(problem)
 
 
 @click.command(
@@ -226,16 +230,40 @@ def _find_volumes(
     return find_unweighted_volumes(bval, scan.volumes, b0_threshold)
 
 
+def _draw_figure(outputs: _Outputs, done: "CorrectedScan") -> tuple[bytes, str]:
+    """Draw the figure if it was asked for; return its content, and why it could not be drawn."""
+    if outputs.figure is None:
+        return b"", ""
+    scan, result, mask = done.scan, done.results[0], done.mask
+    count = sum(result.iterations)
+    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
+    try:
+        from n4ax.figure import draw_figure
+
+        volumes = scan.voxels, result.log_bias, result.corrected
+        return draw_figure(*volumes, mask, scan.affine, title), ""
+    except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
+        reason = f"{type(error).__name__}: {error}"
+        return b"", (
+            f"--figure {outputs.figure} could not be drawn ({reason}); all other files were written"
+        )
+
+
 def _write_outputs(
-    outputs: _Outputs, scan: "Scan", done: "CorrectedScan", dtype: Literal["float32", "same"]
+    outputs: _Outputs,
+    scan: "Scan",
+    done: "CorrectedScan",
+    dtype: Literal["float32", "same"],
+    figure: bytes,
 ) -> None:
-    """Write all files or none: they get their names only after the last one is written."""
-    from n4ax.files import replace_file
+    """Write all files or none."""
+    from n4ax.files import replace_files, write_file
     from n4ax.images import nifti
     from n4ax.scan import make_bias_image
 
-    with ExitStack() as stack:
-        temporary = {path: stack.enter_context(replace_file(path)) for _, path in outputs.items()}
+    paths = [path for _, path in outputs.items()]
+    with replace_files(paths) as places:
+        temporary = dict(zip(paths, places, strict=True))
         corrected = nifti.replace_voxels(scan.image, done.corrected, dtype)
         nifti.write_image(corrected, temporary[outputs.output])
         if outputs.bias is not None:
@@ -243,16 +271,7 @@ def _write_outputs(
         if outputs.field is not None:
             done.results[0].field.save(temporary[outputs.field])
         if outputs.figure is not None:
-            _draw_figure(temporary[outputs.figure], done)
-
-
-def _draw_figure(path: Path, done: "CorrectedScan") -> None:
-    from n4ax.figure import save_figure
-
-    scan, result, mask = done.scan, done.results[0], done.mask
-    count = sum(result.iterations)
-    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
-    save_figure(path, scan.voxels, result.log_bias, result.corrected, mask, scan.affine, title)
+            write_file(temporary[outputs.figure], figure)
 
 
 def _summarise(
