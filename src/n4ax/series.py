@@ -46,8 +46,7 @@ class SeriesResult(NamedTuple):
     volume
         The volume that the field was estimated on; with ``"each"`` the first volume.
     results
-        One result, whose image is the corrected series; with ``"each"`` one result for each
-        volume.
+        The result for that volume; with ``"each"`` one result for each volume.
     log_bias
         The log field of a volume; with ``"each"`` a series of log fields.
     """
@@ -157,8 +156,7 @@ def correct_series(
     corrected = result.field.apply(
         inputs.image, mask, outside=settings.outside, num_threads=threads
     )
-    whole = result.of_series(corrected)
-    return SeriesResult(corrected, volume, [whole], whole.log_bias)
+    return SeriesResult(corrected, volume, [result], result.log_bias)
 
 
 def _correct_each(settings: N4Settings, inputs: Inputs, axis: int, run: Run | None) -> SeriesResult:

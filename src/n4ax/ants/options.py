@@ -199,7 +199,8 @@ class _CommandLine:
                 f"-c [{parameters[0]}] asks for no iteration; expected numbers such as 50x50"
             )
         threshold = read_number("-c", parameters[1]) if len(parameters) > 1 else 0.0
-        return {"iters": iterations, "conv_threshold": threshold}
+        # ANTs takes a negative threshold, which no measure is at or below: it works as 0 does.
+        return {"iters": iterations, "conv_threshold": max(threshold, 0.0)}
 
     def read_mesh(self, dimension: int | None) -> dict[str, Any]:
         """The settings that ``-b`` stands for: the mesh, or the length of an element in mm."""

@@ -371,5 +371,5 @@ def _fit_one(settings: N4Settings, inputs: Inputs, run: Run, estimate: Estimate 
     """Estimate the field of one image, or of one series; a list if each volume has its own."""
     if estimate is None:
         return fit_image(settings, inputs, run)
-    results = correct_series(settings, inputs, estimate, run).results
-    return results if estimate == "each" else results[0]
+    found = correct_series(settings, inputs, estimate, run)
+    return found.results if estimate == "each" else found.results[0].of_series(found.corrected)
