@@ -184,7 +184,7 @@ def _first_volume(scan: Scan) -> Scan:
         raise InputError(
             "{series} is for images of 4 axes, and {0} has shape {1}", scan.path, shape
         )
-    return Scan(scan.path, scan.image.slicer[..., 0], scan.voxels[..., 0])  # type: ignore[arg-type]
+    return Scan(scan.path, nifti.take_volume(scan.image), scan.voxels[..., 0])
 
 
 def _read_mask(

@@ -223,11 +223,14 @@ def _open_nibabel(image: Any, name: str) -> OpenedImage:
     stored = np.dtype(image.get_data_dtype())
     check_real(name, stored)
     kind = np.float64 if stored.kind == "f" and stored.itemsize >= 8 else np.float32
-    space = Space.from_affine(image.affine, len(image.shape))
-    if isinstance(image, Nifti1Pair):
-        space = nifti.read_space(image)
-    affine = np.asarray(image.affine, np.float64)
-    return OpenedImage(np.asarray(image.dataobj, kind), space, "F", affine)
+    voxels = nifti.scale_voxels(image, kind)
+    ndim = len(image.shape)
+    if image.affine is None:  # the voxel sizes may be known nevertheless
+        sizes = image.header.get_zooms()
+        return OpenedImage(voxels, None if set(sizes) == {1.0} else Space.from_spacing(sizes), "F")
+    nifti_image = isinstance(image, Nifti1Pair)
+    space = nifti.read_space(image) if nifti_image else Space.from_affine(image.affine, ndim)
+    return OpenedImage(voxels, space, "F", np.asarray(image.affine, np.float64))
 
 
 def _make_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
