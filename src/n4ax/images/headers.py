@@ -1,11 +1,10 @@
 """What a NIfTI header says: read as ITK reads it, and mended where nibabel would refuse it.
 
-ITK reads many headers that break the rules of the format. Each function here either reads the same
-from them, or raises a ``ValueError`` that says what is wrong. The functions take a header of nibabel
-or, except for :func:`mend`, any mapping with the fields of a NIfTI header.
+ITK reads many headers that break the rules of the format. Each function here reads the same from
+them, or raises a ``ValueError`` that says what is wrong. The functions take a header of nibabel or,
+except for :func:`mend`, any mapping with the fields of a NIfTI header.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ import numpy.typing as npt
 
 from n4ax.itk.linpack import decompose
 from n4ax.itk.space import Space, normalise
-
-Fields = Mapping[str, Any]
 
 _MM_PER_UNIT = {1: 1e3, 3: 1e-3}  # NIfTI's codes for metres and micrometres
 _S_PER_UNIT = {16: 1e-3, 24: 1e-6}  # NIfTI's codes for milliseconds and microseconds
@@ -25,9 +22,13 @@ _EPSILON = float(np.finfo(np.float64).eps)
 _ROWS = ("srow_x", "srow_y", "srow_z")
 _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
 _OFFSETS = ("qoffset_x", "qoffset_y", "qoffset_z")
+_OF_PLACE = ("pixdim", "xyzt_units", "toffset", "qform_code", "sform_code")
+
+PLACE_FIELDS = (*_OF_PLACE, *_ROWS, *_QUATERNION, *_OFFSETS)
+"""The fields that :func:`read_space` reads."""
 
 
-def read_shape(header: Fields) -> tuple[int, ...]:
+def read_shape(header: Any) -> tuple[int, ...]:
     """The number of voxels along each axis; from the second axis on, 0 or less stands for 1.
 
     Raises
@@ -41,7 +42,7 @@ def read_shape(header: Fields) -> tuple[int, ...]:
     return (lengths[0], *(max(1, length) for length in lengths[1:count]))
 
 
-def read_offset(header: Fields, least: int) -> int:
+def read_offset(header: Any, least: int) -> int:
     """The byte of the file at which the voxels begin.
 
     Raises
@@ -58,7 +59,7 @@ def read_offset(header: Fields, least: int) -> int:
     return int(offset)
 
 
-def read_scaling(header: Fields) -> tuple[float, float]:
+def read_scaling(header: Any) -> tuple[float, float]:
     """The slope and the intercept that turn stored numbers into intensities.
 
     A slope of 0 stands for 1, and so do slopes and intercepts that are not finite for 1 and 0. The
@@ -68,7 +69,7 @@ def read_scaling(header: Fields) -> tuple[float, float]:
     return (slope if abs(slope) >= _EPSILON else 1.0), inter
 
 
-def read_voxel_sizes(header: Fields, ndim: int) -> tuple[float, ...]:
+def read_voxel_sizes(header: Any, ndim: int) -> tuple[float, ...]:
     """The voxel size along each axis, converted to mm, and to s along the fourth axis.
 
     A size of 0 or one that is not finite is 1, and the sign of a negative size does not count.
@@ -80,7 +81,7 @@ def read_voxel_sizes(header: Fields, ndim: int) -> tuple[float, ...]:
     return tuple(float(size) for size in sizes)
 
 
-def read_space(header: Fields, ndim: int) -> Space:
+def read_space(header: Any, ndim: int) -> Space:
     """Where ITK places the image in space, from the sform or the qform.
 
     Raises
@@ -145,7 +146,9 @@ def _read_type(header: Any) -> np.dtype[Any]:
     except KeyError:
         kind = np.dtype("V")
     if kind.itemsize == 0:  # nibabel's type for those that it does not read
-        raise ValueError(f"its header has the data type {int(header['datatype'])}, which is not read")
+        raise ValueError(
+            f"its header has the data type {int(header['datatype'])}, which is not read"
+        )
     return kind
 
 
@@ -153,16 +156,16 @@ def _make_finite(value: float) -> float:
     return value if np.isfinite(value) else 0.0
 
 
-def _read_mm(header: Fields) -> float:
+def _read_mm(header: Any) -> float:
     """Millimetres per unit of length, which the lowest three bits hold; nibabel refuses some."""
     return _MM_PER_UNIT.get(int(header["xyzt_units"]) & 0x07, 1.0)
 
 
-def _read_seconds(header: Fields) -> float:
+def _read_seconds(header: Any) -> float:
     return _S_PER_UNIT.get(int(header["xyzt_units"]) & 0x38, 1.0)
 
 
-def _choose_form(header: Fields) -> npt.NDArray[np.float32] | None:
+def _choose_form(header: Any) -> npt.NDArray[np.float32] | None:
     """The sform or the qform, shape (3, 4), by ITK's rules; ``None`` if the header has neither.
 
     ITK takes the sform if its axes are at right angles and either there is no qform, or the sform
@@ -186,7 +189,7 @@ def _choose_form(header: Fields) -> npt.NDArray[np.float32] | None:
     return rows if good and (s_code == 1 or _same_form(rows, by_quaternion)) else by_quaternion
 
 
-def _quaternion_rows(header: Fields) -> npt.NDArray[np.float32]:
+def _quaternion_rows(header: Any) -> npt.NDArray[np.float32]:
     """The qform, shape (3, 4), computed in float64 and rounded to float32."""
     b, c, d = (_make_finite(float(np.float32(header[name]))) for name in _QUATERNION)
     square = b * b + c * c + d * d
