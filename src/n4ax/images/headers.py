@@ -5,6 +5,7 @@ them, or raises a ``ValueError`` that says what is wrong. The functions take a h
 except for :func:`mend`, any mapping with the fields of a NIfTI header.
 """
 
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ def mend(header: Any) -> None:
         header[name] = _make_finite(float(header[name]))
     square = sum(float(header[name]) ** 2 for name in _QUATERNION)
     for name in _QUATERNION if square >= _LONGEST else ():
-        header[name] = float(header[name]) / square**0.5
+        header[name] = float(header[name]) / sqrt(square)
     rows = _choose_form(header)
     if rows is not None and not all(np.isfinite(header[name]).all() for name in _ROWS):
         header["sform_code"] = 0
@@ -194,10 +195,10 @@ def _quaternion_rows(header: Any) -> npt.NDArray[np.float32]:
     b, c, d = (_make_finite(float(np.float32(header[name]))) for name in _QUATERNION)
     square = b * b + c * c + d * d
     if 1.0 - square < 1e-7:
-        scale = 1.0 / square**0.5
+        scale = 1.0 / sqrt(square)
         a, b, c, d = 0.0, b * scale, c * scale, d * scale
     else:
-        a = (1.0 - square) ** 0.5
+        a = sqrt(1.0 - square)
     sizes = [float(size) for size in header["pixdim"][:4]]
     x, y, z = (size if 0 < size < np.inf else 1.0 for size in sizes[1:])
     if sizes[0] < 0:

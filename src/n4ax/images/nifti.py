@@ -10,7 +10,7 @@ import warnings
 from gzip import BadGzipFile
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -82,14 +82,15 @@ def _read_uncompressed(path: Path) -> Any:
         except ImageFileError:  # it is for files with other extensions
             continue
         single = kind is Nifti1Image
-        with ImageOpener(files["image" if single else "header"].filename) as stream:
-            image = _assemble(stream, files["image"].filename, single=single)
+        header, voxels = (files[key].filename for key in ("image" if single else "header", "image"))
+        with ImageOpener(str(header)) as stream:
+            image = _assemble(stream, voxels, single=single)
         if image is not None:
             return image
     return nib.load(path)
 
 
-def _assemble(stream: BinaryIO, voxels: Any, *, single: bool) -> Nifti1Pair | None:
+def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
     """Make an image from its header and the file with its voxels, ``None`` if it is not NIfTI.
 
     Parameters
@@ -120,7 +121,7 @@ def _assemble(stream: BinaryIO, voxels: Any, *, single: bool) -> Nifti1Pair | No
     return kind(proxy, header.get_best_affine(), header, extra={_STATED: stated})
 
 
-def _read_extensions(header: Any, stream: BinaryIO, end: int | None) -> Any:
+def _read_extensions(header: Any, stream: Any, end: int | None) -> Any:
     """The extensions that follow a header, up to the byte ``end``; none if they are damaged."""
     kind = header.exts_klass
     if stream.read(4)[:1] in (b"", b"\0"):

@@ -8,7 +8,7 @@ ITK's order: the axis that runs fastest in memory comes first.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import floor
+from math import floor, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -182,7 +182,7 @@ def check_same_place(name: str, space: Space, other_name: str, other: Space) -> 
 def normalise(column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """A vector divided by its length as in ITK, which adds the squares one by one."""
     values = column.tolist()
-    return column / _add_products(0.0, values, values) ** 0.5
+    return column / sqrt(_add_products(0.0, values, values))
 
 
 def drop_last_ones(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
