@@ -199,10 +199,8 @@ def test_programs_read_what_ants_reads(
     assert read_space(read_image(Path("ours.nii"))).spacing == (
         read_space(read_image(Path("theirs.nii"))).spacing
     )
-    assert (
-        run_n4ax(["correct", "a.nii", "--shrink", "2", "--iterations", "3", "-q", "-o", "c.nii"])
-        == 0
-    )
+    words = "correct a.nii --shrink 2 --iterations 3 -q -o c.nii"
+    assert run_n4ax(words.split()) == 0
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -236,7 +234,7 @@ def test_image_without_an_affine_is_corrected() -> None:
 
 
 def check_inherited(image: Any) -> None:
-    """Nothing says how the intensities of the original were to be shown, or that they are labels."""
+    """Nothing says how the original's intensities are to be shown, or that they are labels."""
     header = image.header
     for name in ("cal_min", "cal_max", "intent_code", "intent_p1"):
         assert float(header[name]) == 0, name

@@ -219,9 +219,9 @@ def _at_right_angles(rows: npt.NDArray[np.float32]) -> bool:
 
 
 def _same_form(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> bool:
-    """ITK's test; where two voxel sizes are equal, its outcome depends on rounding."""
+    """ITK's test; where voxel sizes are equal or close, its outcome depends on rounding."""
     (sizes, vectors), (other_sizes, other_vectors) = (
-        decompose(form[:, :3]) for form in (rows, others)
+        decompose(form[:, :3], single=True) for form in (rows, others)
     )
     turned = vectors @ np.linalg.inv(other_vectors)
     gaps = (sizes - other_sizes, turned - np.eye(3), rows[:, 3] - others[:, 3])
