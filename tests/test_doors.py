@@ -211,7 +211,8 @@ def test_programs_refuse_other_headers_in_one_line(
     name: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_raw(tmp_path / "a.nii", PHANTOM, **REFUSED[name])
+    path = write_raw(tmp_path / "a.nii", PHANTOM, **REFUSED[name])
+    path.write_bytes(path.read_bytes() + bytes(8))
     assert run_ants(["-d", "3", "-i", "a.nii", "-s", "2", "-c", "[3,0]", "-o", "out.nii"]) == 1
     assert run_n4ax(["correct", "a.nii", "-o", "out.nii"]) != 0
     lines = capfd.readouterr().err.splitlines()

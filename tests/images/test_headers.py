@@ -126,9 +126,20 @@ def test_sform_that_is_not_finite_is_refused_without_a_qform(tmp_path: Path, val
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_voxels_within_the_header_are_refused(tmp_path: Path, name: str, offset: float) -> None:
     path = write_raw(tmp_path / name, RAMP, vox_offset=offset)
+    path.write_bytes(path.read_bytes() + bytes(8))  # so the end of the file says nothing either
     with pytest.raises(ValueError, match=r"a\.nii.* its header says .* vox_offset") as caught:
         read_image(path)
     assert "352" in str(caught.value)
+
+
+@pytest.mark.parametrize("extension", [b"", bytes(4)])
+@pytest.mark.parametrize("offset", [0, 100, NAN])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_voxels_are_found_if_they_are_the_rest_of_the_file(
+    tmp_path: Path, name: str, offset: float, extension: bytes
+) -> None:
+    path = write_raw(tmp_path / name, RAMP, vox_offset=offset, extension=extension)
+    assert np.array_equal(read_voxels(read_image(path), path), RAMP)
 
 
 @pytest.mark.parametrize("offset", [348, 350, 352, 352.5, 368])

@@ -20,6 +20,7 @@ _SAME_FORM = _RIGHT_ANGLES = 1e-4  # ITK's tolerances
 _LONGEST = 1.0 + 3 * float(np.finfo(np.float32).eps)  # squared length of a quaternion, for nibabel
 _LAST_CODE, _ALIGNED = 5, 2  # of NIfTI's codes for forms
 _EPSILON = float(np.finfo(np.float64).eps)
+_EXTENSION_FLAG = 4  # bytes that usually follow the header
 _ROWS = ("srow_x", "srow_y", "srow_z")
 _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
 _OFFSETS = ("qoffset_x", "qoffset_y", "qoffset_z")
@@ -43,21 +44,33 @@ def read_shape(header: Any) -> tuple[int, ...]:
     return (lengths[0], *(max(1, length) for length in lengths[1:count]))
 
 
-def read_offset(header: Any, least: int) -> int:
+def read_offset(header: Any, start: int, rest: int) -> int:
     """The byte of the file at which the voxels begin.
+
+    Parameters
+    ----------
+    header
+        The header as it is in the file.
+    start
+        The first byte that is not part of the header; 0 if the header is in another file.
+    rest
+        The number of bytes from ``start`` on that are not needed for the voxels.
 
     Raises
     ------
     ValueError
-        The voxels would begin before the byte ``least``, within the header; or nowhere.
+        The voxels would begin within the header, or nowhere.
     """
     offset = float(header["vox_offset"])
-    if not least <= offset < np.inf:
-        raise ValueError(
-            f"its header says that the voxels begin at byte {offset:g} (vox_offset), but they "
-            f"cannot begin before byte {least}: correct vox_offset, which is 352 in most .nii files"
-        )
-    return int(offset)
+    if start <= offset < np.inf:
+        return int(offset)
+    # Some programs leave the field empty. If the file ends with the voxels, their place is certain.
+    if start and rest in (0, _EXTENSION_FLAG):
+        return start + rest
+    raise ValueError(
+        f"its header says that the voxels begin at byte {offset:g} (vox_offset), but they cannot "
+        f"begin before byte {start}: correct vox_offset, which is 352 in most .nii files"
+    )
 
 
 def read_scaling(header: Any) -> tuple[float, float]:
@@ -220,9 +233,13 @@ def _at_right_angles(rows: npt.NDArray[np.float32]) -> bool:
 
 def _same_form(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> bool:
     """ITK's test; where voxel sizes are equal or close, its outcome depends on rounding."""
-    (sizes, vectors), (other_sizes, other_vectors) = (
-        decompose(form[:, :3], single=True) for form in (rows, others)
-    )
+    with np.errstate(all="ignore"):
+        try:
+            (sizes, vectors), (other_sizes, other_vectors) = (
+                decompose(form[:, :3], single=True) for form in (rows, others)
+            )
+        except ValueError:  # voxels that are too small for single precision
+            return False
     turned = vectors @ np.linalg.inv(other_vectors)
     gaps = (sizes - other_sizes, turned - np.eye(3), rows[:, 3] - others[:, 3])
     return all(bool(np.abs(gap).max() <= _SAME_FORM) for gap in gaps)

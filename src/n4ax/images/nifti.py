@@ -6,9 +6,10 @@ gzip goes through ISA-L (igzip), which is several times faster than zlib. With z
 would take longer than N4.
 """
 
+import math
 import warnings
 from gzip import BadGzipFile
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +103,19 @@ def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
     single
         Whether the header and the voxels are in the same file.
     """
-    start = stream.read(Nifti2Image.header_class.sizeof_hdr)
-    _check_content(start)
+    content = stream.read(Nifti2Image.header_class.sizeof_hdr)
+    _check_content(content)
     kinds = (Nifti1Image, Nifti2Image) if single else (Nifti1Pair, Nifti2Pair)
-    kind = next((kind for kind in kinds if kind.header_class.may_contain_header(start)), None)
+    kind = next((kind for kind in kinds if kind.header_class.may_contain_header(content)), None)
     if kind is None:
         return None
     size = kind.header_class.sizeof_hdr
-    header = kind.header_class(start[:size], check=False)
+    header = kind.header_class(content[:size], check=False)
     stated = header.copy()
     headers.mend(header)
-    offset = headers.read_offset(stated, size if single else 0)
+    start = size if single else 0
+    needed = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    offset = headers.read_offset(stated, start, stream.seek(0, SEEK_END) - start - needed)
     stream.seek(size)
     header.extensions = _read_extensions(header, stream, offset if single else None)
     # nibabel has other rules for the scaling.
@@ -171,10 +174,11 @@ def scale_voxels(image: Any, dtype: Any) -> npt.NDArray[Any]:
     if not isinstance(proxy, ArrayProxy) or (proxy.slope, proxy.inter) == (1, 0):
         return np.asarray(proxy, dtype)
     stored = proxy.get_unscaled()
-    if stored.dtype.kind in "iu":
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
         stored = stored.astype(np.float32)
     scaled = np.multiply(stored, float(proxy.slope), dtype=np.float64)
-    scaled += float(proxy.inter)
+    if proxy.inter:
+        scaled += float(proxy.inter)
     return scaled.astype(dtype, copy=False)
 
 
