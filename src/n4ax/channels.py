@@ -137,16 +137,9 @@ class Corrector:
         return torch.stack(corrected)
 
     def _fit(self, channel: torch.Tensor, mask: Mask, spacing: Spacing) -> N4Result:
-        inputs = Inputs(channel, mask, spacing=self._choose_spacing(channel, spacing))
+        places = Spaces(spacing, spacing, spacing) if isinstance(spacing, Space) else spacing
+        inputs = Inputs(channel, mask, spacing=places)
         return fit_image(self.settings, inputs, Run(self.engine, self._choose_threads()))
-
-    def _choose_spacing(self, channel: torch.Tensor, spacing: Spacing) -> Any:
-        if not isinstance(spacing, Space):
-            return spacing
-        if sum(n > 1 for n in channel.shape) > 2:
-            return Spaces(spacing, spacing, spacing)
-        # A slice may lie across any two axes of space; N4 treats it as a plane of its own.
-        return spacing.spacing[:: 1 if self.settings.voxel_order == "F" else -1]
 
     def _choose_threads(self) -> int | None:
         """One thread in the workers of a loader, which already share the processors."""
@@ -193,7 +186,9 @@ def call_mask_function(function: MaskFunction, image: torch.Tensor) -> torch.Ten
     return torch.as_tensor(mask)
 
 
-def make_space(affine: Any, ndim: int, *, fastest_last: bool = False) -> Space:
+def make_space(
+    affine: Any, ndim: int, place: Space | None = None, *, fastest_last: bool = False
+) -> Space:
     """The place in space of an image.
 
     Parameters
@@ -202,10 +197,14 @@ def make_space(affine: Any, ndim: int, *, fastest_last: bool = False) -> Space:
         From voxel indices to mm (RAS), shape (4, 4).
     ndim
         The number of axes of the image, without the channels.
+    place
+        Where ITK places the file that the image was read from, if the image still lies there. An
+        affine says less than a file: where samples fall midway between voxels, the last digits of
+        the voxel size and of the directions decide which voxels are taken.
     fastest_last
         Whether the last axis of the array is ITK's first.
     """
-    space = Space.from_affine(affine, ndim)
+    space = Space.from_affine(affine, ndim) if place is None else place
     if not fastest_last:
         return space
     rows = tuple(row[::-1] for row in space.direction)

@@ -12,13 +12,14 @@ try:
     from monai.data.meta_tensor import MetaTensor
     from monai.data.utils import to_affine_nd
     from monai.transforms.transform import MapTransform, Transform
-    from monai.utils.enums import TransformBackends
+    from monai.utils.enums import MetaKeys, SpaceKeys, TransformBackends
     from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 except ImportError as error:
     raise ImportError(
         "n4ax.monai needs MONAI, which cannot be imported here: pip install 'n4ax[monai]'"
     ) from error
 
+import numpy as np
 import torch
 
 from n4ax.channels import (
@@ -33,6 +34,8 @@ from n4ax.channels import (
     note_subject,
 )
 from n4ax.errors import InputError
+from n4ax.images.headers import PLACE_FIELDS, read_space
+from n4ax.itk.space import Space
 from n4ax.settings import EngineName, N4Settings, PerAxis, VoxelOrder
 
 _MASK_WORDS = ("otsu", "all")
@@ -64,7 +67,8 @@ class N4BiasFieldCorrection(Transform):
     spline_distance : float, optional
         The length of a mesh element at the first level, in mm. It requires the voxel size.
     spacing : float or one per axis, optional
-        The voxel size in mm. By default it comes from the affine of a ``MetaTensor``.
+        The voxel size in mm. By default it comes from the metadata of a ``MetaTensor``: from the
+        header of its NIfTI file if no transform has moved the image, else from its affine.
     voxel_order : "F" or "C"
         The axis along which ITK would step fastest: ``"F"`` is the first (MONAI's readers put x
         first), ``"C"`` the last.
@@ -182,7 +186,7 @@ class N4BiasFieldCorrection(Transform):
         if self.spacing is not None or not isinstance(img, MetaTensor):
             return self.spacing
         last = self.corrector.settings.voxel_order == "C"
-        return make_space(_get_affine(img), img.ndim - 1, fastest_last=last)
+        return make_space(_get_affine(img), img.ndim - 1, _find_place(img), fastest_last=last)
 
 
 class N4BiasFieldCorrectiond(MapTransform):
@@ -290,4 +294,19 @@ def _to_monai(corrected: torch.Tensor, img: NdarrayOrTensor) -> torch.Tensor:
 
 
 def _get_affine(img: MetaTensor) -> Any:
-    return to_affine_nd(3, img.affine.numpy())
+    """The affine of an image in nibabel's convention (RAS), shape (4, 4)."""
+    affine = to_affine_nd(3, img.affine.numpy())
+    lps = img.meta.get(MetaKeys.SPACE) == SpaceKeys.LPS
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine if lps else affine
+
+
+def _find_place(img: MetaTensor) -> Space | None:
+    """Where ITK places the NIfTI file of an image, if the image has its header and its affine."""
+    meta = img.meta
+    original = meta.get(MetaKeys.ORIGINAL_AFFINE)
+    if original is None or any(field not in meta for field in PLACE_FIELDS):
+        return None
+    if not np.array_equal(np.asarray(original), img.affine.numpy()):  # a transform has moved it
+        return None
+    sizes = meta.get(MetaKeys.ORIGINAL_PIXDIM, meta[MetaKeys.PIXDIM])
+    return read_space({**meta, "pixdim": sizes}, img.ndim - 1)

@@ -135,7 +135,7 @@ def make_bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Imag
 
 def _first_volume(scan: Scan) -> Scan:
     """Take the first volume of a series, for its grid."""
-    return Scan(scan.path, scan.image.slicer[..., 0], scan.voxels[..., 0])  # type: ignore[arg-type]
+    return Scan(scan.path, nifti.take_volume(scan.image), scan.voxels[..., 0])
 
 
 def _read_mask(

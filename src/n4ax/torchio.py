@@ -5,11 +5,13 @@ Requires TorchIO: ``pip install 'n4ax[torchio]'``.
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 try:
+    import SimpleITK as sitk
     import torchio as tio
     from torchio.transforms import IntensityTransform
 except ImportError as error:
@@ -27,6 +29,7 @@ from n4ax.channels import (
     note_subject,
 )
 from n4ax.errors import InputError
+from n4ax.itk.space import OUR_TOLERANCE, Space
 from n4ax.settings import EngineName, N4Settings, PerAxis
 
 # TorchIO's arrays have x first, whatever the file, so the voxel order is not a choice.
@@ -157,7 +160,7 @@ class N4BiasFieldCorrection(IntensityTransform):
         for name, image in self.get_images_dict(subject).items():
             with note_subject(f"image {name!r}"):
                 mask = self._find_mask(subject, image)
-                space = make_space(image.affine, 3)
+                space = _find_space(image)
                 image.set_data(corrector.correct(image.data, mask, space))
 
     def _correct_all(self, subject: tio.Subject, corrector: Corrector, source: str) -> None:
@@ -168,7 +171,7 @@ class N4BiasFieldCorrection(IntensityTransform):
                 source,
                 [*images],
             )
-        space = make_space(images[source].affine, 3)
+        space = _find_space(images[source])
         with note_subject(f"image {source!r}"):
             mask = self._find_mask(subject, images[source])
             shared = corrector.estimate_shared_field(images[source].data, mask, space)
@@ -193,3 +196,30 @@ class N4BiasFieldCorrection(IntensityTransform):
             )
         check_affines(self.mask, maps[self.mask].affine, "the image", image.affine)
         return maps[self.mask].data
+
+
+def _find_space(image: tio.Image) -> Space:
+    """The place of an image: as ITK reads it from its file, if the image still lies there."""
+    place = None
+    if isinstance(image.path, Path) and image.path.is_file():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(image.path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:  # TorchIO reads such a file by nibabel
+            pass
+        else:
+            place = _read_place(reader)
+    by_affine = make_space(image.affine, 3)
+    if place is not None and place.describe_difference(by_affine, OUR_TOLERANCE) is not None:
+        place = None  # a transform has moved the image
+    return make_space(image.affine, 3, place)
+
+
+def _read_place(reader: sitk.ImageFileReader) -> Space | None:
+    count = reader.GetDimension()
+    if count < 3:
+        return None
+    rows = np.reshape(reader.GetDirection(), (count, count)).tolist()
+    space = Space(reader.GetSpacing(), reader.GetOrigin(), tuple(map(tuple, rows)))
+    return space.select_axes(range(3))

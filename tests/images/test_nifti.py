@@ -179,13 +179,14 @@ def test_voxel_sizes_are_those_of_the_header() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sform_code", "qform_code"), [(1, 1), (2, 0), (0, 1), (1, 0), (1, 2), (0, 0)]
+    ("sform_code", "qform_code"),
+    [(1, 1), (2, 0), (0, 1), (1, 0), (1, 2), (2, 1), (4, 1), (2, 2), (0, 0)],
 )
 def test_headers_are_read_as_itk_reads_them(
     tmp_path: Path, sform_code: int, qform_code: int
 ) -> None:
     path = tmp_path / "scan.nii"
-    for seed in range(20):
+    for seed in range(60):
         random = np.random.default_rng(seed)
         turn = np.linalg.qr(random.normal(size=(3, 3)))[0]
         affine: npt.NDArray[np.float64] = np.eye(4)

@@ -32,6 +32,16 @@ def test_singular_values_and_vectors_are_right() -> None:
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(4), atol=1e-12)
 
 
+def test_single_precision_is_single_throughout() -> None:
+    for seed in range(20):
+        matrix = np.random.default_rng(seed).normal(size=(3, 3)).astype(np.float32)
+        values, vectors = decompose(matrix, single=True)
+        exact = decompose(matrix)
+        for found, expected in zip((values, vectors), exact, strict=True):
+            assert np.array_equal(found, found.astype(np.float32))
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "matrix",
     [

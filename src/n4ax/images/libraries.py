@@ -218,18 +218,29 @@ def _rows(matrix: Sequence[Sequence[float]] | npt.NDArray[Any]) -> tuple[tuple[f
 
 
 def _open_nibabel(image: Any, name: str) -> OpenedImage:
-    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
     from n4ax.images import nifti
 
     stored = np.dtype(image.get_data_dtype())
     check_real(name, stored)
     kind = np.float64 if stored.kind == "f" and stored.itemsize >= 8 else np.float32
-    space = Space.from_affine(image.affine, len(image.shape))
-    if isinstance(image, Nifti1Pair):
-        space = nifti.read_space(image)
-    affine = np.asarray(image.affine, np.float64)
-    return OpenedImage(np.asarray(image.dataobj, kind), space, "F", affine)
+    offset = getattr(image.dataobj, "offset", None)
+    if isinstance(image, Nifti1Image) and offset is not None and offset < image.header.sizeof_hdr:
+        raise InputError(
+            f"{{{name}}} comes from a file whose header says that the voxels begin at byte {{0}} "
+            "(vox_offset), which is within the header: correct vox_offset, which is 352 in most "
+            "files",
+            offset,
+        )
+    voxels = nifti.scale_voxels(image, kind)
+    ndim = len(image.shape)
+    if image.affine is None:  # the voxel sizes may be known nevertheless
+        sizes = image.header.get_zooms()
+        return OpenedImage(voxels, None if set(sizes) == {1.0} else Space.from_spacing(sizes), "F")
+    nifti_image = isinstance(image, Nifti1Pair)
+    space = nifti.read_space(image) if nifti_image else Space.from_affine(image.affine, ndim)
+    return OpenedImage(voxels, space, "F", np.asarray(image.affine, np.float64))
 
 
 def _make_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
@@ -241,6 +252,9 @@ def _make_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:
     if isinstance(image, Nifti1Pair):
         return nifti.replace_voxels(image, voxels, voxels.dtype)
     header = image.header.copy()
+    for field in ("cal_min", "cal_max", "glmin", "glmax"):  # the range of what is replaced
+        if field in header:
+            header[field] = 0
     try:
         header.set_data_dtype(voxels.dtype)
     except HeaderDataError:  # FreeSurfer's format has no double precision
@@ -270,7 +284,9 @@ def _make_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:
     result = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T), isVector=False)
     result.CopyInformation(image)
     for key in image.GetMetaDataKeys():
-        result.SetMetaData(key, image.GetMetaData(key))
+        # These are fields of NIfTI that describe the voxels that are replaced.
+        if not key.startswith(("cal_", "intent_", "scl_", "aux_file")):
+            result.SetMetaData(key, image.GetMetaData(key))
     return result
 
 

@@ -1,9 +1,15 @@
 """NIfTI files are read and written here; headers are kept, and their scaling is applied.
 
+What a header means is said in :mod:`n4ax.images.headers`.
+
 gzip goes through ISA-L (igzip), which is several times faster than zlib. With zlib, compression
 would take longer than N4.
 """
 
+import math
+import warnings
+from gzip import BadGzipFile
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +17,25 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from isal import igzip, isal_zlib
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 from nibabel.nifti2 import Nifti2Image, Nifti2Pair
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import native_code
 from nibabel.wrapstruct import WrapStructError
 
 from n4ax.files import replace_file
-from n4ax.itk.linpack import decompose
+from n4ax.images import headers
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
 
 _GZIP_LEVEL = 1  # of ISA-L's 0 to 3; higher levels save little on the voxels of corrected images
 _GZIP_START = b"\x1f\x8b"  # because some files named .nii.gz are not compressed
-_NIFTI2_STARTS = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
-_MM_PER_UNIT = {1: 1e3, 3: 1e-3}  # NIfTI's codes for metres and micrometres
-_S_PER_UNIT = {16: 1e-3, 24: 1e-6}  # NIfTI's codes for milliseconds and microseconds
-_SAME_FORM = _RIGHT_ANGLES = 1e-4  # ITK's tolerances
+_STATED = "header as it is in the file"
+"""The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
+_SHOWN = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3")
+"""Fields that say how the intensities are to be shown and what they mean. All are 0 in ANTs."""
 
 _ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 _UNREADABLE = (
@@ -43,6 +52,9 @@ _UNREADABLE = (
 def read_image(path: Path) -> Nifti1Pair:
     """Read a NIfTI image (``.nii``, ``.nii.gz`` or ``.hdr``/``.img``), with its voxels unscaled.
 
+    A header that breaks the rules of the format is read as ITK reads it, and the header of the
+    image is mended, so that nibabel and others can read what is written with it.
+
     Raises
     ------
     ValueError
@@ -50,13 +62,10 @@ def read_image(path: Path) -> Nifti1Pair:
     """
     try:
         if path.name.endswith(".nii.gz"):
-            content = path.read_bytes()
-            _check_content(content)
-            if content.startswith(_GZIP_START):
-                content = igzip.decompress(content)
-            kind = Nifti2Image if content[:4] in _NIFTI2_STARTS else Nifti1Image
-            return kind.from_bytes(content)
-        image = nib.load(path)
+            content = _decompress(path.read_bytes())
+            image = _assemble(BytesIO(content), BytesIO(content), single=True)
+        else:
+            image = _read_uncompressed(path)
     except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read as NIfTI: {_reason(error)}") from None
     if not isinstance(image, Nifti1Pair):
@@ -64,6 +73,70 @@ def read_image(path: Path) -> Nifti1Pair:
             f"{path} is a file of type {type(image).__name__}; expected NIfTI: convert it first"
         )
     return image
+
+
+def _read_uncompressed(path: Path) -> Any:
+    """Open any file but ``.nii.gz``. Its voxels stay in the file until they are needed."""
+    for kind in (Nifti1Image, Nifti1Pair):
+        try:
+            files = kind.filespec_to_file_map(path)
+        except ImageFileError:  # it is for files with other extensions
+            continue
+        single = kind is Nifti1Image
+        header, voxels = (files[key].filename for key in ("image" if single else "header", "image"))
+        with ImageOpener(str(header)) as stream:
+            image = _assemble(stream, voxels, single=single)
+        if image is not None:
+            return image
+    return nib.load(path)
+
+
+def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
+    """Make an image from its header and the file with its voxels, ``None`` if it is not NIfTI.
+
+    Parameters
+    ----------
+    stream
+        The header, from its first byte.
+    voxels
+        The file with the voxels: a path, or a stream.
+    single
+        Whether the header and the voxels are in the same file.
+    """
+    content = stream.read(Nifti2Image.header_class.sizeof_hdr)
+    _check_content(content)
+    kinds = (Nifti1Image, Nifti2Image) if single else (Nifti1Pair, Nifti2Pair)
+    kind = next((kind for kind in kinds if kind.header_class.may_contain_header(content)), None)
+    if kind is None:
+        return None
+    size = kind.header_class.sizeof_hdr
+    header = kind.header_class(content[:size], check=False)
+    stated = header.copy()
+    headers.mend(header)
+    start = size if single else 0
+    needed = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
+    offset = headers.read_offset(stated, start, stream.seek(0, SEEK_END) - start - needed)
+    stream.seek(size)
+    header.extensions = _read_extensions(header, stream, offset if single else None)
+    # nibabel has other rules for the scaling.
+    spec = (header.get_data_shape(), header.get_data_dtype(), offset, *headers.read_scaling(stated))
+    proxy = kind.ImageArrayProxy(voxels, spec)
+    return kind(proxy, header.get_best_affine(), header, extra={_STATED: stated})
+
+
+def _read_extensions(header: Any, stream: Any, end: int | None) -> Any:
+    """The extensions that follow a header, up to the byte ``end``; none if they are damaged."""
+    kind = header.exts_klass
+    if stream.read(4)[:1] in (b"", b"\0"):
+        return kind()
+    size = -1 if end is None else end - stream.tell()
+    swapped = header.endianness != native_code
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about sizes that nibabel reads nevertheless
+        try:
+            return kind.from_fileobj(stream, size, swapped)
+        except (ValueError, HeaderDataError):  # ITK reads the image without them
+            return kind()
 
 
 def read_voxels(image: Nifti1Pair, path: Path) -> npt.NDArray[np.float32]:
@@ -76,13 +149,37 @@ def read_voxels(image: Nifti1Pair, path: Path) -> npt.NDArray[np.float32]:
     """
     kind = np.dtype(image.get_data_dtype())
     if kind.kind not in "biuf":
-        raise ValueError(f"{path} has voxels of type {kind}; expected real numbers")
+        name = "colours" if kind.names else f"type {kind}"
+        raise ValueError(f"{path} has voxels of {name}; expected real numbers")
     try:
         # Values beyond the range of float32 become infinite, which is reported later.
         with np.errstate(over="ignore"):
-            return np.asarray(image.dataobj, dtype=np.float32)
+            return scale_voxels(image, np.float32)
     except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read: {_reason(error)}") from None
+
+
+def scale_voxels(image: Any, dtype: Any) -> npt.NDArray[Any]:
+    """The voxels of an image of nibabel as floating-point numbers, scaled as ITK scales them.
+
+    Parameters
+    ----------
+    image
+        An image with real voxels.
+    dtype
+        float32 or float64. ITK converts stored integers to float32 before it scales them in
+        float64, which rounds those above 2 to the power of 24.
+    """
+    proxy = image.dataobj
+    if not isinstance(proxy, ArrayProxy) or (proxy.slope, proxy.inter) == (1, 0):
+        return np.asarray(proxy, dtype)
+    stored = proxy.get_unscaled()
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
+        stored = stored.astype(np.float32)
+    scaled = np.multiply(stored, float(proxy.slope), dtype=np.float64)
+    if proxy.inter:
+        scaled += float(proxy.inter)
+    return scaled.astype(dtype, copy=False)
 
 
 def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:
@@ -93,101 +190,36 @@ def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:
 def read_voxel_sizes(image: Nifti1Pair) -> tuple[float, ...]:
     """The voxel size along each axis, converted to mm, and to s along the fourth axis.
 
-    As in ITK, a size that the header does not state (0, negative or not finite) is 1.
+    As in ITK, a size that the header does not state (0 or not finite) is 1.
     """
-    sizes = np.asarray(image.header.get_zooms(), np.float64)
-    sizes[~(np.isfinite(sizes) & (sizes > 0))] = 1.0
-    # The lowest three bits hold the unit of length; nibabel fails on unknown codes.
-    units = int(image.header["xyzt_units"])
-    sizes[:3] *= _MM_PER_UNIT.get(units % 8, 1.0)
-    sizes[3:4] *= _S_PER_UNIT.get(units & 0x38, 1.0)
-    return tuple(float(size) for size in sizes)
+    return headers.read_voxel_sizes(image.header, image.ndim)
 
 
 def read_space(image: Nifti1Pair) -> Space:
-    """Where ITK places the image in space, from the sform or the qform."""
-    sizes = read_voxel_sizes(image)
-    rows = _choose_form(image.header)
-    if rows is None:
-        return Space.from_spacing(sizes)
-    ndim = len(sizes)
-    spatial = min(ndim, 3)
-    left_posterior = np.array([-1.0, -1.0, 1.0])[:spatial]
-    matrix = rows[:spatial].astype(np.float64) * left_posterior[:, None]
-    unit = _MM_PER_UNIT.get(int(image.header["xyzt_units"]) % 8, 1.0)
-    origin, direction = np.zeros(ndim), np.eye(ndim)
-    origin[:spatial] = matrix[:, 3] * unit
-    if ndim > 3:
-        origin[3] = float(image.header["toffset"])
-    for axis in range(spatial):
-        column = matrix[:, axis]
-        square = 0.0
-        for value in column.tolist():  # one by one, because the builtin sum compensates
-            square += value * value
-        length = square**0.5
-        direction[:spatial, axis] = column / length if length else direction[:spatial, axis]
-    return Space(sizes, tuple(origin.tolist()), tuple(map(tuple, direction.tolist())))
+    """Where ITK places the image in space, from the sform or the qform.
 
-
-def _choose_form(header: Any) -> npt.NDArray[np.float32] | None:
-    """The sform or the qform, shape (3, 4), by ITK's rules; ``None`` if the header has neither.
-
-    ITK takes the sform if its axes are at right angles and either there is no qform, or the sform
-    is that of the scanner (code 1), or both forms are the same. Otherwise it takes the qform. It
-    reads both in float32.
+    Raises
+    ------
+    ValueError
+        The image has only an sform, and that has values that are not finite.
     """
-    q_code, s_code = int(header["qform_code"]), int(header["sform_code"])
-    if q_code <= 0 and s_code <= 0:
-        return None
-    rows = np.stack([np.asarray(header[f"srow_{axis}"], np.float32) for axis in "xyz"])
-    if q_code <= 0:
-        return rows
-    by_quaternion = _quaternion_rows(header)
-    good = s_code > 0 and _at_right_angles(rows)
-    return rows if good and (s_code == 1 or _same_form(rows, by_quaternion)) else by_quaternion
+    return headers.read_space(image.extra.get(_STATED, image.header), image.ndim)
 
 
-def _quaternion_rows(header: Any) -> npt.NDArray[np.float32]:
-    """The qform, shape (3, 4), computed in float64 and rounded to float32."""
-    b, c, d = (float(np.float32(header[f"quatern_{name}"])) for name in "bcd")
-    square = b * b + c * c + d * d
-    if 1.0 - square < 1e-7:
-        scale = 1.0 / square**0.5
-        a, b, c, d = 0.0, b * scale, c * scale, d * scale
-    else:
-        a = (1.0 - square) ** 0.5
-    x, y, z = (float(size) if size > 0 else 1.0 for size in header["pixdim"][1:4])
-    if header["pixdim"][0] < 0:
-        z = -z
-    offset = [float(header[f"qoffset_{name}"]) for name in "xyz"]
-    rows = [
-        [(a * a + b * b - c * c - d * d) * x, 2.0 * (b * c - a * d) * y, 2.0 * (b * d + a * c) * z],
-        [2.0 * (b * c + a * d) * x, (a * a + c * c - b * b - d * d) * y, 2.0 * (c * d - a * b) * z],
-        [2.0 * (b * d - a * c) * x, 2.0 * (c * d + a * b) * y, (a * a + d * d - c * c - b * b) * z],
-    ]
-    return np.array([[*row, end] for row, end in zip(rows, offset, strict=True)], np.float32)
-
-
-def _at_right_angles(rows: npt.NDArray[np.float32]) -> bool:
-    with np.errstate(all="ignore"):
-        axes = rows[:, :3] / np.sqrt((rows[:, :3] ** 2).sum(axis=0))
-        return bool(np.abs(axes @ axes.T - np.eye(3)).max() <= _RIGHT_ANGLES)
-
-
-def _same_form(rows: npt.NDArray[np.float32], others: npt.NDArray[np.float32]) -> bool:
-    """ITK's test; where two voxel sizes are equal, its outcome depends on rounding."""
-    (sizes, vectors), (other_sizes, other_vectors) = (
-        decompose(form[:, :3]) for form in (rows, others)
-    )
-    turned = vectors @ np.linalg.inv(other_vectors)
-    gaps = (sizes - other_sizes, turned - np.eye(3), rows[:, 3] - others[:, 3])
-    return all(bool(np.abs(gap).max() <= _SAME_FORM) for gap in gaps)
+def take_volume(image: Nifti1Pair) -> Nifti1Pair:
+    """The first volume of a series, at the place of the series."""
+    volume: Any = image.slicer[..., 0]
+    volume.extra.update(image.extra)
+    return volume
 
 
 def replace_voxels(
     image: Nifti1Pair, voxels: npt.NDArray[Any], dtype: Any = np.float32
 ) -> Nifti1Image:
     """An image with other voxels and the same header: affine, codes, units and extensions.
+
+    The range of intensities to show, the intent and the auxiliary file are not kept, because they
+    describe the voxels that are replaced. ANTs does not keep them either.
 
     Parameters
     ----------
@@ -209,6 +241,9 @@ def replace_voxels(
         voxels = _round_to((voxels.astype(np.float64) - inter) / slope, kind)
     header = image.header.copy()
     header.set_data_dtype(kind)
+    for name in _SHOWN:
+        header[name] = 0
+    header["intent_name"] = header["aux_file"] = b""
     single = Nifti2Image if isinstance(image, Nifti2Image | Nifti2Pair) else Nifti1Image
     result = single(voxels.astype(kind, copy=False), image.affine, header)
     result.header.set_slope_inter(slope, inter)
@@ -274,6 +309,24 @@ def read_on_grid(
     check_same_place(str(path), theirs, str(image_path), ours)
     place = read_space(other if other.ndim == image.ndim else image)
     return read_voxels(other, path).reshape(image.shape), place
+
+
+def _decompress(content: bytes) -> bytes:
+    """The content of a file named ``.nii.gz``, which need not be compressed."""
+    _check_content(content)
+    if not content.startswith(_GZIP_START):
+        return content
+    try:
+        return igzip.decompress(content)
+    except BadGzipFile:
+        parts = []
+        while content.startswith(_GZIP_START):  # what follows is no part of the image, as in ITK
+            member = isal_zlib.decompressobj(wbits=31)
+            parts.append(member.decompress(content))
+            if not member.eof:
+                raise
+            content = member.unused_data
+        return b"".join(parts)
 
 
 def _check_content(content: bytes) -> None:

@@ -4,11 +4,14 @@ ITK inverts the matrix of an image's axes through a singular value decomposition
 (Dongarra et al., "LINPACK Users' Guide", SIAM 1979, chapter 11). On every axis whose length the
 shrink factor divides, the samples fall midway between two voxels, and the last bit of the inverse
 decides which voxel is taken. The steps here therefore follow DSVDC's order, in double precision.
-Matrices are lists of columns.
+They follow SSVDC in single precision, where every number is a ``numpy.float32``. Matrices are lists
+of columns.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import copysign, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,27 +70,34 @@ def invert(matrix: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def decompose(
-    matrix: npt.ArrayLike,
+    matrix: npt.ArrayLike, *, single: bool = False
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The singular values of a square matrix, largest first, and the left singular vectors.
 
-    The vectors are columns. Where singular values are equal, the vectors are not unique, and
-    they are those that DSVDC's rounding leads to.
+    The vectors are columns. Where singular values are close to each other, the vectors are those
+    that LINPACK's rounding leads to.
+
+    Parameters
+    ----------
+    matrix
+        The matrix.
+    single
+        Compute in single precision.
 
     Raises
     ------
     ValueError
         The matrix has elements that are not finite, or it is singular and DSVDC gives up on it.
     """
-    factors = _factorise(matrix)
-    return np.array(factors.diagonal), np.array(factors.left).T
+    factors = _factorise(matrix, np.float32 if single else float)
+    return np.array(factors.diagonal, np.float64), np.array(factors.left, np.float64).T
 
 
-def _factorise(matrix: npt.ArrayLike) -> _Factors:
+def _factorise(matrix: npt.ArrayLike, number: Callable[[Any], Any] = float) -> _Factors:
     values: npt.NDArray[np.float64] = np.asarray(matrix, np.float64)
     if not np.isfinite(values).all():
         raise ValueError(_NO_INVERSE)
-    columns: Columns = values.T.tolist()
+    columns: Columns = [[number(value) for value in column] for column in values.T]
     factors = _bidiagonalise(columns)
     _diagonalise(factors)
     return factors
@@ -131,8 +141,8 @@ def _make_reflector(vector: list[float], start: int) -> float:
     """Turn ``vector[start:]`` into a reflector, in place; return the element that it leaves."""
     size = _norm(vector[start:])
     if size != 0.0:
-        if vector[start] != 0.0:
-            size = copysign(size, vector[start])
+        if vector[start] < 0.0:
+            size = -size
         scale = 1.0 / size
         vector[start:] = [scale * value for value in vector[start:]]
         vector[start] += 1.0
@@ -252,7 +262,7 @@ def _choose_first_rotation(factors: _Factors, start: int, end: int) -> tuple[flo
     c = (low * beside) * (low * beside)
     shift = 0.0
     if b != 0.0 or c != 0.0:
-        root = sqrt(b * b + c)
+        root = _multiply_root(type(b)(1.0), b * b + c)
         shift = c / (b + (-root if b < 0.0 else root))
     return (first + low) * (first - low) + shift, first * beside_first
 
@@ -263,7 +273,7 @@ def _find_rotation(a: float, b: float) -> tuple[float, float, float]:
     if scale == 0.0:
         return 0.0, 1.0, 0.0
     p, q = a / scale, b / scale
-    length = copysign(1.0, a if abs(a) > abs(b) else b) * (scale * sqrt(p * p + q * q))
+    length = copysign(1.0, a if abs(a) > abs(b) else b) * _multiply_root(scale, p * p + q * q)
     return length, a / length, b / length
 
 
@@ -299,4 +309,9 @@ def _norm(values: list[float]) -> float:
             scale = value
         elif value != 0.0:
             squares += (value / scale) * (value / scale)
-    return scale * sqrt(squares)
+    return _multiply_root(scale, squares)
+
+
+def _multiply_root(factor: float, square: float) -> float:
+    """``factor`` times a square root, rounded once in single precision, as in C from Fortran."""
+    return type(factor)(float(factor) * sqrt(square))

@@ -8,7 +8,7 @@ ITK's order: the axis that runs fastest in memory comes first.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import floor
+from math import floor, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +51,10 @@ class Space:
     def from_affine(cls, affine: npt.ArrayLike, ndim: int) -> "Space":
         """The place that an affine of nibabel describes.
 
+        It is where ITK places a NIfTI file that nibabel writes with this affine. Such a file holds
+        float32, and where samples fall midway between voxels, the last digits decide which voxels
+        are taken.
+
         Parameters
         ----------
         affine
@@ -59,15 +63,16 @@ class Space:
         ndim
             Number of axes of the image. Axes beyond the third have a voxel size of 1.
         """
-        matrix = np.asarray(affine, np.float64) * np.array([[-1.0], [-1.0], [1.0], [1.0]])
+        exact = np.asarray(affine, np.float64)
+        matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ exact.astype(np.float32).astype(np.float64)
+        lengths = np.sqrt((exact[:3, :3] ** 2).sum(axis=0)).astype(np.float32)
         sizes, origin, direction = np.ones(ndim), np.zeros(ndim), np.eye(ndim)
         spatial = min(ndim, 3)
         origin[:spatial] = matrix[:spatial, 3]
         for axis in range(spatial):
-            length = float(np.linalg.norm(matrix[:3, axis]))
-            if length:
-                sizes[axis] = length
-                direction[:spatial, axis] = matrix[:spatial, axis] / length
+            sizes[axis] = lengths[axis] or 1.0
+            if matrix[:spatial, axis].any():
+                direction[:spatial, axis] = normalise(matrix[:spatial, axis])
         return cls(tuple(sizes.tolist()), tuple(origin.tolist()), _rows(direction))
 
     def to_affine(self) -> npt.NDArray[np.float64] | None:
@@ -172,6 +177,12 @@ def check_same_place(name: str, space: Space, other_name: str, other: Space) -> 
             f"{name} and {other_name} do not occupy the same physical space: {gap}. Resample one "
             "onto the other, or, if only its header is wrong, copy the header"
         )
+
+
+def normalise(column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """A vector divided by its length as in ITK, which adds the squares one by one."""
+    values = column.tolist()
+    return column / sqrt(_add_products(0.0, values, values))
 
 
 def drop_last_ones(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
