@@ -9,6 +9,7 @@ from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
 from n4ax.images import nifti
 from n4ax.images.arguments import MaskWord, read_word
+from n4ax.images.volumes import SPATIAL, take_volume
 from n4ax.itk.space import Space, Spaces
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
@@ -135,7 +136,7 @@ def make_bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Imag
 
 def _first_volume(scan: Scan) -> Scan:
     """Take the first volume of a series, for its grid."""
-    return Scan(scan.path, nifti.take_volume(scan.image), scan.voxels[..., 0])
+    return Scan(scan.path, take_volume(scan.image, SPATIAL, 0), scan.voxels[..., 0])
 
 
 def _read_mask(

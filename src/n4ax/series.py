@@ -13,6 +13,7 @@ from n4ax.images.libraries import make_like, open_image
 from n4ax.images.volumes import (
     SPATIAL,
     average_volumes,
+    fill,
     find_volume_axis,
     get_shape,
     load_series,
@@ -176,14 +177,14 @@ def _find_volume(image: Any, axis: int, estimate: Estimate) -> Any:
     """Find the volume that the field is to be estimated on."""
     count = get_shape(image)[axis]
     if estimate == "mean":
-        return make_like(take_volume(image, axis, 0), average_volumes(image, axis, None))
+        return fill(take_volume(image, axis, 0), average_volumes(image, axis, None))
     numbers = estimate if isinstance(estimate, tuple) else (estimate,)
     numbers = tuple(number if isinstance(number, int) else 0 for number in numbers)
     for number in numbers:
         if not 0 <= number < count:
             raise InputError("{series} is {0}; the image has volumes 0 to {1}", number, count - 1)
     first = take_volume(image, axis, numbers[0])
-    return first if len(numbers) == 1 else make_like(first, average_volumes(image, axis, numbers))
+    return first if len(numbers) == 1 else fill(first, average_volumes(image, axis, numbers))
 
 
 def find_unweighted_volumes(

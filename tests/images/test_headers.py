@@ -18,9 +18,9 @@ from n4ax.images.nifti import (
     read_space,
     read_voxels,
     replace_voxels,
-    take_volume,
     write_image,
 )
+from n4ax.images.volumes import take_volume
 from n4ax.itk.space import Space
 from tests.itk.random_images import SPACINGS
 from tests.support.headers import SROW, write_raw
@@ -263,7 +263,7 @@ def test_time_of_a_series_begins_where_itk_says(tmp_path: Path) -> None:
 def test_first_volume_of_a_series_lies_where_the_series_does(tmp_path: Path) -> None:
     series = np.stack([RAMP, RAMP + 1], axis=-1)
     path = write_raw(tmp_path / "a.nii", series, **lengthened(1e-3))
-    volume = take_volume(read_image(path))
+    volume = take_volume(read_image(path), 3, 0)
     assert volume.shape == RAMP.shape
     assert read_space(volume) == place(write_raw(tmp_path / "b.nii", RAMP, **lengthened(1e-3)))
 

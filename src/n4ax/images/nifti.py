@@ -64,6 +64,8 @@ def read_image(path: Path) -> Nifti1Pair:
         if path.name.endswith(".nii.gz"):
             content = _decompress(path.read_bytes())
             image = _assemble(BytesIO(content), BytesIO(content), single=True)
+            if image is None:
+                raise ImageFileError("it does not begin with a header of NIfTI")
         else:
             image = _read_uncompressed(path)
     except _UNREADABLE as error:
@@ -204,13 +206,6 @@ def read_space(image: Nifti1Pair) -> Space:
         The image has only an sform, and that has values that are not finite.
     """
     return headers.read_space(image.extra.get(_STATED, image.header), image.ndim)
-
-
-def take_volume(image: Nifti1Pair) -> Nifti1Pair:
-    """The first volume of a series, at the place of the series."""
-    volume: Any = image.slicer[..., 0]
-    volume.extra.update(image.extra)
-    return volume
 
 
 def replace_voxels(

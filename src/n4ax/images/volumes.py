@@ -81,7 +81,15 @@ def load_series(series: Any) -> Any:
     """Load an image of nibabel whose voxels are still in a file, to be read in one go."""
     if not hasattr(series, "dataobj") or isinstance(series.dataobj, np.ndarray):
         return series
-    return make_like(series, open_image(series).voxels)
+    return fill(series, open_image(series).voxels)
+
+
+def fill(image: Any, voxels: Any) -> Any:
+    """Make an image with other voxels, which n4ax places where it places the image."""
+    filled = make_like(image, voxels)
+    if hasattr(image, "dataobj"):
+        filled.extra.update(image.extra)
+    return filled
 
 
 def take_volume(series: Any, axis: int, number: int) -> Any:
@@ -89,7 +97,9 @@ def take_volume(series: Any, axis: int, number: int) -> Any:
     where = (*(slice(None),) * axis, number)
     rest = (slice(None),) * (len(get_shape(series)) - axis - 1)
     if hasattr(series, "dataobj"):
-        return series.slicer[where + rest]
+        volume = series.slicer[where + rest]
+        volume.extra.update(series.extra)  # where the place of the file is kept
+        return volume
     if hasattr(series, "dims"):
         return series.isel({series.dims[axis]: number})
     if hasattr(series, "new_image_like"):
