@@ -17,7 +17,7 @@ from n4ax.result import N4Result
 from n4ax.series import Estimate, correct_series
 from n4ax.settings import N4Settings
 
-_MASK_WORDS: Mapping[str, MaskWord] = {"otsu": "otsu", "none": "all"}
+_MASK_WORDS: Mapping[str, MaskWord] = {"otsu": "otsu", "all": "all", "none": "all"}
 """What the words of the command line are in Python."""
 
 B0_THRESHOLD = 50.0

@@ -29,7 +29,7 @@ GOOD = {
     "-c {2x2,1E-3}": {"iters": (2, 2), "conv_threshold": 1e-3},
     "-c (3)": {"iters": (3,), "conv_threshold": 0.0},
     "-c <2x2x>": {"iters": (2, 2)},
-    "-c [+2,-1]": {"iters": (2,), "conv_threshold": -1.0},
+    "-c [+2,-1]": {"iters": (2,), "conv_threshold": 0.0},  # no measure is below 0
     "-c [2,0,5]": {"iters": (2,), "conv_threshold": 0.0},
     "-c [2] -c [3]": {"iters": (3,)},
     "--convergence [2]": {"iters": (2,)},

@@ -19,6 +19,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
+from n4ax.images.masks import read_word
 
 _WORD = re.compile(r"\{(\w+)\}")
 _NOT_INHERITED = ("datatype", "suffix", "ext")
@@ -31,7 +32,7 @@ class Companions:
     Attributes
     ----------
     mask
-        ``"otsu"``, ``"none"`` or the path of the mask.
+        ``"otsu"``, ``"all"`` or the path of the mask.
     metadata
         The entries of all JSON files that apply to the image.
     gradients
@@ -48,7 +49,7 @@ class Companions:
     @property
     def mask_file(self) -> Path | None:
         """The path of the mask, if it is read from a file."""
-        return None if self.mask in ("otsu", "none") else Path(self.mask)
+        return None if read_word(self.mask) else Path(self.mask)
 
 
 def find_companions(recipe: Recipe, source: Source) -> Companions:

@@ -1,6 +1,5 @@
 """The commands ``n4ax correct`` and ``n4ax demo``."""
 
-import logging
 import time
 from contextlib import ExitStack
 from os.path import realpath
@@ -50,9 +49,9 @@ _series = options.under_heading("Series of volumes (4-D)")
 )
 @_files(
     "--mask",
-    metavar="FILE|otsu|none",
-    help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or none "
-    "(the whole image).  [default: otsu; none with --preset ants or antspy]",
+    metavar="FILE|otsu|all",
+    help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or all "
+    "(the whole image).  [default: otsu; all with --preset ants or antspy]",
 )
 @_files(
     "--figure",
@@ -117,12 +116,11 @@ def correct(
     by it.
     """
     start = time.perf_counter()
-    if quiet:
-        logging.disable(logging.WARNING)
     mask = options.default_mask(preset) if mask is None else mask
     settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
-    _check_outputs(outputs, [image, weights, None if mask in ("otsu", "none") else Path(mask)])
+    words = ("otsu", "all", "none")
+    _check_outputs(outputs, [image, weights, None if mask in words else Path(mask)])
     if series == "each" and field is not None:
         raise ValueError("--field writes one field, but --series each makes many: use --bias")
 

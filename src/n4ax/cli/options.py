@@ -1,7 +1,8 @@
 """The options that several commands share, how they are read, and how errors name them."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from inspect import cleandoc
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from n4ax.errors import InputError
+from n4ax.messages import hide_warnings
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
@@ -57,6 +59,11 @@ class Option(click.Option):
 class Command(click.Command):
     """A command whose help groups the options by heading, and ends with examples."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; with ``--quiet``, libraries do not print their warnings."""
+        with hide_warnings() if ctx.params.get("quiet") else nullcontext():
+            return super().invoke(ctx)
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples."""
         write_examples(self.epilog, formatter)
@@ -94,7 +101,17 @@ def under_heading(heading: str) -> Callable[..., Any]:
     return partial(click.option, cls=Option, heading=heading)
 
 
-PATH = click.Path(path_type=Path)
+class _NamedPath(click.Path):
+    """A path to write to. An empty name, as from a variable that is not set, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NamedPath(path_type=Path)
+FOLDER = _NamedPath(file_okay=False, path_type=Path)
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _voxels = under_heading("Voxels used for the estimation")
@@ -264,7 +281,7 @@ def b0_threshold(option: Callable[..., Any]) -> Callable[..., Any]:
 
 def default_mask(preset: str) -> str:
     """The mask that is used when none is given: the whole image for ANTs' presets, else Otsu's."""
-    return "none" if preset in ("ants", "antspy") else "otsu"
+    return "all" if preset in ("ants", "antspy") else "otsu"
 
 
 def make_settings(preset: str, given: Mapping[str, Any], command: click.Command) -> N4Settings:

@@ -11,6 +11,14 @@ from n4ax.images.otsu import find_foreground, otsu_threshold
 MaskWord = Literal["otsu", "all"]
 """``"otsu"``: the voxels above Otsu's threshold. ``"all"``: the whole image."""
 
+_WORDS: dict[str, MaskWord] = {"otsu": "otsu", "all": "all", "none": "all"}
+"""``none`` is what the command line called the whole image at first."""
+
+
+def read_word(text: str) -> MaskWord | None:
+    """Find the word for a mask that a text stands for; ``None`` if it is something else."""
+    return _WORDS.get(text)
+
 
 def is_otsu(mask: Any) -> bool:
     """Whether the mask is to be found by Otsu's threshold: ``"otsu"``, or no mask at all."""
