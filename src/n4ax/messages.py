@@ -16,13 +16,17 @@ _level_before = 0
 def make_one_line(text: str) -> str:
     """Write a message in one line.
 
-    Blanks within a line stay as they are, since names of files may have several. Characters that
-    would control a terminal, and bytes of names that are no characters, are written as escapes.
+    Blanks within a line stay as they are, since names of files may have several.
     """
-    line = " ".join(part for line in text.splitlines() if (part := line.strip()))
+    parts = (line.strip() for line in text.splitlines())
+    return escape_controls(" ".join(part for part in parts if part))
+
+
+def escape_controls(text: str) -> str:
+    """Escape characters that control a terminal, and bytes of names that are no characters."""
     return "".join(
         letter.encode("unicode_escape").decode() if category(letter) in ("Cc", "Cs") else letter
-        for letter in line
+        for letter in text
     )
 
 

@@ -116,10 +116,9 @@ def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
             ", ".join(words),
         )
     has_wildcards = re.search(r"[*?]", pattern) is not None
-    path = _WORD.sub(
-        lambda found: glob.escape(words[found[1]]) if has_wildcards else words[found[1]], pattern
-    )
-    names = glob.glob(path, root_dir=dataset, recursive=True) if has_wildcards else [path]
+    path = _WORD.sub(lambda found: words[found[1]], pattern)
+    searched = _WORD.sub(lambda found: glob.escape(words[found[1]]), pattern.replace("[", "[[]"))
+    names = glob.glob(searched, root_dir=dataset, recursive=True) if has_wildcards else [path]
     masks = [mask for mask in (dataset / name for name in sorted(names)) if mask.is_file()]
     if len(masks) != 1:
         count = f"{len(masks)} masks" if masks else "no mask"

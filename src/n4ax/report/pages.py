@@ -173,7 +173,7 @@ def find_neighbours(label: str, labels: Sequence[str]) -> tuple[str | None, str 
 
 
 def _write_page(path: Path, template: str, **context: Any) -> Path:
-    page = _make_environment().get_template(template).render(**context).encode()
+    page = _make_environment().get_template(template).render(**context).encode(errors="replace")
     # A page that stays the same keeps its time of change.
     if not (path.is_file() and path.read_bytes() == page):
         with replace_file(path) as temporary:
