@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -158,9 +159,13 @@ def _select_inherited(entities: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
-    """Read the entries of a sidecar, without those that JSON has no numbers for (NaN)."""
+    """Read the entries of a sidecar, without those that JSON cannot hold (NaN, 1e999)."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=lambda _: None)
+        content = json.loads(
+            path.read_text(encoding="utf-8-sig"),
+            parse_constant=lambda _: None,
+            parse_float=lambda text: float(text) if isfinite(float(text)) else None,
+        )
     except ValueError as error:
         raise ValueError(f"it cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):
