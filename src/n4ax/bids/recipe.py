@@ -43,7 +43,7 @@ class Recipe:
     Raises
     ------
     InputError
-        ``mask`` is empty or a word in capitals, or ``series`` is ``"b0"``.
+        ``mask`` is empty, or ``series`` is ``"b0"``.
     """
 
     dataset: Path
@@ -60,13 +60,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.mask:
             raise InputError("{mask} is empty; expected otsu, all or a pattern of paths")
-        word = read_word(self.mask)
-        if word is None and read_word(self.mask.lower()):
-            raise InputError(
-                "{mask} is {0!r}; the words for masks are otsu, all and none, in small letters",
-                self.mask,
-            )
-        object.__setattr__(self, "mask", word or self.mask)
+        object.__setattr__(self, "mask", read_word(self.mask) or self.mask)
         if self.series == "b0":
             raise InputError(
                 "{series:{0}} is what diffusion images always use; expected what to use for other "

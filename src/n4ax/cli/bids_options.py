@@ -11,6 +11,7 @@ from n4ax.cli.options import (
     Command,
     b0_threshold,
     combine_options,
+    read_mask,
     read_series,
     under_heading,
 )
@@ -83,7 +84,7 @@ IMAGES = combine_options(
         help='Filters in the form of fMRIPrep: {"t1w": {"acquisition": "mprage"}}.',
     ),
     _which(
-        "--mask", metavar="PATTERN|otsu|all",
+        "--mask", callback=read_mask, metavar="PATTERN|otsu|all",
         help="Where the field is estimated: otsu, all (the whole image), or a pattern of paths of "
         "masks, relative to BIDS_DIR. {sub}, {ses}, {folder}, {stem} and {name} are filled in, and "
         "* stands for any text.  [default: otsu; all with --preset ants or antspy]",

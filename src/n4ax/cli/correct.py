@@ -49,6 +49,7 @@ _series = options.under_heading("Series of volumes (4-D)")
 )
 @_files(
     "--mask",
+    callback=options.read_mask,
     metavar="FILE|otsu|all",
     help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or all "
     "(the whole image).  [default: otsu; all with --preset ants or antspy]",
@@ -119,8 +120,7 @@ def correct(
     mask = options.default_mask(preset) if mask is None else mask
     settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
-    words = ("otsu", "all", "none")
-    _check_outputs(outputs, [image, weights, None if mask in words else Path(mask)])
+    _check_outputs(outputs, [image, weights, None if mask in ("otsu", "all") else Path(mask)])
     if series == "each" and field is not None:
         raise ValueError("--field writes one field, but --series each makes many: use --bias")
 

@@ -34,6 +34,21 @@ def read_numbers(
     return values[0] if len(values) == 1 else values
 
 
+def read_mask(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Read ``otsu`` as it is, ``all`` and ``none`` as ``all``, and leave other text to be a path."""
+    from n4ax.images.masks import read_word  # loads NumPy
+
+    if text is None:
+        return None
+    if not text:
+        raise click.BadParameter("the name is empty", param=option)
+    word = read_word(text)
+    if word is None and read_word(text.lower()):
+        message = f"{text!r} is written in small letters: otsu, all or none"
+        raise click.BadParameter(message, param=option)
+    return word or text
+
+
 def read_series(
     _context: click.Context, option: click.Parameter, text: str | None
 ) -> "Estimate | Literal['b0'] | None":
