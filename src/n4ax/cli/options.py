@@ -35,7 +35,7 @@ def read_numbers(
 
 
 def read_mask(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
-    """Read ``otsu`` as it is, ``all`` and ``none`` as ``all``, and leave other text to be a path."""
+    """Read ``otsu`` as it is, ``all`` and ``none`` as ``all``, and leave other text as a path."""
     from n4ax.images.masks import read_word  # loads NumPy
 
     if text is None:
