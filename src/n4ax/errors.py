@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from string import Formatter
-from typing import Any
+from typing import Any, cast
 
 _PLACE_OF_VALUE = re.compile(r"\{(\d+)\}")
 _QUOTES = "\"'"
@@ -109,5 +109,5 @@ def _write_for_options(options: Mapping[str, str], name: str, value: Any) -> str
     if isinstance(value, _Spelled):
         return f"{options[name]} {value.strip(_QUOTES)}".rstrip()
     if isinstance(value, tuple):  # (4, 4, 3) is written 4x4x3 on the command line
-        return f"{options[name]} {'x'.join(map(str, value))}"
+        value = "x".join(map(str, cast("tuple[Any, ...]", value)))
     return f"{options[name]} {value}"
