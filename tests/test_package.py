@@ -218,7 +218,15 @@ def test_every_parameter_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["api", "errors", "field", "images.otsu", "result", "settings"],
+    [
+        "api.batch",
+        "api.correction",
+        "errors",
+        "field.bias_field",
+        "images.otsu",
+        "result",
+        "settings",
+    ],
 )
 def test_examples_in_docstrings_run(module: str) -> None:
     found = doctest.testmod(import_module(f"n4ax.{module}"))

@@ -65,7 +65,11 @@ def test_mask_is_all_but_zero_or_one_label_or_otsus_or_everything() -> None:
         assert np.array_equal(problem.included, inside)
     for mask in (None, "otsu"):
         assert np.array_equal(pose(IMAGE, mask, None, None, N4Settings()).mask, otsu_mask(IMAGE))
-    assert pose(IMAGE, "all", None, None, N4Settings(mask_label=3)).problem.included.all()
+    for word in ("all", "none"):
+        assert pose(IMAGE, word, None, None, N4Settings()).problem.included.all()
+    for word in (None, "otsu", "all"):
+        with pytest.raises(ValueError, match="mask_label is 3, which chooses a value of a mask"):
+            pose(IMAGE, word, None, None, N4Settings(mask_label=3))
 
 
 @pytest.mark.parametrize("spacing", [2.0, (2.0, 2.0), (2.0, 9.0, 2.0), np.array([2.0])])

@@ -50,7 +50,7 @@ def test_a_field_of_the_mean_of_some_volumes(words: str, folder: Path) -> None:
         (None, "cannot be read"),
         ("1000 800 900", "least is 800: raise --b0-threshold"),
         ("x", "cannot be"),
-        ("0 1000", "2 b-values and series.nii.gz has 3 volumes"),
+        ("0 1000", "2 b-values and its image has 3 volumes"),
     ],
 )
 def test_bad_b_values_are_named(
@@ -99,9 +99,9 @@ def test_series_outside_the_mask(outside: str, folder: Path) -> None:
     ("line", "words"),
     [
         ("series.nii.gz --series 3", "--series is 3; the image has volumes 0 to 2"),
-        ("series.nii.gz --series median", "is not mean, first, each, b0 or numbers"),
+        ("series.nii.gz --series median", "is not mean, first, each, b0, 4d or numbers"),
         ("series.nii.gz --series each --field f.npz", "--series each makes many"),
-        ("im.nii.gz --series mean", "--series is for images of 4 axes"),
+        ("im.nii.gz --series mean", "a series has an axis beyond the three of space"),
         ("series.nii.gz --series mean --mask smaller.nii.gz", "has shape (27, 26, 22)"),
     ],
 )

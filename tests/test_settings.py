@@ -137,7 +137,7 @@ def test_values_at_the_ends_of_their_ranges_are_taken() -> None:
     assert least.iters == (0,)
     assert N4Settings(iters=(1,) * 10, nbins=65536, spline_order=5).nbins == 65536
     assert N4Settings(mask_label=0, mesh=1, shrink_factor=1).mask_label == 0
-    assert N4Settings(conv_threshold=-1).conv_threshold == -1  # as 0, even for a measure of 0
+    assert N4Settings(conv_threshold=0).conv_threshold == 0
 
 
 @pytest.mark.parametrize(

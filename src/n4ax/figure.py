@@ -3,7 +3,6 @@
 import io
 import warnings
 from math import exp
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy.typing as npt
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from n4ax.files import replace_file
 from n4ax.images.planes import (
     Plane,
     find_field_window,
@@ -35,21 +33,18 @@ class _Panel(NamedTuple):
     look: dict[str, Any]
 
 
-def save_figure(
-    path: Path,
+def draw_figure(
     before: npt.NDArray[Any],
     log_bias: npt.NDArray[Any],
     after: npt.NDArray[Any],
     mask: npt.NDArray[np.bool_],
     affine: npt.NDArray[np.float64],
     title: str,
-) -> None:
-    """Draw the planes through the middle of the mask into a PNG file.
+) -> bytes:
+    """Draw the planes through the middle of the mask.
 
     Parameters
     ----------
-    path : Path
-        The file to write. It appears only when it is complete.
     before, log_bias, after : array
         Volumes of the same shape, with 2 axes or more. If they have more than 3 axes, the 3-D
         part that holds most of the mask is drawn. Voxels that are not finite are left blank.
@@ -60,10 +55,10 @@ def save_figure(
     title : str
         A line above the picture.
 
-    Raises
-    ------
-    OSError
-        The folder cannot be written to, or the disk is full.
+    Returns
+    -------
+    bytes
+        The content of a PNG file.
     """
     finite = mask & np.isfinite(before)
     volumes = (_pick_volume(volume, finite) for volume in (before, log_bias, after, finite))
@@ -81,13 +76,12 @@ def save_figure(
     with warnings.catch_warnings():
         # A file name in the title may be in a script that the font does not have.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure = _draw_figure(panels, mask, voxel_sizes, title, swing)
+        figure = _draw_panels(panels, mask, voxel_sizes, title, swing)
         figure.savefig(content, format="png", facecolor=_BACKGROUND)
-    with replace_file(path) as temporary:
-        temporary.write_bytes(content.getvalue())
+    return content.getvalue()
 
 
-def _draw_figure(
+def _draw_panels(
     panels: tuple[_Panel, ...],
     mask: npt.NDArray[np.bool_],
     voxel_sizes: tuple[float, ...],

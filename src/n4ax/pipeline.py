@@ -12,11 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax import level
-from n4ax.engines.choice import check_threads, choose_engine, double_precision, to_engine
+from n4ax.engines.choice import (
+    check_engine,
+    check_threads,
+    choose_engine,
+    double_precision,
+    to_engine,
+)
+from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.images.arrays import import_array, is_jax, is_traced
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import make_like, open_together
+from n4ax.images.masks import leave_out_masked
 from n4ax.itk.space import Space
 from n4ax.method.solver import Progress, State, summarise
 from n4ax.posing import Pose, Spacing, pose
@@ -24,7 +32,7 @@ from n4ax.result import N4Result
 from n4ax.settings import EngineName, N4Settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What is to be corrected.
 
@@ -71,7 +79,8 @@ class Run:
     every_measure: bool = False
 
     def __post_init__(self) -> None:
-        check_threads(self.num_threads)
+        check_engine(self.engine)
+        object.__setattr__(self, "num_threads", check_threads(self.num_threads))
 
 
 class PosedImage(NamedTuple):
@@ -94,7 +103,7 @@ class PosedImage(NamedTuple):
     """Where the image lies, if it says so."""
 
 
-def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N4Result:
+def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N4Result[Any]:
     """Estimate the bias field of an image and correct it.
 
     Raises
@@ -124,10 +133,13 @@ def pose_image(
     device
         The JAX device for the arrays; ``None`` leaves them where they are.
     """
-    opened = open_together(inputs.image, inputs.mask, inputs.weights, settings.voxel_order)
+    mask = leave_out_masked(inputs.image, inputs.mask, settings.mask_label)
+    weights = inputs.weights
+    weights = weights.filled(0) if isinstance(weights, np.ma.MaskedArray) else weights
+    opened = open_together(inputs.image, mask, weights, settings.voxel_order)
     if opened.order is not None:
         settings = replace(settings, voxel_order=opened.order)
-    chosen = choose_engine(engine, *opened.arrays)
+    chosen = choose_engine(engine, *opened.arrays, accelerate=settings.accelerate)
     volume, mask, weights = (to_engine(chosen, array, device) for array in opened.arrays)
     spacing = opened.spaces if inputs.spacing is None else inputs.spacing
     with double_precision(chosen):
@@ -142,10 +154,29 @@ def pose_image(
         pose=posed,
         settings=settings,
         engine=chosen,
-        affine=opened.affine if inputs.affine is None else inputs.affine,
+        affine=_find_affine(inputs.affine, opened.affine),
         axes_known=known,
         space=None if opened.spaces is None else opened.spaces.image,
     )
+
+
+def _find_affine(
+    affine: npt.ArrayLike | None, own: npt.NDArray[np.float64] | None
+) -> npt.NDArray[np.float64] | None:
+    """Check the affine that was given; without one, take the image's own if it is usable."""
+    if affine is None:
+        return own if own is not None and np.isfinite(own).all() else None
+    try:
+        matrix = np.asarray(affine, np.float64)
+    except (TypeError, ValueError):
+        raise InputError("{affine} is {0!r}; expected an array of numbers", affine) from None
+    if matrix.shape != (4, 4):
+        raise InputError("{affine} has shape {0}; expected (4, 4)", matrix.shape)
+    if not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
+        raise InputError(
+            "{affine} has no inverse or values that are not finite: it must map voxel indices to mm"
+        )
+    return matrix
 
 
 def solve_image(posed: PosedImage, run: Run) -> State:
@@ -186,7 +217,7 @@ def correct_image(
     )
 
 
-def make_result(posed: PosedImage, state: State, num_threads: int | None = None) -> N4Result:
+def make_result(posed: PosedImage, state: State, num_threads: int | None = None) -> N4Result[Any]:
     """Correct an image by the solver's final state, and tell how the iterations went."""
     solution = summarise(state, posed.settings)
     corrected, field = correct_image(posed, solution.lattice, num_threads)

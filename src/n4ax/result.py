@@ -1,18 +1,25 @@
 """What the estimation of a bias field gives."""
 
+import base64
 import dataclasses
+import html
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from n4ax.field import BiasField
-from n4ax.images.arrays import import_array
+from n4ax.images.arrays import import_array, is_lazy
 from n4ax.images.libraries import make_like, open_image
 from n4ax.method.solver import Stop
 from n4ax.settings import N4Settings
 
+Image = TypeVar("Image")
+"""The type of the image that was corrected."""
 
-@dataclasses.dataclass(frozen=True)
-class N4Result:
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class N4Result(Generic[Image]):
     """The result of :func:`n4ax.fit`.
 
     Attributes
@@ -45,22 +52,66 @@ class N4Result:
     convergence: list[list[float]]
     stopped: list[Stop]
     settings: N4Settings
-    _mask: Any = dataclasses.field(repr=False)
+    _mask: Any
+    _volume: Any = None
+    """The corrected volume that the field was estimated on, if ``corrected`` is a series."""
 
     @cached_property
-    def log_bias(self) -> Any:
+    def log_bias(self) -> Image:
         """The log bias field on the image's grid (ITK's index stretch), float32.
 
-        It is evaluated when it is first asked for, and has the image's library and shape.
+        It is evaluated when it is first asked for, and has the image's library and shape; for a
+        series, the shape of one volume.
         """
-        volume = open_image(self.corrected).voxels
-        return make_like(self.corrected, self.field.evaluate_like(import_array(volume)))
+        volume = open_image(self._single).voxels
+        return make_like(self._single, self.field.evaluate_like(import_array(volume)))
 
     @cached_property
     def mask(self) -> Any:
         """The mask that the field was estimated in, of the image's library and shape.
 
         An array is of type bool. Images have no bool, so that an image is of type uint8, 1 inside
-        the mask and 0 outside.
+        the mask and 0 outside. For a series it has the shape of one volume.
         """
-        return make_like(self.corrected, self._mask)
+        return make_like(self._single, self._mask)
+
+    @property
+    def _single(self) -> Any:
+        return self.corrected if self._volume is None else self._volume
+
+    def of_series(self, corrected: Any) -> "N4Result[Any]":
+        """The same result for the series that the image is one volume of."""
+        return dataclasses.replace(self, corrected=corrected, _volume=self.corrected)
+
+    def __repr__(self) -> str:
+        """Show what was corrected, how the iterations went, and which settings differ."""
+        levels = ", ".join(
+            f"{count} ({why})" for count, why in zip(self.iterations, self.stopped, strict=True)
+        )
+        what = type(self.corrected).__name__
+        return (
+            f"<N4Result: {what} of shape {self.field.shape}, iterations per level: {levels}, "
+            f"{self.settings!r}>"
+        )
+
+    def _repr_html_(self) -> str | None:
+        """Show a notebook the image before and after the correction, and the field."""
+        volume = open_image(self._single).voxels
+        if is_lazy(import_array(volume)):  # its blocks are not computed for a picture
+            return None
+        from n4ax.figure import draw_figure
+
+        after, log_bias = (
+            np.asarray(import_array(open_image(image).voxels))
+            for image in (self._single, self.log_bias)
+        )
+        mask = np.asarray(self._mask)
+        divided = mask if self.settings.outside != "divide" else np.ones_like(mask)
+        before = np.where(divided, after * np.exp(log_bias), after)
+        if self.field.voxel_order == "C":  # the picture is for arrays with x first
+            before, log_bias, after, mask = before.T, log_bias.T, after.T, mask.T
+        affine = np.eye(4) if self.field.affine is None else self.field.affine
+        picture = draw_figure(before, log_bias, after, mask, affine, "")
+        data = base64.b64encode(picture).decode("ascii")
+        text = html.escape(repr(self))
+        return f'<p>{text}</p><img src="data:image/png;base64,{data}" alt="{text}"/>'

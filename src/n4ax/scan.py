@@ -1,28 +1,19 @@
 """An image file from its path to its correction, for the command line and the BIDS app."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
-from n4ax.errors import InputError
 from n4ax.images import nifti
-from n4ax.images.masks import MaskWord
+from n4ax.images.arguments import MaskWord, read_word
 from n4ax.itk.space import Space, Spaces
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
-from n4ax.series import Estimate, correct_series
+from n4ax.series import Estimate, check_volumes, correct_series
 from n4ax.settings import N4Settings
-
-_MASK_WORDS: Mapping[str, MaskWord] = {"otsu": "otsu", "all": "all", "none": "all"}
-"""What the words of the command line are in Python."""
-
-B0_THRESHOLD = 50.0
-"""The largest b-value, in s/mm², that counts as no diffusion weighting. It is not 0, because some
-scanners write small values such as 5 for volumes without weighting."""
 
 
 class Scan(NamedTuple):
@@ -31,6 +22,11 @@ class Scan(NamedTuple):
     path: Path
     image: Nifti1Pair
     voxels: npt.NDArray[np.float32]
+
+    @property
+    def volumes(self) -> int:
+        """Number of volumes: the length of the fourth axis, or 1."""
+        return self.image.shape[3] if self.image.ndim > 3 else 1
 
     @property
     def affine(self) -> npt.NDArray[np.float64]:
@@ -82,7 +78,7 @@ def correct_scan(
     scan: Scan,
     mask: str,
     *,
-    series: Estimate | None = None,
+    series: Estimate | Literal["4d"] | None = None,
     weights: Path | None = None,
     run: Run | None = None,
 ) -> CorrectedScan:
@@ -95,9 +91,9 @@ def correct_scan(
     scan
         The image.
     mask
-        ``"otsu"``, ``"none"`` (the whole image) or the path of a mask on the image's grid.
+        ``"otsu"``, ``"all"`` (the whole image) or the path of a mask on the image's grid.
     series
-        For a 4-D image, what the field is estimated on; ``None`` estimates one field that varies
+        For a 4-D image, what the field is estimated on; ``"4d"`` estimates one field that varies
         in space and time.
     weights
         Path of the confidence of each voxel.
@@ -109,7 +105,9 @@ def correct_scan(
     ValueError
         N4 cannot work with the input. The message says why.
     """
-    volume = scan if series is None else _first_volume(scan)
+    is_series = check_volumes(settings, Inputs(scan.image), series)
+    estimate = series if is_series and series != "4d" else None
+    volume = scan if estimate is None else _first_volume(scan)
     place = nifti.read_space(volume.image)
     inside, place_of_mask = _read_mask(mask, volume, place)
     confidence, place_of_weights = None, place
@@ -122,10 +120,10 @@ def correct_scan(
         spacing=Spaces(place, place_of_mask, place_of_weights),
         affine=scan.affine,
     )
-    if series is None:
+    if estimate is None:
         result = fit_image(settings, inputs, run)
         return CorrectedScan(scan, result.corrected, result.log_bias, [result])
-    corrected = correct_series(settings, inputs, series, run)
+    corrected = correct_series(settings, inputs, estimate, run)
     volume = volume._replace(voxels=corrected.volume)
     return CorrectedScan(volume, corrected.corrected, corrected.log_bias, corrected.results)
 
@@ -135,55 +133,8 @@ def make_bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Imag
     return nifti.replace_voxels(scan.image, np.exp(log_bias))
 
 
-def find_unweighted_volumes(
-    bval: Path, scan: Scan, threshold: float = B0_THRESHOLD
-) -> tuple[int, ...]:
-    """Find the volumes without diffusion weighting by a file of b-values (FSL's ``.bval``).
-
-    Parameters
-    ----------
-    bval
-        File with a b-value in s/mm² for each volume.
-    scan
-        The image.
-    threshold
-        The largest b-value that counts as no weighting, in s/mm².
-
-    Returns
-    -------
-    tuple of int
-        The numbers of these volumes, counted from 0.
-
-    Raises
-    ------
-    ValueError
-        The file is missing, does not hold one number for each volume, or every volume is weighted.
-    """
-    try:
-        values = [float(word) for word in bval.read_text().split()]
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{bval} cannot be read as b-values: {error}") from None
-    count = scan.image.shape[3] if scan.image.ndim > 3 else 1
-    if len(values) != count:
-        raise ValueError(f"{bval} has {len(values)} b-values and {scan.path} has {count} volumes")
-    volumes = tuple(number for number, value in enumerate(values) if value <= threshold)
-    if not volumes:
-        raise InputError(
-            "{0} has no b-value up to {1:g}, the least is {2:g}: raise {b0_threshold}",
-            bval,
-            threshold,
-            min(values),
-        )
-    return volumes
-
-
 def _first_volume(scan: Scan) -> Scan:
     """Take the first volume of a series, for its grid."""
-    shape = scan.image.shape
-    if len(shape) != 4:
-        raise InputError(
-            "{series} is for images of 4 axes, and {0} has shape {1}", scan.path, shape
-        )
     return Scan(scan.path, scan.image.slicer[..., 0], scan.voxels[..., 0])  # type: ignore[arg-type]
 
 
@@ -191,7 +142,7 @@ def _read_mask(
     mask: str, scan: Scan, place: Space
 ) -> tuple[MaskWord | npt.NDArray[np.float32], Space]:
     """Read the mask, unless it is a word, and say where it lies."""
-    word: MaskWord | None = _MASK_WORDS.get(mask)
+    word: MaskWord | None = read_word(mask)
     return _read_on_grid(Path(mask), scan) if word is None else (word, place)
 
 

@@ -6,8 +6,9 @@ sets of parameters that are in common use.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from math import isfinite
-from typing import Any, Literal, Self, TypedDict, get_args
+from typing import Any, Literal, Self, TypedDict, Unpack, get_args
 
 from n4ax.errors import InputError
 
@@ -21,6 +22,8 @@ Outside = Literal["divide", "keep", "zero"]
 VoxelOrder = Literal["C", "F"]
 Convergence = Literal["itk", "exact"]
 EngineName = Literal["cpu", "xla"]
+Preset = Literal["simpleitk", "ants", "antspy", "fast"]
+"""The class method of :class:`N4Settings` that makes a set of parameters in common use."""
 
 MOST_LEVELS = 10
 """The mesh doubles with each level: 10 levels of a mesh of 1 end with 512 elements on each axis."""
@@ -51,7 +54,7 @@ class N4Keywords(TypedDict, total=False):
     voxel_order: VoxelOrder
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class N4Settings:
     """The parameters of N4 (Tustison et al. 2010), with SimpleITK's defaults.
 
@@ -61,8 +64,8 @@ class N4Settings:
         The most iterations at each fitting level. There are as many levels as numbers, and the
         B-spline mesh doubles from one level to the next.
     conv_threshold
-        A level ends once the convergence measure is not above this threshold. With 0, every
-        iteration is carried out.
+        A level ends once the convergence measure is not above this threshold, which is not
+        negative. With 0, every iteration is carried out.
     convergence
         How the convergence measure is computed. ``"itk"`` computes it as ITK does, with running
         sums in float32; ``"exact"`` computes the coefficient of variation that ITK's formula
@@ -71,8 +74,8 @@ class N4Settings:
         A factor on every increment of the field. 1 is N4; a factor above 1 takes longer steps.
     accelerate
         Come close to the result of all iterations in a fraction of the time (see
-        :mod:`n4ax.method.accelerated`). This needs ``conv_threshold=0`` and ``over_relax=1``.
-        The XLA engine ignores it and carries out every iteration.
+        :mod:`n4ax.method.accelerated`). This needs ``conv_threshold=0``, ``over_relax=1`` and
+        the CPU engine.
     nbins
         Number of histogram bins of the sharpening.
     fwhm
@@ -172,7 +175,7 @@ class N4Settings:
         self._set("nbins", _whole_number("nbins", self.nbins, 3, 65536))
         if self.mask_label is not None:
             self._set("mask_label", _whole_number("mask_label", self.mask_label))
-        _check_finite("conv_threshold", self.conv_threshold)
+        _check_finite("conv_threshold", self.conv_threshold, least=0)
         _check_finite("wiener", self.wiener, least=0)
         for name in ("over_relax", "fwhm", "tiny", "spline_distance"):
             _check_positive(name, getattr(self, name))
@@ -180,6 +183,15 @@ class N4Settings:
             _check_choice(name, getattr(self, name), get_args(choices))
         self._check_one_mesh()
         self._check_accelerate()
+
+    def __repr__(self) -> str:
+        """Show the parameters that differ from the defaults."""
+        changed = [
+            f"{field.name}={value!r}"
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the dataclass is frozen
@@ -210,8 +222,7 @@ class N4Settings:
                 )
 
     def _check_one_mesh(self) -> None:
-        names = ("control_points", "mesh", "spline_distance")
-        given = [f"{{{name}}}" for name in names if getattr(self, name) is not None]
+        given = [f"{{{name}}}" for name in _MESHES if getattr(self, name) is not None]
         if len(given) > 1:
             raise InputError(f"{' and '.join(given)} say the same thing: give only one of them")
         points = self.control_points
@@ -249,6 +260,34 @@ class N4Settings:
         """Come close to 4 levels of 50 iterations at threshold 0 in a fraction of the time."""
         return cls(conv_threshold=0.0, accelerate=True)
 
+    def override(self, **parameters: Unpack[N4Keywords]) -> Self:
+        """Make the same settings with other values for some parameters.
+
+        The control points, the mesh and the spline distance are three ways to give the mesh. So
+        any of them replaces the one that these settings have.
+
+        Raises
+        ------
+        ValueError
+            A value is out of its range. The message names the parameter.
+        TypeError
+            A parameter is unknown.
+
+        Examples
+        --------
+        >>> from n4ax import N4Settings
+        >>> N4Settings.ants().override(spline_distance=200)
+        N4Settings(conv_threshold=0.0, spline_distance=200, shrink_factor=4)
+        """
+        own: dict[str, Any] = {**self.keywords()}
+        for name in parameters:
+            if name not in own:
+                raise TypeError(f"{name!r} is not a parameter of N4{_suggest(name, [*own])}")
+        if any(parameters.get(name) is not None for name in _MESHES):
+            own.update({"control_points": None, "mesh": None, "spline_distance": None})
+        own.update(parameters)
+        return type(self)(**own)
+
     def check_shared(self) -> None:
         """Check that the field may be applied to other images than its own.
 
@@ -271,6 +310,8 @@ class N4Settings:
         """List the settings as keyword arguments for :func:`n4ax.n4` and :func:`n4ax.fit`."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[return-value]
 
+
+_MESHES = ("control_points", "mesh", "spline_distance")
 
 _CHOICES = {
     "convergence": Convergence,
@@ -305,9 +346,17 @@ def _whole_numbers(name: str, value: Any, *, least: int) -> tuple[int, ...]:
     return whole
 
 
+def is_whole_number(value: Any) -> bool:
+    """Whether this is a whole number, of whatever type; text and bools are none."""
+    return _is_number(value) and isfinite(value) and int(value) == value
+
+
 def _whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    whole = _is_number(value) and isfinite(value) and int(value) == value
-    if whole and (least is None or value >= least) and (most is None or value <= most):
+    if (
+        is_whole_number(value)
+        and (least is None or value >= least)
+        and (most is None or value <= most)
+    ):
         return int(value)
     bounds = "" if least is None else f" of at least {least} and at most {most}"
     raise InputError(f"{{{name}}} is {{0!r}}; expected a whole number{bounds}", value)
@@ -329,3 +378,8 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise InputError(
             f"{{{name}}} is {{0!r}}; expected one of {{1}}", value, ", ".join(map(repr, choices))
         )
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; they are {', '.join(known)}"

@@ -1,5 +1,6 @@
 """The shim, nipype and MRtrix3, which call N4BiasFieldCorrection, are run for real."""
 
+import errno
 import os
 import shutil
 import stat
@@ -34,6 +35,19 @@ def test_shim_is_written_and_removed(folder: Path, capfd: pytest.CaptureFixture[
     assert n4ax_main(["shim", "--remove", "bin"]) == 0
     assert not program.exists()
     assert n4ax_main(["shim", "--remove", "bin"]) == 2
+
+
+def test_shim_can_be_written_where_files_have_no_modes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(OSError, match="cannot be run: choose another folder"):
+        shim.install(tmp_path)
+    monkeypatch.setattr(os, "access", lambda *_: True)  # as on CIFS, where all files can be run
+    assert shim.install(tmp_path).exists()
 
 
 def test_modules_of_the_working_folder_are_not_run(shimmed: Path) -> None:

@@ -1,8 +1,12 @@
 """The program N4BiasFieldCorrection: its command line, what it prints, and its files."""
 
+import errno
+import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -29,7 +33,7 @@ GOOD = {
     "-c {2x2,1E-3}": {"iters": (2, 2), "conv_threshold": 1e-3},
     "-c (3)": {"iters": (3,), "conv_threshold": 0.0},
     "-c <2x2x>": {"iters": (2, 2)},
-    "-c [+2,-1]": {"iters": (2,), "conv_threshold": 0.0},  # no measure is below 0
+    "-c [+2,-1]": {"iters": (2,), "conv_threshold": 0.0},
     "-c [2,0,5]": {"iters": (2,), "conv_threshold": 0.0},
     "-c [2] -c [3]": {"iters": (3,)},
     "--convergence [2]": {"iters": (2,)},
@@ -246,6 +250,33 @@ def test_outputs_are_float32_with_the_images_header(
     assert (rescaled.min(), rescaled.max()) == pytest.approx(
         (before[inside].min(), before[inside].max()), abs=1e-4
     )
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize(("at", "name"), [(1, "out.nii"), (2, "bias.nii")])
+def test_the_files_are_written_both_or_neither(
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    at: int,
+    name: str,
+) -> None:
+    calls, real = count(1), getattr(os, call)
+
+    def fail_once(*arguments: Any) -> Any:
+        if next(calls) == at:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return real(*arguments)
+
+    (folder / "out.nii").write_text("old")
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr(os, call, fail_once)
+    status, _, err = run("-i im.nii.gz -s 2 -c [2] -o [out.nii,bias.nii]", capfd)
+    assert status == 1
+    assert f"error: {name}: Disk quota exceeded" in err
+    assert (folder / "out.nii").read_text() == "old"
+    assert sorted(folder.iterdir()) == before
 
 
 def test_the_programs_are_installed(folder: Path) -> None:

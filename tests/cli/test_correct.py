@@ -149,11 +149,18 @@ def test_two_to_four_dimensions_keep_their_shape(tmp_path: Path, shape: tuple[in
     scan = save(tmp_path / "scan.nii.gz", phantom(long).reshape(shape))
     figure = tmp_path / "figure.png"
     target = tmp_path / "out.nii.gz"
-    assert run("correct", scan, "-o", target, "--mask", "none", "--figure", figure, *QUICK) == 0
+    series = ["--series", "4d"] if len(long) == 4 else []
+    options = [*series, *QUICK]
+    assert run("correct", scan, "-o", target, "--mask", "none", "--figure", figure, *options) == 0
     assert nib.load(target).shape == nib.load(scan).shape
     assert figure.read_bytes().startswith(b"\x89PNG")
     expected = n4ax.n4(
-        phantom(long).astype(np.float32), "all", iters=(3, 2), conv_threshold=0, voxel_order="F"
+        phantom(long).astype(np.float32),
+        "all",
+        iters=(3, 2),
+        conv_threshold=0,
+        voxel_order="F",
+        series="4d" if series else None,
     )
     assert np.array_equal(read_voxels(target).reshape(long), expected)
 

@@ -1,17 +1,19 @@
 """Bad input: the command line says what is wrong in one line, and writes nothing."""
 
+import errno
 import logging
 import os
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pytest
 
-import n4ax
 from n4ax.cli import n4ax_command
 from tests.cli.program import AFFINE, QUICK, expect_error, phantom, read_voxels, run, save
 
@@ -28,7 +30,8 @@ def test_one_and_five_dimensions_are_refused(
 ) -> None:
     image = np.random.default_rng(0).random(shape).astype(np.float32)
     scan = save(tmp_path / "scan.nii", image)
-    assert "expected 2, 3 or 4" in expect_error(capsys, "correct", scan)
+    words = "expected 2, 3 or 4" if len(shape) == 1 else "expected one at most"
+    assert words in expect_error(capsys, "correct", scan)
 
 
 def test_masks_and_weights_that_do_not_fit_are_named(
@@ -82,15 +85,59 @@ def test_output_may_not_be_the_input(
     assert np.array_equal(read_voxels(scan), phantom())
 
 
-def test_failure_of_a_later_output_leaves_none(
-    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+@pytest.mark.parametrize(("name", "at"), [("out.nii", 1), ("bias.nii", 2), ("field.npz", 3)])
+def test_failure_of_an_output_leaves_all_as_they_were(
+    scan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    name: str,
+    at: int,
+) -> None:
+    calls = count(1)
+
+    def fail_once(*arguments: Any) -> Any:
+        if next(calls) == at:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        return real(*arguments)
+
+    (tmp_path / "out.nii").write_text("old")
+    (tmp_path / "field.npz").write_text("old")
+    place, call = (Path, "write_bytes") if step == "write" else (os, step)
+    real = getattr(place, call)
+    monkeypatch.setattr(place, call, fail_once)
+    options = ["-o", tmp_path / "out.nii", "--bias", tmp_path / "bias.nii"]
+    options += ["--field", tmp_path / "field.npz"]
+    message = expect_error(capsys, "correct", scan, *options, *QUICK)
+    assert f"{tmp_path / name}: Disk quota exceeded" in message
+    assert (tmp_path / "out.nii").read_text() == "old"
+    assert (tmp_path / "field.npz").read_text() == "old"
+
+
+@pytest.mark.parametrize("error", [ImportError("no FT2Font"), RuntimeError("no font"), OSError(2)])
+def test_images_are_written_although_the_figure_cannot_be_drawn(
+    scan: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
-    monkeypatch.setattr(n4ax.BiasField, "save", fail)
-    options = ["-o", tmp_path / "out.nii", "--field", tmp_path / "field.npz"]
-    assert "No space left" in expect_error(capsys, "correct", scan, *options, *QUICK)
+    assert run("correct", scan, "-o", tmp_path / "expected.nii", *QUICK, "-q") == 0
+    monkeypatch.setattr("n4ax.figure.draw_figure", fail)
+    figure, target = tmp_path / "figure.png", tmp_path / "out.nii"
+    assert run("correct", scan, "-o", target, "--figure", figure, *QUICK) == 2
+    out, err = capsys.readouterr()
+    assert f"Wrote {target} in" in out
+    assert err.startswith(f"n4ax: error: --figure {figure} could not be drawn")
+    assert str(error) in err
+    assert err.count("\n") == 1
+    assert target.read_bytes() == (tmp_path / "expected.nii").read_bytes()
+    assert not figure.exists()
 
 
 def test_output_names_and_folders_are_checked_before_the_work(

@@ -82,8 +82,10 @@ def test_two_and_four_axes(small: tuple[Array, Array]) -> None:
     image, mask = small
     series = np.stack([image, 1.1 * image, image + 5, image, 0.9 * image], axis=-1)
     masks = np.repeat(mask[..., None], 5, axis=-1)
-    for volume, inside in ((image[:, 10], mask[:, 10]), (series, masks)):
-        cpu, xla = (n4ax.fit(volume, inside, iters=(3, 2), engine=e) for e in ("cpu", "xla"))
+    for volume, inside, word in ((image[:, 10], mask[:, 10], None), (series, masks, "4d")):
+        cpu, xla = (
+            n4ax.fit(volume, inside, series=word, iters=(3, 2), engine=e) for e in ("cpu", "xla")
+        )
         assert xla.corrected.shape == volume.shape
         assert np.abs(cpu.log_bias - xla.log_bias).max() <= 5e-6
 

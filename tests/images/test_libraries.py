@@ -97,9 +97,9 @@ def test_simpleitk_series() -> None:
     sitk = pytest.importorskip("SimpleITK")
     voxels = np.random.default_rng(0).gamma(9, 30, (4, 9, 11, 12)).astype(np.float32)
     series = sitk.GetImageFromArray(voxels, isVector=False)
-    found = n4ax.n4(series, "all", iters=(3,))
+    found = n4ax.n4(series, "all", series="4d", iters=(3,))
     assert found.GetSize() == series.GetSize()
-    expected = n4ax.n4(voxels, "all", iters=(3,))
+    expected = n4ax.n4(voxels, "all", series="4d", iters=(3,))
     assert np.array_equal(sitk.GetArrayFromImage(found), expected)
 
 

@@ -212,6 +212,20 @@ def test_unknown_participants_and_files_that_are_no_records_are_named(few: Path)
         write_all(few)
 
 
+def test_a_page_that_cannot_be_written_does_not_keep_the_others_from_it(few: Path) -> None:
+    path = next((few / "sub-2").rglob("*.json"))
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps({**entries, "Measures": dict.fromkeys(entries["Measures"], 3)}))
+    (few / "sub-10.html").mkdir()
+    done = CliRunner().invoke(report, [str(few), "-q"])
+    assert isinstance(done.exception, ValueError)
+    message = str(done.exception)
+    for name in ("sub-2.html cannot be made", "group.html cannot be made", "sub-10.html"):
+        assert message.count(f"{few / name}") == 1, message
+    assert "\n" not in message
+    assert "too short" in (few / "sub-3.html").read_text()
+
+
 def test_command_says_what_it_wrote(few: Path) -> None:
     done = CliRunner().invoke(report, [str(few)])
     assert done.exit_code == 0

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from n4ax.ants.steps import Request, Volume, Warn, correct_as_ants, find_otsu_mask, match_grid
 from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
+from n4ax.images.arguments import read_word
 from n4ax.images.libraries import make_like, open_image
-from n4ax.images.masks import read_word
 from n4ax.itk.space import Space, drop_last_ones
 from n4ax.pipeline import Run
 from n4ax.settings import N4Settings

@@ -21,7 +21,7 @@ from n4ax.ants.grammar import (
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
-    from n4ax.images.masks import MaskWord
+    from n4ax.images.arguments import MaskWord
 
 FLAGS = {
     "-d": "--image-dimensionality",
@@ -165,7 +165,7 @@ class _CommandLine:
         path = self.read_file("-x")
         if path is None or path.name.endswith(ENDINGS):
             return path
-        from n4ax.images.masks import read_word  # loads NumPy
+        from n4ax.images.arguments import read_word  # loads NumPy
 
         text = self._values["-x"].text
         word = read_word(text)
@@ -236,8 +236,8 @@ class _CommandLine:
                 f"-c [{parameters[0]}] asks for no iteration; expected numbers such as 50x50"
             )
         threshold = read_number("-c", parameters[1]) if len(parameters) > 1 else 0.0
-        threshold = max(threshold, 0.0)  # a measure is never below 0, so both run all iterations
-        return {"iters": iterations, "conv_threshold": threshold}
+        # ANTs takes a negative threshold, which no measure is at or below: it works as 0 does.
+        return {"iters": iterations, "conv_threshold": max(threshold, 0.0)}
 
     def read_mesh(self, dimension: int | None) -> dict[str, Any]:
         """The settings that ``-b`` stands for: the mesh, or the length of an element in mm."""

@@ -8,7 +8,7 @@ parse.
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Pair
 
     from n4ax.ants.steps import AntsResult, Volume
-    from n4ax.images.masks import MaskWord
+    from n4ax.images.arguments import MaskWord
 
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
@@ -267,14 +267,13 @@ def read_thread_count() -> int | None:
 
 
 def _write_outputs(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:
-    """Write all files or none: they get their names only after the last has been written."""
-    from n4ax.files import replace_file
+    """Write all files or none."""
+    from n4ax.files import replace_files
     from n4ax.images import nifti
 
-    with ExitStack() as stack:
-        images = [(options.corrected, corrected.image)]
-        if options.bias is not None:
-            images.append((options.bias, corrected.bias))
-        places = [stack.enter_context(replace_file(path)) for path, _ in images]
-        for place, (_, voxels) in zip(places, images, strict=True):
+    images = {options.corrected: corrected.image}
+    if options.bias is not None:
+        images[options.bias] = corrected.bias
+    with replace_files(list(images)) as places:
+        for place, voxels in zip(places, images.values(), strict=True):
             nifti.write_image(nifti.replace_voxels(header, voxels), place)

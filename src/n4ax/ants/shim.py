@@ -1,7 +1,10 @@
 """A program ``N4BiasFieldCorrection`` that runs n4ax, in a folder to be put first on PATH."""
 
+import errno
+import os
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from n4ax.files import replace_file
@@ -31,7 +34,11 @@ def install(folder: Path) -> Path:
         python = shlex.quote(sys.executable)
         # With -P, Python does not import modules from the folder that the program is called from.
         temporary.write_text(f'#!/bin/sh\n{_MARK}\nexec {python} -P -m n4ax.ants "$@"\n')
-    target.chmod(0o755)
+    with suppress(OSError):  # on some file systems all files can be run, on others none
+        target.chmod(0o755)
+    if not os.access(target, os.X_OK):
+        reason = "was written, but files in this folder cannot be run: choose another folder"
+        raise OSError(errno.EPERM, reason, str(target))
     return target
 
 

@@ -20,7 +20,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
-from n4ax.images.masks import read_word
+from n4ax.images.arguments import read_word
 
 _WORD = re.compile(r"\{(\w+)\}")
 _NOT_INHERITED = ("datatype", "suffix", "ext")

@@ -1,6 +1,5 @@
 """Correct one image of a dataset and write all its files, unless they are there already."""
 
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -8,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -26,13 +25,14 @@ from n4ax.bids.sidecar import (
 )
 from n4ax.bids.staging import DISK_FULL, BusyError, format_json, put_in_place, reserve, write_text
 from n4ax.errors import InputError
+from n4ax.files import write_file
 from n4ax.images import nifti
 from n4ax.messages import make_one_line
 from n4ax.pipeline import Run
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
-from n4ax.scan import Scan, correct_scan, find_unweighted_volumes, make_bias_image, read_scan
-from n4ax.series import Estimate
+from n4ax.scan import Scan, correct_scan, make_bias_image, read_scan
+from n4ax.series import Estimate, find_unweighted_volumes
 
 _computing = Lock()
 """Held while an image is computed. A worker with a GPU reads and writes others meanwhile."""
@@ -55,6 +55,8 @@ class Outcome:
         Why the image failed, in one line.
     notes
         What the user should know although the image was corrected.
+    problem
+        Why the pictures for the report are missing, although the image was corrected.
     log
         Lines for the participant's log.
     seconds
@@ -69,6 +71,7 @@ class Outcome:
     state: Literal["corrected", "unchanged", "failed", "busy"]
     reason: str = ""
     notes: tuple[str, ...] = ()
+    problem: str = ""
     log: tuple[str, ...] = ()
     seconds: float = 0.0
     disk_full: bool = False
@@ -99,8 +102,8 @@ def correct_source(recipe: Recipe, source: Source, *, wait: bool = True) -> Outc
     except BusyError:
         outcome = replace(outcome, state="busy")
     except OSError as error:
-        place = error.filename2 or error.filename
-        reason = f"{place}: {error.strerror}" if place and error.strerror else str(error)
+        known = error.filename and error.strerror
+        reason = f"{error.filename}: {error.strerror}" if known else str(error)
         outcome = replace(outcome, reason=reason, disk_full=error.errno in DISK_FULL)
     except InputError as error:
         outcome = replace(outcome, reason=error.with_options(recipe.names))
@@ -145,7 +148,9 @@ def _correct_unless_complete(
     with clock.step("Write"):
         _write_images(correction, staging)
     with clock.step("Report"):
-        measures = _draw_and_measure(correction, staging)
+        problem = _draw_pictures(correction, staging)
+        done, result = correction.done, correction.done.results[0]
+        measures = measure(done.scan.voxels, result.log_bias, result.corrected, done.mask)
     record = f"{outputs.figures}.json"
     content = describe_for_report(correction, measures, clock.seconds)
     write_text(staging / record, format_json(content))
@@ -155,7 +160,7 @@ def _correct_unless_complete(
     write_text(staging / outputs.sidecar, format_json(sidecar))
     put_in_place(staging, recipe.output, outputs.sidecar)
     log = _summarise(correction, clock.seconds)
-    return replace(outcome, state="corrected", notes=companions.notes, log=log)
+    return replace(outcome, state="corrected", notes=companions.notes, problem=problem, log=log)
 
 
 def _correct(recipe: Recipe, source: Source, companions: Companions, clock: _Clock) -> Correction:
@@ -178,7 +183,8 @@ def _choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estim
                 f"{scan.path} has no .bval file, so its volumes without diffusion weighting are "
                 "not known: add the file"
             )
-        return find_unweighted_volumes(companions.gradients[".bval"], scan, recipe.b0_threshold)
+        bval = companions.gradients[".bval"]
+        return find_unweighted_volumes(bval, scan.volumes, recipe.b0_threshold)
     return recipe.series
 
 
@@ -191,17 +197,22 @@ def _write_images(correction: Correction, staging: Path) -> None:
     nifti.write_image(make_bias_image(scan, done.log_bias), staging / outputs.field)
     write_text(staging / outputs.field_sidecar, format_json(describe_field(correction)))
     for extension, path in correction.companions.gradients.items():
-        shutil.copyfile(path, staging / outputs.gradients[extension])
+        write_file(staging / outputs.gradients[extension], path.read_bytes())
 
 
-def _draw_and_measure(correction: Correction, staging: Path) -> dict[str, Any]:
-    """Draw the pictures of the report, and take its measures."""
+def _draw_pictures(correction: Correction, staging: Path) -> str:
+    """Draw the pictures of the report; return why that was impossible, or an empty text."""
     done, result = correction.done, correction.done.results[0]
     place = staging / correction.outputs.figures
     place.parent.mkdir(parents=True)
-    volumes, inside = (done.scan.voxels, result.log_bias, result.corrected), done.mask
-    draw(place.parent, place.name, *volumes, inside, done.scan.affine)
-    return measure(*volumes, inside)
+    volumes = done.scan.voxels, result.log_bias, result.corrected
+    try:
+        draw(place.parent, place.name, *volumes, done.mask, done.scan.affine)
+    except OSError:
+        raise
+    except Exception as error:  # the images are worth keeping without pictures
+        return f"its pictures could not be drawn ({type(error).__name__}: {error})"
+    return ""
 
 
 def _list_sizes(staging: Path) -> dict[str, int]:

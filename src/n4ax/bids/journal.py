@@ -11,10 +11,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock
-
 from n4ax.bids.image import Outcome
-from n4ax.bids.staging import PRIVATE, format_json, write_text
+from n4ax.bids.staging import PRIVATE, append_text, format_json, make_lock, write_text
 from n4ax.messages import escape_controls, make_one_line
 from n4ax.report.layout import ERRORS
 
@@ -74,7 +72,7 @@ class Journal:
             return forgotten
         private = self._output / PRIVATE
         private.mkdir(exist_ok=True)
-        with FileLock(private / "errors.lock"):
+        with make_lock(private / "errors.lock"):
             failures = []
             for path in self._list_failures():
                 try:
@@ -108,10 +106,10 @@ class Journal:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         what = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
         what = make_one_line(f"{outcome.source} {what}")
+        problems = (outcome.problem,) if outcome.problem else ()
         lines = [f"{now} {what} ({outcome.seconds:.2f} s)"]
-        lines += [f"{now}   {make_one_line(note)}" for note in outcome.notes]
+        lines += [f"{now}   {make_one_line(note)}" for note in (*outcome.notes, *problems)]
         lines += [f"{now}   {escape_controls(line)}" for line in outcome.log]
         path = self._output / "logs" / f"sub-{outcome.participant}.log"
         path.parent.mkdir(exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+        append_text(path, "\n".join(lines) + "\n")

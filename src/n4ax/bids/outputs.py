@@ -184,7 +184,7 @@ def prepare_output(dataset: Path, output: Path) -> None:
     }
     write_text(output / "dataset_description.json", format_json(description))
     write_text(output / ".bidsignore", "\n".join(_IGNORED) + "\n")
-    if not (output / "README.md").exists():
+    if not os.path.lexists(output / "README.md"):  # it may be a link to a file that is not here
         write_text(output / "README.md", _README)
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from n4ax.errors import InputError
-from n4ax.images.masks import read_word
-from n4ax.scan import B0_THRESHOLD
-from n4ax.series import Estimate
+from n4ax.images.arguments import read_word
+from n4ax.series import B0_THRESHOLD, Estimate
 from n4ax.settings import EngineName, N4Settings
 
 

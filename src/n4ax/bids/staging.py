@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from n4ax.files import replace_file
+from n4ax.files import move_files, replace_file, write_file
 
 PRIVATE = ".n4ax"
 """Folder in the output for unfinished files, locks and the records of failures."""
@@ -31,9 +32,34 @@ def format_json(content: Any) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file, whole or not at all. A file that has this text already is left alone."""
-    if not (path.is_file() and path.read_bytes() == text.encode()):
-        with replace_file(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_file(path, text.encode())
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a file, which need not exist.
+
+    If the file is a link, has a second name or is write-protected, a new file with all of the text
+    takes its place, because the old one may be saved history.
+    """
+    if _may_change(path):
+        with path.open("ab") as file:
+            file.write(text.encode())
+        return
+    before = b""
+    with suppress(OSError):  # a link to a file that is not here begins anew
+        before = path.read_bytes()
+    with replace_file(path) as temporary:
+        temporary.write_bytes(before + text.encode())
+
+
+def make_lock(path: Path, timeout: float = -1) -> FileLock:
+    """A lock on a file, which is made if it does not exist.
+
+    git-annex turns saved files into links, which cannot be locked: a link is removed.
+    """
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    return FileLock(path, timeout=timeout)
 
 
 class BusyError(Exception):
@@ -74,19 +100,19 @@ def reserve(output: Path, name: str, *, wait: bool) -> Iterator[Path]:
 
 
 def put_in_place(staging: Path, output: Path, sidecar: str) -> None:
-    """Move all files from ``staging`` to the same paths in ``output``.
+    """Move all files from ``staging`` to the same paths in ``output``, or none of them.
 
     The sidecar marks its image as complete. The old sidecar is therefore removed first, and the new
-    one is moved last: if this function is interrupted, the image counts as not done.
+    one is moved last: if the power fails meanwhile, the image counts as not done.
     """
-    files = sorted(path for path in staging.rglob("*") if path.is_file())
-    targets = {path: output / path.relative_to(staging) for path in files}
-    for target in targets.values():
-        target.parent.mkdir(parents=True, exist_ok=True)
     last = output / sidecar
-    last.unlink(missing_ok=True)
-    for path, target in sorted(targets.items(), key=lambda pair: pair[1] == last):
-        os.replace(path, target)
+    files = sorted(path for path in staging.rglob("*") if path.is_file())
+    places = {path: output / path.relative_to(staging) for path in files}
+    places = dict(sorted(places.items(), key=lambda pair: pair[1] == last))
+    for place in places.values():
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with _put_back_after_errors(last, staging / "before.json"):
+        move_files(places)
 
 
 def discard_leftovers(output: Path) -> None:
@@ -94,6 +120,30 @@ def discard_leftovers(output: Path) -> None:
     for staging in (output / PRIVATE / "unfinished").glob("*"):
         with suppress(BusyError, OSError), reserve(output, staging.name, wait=False):
             pass
+
+
+def _may_change(path: Path) -> bool:
+    """Whether a file may be written to as it is, or does not exist."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        return False
+    return bool(found.st_mode & stat.S_IWUSR) and os.access(path, os.W_OK)
+
+
+@contextmanager
+def _put_back_after_errors(path: Path, aside: Path) -> Iterator[None]:
+    """Take a file away, and put it back if the block ends with an error."""
+    with suppress(FileNotFoundError):
+        os.replace(path, aside)
+    try:
+        yield
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.replace(aside, path)
+        raise
 
 
 @contextmanager
@@ -104,7 +154,7 @@ def _lock(output: Path, name: str, *, wait: bool) -> Iterator[None]:
     """
     place = output / PRIVATE / "locks"
     place.mkdir(parents=True, exist_ok=True)
-    holder = FileLock(place / f"{name}.lock", timeout=-1 if wait else 0)
+    holder = make_lock(place / f"{name}.lock", timeout=-1 if wait else 0)
     try:
         holder.acquire()
     except Timeout:

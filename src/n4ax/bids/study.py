@@ -1,11 +1,10 @@
 """Correct all images of a dataset on all workers, and write the logs and the reports."""
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from distributed import Client, Future
 
@@ -31,8 +30,9 @@ class Tally:
     failures
         The outcomes of the images that failed.
     notes
-        What the user should know about images that were corrected, and about reports that could
-        not be written.
+        What the user should know about images that were corrected.
+    problems
+        Logs, pictures and reports that could not be written, and why.
     stopped
         Why not all images were tried; empty if all were.
     disk_full
@@ -42,6 +42,7 @@ class Tally:
     states: Counter[str] = field(default_factory=Counter)
     failures: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     stopped: str = ""
     disk_full: bool = False
 
@@ -49,10 +50,22 @@ class Tally:
         """Count an outcome."""
         self.states[outcome.state] += 1
         self.notes += [f"{outcome.source}: {note}" for note in outcome.notes]
+        if outcome.problem:
+            self.add_problem(f"{outcome.source}: {outcome.problem}")
         if outcome.state == "failed":
             self.failures.append(outcome)
         if outcome.disk_full:
             self.stop_for_space(outcome.reason)
+
+    @property
+    def all_is_well(self) -> bool:
+        """Whether all images were corrected, and all logs and reports were written."""
+        return not (self.failures or self.problems or self.stopped)
+
+    def add_problem(self, problem: str) -> None:
+        """Remember a problem, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     def stop_for_space(self, reason: str) -> None:
         """Stop the study because there is no space left."""
@@ -90,10 +103,10 @@ def correct_study(
     on_outcome
         Called with the outcome of each image, in the order in which they finish.
 
-    Raises
-    ------
-    OSError
-        Logs, reports or errors cannot be written.
+    Returns
+    -------
+    Tally
+        What became of the images. A log or a report that cannot be written does not end the run.
     """
     tally = Tally()
     try:
@@ -112,10 +125,8 @@ def correct_study(
         records.finish()
     except SchedulerGoneError as error:
         tally.stopped = f"{error}: run the same command again"
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        tally.stop_for_space(f"{error.filename}: {error.strerror}")
+    except _NoSpaceError as error:
+        tally.stop_for_space(str(error))
     return tally
 
 
@@ -150,6 +161,10 @@ def _run_tasks(
     yield from TaskList(client, recipe, accepted, shared_workers=shared_workers).run()
 
 
+class _NoSpaceError(Exception):
+    """There is no space left for logs."""
+
+
 class _Records:
     """What is written about the images while a study runs: the journal and the reports."""
 
@@ -160,12 +175,14 @@ class _Records:
         self._journal = Journal(recipe.dataset, recipe.output)
         self._pages = _Pages(client, recipe.output, sources)
         self._unfinished = Counter(source.participant for source in sources)
-        self._outdated = self._journal.write_errors()
+        self._outdated: set[str] = set()
         """Participants whose pages have to be written again."""
+        self._write_errors()
 
     def add(self, outcome: Outcome) -> None:
         """Log an outcome, and write the page of a participant whose images are all finished."""
-        self._journal.add(outcome)
+        with self._go_on_after_errors():
+            self._journal.add(outcome)
         label = outcome.participant
         self._unfinished[label] -= 1
         self._outdated.add(label)
@@ -181,10 +198,23 @@ class _Records:
             return
         for label in sorted(self._outdated):
             self._pages.write(label)
-        self._tally.notes += self._pages.wait_for_problems()
+        for problem in self._pages.wait_for_problems():
+            self._tally.add_problem(problem)
 
     def _write_errors(self) -> None:
-        self._outdated |= self._journal.write_errors()
+        with self._go_on_after_errors():
+            self._outdated |= self._journal.write_errors()
+
+    @contextmanager
+    def _go_on_after_errors(self) -> Iterator[None]:
+        """Remember that a log could not be written; only a full disk ends the run."""
+        try:
+            yield
+        except OSError as error:
+            problem = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+            if error.errno in DISK_FULL:
+                raise _NoSpaceError(problem) from error
+            self._tally.add_problem(problem)
 
 
 class _Pages:
@@ -196,19 +226,18 @@ class _Pages:
             participants |= set(find_labels(output))
         self._client, self._output = client, output
         self._participants = sorted(participants, key=natural_key)
-        self._futures: list[Future] = []
+        self._futures: dict[str, Future] = {}
 
     def write(self, label: str) -> None:
         """Let a worker write the page of a participant."""
         beside = find_neighbours(label, self._participants)
-        page = self._client.submit(
+        self._futures[label] = self._client.submit(
             _write_page, self._output, label, beside, pure=False, priority=-1
         )
-        self._futures.append(page)
 
     def wait_for_problems(self) -> list[str]:
         """Wait for all pages, and say which of them could not be written, and why."""
-        problems: Any = self._client.gather(self._futures)
+        problems = [_read_problem(label, page) for label, page in self._futures.items()]
         return [problem for problem in problems if problem]
 
 
@@ -221,3 +250,11 @@ def _write_page(output: Path, label: str, beside: tuple[str | None, str | None])
     except (OSError, ValueError) as error:
         return f"the report of sub-{label} could not be written: {error}"
     return ""
+
+
+def _read_problem(label: str, page: Future) -> str:
+    """Why a page could not be written, or an empty text."""
+    try:
+        return page.result()
+    except Exception as error:  # such as that its worker died
+        return f"the report of sub-{label} could not be written: {type(error).__name__}: {error}"

@@ -220,10 +220,10 @@ def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: boo
     try:
         report_study(recipe.output)
     except (OSError, ValueError) as error:
-        tally.notes.append(f"the report of the group could not be written: {error}")
+        tally.add_problem(f"the report of the group could not be written: {error}")
     _print_tally(tally, plan, time.perf_counter() - start, quiet)
     discard_leftovers(recipe.output)
-    return not (tally.failures or tally.stopped)
+    return tally.all_is_well
 
 
 @contextmanager
@@ -255,6 +255,8 @@ def _print_tally(tally: "Tally", plan: "StudyPlan", seconds: float, quiet: bool)
         _print_message(f"note: {note}")
     for outcome in tally.failures:
         _print_message(f"failed: {outcome.source}: {outcome.reason}")
+    for problem in tally.problems:
+        _print_message(f"error: {problem}")
     if tally.stopped:
         _print_message(f"stopped: {tally.stopped}")
 

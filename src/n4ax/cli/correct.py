@@ -1,7 +1,6 @@
 """The commands ``n4ax correct`` and ``n4ax demo``."""
 
 import time
-from contextlib import ExitStack
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,7 +13,7 @@ from n4ax.version import __version__
 
 if TYPE_CHECKING:
     from n4ax.scan import CorrectedScan, Scan
-    from n4ax.series import Estimate
+    from n4ax.series import Estimate, Series
 
 _SUFFIXES = {
     "--output": (".nii", ".nii.gz"),
@@ -52,7 +51,7 @@ _series = options.under_heading("Series of volumes (4-D)")
     callback=options.read_mask,
     metavar="FILE|otsu|all",
     help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or all "
-    "(the whole image).  [default: otsu; all with --preset ants or antspy]",
+    "(the whole image; none means the same).  [default: otsu; all with --preset ants or antspy]",
 )
 @_files(
     "--figure",
@@ -85,7 +84,8 @@ _series = options.under_heading("Series of volumes (4-D)")
     help="Divide all volumes by one field, which is estimated on their mean, on the first volume, "
     "on a volume by its number (from 0), on the mean of several (0,5,10), or on b0: the mean of "
     "the volumes without diffusion weighting, according to the .bval file beside INPUT. With "
-    "each, every volume has its own field.  [default: one field that varies in space and time]",
+    "each, every volume has its own field; with 4d, one field varies in space and time.  "
+    "[required for a series]",
 )
 @options.b0_threshold(_series)
 @options.ESTIMATION
@@ -99,7 +99,7 @@ def correct(
     output: Path | None,
     mask: str | None,
     weights: Path | None,
-    series: "Estimate | Literal['b0'] | None",
+    series: "Series | None",
     bias: Path | None,
     field: Path | None,
     figure: Path | None,
@@ -116,11 +116,13 @@ def correct(
     INPUT has 2 to 4 dimensions. The field is estimated in the mask, and the whole image is divided
     by it.
     """
+    from n4ax.images.arguments import read_word
+
     start = time.perf_counter()
     mask = options.default_mask(preset) if mask is None else mask
     settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
-    _check_outputs(outputs, [image, weights, None if mask in ("otsu", "all") else Path(mask)])
+    _check_outputs(outputs, [image, weights, None if read_word(mask) else Path(mask)])
     if series == "each" and field is not None:
         raise ValueError("--field writes one field, but --series each makes many: use --bias")
 
@@ -133,9 +135,14 @@ def correct(
         with show_iterations(image.name, settings, quiet) as progress:
             run = Run(engine, threads, progress)
             done = correct_scan(settings, scan, mask, series=estimate, weights=weights, run=run)
-    _write_outputs(outputs, scan, done, dtype)
+    figure_content, problem = _draw_figure(outputs, done)
+    if problem:
+        outputs = outputs._replace(figure=None)
+    _write_outputs(outputs, scan, done, dtype, figure_content)
     if not quiet:
         print(_summarise(scan, mask, done, outputs, time.perf_counter() - start))
+    if problem:
+        raise click.ClickException(problem)
 
 
 @click.command(
@@ -210,27 +217,51 @@ def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
 
 
 def _find_volumes(
-    series: "Estimate | Literal['b0'] | None", scan: "Scan", b0_threshold: float
-) -> "Estimate | None":
+    series: "Series | None", scan: "Scan", b0_threshold: float
+) -> "Estimate | Literal['4d'] | None":
     """What to estimate the field on; ``b0`` is looked up in the file of b-values."""
     if series != "b0":
         return series
-    from n4ax.scan import find_unweighted_volumes
+    from n4ax.series import find_unweighted_volumes
 
     bval = scan.path.with_name(f"{_stem(scan.path)}.bval")
-    return find_unweighted_volumes(bval, scan, b0_threshold)
+    return find_unweighted_volumes(bval, scan.volumes, b0_threshold)
+
+
+def _draw_figure(outputs: _Outputs, done: "CorrectedScan") -> tuple[bytes, str]:
+    """Draw the figure if it was asked for; return its content, and why it could not be drawn."""
+    if outputs.figure is None:
+        return b"", ""
+    scan, result, mask = done.scan, done.results[0], done.mask
+    count = sum(result.iterations)
+    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
+    try:
+        from n4ax.figure import draw_figure
+
+        volumes = scan.voxels, result.log_bias, result.corrected
+        return draw_figure(*volumes, mask, scan.affine, title), ""
+    except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
+        reason = f"{type(error).__name__}: {error}"
+        return b"", (
+            f"--figure {outputs.figure} could not be drawn ({reason}); all other files were written"
+        )
 
 
 def _write_outputs(
-    outputs: _Outputs, scan: "Scan", done: "CorrectedScan", dtype: Literal["float32", "same"]
+    outputs: _Outputs,
+    scan: "Scan",
+    done: "CorrectedScan",
+    dtype: Literal["float32", "same"],
+    figure: bytes,
 ) -> None:
-    """Write all files or none: they get their names only after the last one is written."""
-    from n4ax.files import replace_file
+    """Write all files or none."""
+    from n4ax.files import replace_files, write_file
     from n4ax.images import nifti
     from n4ax.scan import make_bias_image
 
-    with ExitStack() as stack:
-        temporary = {path: stack.enter_context(replace_file(path)) for _, path in outputs.items()}
+    paths = [path for _, path in outputs.items()]
+    with replace_files(paths) as places:
+        temporary = dict(zip(paths, places, strict=True))
         corrected = nifti.replace_voxels(scan.image, done.corrected, dtype)
         nifti.write_image(corrected, temporary[outputs.output])
         if outputs.bias is not None:
@@ -238,16 +269,7 @@ def _write_outputs(
         if outputs.field is not None:
             done.results[0].field.save(temporary[outputs.field])
         if outputs.figure is not None:
-            _draw_figure(temporary[outputs.figure], done)
-
-
-def _draw_figure(path: Path, done: "CorrectedScan") -> None:
-    from n4ax.figure import save_figure
-
-    scan, result, mask = done.scan, done.results[0], done.mask
-    count = sum(result.iterations)
-    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
-    save_figure(path, scan.voxels, result.log_bias, result.corrected, mask, scan.affine, title)
+            write_file(temporary[outputs.figure], figure)
 
 
 def _summarise(

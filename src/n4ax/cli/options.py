@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,7 @@ from n4ax.messages import hide_warnings
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
-    from n4ax.series import Estimate
+    from n4ax.series import Series
 
 _PRESETS = ("simpleitk", "ants", "antspy", "fast")
 
@@ -36,7 +36,7 @@ def read_numbers(
 
 def read_mask(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
     """Read ``otsu`` as it is, ``all`` and ``none`` as ``all``, and leave other text as a path."""
-    from n4ax.images.masks import read_word  # loads NumPy
+    from n4ax.images.arguments import read_word  # loads NumPy
 
     if text is None:
         return None
@@ -51,13 +51,13 @@ def read_mask(_context: click.Context, option: click.Parameter, text: str | None
 
 def read_series(
     _context: click.Context, option: click.Parameter, text: str | None
-) -> "Estimate | Literal['b0'] | None":
-    """Read ``mean``, ``first``, ``each`` or ``b0`` as it is, and ``0,5,10`` as (0, 5, 10)."""
-    if text is None or text in ("mean", "first", "each", "b0"):
+) -> "Series | None":
+    """Read a word such as ``mean`` as it is, and ``0,5,10`` as (0, 5, 10)."""
+    if text is None or text in ("mean", "first", "each", "b0", "4d"):
         return text  # type: ignore[return-value]
     words = text.split(",")
     if not all(word.isdecimal() for word in words):
-        message = f"{text!r} is not mean, first, each, b0 or numbers of volumes such as 0,5,10"
+        message = f"{text!r} is not mean, first, each, b0, 4d or numbers of volumes such as 0,5,10"
         raise click.BadParameter(message, param=option)
     volumes = tuple(int(word) for word in words)
     return volumes[0] if len(volumes) == 1 else volumes
@@ -320,11 +320,9 @@ def make_settings(preset: str, given: Mapping[str, Any], command: click.Command)
     keywords = {name: value for name, value in given.items() if value is not None}
     if isinstance(keywords.get("iters"), int):
         keywords["iters"] = (keywords["iters"],)
-    start = getattr(N4Settings, preset)().keywords()
-    if "spline_distance" in keywords:
-        start["mesh"] = None  # both set the size of the mesh, and only one may be given
     with use_option_names(command):
-        return N4Settings(**{**start, **keywords, "voxel_order": "F"})
+        start: N4Settings = getattr(N4Settings, preset)()
+        return start.override(**keywords, voxel_order="F")
 
 
 def option_names(command: click.Command) -> dict[str, str]:

@@ -16,22 +16,47 @@ from n4ax.images.arrays import (
     is_torch,
     is_traced,
 )
-from n4ax.settings import EngineName
+from n4ax.settings import EngineName, is_whole_number
 
 
-def choose_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
-    """Choose the engine for some arrays: the one that was asked for, or the one that fits.
-
-    Without a wish, XLA is chosen if an array is on an accelerator, or if JAX has a GPU for the
-    arrays that are not; the CPU engine otherwise.
+def check_engine(engine: EngineName | None) -> None:
+    """Check the name of an engine; ``None`` leaves the choice to :func:`choose_engine`.
 
     Raises
     ------
     ValueError
-        There is no such engine, or it cannot work on the arrays.
+        There is no such engine.
     """
     if engine not in (None, "cpu", "xla"):
         raise InputError('{engine} is {0!r}; expected None, "cpu" or "xla"', engine)
+
+
+def choose_engine(engine: EngineName | None, *arrays: Any, accelerate: bool = False) -> EngineName:
+    """Choose the engine for some arrays: the one that was asked for, or the one that fits.
+
+    Without a wish, XLA is chosen if an array is on an accelerator, or if JAX has a GPU for the
+    arrays that are not; the CPU engine otherwise, and for what it alone can do.
+
+    Parameters
+    ----------
+    engine
+        The engine that is asked for.
+    *arrays
+        The arrays that it is to work on.
+    accelerate
+        Whether the iterations are to be accelerated, which the CPU engine alone can do.
+
+    Raises
+    ------
+    ValueError
+        There is no such engine, or it cannot work on the arrays, or not in that way.
+    """
+    check_engine(engine)
+    if accelerate and (engine == "xla" or any(map(is_traced, arrays))):
+        raise InputError(
+            "{accelerate} is True, which the XLA engine cannot do: use {engine:cpu} outside of JAX "
+            "programs, or do not accelerate"
+        )
     if any(map(is_lazy, arrays)):
         if engine == "xla":
             raise InputError('{engine} is "xla", which takes no dask or zarr arrays: use "cpu"')
@@ -40,24 +65,26 @@ def choose_engine(engine: EngineName | None, *arrays: Any) -> EngineName:
         if engine == "cpu":
             raise InputError('{engine} is "cpu", which cannot be part of a JAX program: use "xla"')
         return "xla"
-    if engine is not None:
-        return engine
+    if engine is not None or accelerate:
+        return engine or "cpu"
     return "xla" if any(map(is_on_accelerator, arrays)) or has_gpu() else "cpu"
 
 
 def check_threads(num_threads: int | None) -> int | None:
-    """Check a number of threads; ``None`` leaves it to the engine.
+    """Check a number of threads, and give it as an int; ``None`` leaves it to the engine.
 
     Raises
     ------
     ValueError
         It is not a whole number of at least 1.
     """
-    if num_threads is not None and (num_threads != int(num_threads) or num_threads < 1):
+    if num_threads is None:
+        return None
+    if not is_whole_number(num_threads) or num_threads < 1:
         raise InputError(
             "{num_threads} is {0!r}; expected a whole number of at least 1", num_threads
         )
-    return num_threads
+    return int(num_threads)
 
 
 def to_engine(engine: EngineName, array: Any, device: Any = None) -> Any:

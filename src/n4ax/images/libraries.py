@@ -169,6 +169,8 @@ def make_like(image: Any, voxels: Any) -> Any:
     zarr array gives a dask array.
     """
     library = _library_of(image)
+    if isinstance(image, np.ma.MaskedArray):
+        return np.ma.MaskedArray(np.asarray(voxels), mask=np.ma.getmaskarray(image))
     if hasattr(image, "dataobj"):
         return _make_nibabel(image, _numbers(voxels).reshape(image.shape))
     if library == "SimpleITK":

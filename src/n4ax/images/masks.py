@@ -1,23 +1,24 @@
 """The mask: from what a user gives to a bool array of the voxels to estimate the field on."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from n4ax.errors import InputError
-from n4ax.images.arrays import check_real, has_values, is_lazy, is_traced, namespace_of
+from n4ax.images.arguments import read_word
+from n4ax.images.arrays import (
+    check_real,
+    has_values,
+    import_array,
+    is_lazy,
+    is_traced,
+    namespace_of,
+)
+from n4ax.images.libraries import open_image
 from n4ax.images.otsu import find_foreground, otsu_threshold
 
-MaskWord = Literal["otsu", "all"]
-"""``"otsu"``: the voxels above Otsu's threshold. ``"all"``: the whole image."""
-
-_WORDS: dict[str, MaskWord] = {"otsu": "otsu", "all": "all", "none": "all"}
-"""``none`` is what the command line called the whole image at first."""
-
-
-def read_word(text: str) -> MaskWord | None:
-    """Find the word for a mask that a text stands for; ``None`` if it is something else."""
-    return _WORDS.get(text)
+_FRACTION = 1e-3
+"""How far a value of a mask may lie from 0 or 1 by the rounding of a file's scaling."""
 
 
 def is_otsu(mask: Any) -> bool:
@@ -47,15 +48,8 @@ def find_mask(image: Any, mask: Any, label: int | None) -> Any:
     ValueError
         The mask is an unknown word, does not fit the image, or has no voxel inside.
     """
-    if is_otsu(mask):
-        inside = find_foreground(image).astype(bool)
-        if not is_traced(inside) and not inside.any():
-            raise InputError("{image} has no voxel above its Otsu threshold: pass a mask")
-        return inside
-    if isinstance(mask, str):
-        if mask != "all":
-            raise InputError('{mask} is {0!r}; expected an array, "otsu" or "all"', mask)
-        return namespace_of(image).ones_like(image, dtype=bool)
+    if mask is None or isinstance(mask, str):
+        return _find_by_word(image, mask, label)
     if mask.shape != image.shape:
         raise InputError("{mask} has shape {0} and {image} has shape {1}", mask.shape, image.shape)
     check_real("mask", mask.dtype)
@@ -63,6 +57,24 @@ def find_mask(image: Any, mask: Any, label: int | None) -> Any:
     if has_values(mask):
         _check_values(mask, inside, label)
     return inside
+
+
+def _find_by_word(image: Any, word: str | None, label: int | None) -> Any:
+    if label is not None:
+        raise InputError(
+            "{mask_label} is {0}, which chooses a value of a mask, and {mask} is {1!r}: pass an "
+            "array as the mask, or no {mask_label}",
+            label,
+            word,
+        )
+    if is_otsu(word):
+        inside = find_foreground(image).astype(bool)
+        if not is_traced(inside) and not inside.any():
+            raise InputError("{image} has no voxel above its Otsu threshold: pass a mask")
+        return inside
+    if word is None or read_word(word) != "all":
+        raise InputError('{mask} is {0!r}; expected an array, "otsu" or "all"', word)
+    return namespace_of(image).ones_like(image, dtype=bool)
 
 
 def threshold_samples(image: Any, samples: Any) -> tuple[Any, Any]:
@@ -95,7 +107,58 @@ def is_inside(mask: Any, label: int | None) -> Any:
 def _check_values(mask: Any, inside: Any, label: int | None) -> None:
     if mask.dtype.kind == "f" and (mask != mask).any():
         raise InputError("{mask} has NaN values; expected numbers, 0 where a voxel is outside")
+    if label is None and mask.dtype.kind == "f":
+        _check_for_fractions(mask)
     if not inside.any():
         labels = ", ".join(f"{value:g}" for value in np.unique(np.asarray(mask))[:8])
         wanted = "other than 0" if label is None else "equal to {mask_label:{0}}"
         raise InputError(f"{{mask}} has no voxel {wanted} (values found: {{1}})", label, labels)
+
+
+def _check_for_fractions(mask: Any) -> None:
+    between = (mask > _FRACTION) & (mask < 1 - _FRACTION)
+    if between.any():
+        raise InputError(
+            "{mask} has values between 0 and 1, such as {0:.3g}, as a map of probabilities has; "
+            "expected 0 outside and 1 inside: pass mask > 0.5, or mask > 0 for every voxel that is "
+            "not 0",
+            float(np.asarray(mask)[np.asarray(between)][0]),
+        )
+
+
+def leave_out_masked(image: Any, mask: Any, label: int | None) -> Any:
+    """Leave out what ``numpy.ma`` has masked, in the image or in the mask, since it has no value.
+
+    Parameters
+    ----------
+    image
+        An array of any library; only a masked array of NumPy changes the mask.
+    mask
+        As for :func:`find_mask`.
+    label
+        The one value of the mask that is inside, if there is one.
+
+    Returns
+    -------
+    like ``mask``
+        The mask, with a value that is outside wherever the image or the mask is masked.
+
+    Raises
+    ------
+    ValueError
+        Every voxel of the image is masked.
+    """
+    outside = 1 if label == 0 else 0
+    if isinstance(mask, np.ma.MaskedArray):
+        mask = mask.filled(outside)
+    if not isinstance(image, np.ma.MaskedArray):
+        return mask
+    valid = ~np.ma.getmaskarray(image)
+    if not valid.any():
+        raise InputError("{image} is a masked array in which every voxel is masked")
+    if is_otsu(mask):
+        return (image.data > otsu_threshold(image.compressed())) & valid if label is None else mask
+    if isinstance(mask, str):
+        return valid if read_word(mask) == "all" and label is None else mask
+    values = np.asarray(import_array(open_image(mask, "mask").voxels))
+    return np.where(valid, values, outside) if values.shape == valid.shape else mask

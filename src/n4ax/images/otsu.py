@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
+from n4ax.images.arguments import take_image
 from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
 
@@ -25,7 +26,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
 
     Parameters
     ----------
-    volume : image or array
+    volume : image, array or path
         Intensities of any shape and any real dtype, as :func:`n4ax.n4` takes them.
     nbins : int
         Number of histogram bins, at least 2.
@@ -51,6 +52,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """
     if not nbins >= 2 or nbins != int(nbins):
         raise InputError("{nbins} is {0}; expected a whole number of at least 2", nbins)
+    volume = take_image("volume", volume)
     values = import_array(open_image(volume, "volume").voxels)
     return make_like(volume, find_foreground(values, int(nbins), "volume"))
 

@@ -24,7 +24,7 @@ _NO_INVERSE = (
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class _Factors:
     """The factors of a square matrix A = U B V^T while B is made diagonal, in place.
 

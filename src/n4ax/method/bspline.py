@@ -32,7 +32,7 @@ EMPTY_OMEGA = 0.1 * float(np.finfo(np.float32).eps)
 """Control points with an omega up to this value stay 0, because no voxel reaches them (ITK)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AxisBasis:
     """The basis along one axis of ``n`` voxels, with ``order + 1`` weights for each voxel.
 

@@ -10,7 +10,7 @@ from typing import Any
 from n4ax.method.grid import Axis
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """The samples of an image, and the mesh.
 

@@ -295,7 +295,7 @@ def _replace_at(array: Array, index: Any, value: Number) -> Array:
     return array
 
 
-@dataclass
+@dataclass(eq=False)
 class Solution:
     """What the solver has found.
 

@@ -3,7 +3,8 @@
 Each page is a single file that fetches nothing, and the same records give the same bytes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from n4ax.files import replace_file
+from n4ax.files import write_file
 from n4ax.report import charts
 from n4ax.report.formats import format_number, format_percent, format_seconds
 from n4ax.report.group import make_rows, make_strips
@@ -29,6 +30,8 @@ from n4ax.version import __version__
 
 def write_all(output: Path, progress: Callable[[int, int], None] | None = None) -> list[Path]:
     """Write the pages of all participants and of the group.
+
+    If a page cannot be written, the others are all the same.
 
     Parameters
     ----------
@@ -50,14 +53,19 @@ def write_all(output: Path, progress: Callable[[int, int], None] | None = None) 
         A file cannot be read or written.
     """
     labels = find_labels(output)
-    written = []
-    for done, label in enumerate(labels, start=1):
-        written.append(write_participant(output, label, find_neighbours(label, labels)))
+    written: list[Path] = []
+    problems: list[Exception] = []
+    for done, label in enumerate([*labels, None], start=1):
+        try:
+            if label is None:
+                written.append(write_group(output))
+            else:
+                written.append(write_participant(output, label, find_neighbours(label, labels)))
+        except (OSError, ValueError) as error:
+            problems.append(error)
         if progress:
             progress(done, len(labels) + 1)
-    written.append(write_group(output))
-    if progress:
-        progress(len(labels) + 1, len(labels) + 1)
+    _raise(problems)
     return written
 
 
@@ -97,17 +105,19 @@ def write_participant(output: Path, label: str, neighbours: tuple[str | None, st
             f"ses-*/figures/*.json): run n4ax bids on participant {label} first"
         )
     before, after = neighbours
-    return _write_page(
-        output / f"sub-{label}.html",
-        "participant.html",
-        label=label,
-        scans=[make_scan_view(record) for record in records],
-        failures=failures,
-        before=before,
-        after=after,
-        colours=_make_gradient(),
-        version=_list_versions(records),
-    )
+    page = output / f"sub-{label}.html"
+    with _explain_errors(page):
+        return _write_page(
+            page,
+            "participant.html",
+            label=label,
+            scans=[make_scan_view(record) for record in records],
+            failures=failures,
+            before=before,
+            after=after,
+            colours=_make_gradient(),
+            version=_list_versions(records),
+        )
 
 
 def write_group(output: Path) -> Path:
@@ -132,17 +142,19 @@ def write_group(output: Path) -> Path:
     """
     labels = find_labels(output)
     records = [record for label in labels for record in read_records(output, label)]
-    rows = make_rows(records)
-    return _write_page(
-        output / "group.html",
-        "group.html",
-        rows=rows,
-        strips=make_strips(rows),
-        participants=len(labels),
-        outliers=sum(bool(row.flags) for row in rows),
-        failures=read_failures(output),
-        version=_list_versions(records),
-    )
+    page = output / "group.html"
+    with _explain_errors(page):
+        rows = make_rows(records)
+        return _write_page(
+            page,
+            "group.html",
+            rows=rows,
+            strips=make_strips(rows),
+            participants=len(labels),
+            outliers=sum(bool(row.flags) for row in rows),
+            failures=read_failures(output),
+            version=_list_versions(records),
+        )
 
 
 def remove_empty(output: Path) -> None:
@@ -172,12 +184,32 @@ def find_neighbours(label: str, labels: Sequence[str]) -> tuple[str | None, str 
     )
 
 
+def _raise(problems: Sequence[Exception]) -> None:
+    """Raise the only problem, or one error with all different ones."""
+    texts = list(dict.fromkeys(str(problem) for problem in problems))
+    if len(texts) == 1:
+        raise problems[0]
+    if texts:
+        raise ValueError("; ".join(texts))
+
+
+@contextmanager
+def _explain_errors(page: Path) -> Iterator[None]:
+    """Name the page in errors that nobody foresaw, as from a record with strange entries."""
+    try:
+        yield
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{page} cannot be made from its records ({type(error).__name__}: {error}): run "
+            "n4ax bids again"
+        ) from error
+
+
 def _write_page(path: Path, template: str, **context: Any) -> Path:
     page = _make_environment().get_template(template).render(**context).encode(errors="replace")
-    # A page that stays the same keeps its time of change.
-    if not (path.is_file() and path.read_bytes() == page):
-        with replace_file(path) as temporary:
-            temporary.write_bytes(page)
+    write_file(path, page)  # a page that stays the same keeps its time of change
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from n4ax.files import replace_file
+from n4ax.files import write_file
 from n4ax.images.planes import (
     Plane,
     find_field_window,
@@ -52,7 +52,7 @@ def draw(
 
     Each picture has the axial, the coronal and the sagittal plane through the middle of the mask
     side by side, in cells of one size and at one scale in mm; a 2-D image has one cell. Black and
-    white are set separately for each image, as in :func:`n4ax.figure.save_figure`. The field is
+    white are set separately for each image, as in :func:`n4ax.figure.draw_figure`. The field is
     shown relative to its geometric mean, and darker outside the mask. Its colours are those of
     :func:`make_field_colours`, and run over the ``FieldWindow`` of
     :func:`n4ax.report.measures.measure`.
@@ -96,8 +96,7 @@ def draw(
     paths = []
     for name, picture in (("before", first), ("after", last), ("field", field)):
         paths.append(folder / f"{stem}_{name}.webp")
-        with replace_file(paths[-1]) as temporary:
-            temporary.write_bytes(encode_webp(Image.fromarray(picture)))
+        write_file(paths[-1], encode_webp(Image.fromarray(picture)))
     return paths
 
 

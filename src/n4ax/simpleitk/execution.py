@@ -15,7 +15,7 @@ _NO_ITERATION = float(np.finfo(np.float32).max)
 """ITK's convergence measure at a level without iterations."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Execution:
     """One call of ``Execute``, which runs N4 once.
 

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.engines.choice import check_engine, check_threads
 from n4ax.errors import InputError
-from n4ax.files import replace_file
+from n4ax.field.file import check_parts, read_parts, write_parts
+from n4ax.images.arguments import take_image, take_mask
 from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, namespace_of
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import is_reversed, make_like, open_together
+from n4ax.images.volumes import find_volume_axis, get_shape, stack_volumes
 from n4ax.method.bspline import AxisBasis
 from n4ax.method.grid import Axis
 from n4ax.settings import EngineName, Outside, VoxelOrder
 
-_FORMAT = 1
-"""Version of the file format: a later version will refuse files that it cannot read."""
-
 Lattice = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class BiasField:
     """The log bias field of an image, as the control points of a B-spline.
 
@@ -66,6 +65,16 @@ class BiasField:
     affine: npt.NDArray[np.float64] | None = None
     axes_known: bool = False
 
+    def __post_init__(self) -> None:
+        if self.voxel_order not in ("C", "F"):
+            raise InputError("{voxel_order} is {0!r}; expected 'C' or 'F'", self.voxel_order)
+        check_parts(self.control_points, self.order, self.shape, self.axes, self.affine)
+
+    def __repr__(self) -> str:
+        """Show the size of the lattice, and of the image that the field is from."""
+        points = " x ".join(map(str, self.control_points.shape))
+        return f"<BiasField: {points} control points of order {self.order}, image of {self.shape}>"
+
     def evaluate(
         self,
         shape: tuple[int, ...] | None = None,
@@ -99,6 +108,7 @@ class BiasField:
         ValueError
             The grid does not have the axes of the field.
         """
+        check_engine(engine)
         wanted = self.shape if shape is None else tuple(shape)
         grid = self._axes_on(wanted)
         if engine == "xla":
@@ -108,7 +118,7 @@ class BiasField:
         from n4ax.engines.cpu.field import evaluate
         from n4ax.engines.cpu.threads import Threads
 
-        with Threads(num_threads) as threads:
+        with Threads(check_threads(num_threads)) as threads:
             return grid.from_itk(evaluate(*self._in_itk_order(grid), threads))
 
     def evaluate_at(
@@ -172,10 +182,10 @@ class BiasField:
         image
             An image or array of any library that :func:`n4ax.n4` takes, of any real dtype. If its
             axes are known to run the other way than those of the field's image (z, y, x against
-            x, y, z), the field is turned.
+            x, y, z), the field is turned. Of a series, every volume is divided.
         mask
             A voxel is inside where the mask is not 0. It is needed unless ``outside`` is
-            ``"divide"``.
+            ``"divide"``. For a series it may have the shape of one volume.
         outside
             What happens outside the mask: ``"divide"`` like the inside, ``"keep"`` the image, or
             set it to ``"zero"``.
@@ -194,17 +204,39 @@ class BiasField:
         ValueError
             ``outside`` needs a mask and none is given, shapes do not fit, or the image is complex.
         """
+        num_threads = check_threads(num_threads)
+        image, mask = take_image("image", image), take_mask(mask)
         opened = open_together(image, mask, None)
         volume = import_array(opened.arrays[0])
-        inside = None if mask is None else import_array(opened.arrays[1]) != 0
         check_real("image", volume.dtype)
-        _check_outside(outside, volume, inside)
-        plain_shape = None if self.axes_known else self.shape
-        if is_reversed(image, opened, self.voxel_order, plain_shape):
-            corrected = self.divide(volume.T, num_threads=num_threads).T
-        else:
-            corrected = self.divide(volume, num_threads=num_threads)
+        axis = self._find_volume_axis(image)
+        inside = _find_inside(opened.arrays[1], volume, axis)
+        _check_outside(outside, inside)
+        plain_shape = None
+        if not self.axes_known:
+            plain_shape = self.shape if axis is None else _insert(self.shape, axis, volume)
+        turned = is_reversed(image, opened, self.voxel_order, plain_shape)
+        corrected = self._divide_each(volume, axis, turned, num_threads)
         return make_like(image, fill_outside(corrected, volume, inside, outside))
+
+    def _find_volume_axis(self, image: Any) -> int | None:
+        """Find the axis of the volumes of a series: the image has more axes than the field."""
+        longer = sum(n != 1 for n in get_shape(image))
+        if longer <= len(self.axes):
+            return None
+        return find_volume_axis(image, self.voxel_order, asked=True)
+
+    def _divide_each(
+        self, series: Any, axis: int | None, turned: bool, num_threads: int | None
+    ) -> Any:
+        """Divide a volume, or every volume of a series; ``turned`` if its axes are reversed."""
+        if axis is None:
+            if turned:
+                return self.divide(series.T, num_threads=num_threads).T
+            return self.divide(series, num_threads=num_threads)
+        volumes = (series[(slice(None),) * axis + (t,)] for t in range(series.shape[axis]))
+        divided = [self._divide_each(one, None, turned, num_threads) for one in volumes]
+        return stack_volumes(divided, axis)
 
     def divide(
         self, volume: Any, *, num_threads: int | None = None, overwrite: bool = False
@@ -236,7 +268,7 @@ class BiasField:
         from n4ax.engines.cpu.field import divide
         from n4ax.engines.cpu.threads import Threads
 
-        with Threads(num_threads) as threads:
+        with Threads(check_threads(num_threads)) as threads:
             return grid.from_itk(divide(turned, *spline, threads))
 
     def evaluate_like(self, volume: Any) -> Any:
@@ -261,21 +293,7 @@ class BiasField:
         OSError
             The folder cannot be written to, or the disk is full.
         """
-        layout = [(a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in self.axes]
-        content = io.BytesIO()
-        np.savez_compressed(
-            content,
-            n4ax_bias_field=_FORMAT,
-            control_points=self.control_points,
-            order=self.order,
-            shape=np.array(self.shape),
-            axes=np.array(layout),
-            voxel_order=self.voxel_order,
-            affine=np.empty(0) if self.affine is None else self.affine,
-            axes_known=self.axes_known,
-        )
-        with replace_file(Path(path)) as temporary:
-            temporary.write_bytes(content.getvalue())
+        write_parts(Path(path), {field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BiasField:
@@ -283,24 +301,14 @@ class BiasField:
 
         Raises
         ------
+        OSError
+            There is no such file, or it cannot be read.
         ValueError
-            The file holds something else.
+            The file holds something else, or its parts do not belong together.
         """
-        content = io.BytesIO(Path(path).read_bytes())
         try:
-            with np.load(content) as data:
-                if int(data["n4ax_bias_field"]) != _FORMAT:
-                    raise ValueError("it has a later format")
-                return cls(
-                    control_points=data["control_points"],
-                    order=int(data["order"]),
-                    shape=tuple(int(n) for n in data["shape"]),
-                    axes=tuple(Axis(*(int(n) for n in row)) for row in data["axes"]),
-                    voxel_order="F" if str(data["voxel_order"]) == "F" else "C",
-                    affine=data["affine"] if data["affine"].size else None,
-                    axes_known=bool(data["axes_known"]),
-                )
-        except Exception as error:  # a damaged file can fail in many ways
+            return cls(**read_parts(path))
+        except InputError as error:
             raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
 
     def _axes_on(self, shape: tuple[int, ...]) -> ImageAxes:
@@ -357,10 +365,29 @@ def fill_outside(corrected: Any, volume: Any, mask: Any, outside: Outside) -> An
     return namespace_of(corrected).where(mask, corrected, other)
 
 
-def _check_outside(outside: str, volume: Any, mask: Any) -> None:
+def _find_inside(mask: Any, volume: Any, axis: int | None) -> Any:
+    """Make a bool array of a mask, which may have the shape of one volume of a series."""
+    if mask is None:
+        return None
+    if isinstance(mask, str):
+        raise InputError("{mask} is {0!r}; expected an array or an image", mask)
+    inside = import_array(mask) != 0
+    expected = volume.shape if axis is None else (*volume.shape[:axis], *volume.shape[axis + 1 :])
+    if inside.shape not in (volume.shape, expected):
+        raise InputError(
+            "{mask} has shape {0} and {image} has shape {1}", inside.shape, volume.shape
+        )
+    if axis is None or inside.shape == volume.shape:
+        return inside
+    return inside.reshape(*expected[:axis], 1, *expected[axis:])
+
+
+def _check_outside(outside: str, mask: Any) -> None:
     if outside not in ("divide", "keep", "zero"):
         raise InputError("{outside} is {0!r}; expected 'divide', 'keep' or 'zero'", outside)
     if outside != "divide" and mask is None:
         raise InputError("{outside} is {0!r} and no mask is given: pass mask", outside)
-    if mask is not None and mask.shape != volume.shape:
-        raise InputError("{mask} has shape {0} and {image} has shape {1}", mask.shape, volume.shape)
+
+
+def _insert(shape: tuple[int, ...], axis: int, series: Any) -> tuple[int, ...]:
+    return (*shape[:axis], series.shape[axis], *shape[axis:])

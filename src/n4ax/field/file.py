@@ -1,0 +1,120 @@
+"""The parts of a bias field: kept in a NumPy ``.npz`` file, and checked wherever they come from."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.errors import InputError
+from n4ax.files import replace_file
+from n4ax.images.arrays import has_values
+from n4ax.method.grid import Axis
+from n4ax.settings import is_whole_number
+
+_FORMAT = 1
+"""Version of the file format: a later version will refuse files that it cannot read."""
+
+
+def write_parts(path: Path, parts: dict[str, Any]) -> None:
+    """Write the parts of a field to a file, which appears whole or not at all.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or the disk is full.
+    """
+    layout = [(a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in parts["axes"]]
+    affine = np.empty(0) if parts["affine"] is None else parts["affine"]
+    content = io.BytesIO()
+    np.savez_compressed(
+        content, **{**parts, "n4ax_bias_field": _FORMAT, "axes": np.array(layout), "affine": affine}
+    )
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content.getvalue())
+
+
+def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the parts of a field, as the keyword arguments of :class:`n4ax.BiasField`.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        The file holds something else.
+    """
+    content = io.BytesIO(Path(path).read_bytes())
+    try:
+        with np.load(content) as data:
+            if int(data["n4ax_bias_field"]) != _FORMAT:
+                raise ValueError("it has a later format")
+            return {
+                "control_points": data["control_points"],
+                "order": data["order"].item(),
+                "shape": tuple(data["shape"].tolist()),
+                "axes": tuple(Axis(*row) for row in data["axes"].tolist()),
+                "voxel_order": str(data["voxel_order"]),
+                "affine": data["affine"] if data["affine"].size else None,
+                "axes_known": bool(data["axes_known"]),
+            }
+    except Exception as error:  # a damaged file can fail in many ways
+        raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
+
+
+def check_parts(
+    control_points: Any, order: int, shape: tuple[int, ...], axes: tuple[Axis, ...], affine: Any
+) -> None:
+    """Check that the parts of a field belong together, so that it can be evaluated safely.
+
+    Raises
+    ------
+    ValueError
+        A part has another type or another size than the others need, or a value is not finite.
+    """
+    if not is_whole_number(order) or not 1 <= order <= 5:
+        raise InputError("{order} is {0!r}; expected a whole number from 1 to 5", order)
+    if not shape or not all(is_whole_number(n) and n >= 1 for n in shape):
+        raise InputError("{shape} is {0!r}; expected numbers of voxels", shape)
+    _check_control_points(control_points, order, len(axes))
+    lengths = tuple(n for n in shape if n != 1)
+    if tuple(axis.count for axis in axes) != lengths:
+        raise InputError("{axes} do not have the voxels of {shape:{0}} that are not 1", shape)
+    for axis in axes:
+        _check_axis(axis)
+    if affine is not None:
+        _check_affine(affine)
+
+
+def _check_control_points(points: Any, order: int, axes: int) -> None:
+    if getattr(points, "dtype", None) != np.float32 or points.ndim != axes:
+        raise InputError(
+            "{control_points} have type {0} and shape {1}; expected float32 and {2} axes, as many "
+            "as the image has that are longer than 1",
+            getattr(points, "dtype", type(points).__name__),
+            getattr(points, "shape", None),
+            axes,
+        )
+    if min(points.shape, default=0) <= order:
+        raise InputError(
+            "{control_points} have shape {0}; a spline of order {1} needs {2} on each axis",
+            points.shape,
+            order,
+            order + 1,
+        )
+    if has_values(points) and not np.isfinite(np.asarray(points)).all():
+        raise InputError("{control_points} have NaN or infinite values; expected finite numbers")
+
+
+def _check_axis(axis: Axis) -> None:
+    numbers = (axis.count, axis.lower, axis.upper, axis.shrink, axis.first, axis.samples)
+    whole = all(map(is_whole_number, numbers))
+    if not whole or min(axis.lower, axis.upper) < 0 or axis.shrink < 1 or axis.samples < 2:
+        raise InputError("{axes} hold {0!r}, which is no way to sample an axis", axis)
+
+
+def _check_affine(affine: npt.NDArray[np.float64]) -> None:
+    if np.shape(affine) != (4, 4) or not np.isfinite(affine).all():
+        raise InputError("{affine} has shape {0}; expected (4, 4) finite numbers", np.shape(affine))

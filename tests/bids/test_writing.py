@@ -1,0 +1,158 @@
+"""How studies are written: all files of an image together, and never through a link."""
+
+import errno
+import json
+import os
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from n4ax.bids.image import correct_source
+from n4ax.bids.inputs import Source
+from n4ax.bids.recipe import Recipe
+from n4ax.bids.staging import append_text, make_lock, put_in_place
+from n4ax.settings import N4Settings
+from tests.bids.runs import make_small_study, run_small_study
+
+T1W = ("sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz")
+
+
+def write_all(folder: Path, content: str, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def read_all(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files}
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, None])
+def test_the_files_of_an_image_are_all_old_or_all_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int | None
+) -> None:
+    staging, output = tmp_path / "staging", tmp_path / "out"
+    names = ("anat/a.json", "anat/a.nii.gz", "anat/field.nii.gz", "figures/a.webp")
+    write_all(staging, "new", *names)
+    write_all(output, "old", *names[:3])
+    before, calls, real = read_all(output), count(1), os.replace
+
+    def replace(source: Path, place: Path) -> None:
+        new = source.is_relative_to(staging) and place.is_relative_to(output)
+        if new and source.read_text() == "new" and next(calls) == at:
+            raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        real(source, place)
+
+    monkeypatch.setattr(os, "replace", replace)
+    if at is None:
+        put_in_place(staging, output, "anat/a.json")
+        assert read_all(output) == dict.fromkeys(names, "new")
+        return
+    with pytest.raises(OSError, match="quota") as caught:
+        put_in_place(staging, output, "anat/a.json")
+    last = [*names[1:], names[0]]  # the sidecar comes last
+    assert caught.value.filename == str(output / last[at - 1])
+    assert read_all(output) == before
+
+
+def test_a_saved_log_is_replaced_and_an_own_one_is_appended_to(tmp_path: Path) -> None:
+    write_all(tmp_path, "saved\n", "object", "thin", "own", "protected")
+    (tmp_path / "link").symlink_to("object")
+    (tmp_path / "gone").symlink_to("dropped")
+    os.link(tmp_path / "thin", tmp_path / "second")
+    (tmp_path / "protected").chmod(0o444)
+    own = (tmp_path / "own").lstat().st_ino
+    for name in ("link", "gone", "second", "own", "protected", "missing"):
+        append_text(tmp_path / name, "more\n")
+        append_text(tmp_path / name, "ü\n")
+    for name in ("link", "second", "own", "protected"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == "saved\nmore\nü\n", name
+    for name in ("gone", "missing"):
+        assert (tmp_path / name).read_text(encoding="utf-8") == "more\nü\n"
+    assert (tmp_path / "object").read_text() == (tmp_path / "thin").read_text() == "saved\n"
+    assert (tmp_path / "own").lstat().st_ino == own
+    assert not (tmp_path / "dropped").exists()
+
+
+def test_a_lock_that_git_annex_made_a_link_is_made_anew(tmp_path: Path) -> None:
+    write_all(tmp_path, "", "object")
+    (tmp_path / "object").chmod(0o444)
+    (tmp_path / "a.lock").symlink_to("object")
+    with make_lock(tmp_path / "a.lock", timeout=0):
+        assert not (tmp_path / "a.lock").is_symlink()
+
+
+def lock_as_git_annex_does(output: Path) -> dict[Path, str]:
+    """Turn all files into links to write-protected objects; return the objects' contents."""
+    objects = output / ".git" / "annex" / "objects"
+    objects.mkdir(parents=True)
+    files = [path for path in output.rglob("*") if path.is_file() and objects not in path.parents]
+    for number, path in enumerate(files):
+        path.rename(objects / str(number))
+        (objects / str(number)).chmod(0o444)
+        path.symlink_to(os.path.relpath(objects / str(number), path.parent))
+    return {path: path.read_bytes().hex() for path in objects.iterdir()}
+
+
+def test_saved_outputs_are_replaced_and_their_objects_stay(tmp_path: Path, scheduler: str) -> None:
+    dataset, output = make_small_study(tmp_path / "study", *T1W), tmp_path / "out"
+    words = ("--scheduler", scheduler)
+    assert run_small_study(dataset, output, *words) == 0
+    objects = lock_as_git_annex_does(output)
+    assert run_small_study(dataset, output, *words, "--iterations", "3") == 0
+    assert {path: path.read_bytes().hex() for path in objects} == objects
+    for label in ("01", "02"):
+        image = output / f"sub-{label}" / "anat" / f"sub-{label}_desc-n4_T1w.nii.gz"
+        log = output / "logs" / f"sub-{label}.log"
+        assert not image.is_symlink()
+        assert not log.is_symlink()
+        assert log.read_text().count(" corrected (") == 2
+        assert not (output / f"sub-{label}.html").is_symlink()
+    assert (output / "README.md").is_symlink()  # what stays the same stays saved
+
+
+def test_a_log_or_a_page_that_cannot_be_written_does_not_end_the_run(
+    tmp_path: Path, scheduler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset, output = make_small_study(tmp_path / "study", *T1W), tmp_path / "out"
+    (output / "logs" / "sub-01.log").mkdir(parents=True)
+    (output / "sub-01.html").mkdir()
+    (output / "group.html").mkdir()
+    names = (
+        "FieldRange", "CoefficientOfVariation", "CoefficientOfJointVariation", "Histogram",
+        "ClassMeans",
+    )  # fmt: skip
+    measures = dict.fromkeys(names, 3)
+    strange = {"Source": 5, "Subject": "02", "Suffix": [], "Measures": measures}
+    write_all(output, json.dumps(strange), "sub-02/figures/old.json")
+    assert run_small_study(dataset, output, "--scheduler", scheduler) == 1
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    for name in ("logs/sub-01.log", "sub-01.html", "sub-02.html", "group.html"):
+        assert errors.count(f"{output / name}") == 1, errors
+    for label in ("01", "02"):
+        assert (output / f"sub-{label}" / "anat" / f"sub-{label}_desc-n4_T1w.json").exists()
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_an_image_is_kept_although_its_pictures_cannot_be_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    dataset, output = make_small_study(tmp_path / "study", T1W[0]), tmp_path / "out"
+
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device") if full else RuntimeError("no font")
+
+    monkeypatch.setattr("n4ax.bids.image.draw", fail)
+    recipe = Recipe(dataset, output, N4Settings(iters=(3,)))
+    outcome = correct_source(recipe, Source.of(T1W[0]))
+    image = output / "sub-01" / "anat" / "sub-01_desc-n4_T1w.nii.gz"
+    assert image.exists() is not full
+    if full:
+        assert (outcome.state, outcome.disk_full) == ("failed", True)
+    else:
+        assert (outcome.state, outcome.reason) == ("corrected", "")
+        assert "its pictures could not be drawn (RuntimeError: no font)" in outcome.problem
