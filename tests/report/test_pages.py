@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from n4ax.cli.report import report
+from n4ax.report.entries import complete
 from n4ax.report.measures import measure
 from n4ax.report.pages import find_neighbours, write_all, write_group, write_participant
 from n4ax.report.records import read_records
@@ -212,10 +213,14 @@ def test_unknown_participants_and_files_that_are_no_records_are_named(few: Path)
         write_all(few)
 
 
-def test_a_page_that_cannot_be_written_does_not_keep_the_others_from_it(few: Path) -> None:
-    path = next((few / "sub-2").rglob("*.json"))
-    entries = json.loads(path.read_text())
-    path.write_text(json.dumps({**entries, "Measures": dict.fromkeys(entries["Measures"], 3)}))
+def test_a_page_that_cannot_be_written_does_not_keep_the_others_from_it(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def complete_badly(entries: dict[str, Any], path: Path) -> dict[str, Any]:
+        found = complete(entries, path)
+        return found | {"Measures": 3} if "sub-2" in path.name else found
+
+    monkeypatch.setattr("n4ax.report.records.complete", complete_badly)
     (few / "sub-10.html").mkdir()
     done = CliRunner().invoke(report, [str(few), "-q"])
     assert isinstance(done.exception, ValueError)
