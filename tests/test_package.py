@@ -23,7 +23,7 @@ MODULES = {
 }
 
 FLOORS = (
-    ("version", "errors"),
+    ("version", "errors", "messages"),
     ("settings", "files"),
     ("signals", "itk"),
     ("method",),

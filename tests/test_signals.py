@@ -11,6 +11,7 @@ import pytest
 
 from n4ax.engines.cpu.compiled import call_compiled
 from n4ax.files import discard_unfinished, replace_files
+from n4ax.signals import clean_up_on_signals
 
 SWALLOWS_EXCEPTIONS = """
 import os, signal, sys, threading
@@ -140,3 +141,17 @@ def test_interrupts_do_not_reach_the_compiler() -> None:
     assert where is not threading.main_thread()
     kernel.overloads = {"int64": object()}
     assert call_compiled(kernel, 2) == (3, threading.main_thread())
+
+
+def test_threads_leave_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen: list[object] = []
+
+    def work() -> None:
+        with clean_up_on_signals():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from string import Formatter
-from typing import Any
+from typing import Any, cast
 
+_PLACE_OF_VALUE = re.compile(r"\{(\d+)\}")
+_QUOTES = "\"'"
 _Reduced = tuple[type["InputError"], tuple[str, *tuple[Any, ...]], dict[str, Any]]
 
 
@@ -41,7 +45,7 @@ class InputError(ValueError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        return self._subject + self._fill_in(_PythonNames())
+        return self._subject + self._fill_in(_write_for_python)
 
     def __reduce__(self) -> _Reduced:
         # Copies of exceptions are made from what __init__ takes.
@@ -55,7 +59,7 @@ class InputError(ValueError):
         options
             What each parameter is called there; a parameter that is missing keeps its name.
         """
-        return self._subject + self._fill_in(_OptionNames(options))
+        return self._subject + self._fill_in(partial(_write_for_options, options))
 
     def about(self, subject: str) -> InputError:
         """The same error, with what it is about in front: ``"image 2: mask has shape ..."``."""
@@ -63,36 +67,47 @@ class InputError(ValueError):
         error._subject = f"{subject}: {self._subject}"
         return error
 
-    def _fill_in(self, names: Mapping[str, Any]) -> str:
+    def _fill_in(self, write: Callable[[str, Any], str]) -> str:
+        """Fill in the template; ``write`` gives the name of a parameter, maybe set to a value."""
         try:
-            return Formatter().vformat(self._template, self._values, names)
+            return "".join(
+                literal
+                + ("" if place is None else self._fill_place(place, spec, conversion, write))
+                for literal, place, spec, conversion in Formatter().parse(self._template)
+            )
         except (LookupError, ValueError, TypeError, AttributeError):
             if self._values:
                 raise
             # torch makes a copy of the error of a worker from a whole traceback, braces and all.
             return self._template
 
-
-class _PythonNames(dict[str, Any]):
-    def __missing__(self, name: str) -> _PythonName:
-        return _PythonName(name)
-
-
-class _PythonName(str):
-    def __format__(self, value: str) -> str:
-        return f"{self}={value}" if value else str(self)
-
-
-class _OptionNames(dict[str, Any]):
-    def __init__(self, options: Mapping[str, str]) -> None:
-        super().__init__({name: _OptionName(option) for name, option in options.items()})
-
-    def __missing__(self, name: str) -> _PythonName:
-        return _PythonName(name)
+    def _fill_place(
+        self,
+        place: str,
+        spec: str | None,
+        conversion: str | None,
+        write: Callable[[str, Any], str],
+    ) -> str:
+        if place.isidentifier():
+            number = _PLACE_OF_VALUE.fullmatch(spec or "")
+            return write(place, self._values[int(number[1])] if number else _Spelled(spec or ""))
+        converted = f"!{conversion}" if conversion else ""
+        return f"{{{place}{converted}:{spec or ''}}}".format(*self._values)
 
 
-class _OptionName(str):
-    def __format__(self, value: str) -> str:
-        # A tuple such as (4, 4, 3) is written 4x4x3 on the command line.
-        value = value.strip("()'\"").rstrip(",").replace(", ", "x")
-        return f"{self} {value}" if value else str(self)
+class _Spelled(str):
+    """A value as a template spells it for Python; it is empty if there is none."""
+
+
+def _write_for_python(name: str, value: Any) -> str:
+    return name if isinstance(value, _Spelled) and not value else f"{name}={value}"
+
+
+def _write_for_options(options: Mapping[str, str], name: str, value: Any) -> str:
+    if name not in options:
+        return _write_for_python(name, value)
+    if isinstance(value, _Spelled):
+        return f"{options[name]} {value.strip(_QUOTES)}".rstrip()
+    if isinstance(value, tuple):  # (4, 4, 3) is written 4x4x3 on the command line
+        value = "x".join(map(str, cast("tuple[Any, ...]", value)))
+    return f"{options[name]} {value}"

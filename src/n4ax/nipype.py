@@ -6,6 +6,7 @@ needs nipype: ``pip install 'n4ax[nipype]'``.
 
 import shlex
 import sys
+from typing import Any
 
 try:
     from nipype.interfaces.ants import N4BiasFieldCorrection as _NipypeInterface
@@ -19,7 +20,8 @@ class N4BiasFieldCorrection(_NipypeInterface):
     """Bias field correction with the numbers of ANTs, without ANTs.
 
     Inputs, defaults and outputs are those of ``nipype.interfaces.ants.N4BiasFieldCorrection``.
-    ``num_threads`` sets the number of threads; the result does not depend on it.
+    ``num_threads`` sets the number of threads; the result does not depend on it. Names of files
+    may have blanks, brackets and quotes.
 
     Examples
     --------
@@ -33,3 +35,11 @@ class N4BiasFieldCorrection(_NipypeInterface):
     def version(self) -> None:
         """Always ``None``, so that requirements on the version of ANTs do not apply."""
         return
+
+    def _format_arg(self, name: str, trait_spec: Any, value: Any) -> Any:
+        """Quote the names of outputs for the shell; nipype itself quotes those of inputs alone."""
+        if name != "output_image":
+            return super()._format_arg(name, trait_spec, value)
+        names = [value, self._out_bias_file] if self._out_bias_file else [value]
+        quoted = ", ".join(map(shlex.quote, names))
+        return trait_spec.argstr % (f"[ {quoted} ]" if len(names) > 1 else quoted)

@@ -37,8 +37,12 @@ def clean_up_on_signals() -> Iterator[None]:
     """Let the first signal end the block with ``SystemExit``; the next one ends the process.
 
     This is for work that other processes or machines do, since they must be told to stop. Nothing
-    may be compiled in this process inside the block.
+    may be compiled in this process inside the block. Outside of the main thread, which alone can
+    handle signals, nothing is changed.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def leave_block(number: int, _frame: FrameType | None) -> None:
         _restore(before)

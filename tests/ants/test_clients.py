@@ -133,6 +133,33 @@ def test_nipype_runs_it(inputs: dict[str, Any], ours: bool, shimmed: Path) -> No
         np.testing.assert_allclose(image, nib.load(path).get_fdata(), rtol=2e-5, atol=step)
 
 
+def test_nipype_runs_it_on_files_with_odd_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nipype", reason="nipype is not installed")
+    from n4ax.nipype import N4BiasFieldCorrection
+
+    place = folder / "a study (t-test)"
+    place.mkdir()
+    image = place / "t'1 (2).nii.gz"
+    image.write_bytes(Path("im.nii.gz").read_bytes())
+    monkeypatch.chdir(place)
+    quick: dict[str, Any] = {"n_iterations": [2], "shrink_factor": 4, "mask_image": str(image)}
+    for names, written in (
+        ({"save_bias": True}, ("output_image", "bias_image")),
+        (
+            {"output_image": "c d, e.nii.gz", "bias_image": str(place / "[b] 1.nii.gz")},
+            ("output_image", "bias_image"),
+        ),
+        ({"output_image": "(c) 'd'.nii"}, ("output_image",)),
+    ):
+        outputs = N4BiasFieldCorrection(input_image=str(image), **names, **quick).run().outputs
+        for name in written:
+            path = Path(getattr(outputs, name))
+            assert path.parent == place
+            assert nib.load(path).shape == (28, 26, 22)
+
+
 def test_nipypes_interface_is_swapped_by_an_import() -> None:
     interfaces = pytest.importorskip("nipype.interfaces.ants", reason="nipype is not installed")
     from n4ax.nipype import N4BiasFieldCorrection

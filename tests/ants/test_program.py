@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from n4ax.ants import grammar, program
+from n4ax.ants import program
 from n4ax.ants.options import read_options
 from n4ax.ants.program import main, read_thread_count
 from n4ax.cli import main as n4ax_main
@@ -179,10 +179,6 @@ def test_no_arguments_print_the_options_with_status_1(capfd: pytest.CaptureFixtu
     assert all(flag in out for flag in ("-d", "-i", "-x", "-r", "-w", "-s", "-c", "-b", "-t", "-o"))
     assert run("--help", capfd)[0] == run("-h", capfd)[0] == run("--version", capfd)[0] == 0
     assert run("-v 1", capfd)[0] == 1
-
-
-def test_brackets_of_a_file_name_are_its_own() -> None:
-    assert grammar.Value.parse("scan(1).nii") == ("scan(1).nii", None)
 
 
 # ---- what it prints and writes ---------------------------------------------------------------

@@ -33,7 +33,7 @@ def run(study: Path, output: Path, *arguments: str) -> subprocess.CompletedProce
 
 def read_results(output: Path) -> dict[str, bytes]:
     """All files that must be the same whatever happened in a run: not times, reports and logs."""
-    files = [path for path in output.rglob("sub-*/**/*") if path.is_file()]
+    files = [path for path in output.glob("sub-*/**/*") if path.is_file()]
     kept = [
         path for path in files if not (path.parent.name == "figures" and path.suffix == ".json")
     ]

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from n4ax.bids.companions import find_inherited, find_mask
-from n4ax.bids.inputs import Source, find_sources, read_filters
+from n4ax.bids.companions import find_companions, find_inherited, find_mask
+from n4ax.bids.inputs import Source, find_sources, list_suffixes, read_filters
 from n4ax.bids.outputs import Outputs, find_conflicts
+from n4ax.bids.recipe import Recipe
+from n4ax.bids.staging import format_json
+from n4ax.settings import N4Settings
 from tests.bids.runs import make_empty_tree
 
 
@@ -87,3 +90,37 @@ def test_mask_patterns(tmp_path: Path) -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             find_mask(tmp_path, source, pattern)
+
+
+def test_brackets_of_a_pattern_are_those_of_a_name(tmp_path: Path) -> None:
+    source = Source.of("sub-1/anat/sub-1_T1w.nii.gz")
+    make_empty_tree(tmp_path, "masks [v1] {x y}/sub-1_mask.nii.gz", "masks v {x y}/sub-1_m.nii.gz")
+    mask = tmp_path / "masks [v1] {x y}" / "sub-1_mask.nii.gz"
+    for pattern in ("masks [v1] {x y}/{name}_m*.nii.gz", "masks [v1] {x y}/{name}_mask.nii.gz"):
+        assert find_mask(tmp_path, source, pattern) == mask
+    with pytest.raises(ValueError, match=r"no mask at .*/n \[v1\]/sub-1\*; expected one"):
+        find_mask(tmp_path, source, "n [v1]/{name}*")
+
+
+@pytest.mark.parametrize("name", ["study [x] (1)", "a*b?", "{sub} 100%", "v1.0 [x]"])
+def test_datasets_may_have_any_name(name: str, tmp_path: Path) -> None:
+    make_empty_tree(tmp_path, "aXbX/sub-2/anat/sub-2_T1w.nii.gz")
+    dataset = make_empty_tree(tmp_path / name, "sub-1/anat/sub-1_T1w.nii.gz")
+    assert [source.path for source in find_sources(dataset)] == ["sub-1/anat/sub-1_T1w.nii.gz"]
+    assert list_suffixes(dataset) == ["T1w"]
+
+
+def test_numbers_that_json_cannot_hold_are_left_out(tmp_path: Path) -> None:
+    dataset = make_empty_tree(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz")
+    sidecar = dataset / "sub-1" / "anat" / "sub-1_T1w.json"
+    sidecar.write_text('{"EchoTime": 1e999, "FlipAngle": NaN, "Times": [1.5, -1e999], "Pi": 3.0}')
+    recipe = Recipe(dataset, tmp_path / "out", N4Settings(), mask="none")
+    found = find_companions(recipe, Source.of("sub-1/anat/sub-1_T1w.nii.gz"))
+    assert found.metadata == {"Times": [1.5, None], "Pi": 3.0}
+    format_json(found.metadata)
+
+
+def test_the_whole_image_has_one_word(tmp_path: Path) -> None:
+    for word in ("all", "none"):
+        recipe = Recipe(tmp_path, tmp_path / "out", N4Settings(), mask=word)
+        assert (recipe.mask, recipe.has_mask_files) == ("all", False)

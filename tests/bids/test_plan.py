@@ -132,7 +132,7 @@ def test_images_that_get_in_each_others_way(dataset: Path, tmp_path: Path) -> No
 
 
 def test_recipes_that_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="mask is empty; expected otsu, none or a pattern"):
+    with pytest.raises(InputError, match="mask is empty; expected otsu, all or a pattern"):
         Recipe(tmp_path, tmp_path, N4Settings(), mask="")
     series: Any = "b0"
     with pytest.raises(InputError, match="series=b0 is what diffusion images always use"):

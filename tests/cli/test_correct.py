@@ -132,6 +132,17 @@ def test_mask_file_label_and_weights(scan: Path, tmp_path: Path) -> None:
     assert np.array_equal(read_voxels(target), expected)
 
 
+def test_words_for_the_whole_image_are_one(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = []
+    for word in ("all", "none"):
+        assert run("correct", scan, "-o", tmp_path / f"{word}.nii", "--mask", word, *QUICK) == 0
+        assert "mask all." in capsys.readouterr().out
+        made.append(read_voxels(tmp_path / f"{word}.nii"))
+    np.testing.assert_array_equal(*made)
+
+
 @pytest.mark.parametrize("shape", [(40, 36), (40, 36, 1), (24, 20, 16, 1), (12, 10, 8, 6)])
 def test_two_to_four_dimensions_keep_their_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
     long = tuple(n for n in shape if n > 1)

@@ -1,14 +1,20 @@
 """Bad input: the command line says what is wrong in one line, and writes nothing."""
 
 import errno
+import logging
 import os
+import subprocess
+import sys
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
+from n4ax.cli import n4ax_command
 from tests.cli.program import AFFINE, QUICK, expect_error, phantom, read_voxels, run, save
 
 
@@ -184,6 +190,89 @@ def test_bad_options_are_named_as_options(
     scan: Path, capsys: pytest.CaptureFixture[str], options: list[str], words: str
 ) -> None:
     assert words in expect_error(capsys, "correct", scan, *options)
+
+
+def test_messages_keep_paths_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / "image  {mask} (bids_dir) [red]%s.."
+    odd.mkdir()
+    scan = save(odd / "scan.nii", phantom())
+    for words in (
+        ("correct", scan, "--mask", odd / "no  mask.nii"),
+        ("correct", scan, "-o", odd / "no" / "mask  image.nii"),
+        ("correct", odd / "shrink_factor  missing.nii"),
+        ("bids", odd, odd / "out", "participant"),
+        ("bids", odd, odd, "participant"),
+        ("bids", odd, odd / "output_dir  x", "group"),
+        ("report", odd / "output_dir  x"),
+    ):
+        assert run(*words) == 2
+        message = capsys.readouterr().err
+        assert str(odd) in message
+        assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("correct", "-o", ""),
+        ("correct", "--bias", ""),
+        ("correct", "--weights", ""),
+        ("correct", "--mask", ""),
+        ("correct", "--mask", "OTSU"),
+    ],
+)
+def test_empty_names_and_words_in_capitals_are_refused(
+    scan: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    message = expect_error(capsys, words[0], scan, *words[1:])
+    assert words[1] in message
+    known = ("the name is empty", "'' does not exist", "'OTSU' is written in small letters: otsu")
+    assert any(reason in message for reason in known)
+
+
+def test_empty_folders_are_not_the_working_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ("bids", str(tmp_path), "", "participant"),
+        ("bids", str(tmp_path), "out", "participant", "-w", ""),
+        ("shim", ""),
+        ("shim", "--remove", ""),
+        ("demo", "-o", ""),
+        ("bids", "", "out", "participant"),
+        ("report", ""),
+    ):
+        assert run(*words) == 2
+        message = capsys.readouterr().err
+        assert "the name is empty" in message or "Directory '' does not exist" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", [logging.NOTSET, logging.CRITICAL])
+def test_logging_is_left_as_it_was(before: int, scan: Path) -> None:
+    logging.disable(before)
+    try:
+        for words in (("correct", str(scan), "-q", *QUICK), ("correct", "missing", "-q")):
+            with suppress(click.ClickException):
+                n4ax_command.main(words, prog_name="n4ax", standalone_mode=False)
+            assert logging.root.manager.disable == before
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def test_names_that_are_no_text_are_printed(tmp_path: Path) -> None:
+    scan = save(tmp_path / "scan.nii", phantom())
+    odd = Path(os.fsdecode(bytes(scan.with_name("a")) + b"\xff.nii"))
+    scan.rename(odd)
+    for program in (["n4ax", "correct", odd], ["n4ax.ants", "-i", odd, "-v", "1"]):
+        options = ["-o", tmp_path / "out.nii", *(QUICK if program[0] == "n4ax" else ["-c", "[2]"])]
+        command = [sys.executable, "-m", *program, *options]
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_an_error_of_jax_is_one_line(

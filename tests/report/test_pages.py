@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from n4ax.cli.report import report
+from n4ax.report.entries import complete
 from n4ax.report.measures import measure
 from n4ax.report.pages import find_neighbours, write_all, write_group, write_participant
+from n4ax.report.records import read_records
 from tests.report.support import write_record
+
+MISSING = object()
 
 
 class References(HTMLParser):
@@ -108,6 +113,76 @@ def test_missing_pictures_and_numbers_leave_a_note(few: Path) -> None:
     assert "no picture" in (few / "group.html").read_text()
 
 
+def list_keys(entries: dict[str, Any], *above: str) -> list[tuple[str, ...]]:
+    """The paths of all entries, the inner ones too."""
+    found = []
+    for name, value in entries.items():
+        found.append((*above, name))
+        if isinstance(value, dict):
+            found += list_keys(value, *above, name)
+    return found
+
+
+def replace(entries: dict[str, Any], keys: tuple[str, ...], value: Any = MISSING) -> dict[str, Any]:
+    """A copy of a record in which an entry is missing, or has another value."""
+    copy = json.loads(json.dumps(entries))
+    *outer, last = keys
+    place = copy
+    for name in outer:
+        place = place[name]
+    place[last] = value
+    if value is MISSING:
+        del place[last]
+    return copy
+
+
+def test_records_that_lack_an_entry_have_pages(few: Path) -> None:
+    path = few / "sub-10" / "figures" / "sub-10_desc-n4_FLAIR.json"
+    entries = json.loads(path.read_text())
+    shutil.rmtree(few / "sub-2")
+    for picture in path.parent.glob("*.webp"):
+        picture.unlink()
+    written = write_all(few)
+    assert len(list_keys(entries)) > 30
+    for keys in list_keys(entries):
+        for value in (MISSING, None, [], {}, "text", [None, None], float("nan"), 1e-9):
+            path.write_text(json.dumps(replace(entries, keys, value)))
+            assert write_all(few) == written, (keys, value)
+    path.write_text('{"Measures": {}}')
+    assert write_all(few) == written
+    for page in ("sub-10.html", "group.html"):
+        text = (few / page).read_text()
+        assert "–" in text
+        assert not re.search(r">[^<]*\b(None|nan|Undefined)\b", re.sub(r"(?s)<script>.*", "", text))
+
+
+def test_what_names_a_scan_is_taken_from_its_file(few: Path) -> None:
+    path = next((few / "sub-2" / "ses-1" / "figures").glob("*.json"))
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps({"Measures": entries["Measures"]}))
+    [record, _] = read_records(few, "2")
+    names = {name: record.entries[name] for name in ("Source", "Subject", "Session", "Suffix")}
+    assert names == {
+        "Source": "sub-2_ses-1_T1w", "Subject": "2", "Session": "1", "Suffix": "T1w"
+    }  # fmt: skip
+    assert record.name_parts == ["sub-2", "ses-1", "T1w"]
+
+
+def test_a_threshold_of_0_is_shown(few: Path) -> None:
+    path = few / "sub-10" / "figures" / "sub-10_desc-n4_FLAIR.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"Threshold": 0.0}))
+    write_all(few)
+    assert "<dt>Threshold</dt><dd>0.0</dd>" in (few / "sub-10.html").read_text()
+
+
+def test_bytes_that_are_no_characters_do_not_end_a_report(few: Path) -> None:
+    errors = [{"Source": "sub-3/\udcff.nii", "Subject": "3", "Reason": "{{ 7 * 7 }} <b>\ud800"}]
+    (few / "n4ax_errors.json").write_text(json.dumps({"Errors": errors}))
+    write_all(few)
+    text = (few / "sub-3.html").read_text(encoding="utf-8")
+    assert "{{ 7 * 7 }} &lt;b&gt;?" in text
+
+
 @pytest.mark.parametrize(
     "call", [write_all, write_group, lambda out: write_participant(out, "9", (None, None))]
 )
@@ -126,25 +201,26 @@ def test_unknown_participants_and_files_that_are_no_records_are_named(few: Path)
     for content, reason in (
         ("{", "cannot be read"),
         ("[]", "not a JSON object"),
-        ('{"Source": ""}', "it has no Subject and no"),
+        ("{}", "it has no Source and no Measures: run n4ax bids again"),
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=reason) as caught:
             write_all(few)
         assert str(path) in str(caught.value)
-    path.write_text('{"Source": "", "Subject": "", "Suffix": "", "Measures": {"FieldRange": []}}')
-    with pytest.raises(ValueError, match=r"Measures has no CoefficientOfVariation and no .*again"):
-        write_all(few)
     path.unlink()
     (few / "n4ax_errors.json").write_text('{"Errors": [{}]}')
     with pytest.raises(ValueError, match=r"n4ax_errors\.json"):
         write_all(few)
 
 
-def test_a_page_that_cannot_be_written_does_not_keep_the_others_from_it(few: Path) -> None:
-    path = next((few / "sub-2").rglob("*.json"))
-    entries = json.loads(path.read_text())
-    path.write_text(json.dumps({**entries, "Measures": dict.fromkeys(entries["Measures"], 3)}))
+def test_a_page_that_cannot_be_written_does_not_keep_the_others_from_it(
+    few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def complete_badly(entries: dict[str, Any], path: Path) -> dict[str, Any]:
+        found = complete(entries, path)
+        return found | {"Measures": 3} if "sub-2" in path.name else found
+
+    monkeypatch.setattr("n4ax.report.records.complete", complete_badly)
     (few / "sub-10.html").mkdir()
     done = CliRunner().invoke(report, [str(few), "-q"])
     assert isinstance(done.exception, ValueError)

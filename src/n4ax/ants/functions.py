@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.ants.steps import Request, Volume, correct_as_ants, match_grid
+from n4ax.ants.steps import Request, Volume, Warn, correct_as_ants, find_otsu_mask, match_grid
 from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
+from n4ax.images.arguments import read_word
 from n4ax.images.libraries import make_like, open_image
 from n4ax.itk.space import Space, drop_last_ones
 from n4ax.pipeline import Run
@@ -39,9 +40,10 @@ def n4_bias_field_correction(
     image : ANTsImage, nibabel image, SimpleITK image or array
         The image, with 2, 3 or 4 axes. The first axis of an array is ITK's x, as in ANTsPy and
         nibabel.
-    mask : like image, optional
+    mask : like image, "otsu" or "all", optional
         The field is estimated where the mask is not 0, and voxels where it is 0 keep their
-        intensity. By default, all voxels are used.
+        intensity. ``"otsu"`` is the mask above Otsu's threshold. By default, all voxels are used,
+        as with ``"all"`` or ``"none"``.
     rescale_intensities : bool
         Stretch the result to the range of the input inside the mask, where the mask is 1.
     shrink_factor : int
@@ -78,10 +80,7 @@ def n4_bias_field_correction(
     """
     messages: list[str] = []
     volume = _open_volume("image", image, spacing)
-    # ANTsPy passes a mask of ones if there is none.
-    inside = volume._replace(voxels=np.ones_like(volume.voxels))
-    if mask is not None:
-        inside = match_grid(_open_volume("mask", mask, None), volume, messages.append)
+    inside = _open_mask(mask, volume, messages.append)
     weights = None
     if weight_mask is not None:
         weights = match_grid(
@@ -120,7 +119,7 @@ def abp_n4(
     intensity_truncation : (lower, upper, bins)
         The two quantiles, and the number of histogram bins to find them with. Voxels that are 0
         are not counted.
-    mask : like image, optional
+    mask : like image, "otsu" or "all", optional
         The field is estimated where the mask is not 0. By default, all voxels are used.
     usen3 : bool
         Must be false, because n4ax has no N3.
@@ -178,6 +177,17 @@ def _find_position(
     before = reached[k] - shares[k]
     part = (p - before) / shares[k] if shares[k] else 0.0
     return float(edges[k] + part * (edges[k + 1] - edges[k]))
+
+
+def _open_mask(mask: Any, image: Volume, warn: Warn) -> Volume:
+    word = "all" if mask is None else read_word(mask) if isinstance(mask, str) else None
+    if word == "all":  # ANTsPy passes a mask of ones if there is none
+        return image._replace(voxels=np.ones_like(image.voxels))
+    if word == "otsu":
+        return find_otsu_mask(image)
+    if isinstance(mask, str):
+        raise InputError('{mask} is {0!r}; expected an image, "otsu" or "all"', mask)
+    return match_grid(_open_volume("mask", mask, None), image, warn)
 
 
 def _open_volume(name: str, image: Any, spacing: float | Sequence[float] | None) -> Volume:

@@ -2,13 +2,20 @@
 
 ``-c [ 50x50, 1e-7 ]`` and ``-c {50x50,1e-7}`` both have one value with the parameters ``50x50``
 and ``1e-7``. ``-c 50x50`` has a value without parameters, which ANTs treats differently.
+
+Names of files may have brackets, commas and blanks of their own, and begin with a bracket or a
+dash: ``-o [(1)c.nii,(1)b.nii]``. The endings of images tell where a name ends.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 OPENING, CLOSING = "[({<", "])}>"
+_PARTNER = dict(zip(OPENING, CLOSING, strict=True))
+ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
+"""How the names of images end."""
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -23,13 +30,6 @@ class Value(NamedTuple):
     text: str
     parameters: tuple[str, ...] | None
 
-    @classmethod
-    def parse(cls, word: str) -> "Value":
-        """Split a word into its parameters, if it starts with a bracket and so ends with one."""
-        if word[:1] not in tuple(OPENING):
-            return cls(word, None)
-        return cls(word, tuple(part.strip() for part in word[1:-1].split(",")))
-
 
 class Occurrence(NamedTuple):
     """One occurrence of an option on the command line."""
@@ -38,8 +38,17 @@ class Occurrence(NamedTuple):
     values: list[Value]
 
 
-def parse_words(arguments: Sequence[str]) -> tuple[list[str], list[Occurrence]]:
+def parse_words(
+    arguments: Sequence[str], flags_of_files: Collection[str] = ()
+) -> tuple[list[str], list[Occurrence]]:
     """Split a command line into options.
+
+    Parameters
+    ----------
+    arguments
+        The words of the command line.
+    flags_of_files
+        The flags whose values are names of files.
 
     Returns
     -------
@@ -55,40 +64,115 @@ def parse_words(arguments: Sequence[str]) -> tuple[list[str], list[Occurrence]]:
     """
     stray: list[str] = []
     options: list[Occurrence] = []
-    for word in _join_bracketed(arguments):
-        if word.startswith("-") and not is_number(word):
+    words = deque(arguments)
+    while words:
+        word = words.popleft()
+        takes_files = bool(options) and options[-1].flag in flags_of_files
+        takes_first = takes_files and not options[-1].values
+        if _is_flag(word) and not (takes_first and word.endswith(ENDINGS)):
             options.append(Occurrence(word, []))
         elif options:
-            options[-1].values.append(Value.parse(word))
+            read = _read_files if takes_files else _read_parameters
+            options[-1].values.append(read(word, words))
         else:
             stray.append(word)
     return stray, options
 
 
-def _join_bracketed(arguments: Iterable[str]) -> list[str]:
-    """The words, with all words from an opening to its closing bracket joined into one."""
-    words: list[str] = []
-    inside: list[str] = []
-    for word in arguments:
-        if not inside and word[:1] not in tuple(OPENING):
-            words.append(word)
-            continue
-        body = word if inside else word[1:]
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and not is_number(word)
+
+
+def begins_with_bracket(word: str) -> bool:
+    """Whether the first letter is an opening bracket."""
+    return word[:1] in _PARTNER
+
+
+def _read_parameters(word: str, following: deque[str]) -> Value:
+    """A value that is no name; if it has brackets, it takes the words up to the closing one."""
+    if not begins_with_bracket(word):
+        return Value(word, None)
+    taken, body = [word], word[1:]
+    while True:
         if any(letter in OPENING for letter in body):
             raise UsageError(
-                f"{' '.join([*inside, word])!r} opens a bracket inside a bracket; expected a form "
-                "such as [50x50,1e-7]: is a closing bracket missing?"
+                f"{' '.join(taken)!r} opens a bracket inside a bracket; expected a form such as "
+                "[50x50,1e-7]: is a closing bracket missing?"
             )
         closed = [at for at, letter in enumerate(body) if letter in CLOSING]
         if closed and closed[0] != len(body) - 1:
-            raise UsageError(f"{word!r} goes on after its closing bracket")
-        inside.append(word)
+            raise UsageError(f"{taken[-1]!r} goes on after its closing bracket")
         if closed:
-            words.append("".join(inside))
-            inside = []
-    if inside:
-        raise UsageError(f"{' '.join(inside)!r} has no closing bracket; add it, as in [50x50,1e-7]")
-    return words
+            text = "".join(taken)
+            return Value(text, tuple(part.strip() for part in text[1:-1].split(",")))
+        if not following or _is_flag(following[0]):
+            raise UsageError(
+                f"{' '.join(taken)!r} has no closing bracket; add it, as in [50x50,1e-7]"
+            )
+        body = following.popleft()
+        taken.append(body)
+
+
+def _read_files(word: str, following: deque[str]) -> Value:
+    """A name, or several in brackets, which take the words up to the closing one.
+
+    A word that begins with a bracket and is not closed is a value without parameters.
+    """
+    if not begins_with_bracket(word) or is_name(word):
+        return Value(word, None)
+    words = [word]
+    for other in following:
+        if _is_flag(other) and not other.endswith(ENDINGS):
+            break
+        words.append(other)
+    count = _count_words(words)
+    if count == 0:
+        return Value(word, None)
+    for _ in range(count - 1):
+        following.popleft()
+    text = " ".join(words[:count])
+    return Value(text, _split_names(text[1:-1]))
+
+
+def is_name(word: str) -> bool:
+    """Whether a word that begins with a bracket is a name: ``(1).nii``, and not ``[c.nii``."""
+    opening = word[0]
+    return word.endswith(ENDINGS) and word.count(opening) <= word.count(_PARTNER[opening])
+
+
+def _count_words(words: Sequence[str]) -> int:
+    """How many of the words belong to the bracket at the beginning of the first; 0 if it is open.
+
+    The bracket is closed where as many brackets have been closed as opened. If names have brackets
+    without a partner, so that this is nowhere, it is closed by the last word that can close it.
+    """
+    depth = last = 0
+    for count, word in enumerate(words, start=1):
+        depth += sum((letter in OPENING) - (letter in CLOSING) for letter in word)
+        if word[-1:] in tuple(CLOSING) and depth <= 0:
+            return count
+        if word[-1:] == _PARTNER[words[0][0]]:
+            last = count
+    return last
+
+
+def _split_names(text: str) -> tuple[str, ...]:
+    """Split a list of names at its commas.
+
+    Commas may be part of a name if there are two names that end as images do: ``a,1.nii,b.nii``.
+    """
+    parts = text.split(",")
+    plain = tuple(part.strip() for part in parts)
+    if len(parts) <= 2 or not all(plain):
+        return plain
+    names: list[str] = []
+    begun: list[str] = []
+    for part in parts:
+        begun.append(part)
+        if part.rstrip().endswith(ENDINGS):
+            names.append(",".join(begun).strip())
+            begun = []
+    return tuple(names) if len(names) == 2 and not begun else plain
 
 
 def is_number(text: str) -> bool:

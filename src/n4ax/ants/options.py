@@ -3,19 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from n4ax.ants.grammar import (
     CLOSING,
+    ENDINGS,
     OPENING,
     UsageError,
     Value,
+    begins_with_bracket,
+    is_name,
     parse_words,
     read_number,
     read_whole,
     split_vector,
 )
 from n4ax.settings import N4Settings
+
+if TYPE_CHECKING:
+    from n4ax.images.arguments import MaskWord
 
 FLAGS = {
     "-d": "--image-dimensionality",
@@ -30,6 +36,10 @@ FLAGS = {
     "-o": "--output",
     "-v": "--verbose",
 }
+_FILES = ("-i", "-x", "-w", "-o")
+_NAMES_OF_FILES = {name for flag in _FILES for name in (flag, FLAGS[flag])}
+_ALONE = Value("1", None)
+"""What an option without a value has, as in ANTs."""
 _LARGEST_ORDER = 5  # of the splines that N4Settings allows
 
 
@@ -43,8 +53,10 @@ class Options:
         Number of axes to correct along; ``None`` if the file decides.
     image
         The file to correct.
-    mask, weights
-        The files of the mask and the weights, or ``None``.
+    mask
+        The file of the mask, ``"otsu"`` for Otsu's, or ``None`` for the whole image.
+    weights
+        The file of the weights, or ``None``.
     rescale
         Stretch the corrected image to the range of the input inside the mask.
     corrected
@@ -61,7 +73,7 @@ class Options:
 
     dimension: int | None
     image: Path
-    mask: Path | None
+    mask: "Path | MaskWord | None"
     weights: Path | None
     rescale: bool
     corrected: Path
@@ -82,7 +94,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         A parameter is out of range.
     """
     line = _CommandLine(arguments)
-    image, mask, weights = (line.read_file(flag) for flag in ("-i", "-x", "-w"))
+    image, mask, weights = line.read_file("-i"), line.read_mask(), line.read_file("-w")
     if image is None:
         raise UsageError("no input image: give it with -i")
     corrected, bias = line.read_outputs()
@@ -116,7 +128,7 @@ class _CommandLine:
     """The value of each option: the last value of its last occurrence, as in ANTs."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        stray, given = parse_words(arguments)
+        stray, given = parse_words(arguments, _NAMES_OF_FILES)
         self.warnings: list[str] = []
         self._values: dict[str, Value] = {}
         if stray:
@@ -136,28 +148,53 @@ class _CommandLine:
                 self.warnings.append(
                     f"{words!r} is ignored: {name} takes its last value, {values[-1].text!r}"
                 )
-            self._values[flag] = values[-1] if values else Value("1", None)
+            self._values[flag] = values[-1] if values else _ALONE
 
     def read_file(self, flag: str) -> Path | None:
         value = self._values.get(flag)
         if value is None:
             return None
-        if value.parameters is not None or value.text == "1":
-            raise UsageError(f"{flag} has {value.text!r}; expected one file")
+        if value is _ALONE or not value.text:
+            raise UsageError(f"{flag} has no file: give its name after {flag}")
+        if value.parameters is not None:
+            raise UsageError(f"{flag} has {value.text!r}; expected one file, without brackets")
         return Path(value.text)
+
+    def read_mask(self) -> "Path | MaskWord | None":
+        """The file of the mask, or Otsu's word for it; ``None`` for the whole image."""
+        path = self.read_file("-x")
+        if path is None or path.name.endswith(ENDINGS):
+            return path
+        from n4ax.images.arguments import read_word  # loads NumPy
+
+        text = self._values["-x"].text
+        word = read_word(text)
+        if word is None and read_word(text.lower()):
+            raise UsageError(
+                f"-x is {text!r}; the words for masks are otsu, all and none, in small letters"
+            )
+        return None if word == "all" else word or path
 
     def read_outputs(self) -> tuple[Path, Path | None]:
         """The files to write: the corrected image, and the bias field if it is asked for."""
         value = self._values.get("-o")
-        if value is None or value.text == "1":
+        if value is None or value is _ALONE:
             raise UsageError(
                 "no output: give it with -o, as corrected.nii.gz or [corrected.nii.gz,bias.nii.gz]"
+            )
+        if value.parameters is None and begins_with_bracket(value.text) and not is_name(value.text):
+            raise UsageError(
+                f"-o has {value.text!r}, which has no closing bracket; add it, as in "
+                f"[corrected.nii.gz,bias.nii.gz], or write ./{value.text} for a file of this name"
             )
         names = [value.text] if value.parameters is None else list(value.parameters)
         if len(names) == 2 and not names[1]:
             names.pop()
         if not 1 <= len(names) <= 2 or not all(names):
-            raise UsageError(f"-o has {value.text!r}; expected one file, or [corrected,bias]")
+            raise UsageError(
+                f"-o has {value.text!r}; expected one file, or [corrected,bias] (a name with a "
+                "comma is read as one where both names end in .nii or .nii.gz)"
+            )
         return Path(names[0]), Path(names[1]) if len(names) > 1 else None
 
     def read_dimension(self) -> int | None:

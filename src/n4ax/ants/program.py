@@ -5,16 +5,17 @@ even without ``-v``. With ``-v 1``, standard output has the lines that ANTs prin
 parse.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from n4ax.ants.options import Options, read_options
 from n4ax.errors import InputError
+from n4ax.messages import escape_what_cannot_be_printed, hide_warnings, make_one_line
 from n4ax.settings import EngineName
 from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Pair
 
     from n4ax.ants.steps import AntsResult, Volume
+    from n4ax.images.arguments import MaskWord
 
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
@@ -54,9 +56,10 @@ Input and output:
   -o, --output CORRECTED|[CORRECTED,BIAS]
                              NIfTI files to write. The input is divided by
                              the bias.
-  -x, --mask-image FILE      Use the voxels where the mask is not 0; others
-                             keep their intensity.
-                             [default: the whole image]
+  -x, --mask-image FILE|otsu|all
+                             Use the voxels where the mask is not 0 (otsu:
+                             those above Otsu's threshold); others keep their
+                             intensity.  [default: all, the whole image]
   -w, --weight-image FILE    Confidence in each voxel; voxels at 0 or less
                              are left out.
   -d, --image-dimensionality 2|3|4
@@ -92,7 +95,7 @@ Other:
   -h, --help                 Show this message and exit.
 
 Brackets may be square, round, curly or angled. Without brackets, -b, -c and -t
-are ignored, as in ANTs.
+are ignored, as in ANTs. Names of files may have brackets, commas and blanks.
 
 Environment:
   ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS, else NSLOTS
@@ -143,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def console() -> None:
     """Run the program and exit: the entry point of the installed program."""
     exit_on_signals()
+    escape_what_cannot_be_printed()
     sys.exit(main())
 
 
@@ -156,15 +160,14 @@ def _run_words(words: list[str]) -> int:
     options = read_options(words)
     for warning in options.warnings:
         _warn(warning)
-    if not options.verbose:
-        # ANTs is silent without -v, so the notice that kernels are being compiled is not shown.
-        logging.disable(logging.WARNING)
-    _correct_file(options)
+    # ANTs is silent without -v, so the notice that kernels are being compiled is not shown.
+    with nullcontext() if options.verbose else hide_warnings():
+        _correct_file(options)
     return 0
 
 
 def _print_message(message: str) -> None:
-    print(f"N4BiasFieldCorrection (n4ax): {' '.join(message.split())}", file=sys.stderr)
+    print(f"N4BiasFieldCorrection (n4ax): {make_one_line(message)}", file=sys.stderr)
 
 
 def _warn(message: str) -> None:
@@ -182,17 +185,13 @@ def _message_of(error: ValueError) -> str:
 
 def _correct_file(options: Options) -> None:
     _check_files(options)
-    from n4ax.ants.steps import Request, correct_as_ants, match_grid
+    from n4ax.ants.steps import Request, correct_as_ants
     from n4ax.ants.verbose import correct_and_print
     from n4ax.pipeline import Run
 
     header, image = _read_volume("-i", options.image, options.dimension)
-    mask, weights = (
-        None
-        if path is None
-        else match_grid(_read_volume(flag, path, image.voxels.ndim)[1], image, _warn)
-        for flag, path in (("-x", options.mask), ("-w", options.weights))
-    )
+    mask = _read_beside("-x", options.mask, image)
+    weights = _read_beside("-w", options.weights, image)
     request = Request(image, mask, weights, options.settings, options.rescale)
     correct = correct_and_print if options.verbose else correct_as_ants
     engine = cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None)
@@ -208,7 +207,8 @@ def _check_files(options: Options) -> None:
     """Check all that can be known about the files before the work is done."""
     from n4ax.files import check_writable
 
-    inputs = [path for path in (options.image, options.mask, options.weights) if path is not None]
+    given = (options.image, options.mask, options.weights)
+    inputs = [path for path in given if isinstance(path, Path)]
     for path in inputs:
         if not path.is_file():
             raise ValueError(f"{path} does not exist, or is not a file")
@@ -222,6 +222,17 @@ def _check_files(options: Options) -> None:
     overwritten = {realpath(path) for path in inputs[1:]} & {realpath(path) for path in outputs}
     if overwritten:
         raise ValueError(f"-o {overwritten.pop()} would overwrite the mask or the weights")
+
+
+def _read_beside(flag: str, given: "Path | MaskWord | None", image: "Volume") -> "Volume | None":
+    """Read a mask or weights on the grid of the image, or make the mask that a word stands for."""
+    from n4ax.ants.steps import find_otsu_mask, match_grid
+
+    if given is None:
+        return None
+    if not isinstance(given, Path):
+        return find_otsu_mask(image)
+    return match_grid(_read_volume(flag, given, image.voxels.ndim)[1], image, _warn)
 
 
 def _read_volume(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Volume]":

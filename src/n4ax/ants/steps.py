@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
+from n4ax.images.otsu import find_foreground
 from n4ax.itk.space import ITK_TOLERANCE, Space, Spaces, check_same_place
 from n4ax.level import stretch_range
 from n4ax.pipeline import Inputs, Run, fit_image
@@ -76,6 +77,21 @@ class AntsResult(NamedTuple):
     def bias(self) -> npt.NDArray[np.float32]:
         """The multiplicative field, which is neither rescaled nor changed outside the mask."""
         return np.exp(self.result.log_bias)
+
+
+def find_otsu_mask(image: Volume) -> Volume:
+    """Make a mask of the voxels above Otsu's threshold; NaN and infinite voxels count as 0.
+
+    Raises
+    ------
+    ValueError
+        No voxel is above the threshold.
+    """
+    finite = np.where(np.isfinite(image.voxels), image.voxels, np.float32(0))
+    foreground = find_foreground(finite).astype(np.float32)
+    if not foreground.any():
+        raise InputError("{0} has no voxel above its Otsu threshold: give a mask", image.name)
+    return image._replace(name="the Otsu mask", voxels=foreground)
 
 
 def match_grid(given: Volume, image: Volume, warn: Warn) -> Volume:
@@ -183,7 +199,7 @@ def _estimate(request: Request, run: Run) -> N4Result:
     image, mask, weights = request.image, request.mask, request.weights
     inputs = Inputs(
         image=image.voxels,
-        mask="all" if mask is None else mask.voxels,
+        mask="all" if mask is None else mask.voxels != 0,
         weights=None if weights is None else weights.voxels,
         spacing=Spaces(*((given or image).sampling_space for given in (image, mask, weights))),
     )

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +20,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
+from n4ax.images.arguments import read_word
 
 _WORD = re.compile(r"\{(\w+)\}")
 _NOT_INHERITED = ("datatype", "suffix", "ext")
@@ -31,7 +33,7 @@ class Companions:
     Attributes
     ----------
     mask
-        ``"otsu"``, ``"none"`` or the path of the mask.
+        ``"otsu"``, ``"all"`` or the path of the mask.
     metadata
         The entries of all JSON files that apply to the image.
     gradients
@@ -48,7 +50,7 @@ class Companions:
     @property
     def mask_file(self) -> Path | None:
         """The path of the mask, if it is read from a file."""
-        return None if self.mask in ("otsu", "none") else Path(self.mask)
+        return None if read_word(self.mask) else Path(self.mask)
 
 
 def find_companions(recipe: Recipe, source: Source) -> Companions:
@@ -115,10 +117,9 @@ def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
             ", ".join(words),
         )
     has_wildcards = re.search(r"[*?]", pattern) is not None
-    path = _WORD.sub(
-        lambda found: glob.escape(words[found[1]]) if has_wildcards else words[found[1]], pattern
-    )
-    names = glob.glob(path, root_dir=dataset, recursive=True) if has_wildcards else [path]
+    path = _WORD.sub(lambda found: words[found[1]], pattern)
+    searched = _WORD.sub(lambda found: glob.escape(words[found[1]]), pattern.replace("[", "[[]"))
+    names = glob.glob(searched, root_dir=dataset, recursive=True) if has_wildcards else [path]
     masks = [mask for mask in (dataset / name for name in sorted(names)) if mask.is_file()]
     if len(masks) != 1:
         count = f"{len(masks)} masks" if masks else "no mask"
@@ -158,9 +159,13 @@ def _select_inherited(entities: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_metadata(path: Path) -> dict[str, Any]:
-    """Read the entries of a sidecar, without those that JSON has no numbers for (NaN)."""
+    """Read the entries of a sidecar, without those that JSON cannot hold (NaN, 1e999)."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=lambda _: None)
+        content = json.loads(
+            path.read_text(encoding="utf-8-sig"),
+            parse_constant=lambda _: None,
+            parse_float=lambda text: float(text) if isfinite(float(text)) else None,
+        )
     except ValueError as error:
         raise ValueError(f"it cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):

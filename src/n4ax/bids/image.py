@@ -27,6 +27,7 @@ from n4ax.bids.staging import DISK_FULL, BusyError, format_json, put_in_place, r
 from n4ax.errors import InputError
 from n4ax.files import write_file
 from n4ax.images import nifti
+from n4ax.messages import make_one_line
 from n4ax.pipeline import Run
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
@@ -116,8 +117,9 @@ def correct_source(recipe: Recipe, source: Source, *, wait: bool = True) -> Outc
     except Exception as error:  # one bad image must not end a study
         log = tuple(traceback.format_exc().splitlines())
         outcome = replace(outcome, reason=f"{type(error).__name__}: {error}", log=log)
-    reason = " ".join(outcome.reason.split())
-    return replace(outcome, reason=reason, seconds=time.perf_counter() - start)
+    return replace(
+        outcome, reason=make_one_line(outcome.reason), seconds=time.perf_counter() - start
+    )
 
 
 @dataclass

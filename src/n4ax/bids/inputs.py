@@ -6,6 +6,7 @@ K. J. Gorgolewski et al., "The brain imaging data structure", Scientific Data 3,
 doi:10.1038/sdata.2016.44.
 """
 
+import glob
 import json
 import os
 import tempfile
@@ -217,7 +218,7 @@ def _find_paths(
 ) -> Iterator[str]:
     """Find the images of some kinds (``None`` for all), one group of participants at a time."""
     wanted = set(participants)
-    with _hide_dots(dataset) as root:
+    with _hide_odd_letters(dataset) as root:
         for pattern in _group_participants(participants):
             table = index_dataset(root, include_subjects=pattern)
             field = pyarrow.compute.field
@@ -255,9 +256,10 @@ def _group_participants(participants: Sequence[str]) -> list[str | list[str]]:
 
 
 @contextmanager
-def _hide_dots(dataset: Path) -> Iterator[Path]:
-    """Give a path to the dataset without a dot in its name: bids2table does not accept dots."""
-    if not dataset.resolve().suffix:
+def _hide_odd_letters(dataset: Path) -> Iterator[Path]:
+    """Give a path to the dataset that bids2table accepts: no dot in its name, and no ``[*?``."""
+    place = str(dataset.resolve())
+    if not dataset.resolve().suffix and glob.escape(place) == place:
         yield dataset.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="n4ax-") as folder:

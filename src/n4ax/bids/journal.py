@@ -1,16 +1,19 @@
 """The written record of a study: a log for each participant, and the images that failed.
 
-Each failure has a file of its own, which is removed when the image has been corrected or no longer
-exists. ``n4ax_errors.json`` is made from these files, so it is true of the whole output, whatever
-other runs have done to it.
+Each failure has a file of its own, at the path of its image, which is removed when the image has
+been corrected or no longer exists. ``n4ax_errors.json`` is made from these files, so it is true of
+the whole output, whatever other runs have done to it.
 """
 
 import json
+import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from n4ax.bids.image import Outcome
 from n4ax.bids.staging import PRIVATE, append_text, format_json, make_lock, write_text
+from n4ax.messages import escape_controls, make_one_line
 from n4ax.report.layout import ERRORS
 
 
@@ -38,7 +41,7 @@ class Journal:
             The output cannot be written to, or the disk is full.
         """
         self._log(outcome)
-        path = self._failures / f"{Path(outcome.source).name}.json"
+        path = self._find_place(outcome.source)
         if outcome.state != "failed":
             self._changed |= path.exists()
             path.unlink(missing_ok=True)
@@ -71,7 +74,7 @@ class Journal:
         private.mkdir(exist_ok=True)
         with make_lock(private / "errors.lock"):
             failures = []
-            for path in sorted(self._failures.glob("*.json")):
+            for path in self._list_failures():
                 try:
                     failure = json.loads(path.read_text(encoding="utf-8"))
                     image = self._dataset / failure["Source"]
@@ -86,12 +89,27 @@ class Journal:
         self._changed = False
         return forgotten
 
+    def _find_place(self, source: str) -> Path:
+        """The file of a failure: images in different folders may have the same file name."""
+        return self._failures / f"{source}.json"
+
+    def _list_failures(self) -> list[Path]:
+        """The files of all failures, with those that earlier versions named by file name alone."""
+        for path in self._failures.glob("*.json"):
+            with suppress(OSError, ValueError, KeyError):  # another run may have just removed it
+                place = self._find_place(json.loads(path.read_text(encoding="utf-8"))["Source"])
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(path, place)
+        return sorted(self._failures.rglob("*.json"))
+
     def _log(self, outcome: Outcome) -> None:
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         what = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
-        lines = [f"{now} {outcome.source} {what} ({outcome.seconds:.2f} s)"]
+        what = make_one_line(f"{outcome.source} {what}")
         problems = (outcome.problem,) if outcome.problem else ()
-        lines += [f"{now}   {line}" for line in (*outcome.notes, *problems, *outcome.log)]
+        lines = [f"{now} {what} ({outcome.seconds:.2f} s)"]
+        lines += [f"{now}   {make_one_line(note)}" for note in (*outcome.notes, *problems)]
+        lines += [f"{now}   {escape_controls(line)}" for line in outcome.log]
         path = self._output / "logs" / f"sub-{outcome.participant}.log"
         path.parent.mkdir(exist_ok=True)
         append_text(path, "\n".join(lines) + "\n")

@@ -105,7 +105,7 @@ class PlannedImage(NamedTuple):
     source, output
         Paths of the image and of the corrected image, relative to their folders.
     mask
-        ``"otsu"``, ``"none"`` or the path of the mask.
+        ``"otsu"``, ``"all"`` or the path of the mask.
     problem
         Why the image cannot be corrected; empty if nothing is known against it.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from n4ax.errors import InputError
+from n4ax.images.arguments import read_word
 from n4ax.series import B0_THRESHOLD, Estimate
 from n4ax.settings import EngineName, N4Settings
 
@@ -21,8 +22,8 @@ class Recipe:
     settings
         The parameters of N4.
     mask
-        ``"otsu"``, ``"none"`` (the whole image), or a pattern of paths as for
-        :func:`n4ax.bids.companions.find_mask`.
+        ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths as for
+        :func:`n4ax.bids.companions.find_mask`. ``"none"`` becomes ``"all"``.
     series
         The volumes that the field is estimated on, for images with several volumes. It does not
         apply to diffusion images: their field is always estimated on the mean of the volumes
@@ -57,7 +58,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not self.mask:
-            raise InputError("{mask} is empty; expected otsu, none or a pattern of paths")
+            raise InputError("{mask} is empty; expected otsu, all or a pattern of paths")
+        object.__setattr__(self, "mask", read_word(self.mask) or self.mask)
         if self.series == "b0":
             raise InputError(
                 "{series:{0}} is what diffusion images always use; expected what to use for other "
@@ -68,4 +70,4 @@ class Recipe:
     @property
     def has_mask_files(self) -> bool:
         """Whether ``mask`` is a pattern of paths."""
-        return self.mask not in ("otsu", "none")
+        return read_word(self.mask) is None

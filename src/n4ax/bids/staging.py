@@ -22,8 +22,12 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def format_json(content: Any) -> str:
-    """JSON with line breaks and indents, which people can read."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON with line breaks and indents, which people can read.
+
+    What is no character, such as half of a surrogate pair, stays the escape that it was in JSON.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from n4ax.bids.image import Outcome, correct_source
 from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
+from n4ax.messages import make_one_line
 
 _AHEAD = 10_000
 """How many unfinished images the scheduler knows of at a time."""
@@ -126,4 +127,4 @@ def _read_outcome(future: Future, source: Source, recipe: Recipe) -> Outcome:
         reason = InputError(_DIED).with_options(recipe.names)
         return replace(failed, reason=reason, worker_died=True)
     except Exception as error:
-        return replace(failed, reason=" ".join(f"{type(error).__name__}: {error}".split()))
+        return replace(failed, reason=make_one_line(f"{type(error).__name__}: {error}"))

@@ -15,6 +15,7 @@ from n4ax.cli import options
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
+from n4ax.messages import escape_what_cannot_be_printed, make_one_line
 from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
@@ -39,7 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 1 if ``n4ax bids`` could not correct some images, 2 after an error
         (which is told in one line on stderr), or 130 after an interrupt.
     """
-    disabled = logging.root.manager.disable
     try:
         status = n4ax_command.main(arguments, prog_name="n4ax", standalone_mode=False)
         return status if isinstance(status, int) else 0
@@ -58,13 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not type(error).__module__.startswith("jax"):
             raise
         return _fail(f"JAX: {error}; try --engine cpu")
-    finally:
-        logging.disable(disabled)
 
 
 def console() -> None:
     """Run the installed program ``n4ax``, and exit with its status."""
     exit_on_signals()
+    escape_what_cannot_be_printed()
     # matplotlib warns if it has no folder for its cache, which does not concern the user.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.exit(main())
@@ -72,7 +71,7 @@ def console() -> None:
 
 def _fail(message: str) -> int:
     """Print an error in one line on stderr, and return the exit status."""
-    print(f"n4ax: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"n4ax: error: {make_one_line(message)}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -80,7 +79,7 @@ def _describe_usage(error: click.ClickException) -> str:
     """The message of an error that click found in the arguments, and where to find the help."""
     message = error.format_message()
     if isinstance(error, click.UsageError) and error.ctx is not None:
-        return f"{message.rstrip('.')} (see {error.ctx.command_path} --help)"
+        return f"{message.removesuffix('.')} (see {error.ctx.command_path} --help)"
     return message
 
 
@@ -143,7 +142,7 @@ def ants(context: click.Context, arguments: tuple[str, ...]) -> None:
       n4ax shim --remove ~/n4ax-bin
     """,
 )
-@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", metavar="DIR", type=options.FOLDER)
 @click.option("--remove", is_flag=True, help="Remove the program from DIR again.")
 @options.QUIET
 def shim(folder: Path, remove: bool, quiet: bool) -> None:

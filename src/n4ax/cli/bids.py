@@ -15,6 +15,7 @@ import click
 from n4ax.cli import bids_options
 from n4ax.cli.options import (
     ESTIMATION,
+    FOLDER,
     QUIET,
     RESULT,
     VOXELS,
@@ -25,6 +26,7 @@ from n4ax.cli.options import (
     use_option_names,
 )
 from n4ax.cli.progress import show_images
+from n4ax.messages import make_one_line
 from n4ax.signals import clean_up_on_signals
 from n4ax.version import __version__
 
@@ -66,7 +68,7 @@ _SECONDS_BETWEEN_LOOKS = 60.0
     metavar="BIDS_DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
 )
-@click.argument("output", metavar="OUTPUT_DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("output", metavar="OUTPUT_DIR", type=FOLDER)
 @click.argument("level", metavar="participant|group", type=click.Choice(bids_options.LEVELS))
 @bids_options.IMAGES
 @ESTIMATION
@@ -274,4 +276,4 @@ def _summarise(tally: "Tally", plan: "StudyPlan", seconds: float) -> str:
 
 
 def _print_message(message: str) -> None:
-    print(f"n4ax: {message}", file=sys.stderr)
+    print(f"n4ax: {make_one_line(message)}", file=sys.stderr)

@@ -1,16 +1,17 @@
 """The options of ``n4ax bids``, and the lists of values that BIDS Apps take."""
 
 import re
-from pathlib import Path
 
 import click
 
 from n4ax.cli.options import (
     ENGINE,
+    FOLDER,
     INPUT_FILE,
     Command,
     b0_threshold,
     combine_options,
+    read_mask,
     read_series,
     under_heading,
 )
@@ -83,10 +84,10 @@ IMAGES = combine_options(
         help='Filters in the form of fMRIPrep: {"t1w": {"acquisition": "mprage"}}.',
     ),
     _which(
-        "--mask", metavar="PATTERN|otsu|none",
-        help="Where the field is estimated: otsu, none (the whole image), or a pattern of paths of "
+        "--mask", callback=read_mask, metavar="PATTERN|otsu|all",
+        help="Where the field is estimated: otsu, all (the whole image), or a pattern of paths of "
         "masks, relative to BIDS_DIR. {sub}, {ses}, {folder}, {stem} and {name} are filled in, and "
-        "* stands for any text.  [default: otsu; none with --preset ants or antspy]",
+        "* stands for any text.  [default: otsu; all with --preset ants or antspy]",
     ),
     _volumes(
         "--series", callback=read_series, default="mean", show_default=True, metavar="WHICH",
@@ -115,8 +116,7 @@ WORKERS = combine_options(
     ),
     ENGINE,
     _machine(
-        "-w", "--work-dir", "scratch", type=click.Path(file_okay=False, path_type=Path),
-        metavar="DIR",
+        "-w", "--work-dir", "scratch", type=FOLDER, metavar="DIR",
         help="Folder for temporary files and the logs of jobs.  [default: OUTPUT_DIR/.n4ax]",
     ),
     _cluster(

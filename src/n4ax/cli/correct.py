@@ -1,6 +1,5 @@
 """The commands ``n4ax correct`` and ``n4ax demo``."""
 
-import logging
 import time
 from os.path import realpath
 from pathlib import Path
@@ -49,6 +48,7 @@ _series = options.under_heading("Series of volumes (4-D)")
 )
 @_files(
     "--mask",
+    callback=options.read_mask,
     metavar="FILE|otsu|all",
     help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or all "
     "(the whole image; none means the same).  [default: otsu; all with --preset ants or antspy]",
@@ -119,9 +119,7 @@ def correct(
     from n4ax.images.arguments import read_word
 
     start = time.perf_counter()
-    if quiet:
-        logging.disable(logging.WARNING)
-    mask = options.default_mask(preset) if mask is None else read_word(mask) or mask
+    mask = options.default_mask(preset) if mask is None else mask
     settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
     _check_outputs(outputs, [image, weights, None if read_word(mask) else Path(mask)])

@@ -1,7 +1,8 @@
 """The options that several commands share, how they are read, and how errors name them."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from inspect import cleandoc
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from n4ax.errors import InputError
+from n4ax.messages import hide_warnings
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,21 @@ def read_numbers(
         message = f"{text!r} is not a whole number such as 4, or several such as 4x4x3"
         raise click.BadParameter(message, param=option) from None
     return values[0] if len(values) == 1 else values
+
+
+def read_mask(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Read ``otsu`` as it is, ``all`` and ``none`` as ``all``, and leave other text as a path."""
+    from n4ax.images.arguments import read_word  # loads NumPy
+
+    if text is None:
+        return None
+    if not text:
+        raise click.BadParameter("the name is empty", param=option)
+    word = read_word(text)
+    if word is None and read_word(text.lower()):
+        message = f"{text!r} is written in small letters: otsu, all or none"
+        raise click.BadParameter(message, param=option)
+    return word or text
 
 
 def read_series(
@@ -56,6 +73,11 @@ class Option(click.Option):
 
 class Command(click.Command):
     """A command whose help groups the options by heading, and ends with examples."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; with ``--quiet``, libraries do not print their warnings."""
+        with hide_warnings() if ctx.params.get("quiet") else nullcontext():
+            return super().invoke(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples."""
@@ -94,7 +116,17 @@ def under_heading(heading: str) -> Callable[..., Any]:
     return partial(click.option, cls=Option, heading=heading)
 
 
-PATH = click.Path(path_type=Path)
+class _NamedPath(click.Path):
+    """A path to write to. An empty name, as from a variable that is not set, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _NamedPath(path_type=Path)
+FOLDER = _NamedPath(file_okay=False, path_type=Path)
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _voxels = under_heading("Voxels used for the estimation")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from n4ax.messages import make_one_line
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def show_images(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] 
             number, state = pace.add(outcome), outcome.state
             what = f"{state}: {outcome.reason}" if outcome.reason else state
             place = f"[{number:{len(str(count))}d}/{count}]"
-            print(f"{place} {outcome.source} {what} · {pace}", file=sys.stderr)
+            print(make_one_line(f"{place} {outcome.source} {what} · {pace}"), file=sys.stderr)
 
         yield print_line
 

@@ -86,11 +86,13 @@ class Strip(NamedTuple):
     height: float
 
 
-def make_histogram(entry: dict[str, Any]) -> Histogram | None:
-    """A chart of a measured ``Histogram``; ``None`` if it is empty."""
+def make_histogram(entry: dict[str, Any] | None) -> Histogram | None:
+    """A chart of a measured ``Histogram``; ``None`` if it is missing or empty."""
+    if entry is None:
+        return None
     (low, high), before, after = entry["Range"], entry["Before"], entry["After"]
     highest = max(*_smooth(before), *_smooth(after))
-    if low is None or high is None or not highest > 0:
+    if low is None or high is None or not (high > low and highest > 0):
         return None
     place = _make_scale(low, high, LEFT / 2, WIDTH - RIGHT)
     ticks = [Tick(_round(place(value)), _format(value)) for value in _choose_ticks(low, high, 6)]

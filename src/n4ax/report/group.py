@@ -48,7 +48,7 @@ class Row(NamedTuple):
     numbers: dict[str, float | None]
     span: float | None
     """The highest value of the field over the lowest."""
-    iterations: int
+    iterations: int | None
     seconds: float | None
     thumbnail: Thumbnail | None
     flags: dict[str, Flag]
@@ -80,17 +80,17 @@ def _make_row(record: Record, *, pictured: bool) -> Row:
     numbers = _collect_numbers(entries["Measures"])
     low, high = numbers["Field low"], numbers["Field high"]
     return Row(
-        label=str(entries["Subject"]),
+        label=entries["Subject"],
         session=entries["Session"],
-        suffix=str(entries["Suffix"]),
+        suffix=entries["Suffix"],
         further=" ".join(part for part in parts[1:-1] if not part.startswith("ses-")),
         stem=record.stem,
         name=" · ".join(parts),
-        source=str(entries["Source"]),
+        source=entries["Source"],
         numbers=numbers,
         span=high / low if low and high is not None else None,
-        iterations=sum(entries["Iterations"] or []),
-        seconds=(entries["Seconds"] or {}).get("Total"),
+        iterations=sum(entries["Iterations"]) if entries["Iterations"] else None,
+        seconds=entries["Seconds"].get("Total"),
         thumbnail=_make_thumbnail(record.picture_path("after")) if pictured else None,
         flags={},
     )

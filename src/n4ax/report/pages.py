@@ -208,7 +208,7 @@ def _explain_errors(page: Path) -> Iterator[None]:
 
 
 def _write_page(path: Path, template: str, **context: Any) -> Path:
-    page = _make_environment().get_template(template).render(**context).encode()
+    page = _make_environment().get_template(template).render(**context).encode(errors="replace")
     write_file(path, page)  # a page that stays the same keeps its time of change
     return path
 

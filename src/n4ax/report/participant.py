@@ -55,7 +55,8 @@ def make_scan_view(record: Record) -> ScanView:
     """Prepare a scan for the page of its participant."""
     entries, measures = record.entries, record.entries["Measures"]
     parts = record.name_parts
-    stopped = entries["Stopped"] or []
+    levels = max(len(entries["Iterations"]), len(entries["Convergence"]))
+    stopped = (entries["Stopped"] + ["–"] * levels)[:levels]
     return ScanView(
         stem=record.stem,
         name=" · ".join(parts),
@@ -64,11 +65,11 @@ def make_scan_view(record: Record) -> ScanView:
         measures=measures,
         pictures={name: _embed(record.picture_path(name)) for name in _PICTURES},
         size=_read_size(record.picture_path("before")),
-        cells=count_planes(tuple(entries["Shape"] or [])),
-        levels=list(zip(entries["Iterations"] or [], stopped, strict=False)),
+        cells=count_planes(tuple(entries["Shape"])),
+        levels=list(zip(entries["Iterations"], stopped, strict=False)),
         comparisons=_compare(measures),
         histogram=make_histogram(measures["Histogram"]),
-        convergence=make_convergence(entries["Convergence"] or [], stopped, entries["Threshold"]),
+        convergence=make_convergence(entries["Convergence"], stopped, entries["Threshold"]),
     )
 
 

@@ -5,33 +5,10 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from n4ax.report.entries import complete
 from n4ax.report.layout import ERRORS
 
 _PATTERNS = ("figures/*.json", "ses-*/figures/*.json")
-_NEEDED = ("Source", "Subject", "Suffix", "Measures")
-_NEEDED_MEASURES = (
-    "FieldRange",
-    "CoefficientOfVariation",
-    "CoefficientOfJointVariation",
-    "Histogram",
-)
-_OPTIONAL = dict.fromkeys(
-    (
-        "Session",
-        "Output",
-        "Shape",
-        "VoxelSize",
-        "Mask",
-        "Engine",
-        "Iterations",
-        "Stopped",
-        "Convergence",
-        "Threshold",
-        "Seconds",
-        "Version",
-    )
-)
-"""Entries that a record may lack; they are ``None`` then."""
 
 
 class Record(NamedTuple):
@@ -40,6 +17,7 @@ class Record(NamedTuple):
     path: Path
     """The file of the record; the pictures lie beside it."""
     entries: dict[str, Any]
+    """Its entries, with what is missing completed by :func:`n4ax.report.entries.complete`."""
 
     @property
     def stem(self) -> str:
@@ -123,19 +101,12 @@ def natural_key(text: str) -> list[tuple[int, str]]:
 
 def _read_record(path: Path) -> Record:
     entries = _read_json(path)
-    _require(path, entries, _NEEDED, "it")
-    measures = entries["Measures"]
-    _require(path, measures if isinstance(measures, dict) else {}, _NEEDED_MEASURES, "Measures")
-    return Record(path, {**_OPTIONAL, **entries})
-
-
-def _require(path: Path, entries: dict[str, Any], needed: tuple[str, ...], place: str) -> None:
-    missing = [name for name in needed if name not in entries]
-    if missing:
+    if not {"Source", "Measures"} & entries.keys():
         raise ValueError(
-            f"{path} is not a record of a scan: {place} has no {' and no '.join(missing)}: "
-            "run n4ax bids again"
+            f"{path} is not a record of a scan: it has no Source and no Measures: run n4ax bids "
+            "again"
         )
+    return Record(path, complete(entries, path))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
