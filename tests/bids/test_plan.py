@@ -135,5 +135,7 @@ def test_recipes_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mask is empty; expected otsu, all or a pattern"):
         Recipe(tmp_path, tmp_path, N4Settings(), mask="")
     series: Any = "b0"
+    with pytest.raises(InputError, match="series=4d fits one field in space and time"):
+        Recipe(Path("study"), Path("out"), N4Settings(), series="4d")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="series=b0 is what diffusion images always use"):
         Recipe(tmp_path, tmp_path, N4Settings(), series=series)

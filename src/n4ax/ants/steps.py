@@ -42,7 +42,7 @@ class Volume(NamedTuple):
     sampling_space: Space
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Request:
     """An image to correct, and how to correct it.
 

@@ -66,6 +66,12 @@ class Recipe:
                 "series, such as mean or first",
                 self.series,
             )
+        if self.series == "4d":
+            raise InputError(
+                "{series:{0}} fits one field in space and time, which n4ax bids does not do; "
+                "expected what one volume's field is estimated on, such as mean or first",
+                self.series,
+            )
 
     @property
     def has_mask_files(self) -> bool:

@@ -23,7 +23,7 @@ _LINKS = ("AssociatedEmptyRoom", "IntendedFor", "RawSources")
 """Metadata that name other images of the source dataset."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Correction:
     """A corrected image, and what it was made from.
 
