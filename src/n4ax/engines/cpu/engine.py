@@ -102,7 +102,7 @@ class CpuEngine:
         self._chunks = len(self.rows.chunk) - 1
         # The float32 histogram before each chunk, as the last iteration left it.
         self._running = np.zeros((self._chunks, settings.nbins), np.float32)
-        self._bounds = np.empty((len(self.rows.x), 2), np.float32)
+        self._bounds = np.zeros((len(self.rows.x), 2), np.float32)
         self._full_search: _FullSearch | None = None
         self._level = -1
         self._mesh: CpuMesh
@@ -247,7 +247,7 @@ class CpuEngine:
         The next call overwrites the array.
         """
         if self._ratios is None:
-            self._ratios = np.empty(self.voxels, np.float32)
+            self._ratios = np.zeros(self.voxels, np.float32)
         self._threads.run(
             self._chunks, compute_ratios, self.rows, field.sheets, before.sheets, self._ratios
         )
