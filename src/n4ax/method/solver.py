@@ -264,7 +264,11 @@ def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
 
 
 def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Parameters) -> Array:
-    """Compute what one iteration adds to the control points."""
+    """Compute what one iteration adds to the control points.
+
+    It is infinite or NaN if the arithmetic leaves the range of numbers on the way, as it does on
+    intensities of absurd size. The measure is then NaN, which ends each level after one iteration.
+    """
     channels = engine.channels(mesh, field)
     first, *others = (_compute_delta(*channel, parameters) for channel in channels)
     delta = sum(others, first) / len(channels)
@@ -284,7 +288,7 @@ def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Par
         )
     delta = channel.residual_fit(mesh, binned, expected)
     xp = delta.__array_namespace__()
-    return xp.where(width > 0, delta, xp.zeros_like(delta))
+    return xp.where(width == 0, xp.zeros_like(delta), delta)
 
 
 def _replace_at(array: Array, index: Any, value: Number) -> Array:
@@ -327,7 +331,7 @@ def summarise(state: State, settings: N4Settings) -> Solution:
         iterations=iterations,
         convergence=[np.where(np.isinf(m), np.nan, m).tolist() for m in measures],
         stopped=[
-            "converged" if len(m) and not m[-1] > settings.conv_threshold else "iteration limit"
+            "converged" if len(m) and m[-1] <= settings.conv_threshold else "iteration limit"
             for m in measures
         ],
     )

@@ -199,7 +199,12 @@ class CpuEngine:
     def change(
         self, field: CpuField, before: CpuField, threshold: float, every_measure: bool
     ) -> float:
-        """The convergence measure, or infinity if it is certainly above the threshold."""
+        """The convergence measure, or infinity if it is certainly above the threshold.
+
+        It is NaN if the field is not finite.
+        """
+        if not (np.isfinite(field.lattice).all() and np.isfinite(before.lattice).all()):
+            return np.nan
         if not (every_measure or self._may_decide(field, before, threshold)):
             return np.inf
         ratios = self.ratios(field, before)
