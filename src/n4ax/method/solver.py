@@ -226,7 +226,8 @@ def solve(
         limit = parameters.iters[level]
 
         def goes_on(state: State) -> Number:
-            return (state.iteration < limit) & (state.measure > threshold)
+            # A measure that is NaN does not say that the field has come to rest.
+            return (state.iteration < limit) & ~(state.measure <= threshold)
 
         def iterate(state: State) -> State:
             lattice = state.lattice + compute_increment(engine, mesh, state.field, parameters)
@@ -267,7 +268,7 @@ def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Param
     """Compute what one iteration adds to the control points.
 
     It is infinite or NaN if the arithmetic leaves the range of numbers on the way, as it does on
-    intensities of absurd size. The measure is then NaN, which ends each level after one iteration.
+    intensities of absurd size, and then stays so.
     """
     channels = engine.channels(mesh, field)
     first, *others = (_compute_delta(*channel, parameters) for channel in channels)
