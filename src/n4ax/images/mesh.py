@@ -94,9 +94,9 @@ class _Image:
         return sample_axes(shape[::-1], shrink[::-1], padding[::-1], self.space)[::-1], points
 
     def count_elements(self, settings: N4Settings) -> list[float]:
-        """Count the elements of the first level on each axis, x last; roughly, for a distance."""
+        """Count the elements of the first level on each axis, x last; a distance may cut some."""
         if settings.spline_distance is not None:
-            return [max(1.0, n * step / settings.spline_distance) for n, step in self.sizes]
+            return [max(1, (n - 1) * step / settings.spline_distance) for n, step in self.sizes]
         return [count - settings.spline_order for count in self.lay(settings)[1]]
 
     def find_memory(self, settings: N4Settings) -> float:
@@ -113,12 +113,12 @@ class _Image:
             if distance is not None and n + distance / step > MOST_VOXELS:
                 raise InputError(
                     "{spline_distance} is {0:g} mm, which pads an axis of {1} voxels of {2:g} mm "
-                    "to more than {3:,} voxels; with {4:g} mm it is one element already",
+                    "to more than {3:,} voxels; {4:g} mm make one element of every axis already",
                     distance,
                     n,
                     step,
                     MOST_VOXELS,
-                    n * step,
+                    max(count * size for count, size in self.sizes),
                 )
 
     def refuse(self, settings: N4Settings, most: int) -> None:
