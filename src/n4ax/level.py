@@ -19,7 +19,6 @@ from n4ax.field import BiasField, fill_outside
 from n4ax.images.arrays import has_values, load_array, namespace_of
 from n4ax.settings import N4Settings
 
-
 MOST_LOG = 1e6
 """Control points beyond this come from arithmetic that has lost all digits: the logarithm of a
 number in single precision lies between -104 and 89."""
