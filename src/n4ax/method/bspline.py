@@ -159,11 +159,10 @@ def fit_quotient(delta: Any, omega: Any) -> Any:
     """The control points ``delta / omega`` of a fit, in float32; NumPy or JAX arrays.
 
     They are 0 where no voxel reaches the control point, and where the quotient is not finite.
-    Where delta is not finite, a sum has left the range of numbers, and neither are they.
     """
     xp = delta.__array_namespace__()
     with np.errstate(all="ignore"):
         delta32, omega32 = delta.astype(xp.float32), omega.astype(xp.float32)
         reached = omega32 > EMPTY_OMEGA
         phi = delta32 / xp.where(reached, omega32, xp.float32(1))
-    return xp.where(reached & (xp.isfinite(phi) | ~xp.isfinite(delta)), phi, xp.float32(0))
+    return xp.where(reached & xp.isfinite(phi), phi, xp.float32(0))

@@ -267,13 +267,15 @@ def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
 def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Parameters) -> Array:
     """Compute what one iteration adds to the control points.
 
-    It is infinite or NaN if the arithmetic leaves the range of numbers on the way, as it does on
-    intensities of absurd size, and then stays so.
+    It is NaN where a sum over the voxels has left the range of numbers, as it does on intensities
+    of absurd size.
     """
     channels = engine.channels(mesh, field)
     first, *others = (_compute_delta(*channel, parameters) for channel in channels)
     delta = sum(others, first) / len(channels)
-    return parameters.over_relax * fit_quotient(delta, mesh.omega)
+    increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
+    xp = delta.__array_namespace__()
+    return xp.where(xp.isfinite(delta), increment, np.float32(np.nan))
 
 
 def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Parameters) -> Array:
