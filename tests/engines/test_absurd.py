@@ -5,6 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -50,6 +52,18 @@ def test_what_single_precision_cannot_hold_is_refused_or_left_out(
     assert found.convergence == expected.convergence
     # The largest number that single precision holds is an intensity like others.
     assert np.isfinite(fit(with_spot(3.4e38), engine).log_bias).all()
+
+
+@pytest.mark.parametrize("library", [np.asarray, jnp.asarray])
+def test_threshold_does_not_look_at_what_single_precision_cannot_hold(library: Any) -> None:
+    with jax.enable_x64(True):
+        expected = np.asarray(n4ax.otsu_mask(library(with_spot(np.inf))))
+        for value in (1e39, 1e300):
+            found = np.asarray(n4ax.otsu_mask(library(with_spot(value))))
+            np.testing.assert_array_equal(found, expected)
+        assert 0 < expected.sum() < expected.size
+        with pytest.raises(InputError, match="no finite value in single precision"):
+            n4ax.otsu_mask(library(np.full((4, 4), 1e300)))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -272,7 +272,7 @@ def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Param
     """
     channels = engine.channels(mesh, field)
     first, *others = (_compute_delta(*channel, parameters) for channel in channels)
-    delta = sum(others, first) / len(channels)
+    delta: Array = sum(others, first) / len(channels)
     increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
     xp = delta.__array_namespace__()
     return xp.where(xp.isfinite(delta), increment, np.float32(np.nan))

@@ -8,7 +8,7 @@ from numba import float32, float64, uint64
 from n4ax.engines.cpu.compiled import compile_kernel
 
 LARGE = 1 << 16
-"""Log fields of a Euclidean norm from this on, over a stretch of a row, are halved by no loop."""
+"""A stretch of a row whose log field has this Euclidean norm or a larger one is not squared."""
 
 
 @compile_kernel("contract")
