@@ -11,9 +11,10 @@ import numpy as np
 from n4ax.errors import InputError
 from n4ax.images.arrays import check_real, has_values, is_traced, load_array
 from n4ax.images.axes import ImageAxes
-from n4ax.images.intensities import LARGEST, check_finite, check_range, exclude, find_offset
+from n4ax.images.intensities import check_finite, check_range, exclude, find_offset
 from n4ax.images.masks import find_mask, is_lazy_otsu, threshold_samples
 from n4ax.images.mesh import lay_mesh
+from n4ax.images.otsu import LARGEST
 from n4ax.itk.space import Space, Spaces
 from n4ax.method.bspline import EMPTY_OMEGA
 from n4ax.method.grid import Axis, sample_axes

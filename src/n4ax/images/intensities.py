@@ -11,13 +11,11 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.arrays import is_traced
+from n4ax.images.otsu import LARGEST
 from n4ax.settings import N4Settings
 
 _BLOCK = 1 << 16
 """This many values are looked at at a time, since so many stay in the cache."""
-
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest number in single precision."""
 
 
 def exclude(samples: Any, included: Any, settings: N4Settings) -> Any:

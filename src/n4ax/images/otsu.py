@@ -16,6 +16,9 @@ from n4ax.errors import InputError
 from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number in single precision."""
+
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """Find the foreground of an image: 1 above Otsu's threshold and 0 elsewhere.
@@ -116,8 +119,10 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
         The threshold; a whole number for integers. It is infinite or NaN if no value is finite.
     """
     xp = values.__array_namespace__()
-    values = _drop_too_large(values, xp)
     lowest, highest = _find_range(values, nbins, xp)
+    if not (isinstance(values, np.ndarray) and max(-lowest, highest) <= LARGEST):
+        values = _drop_too_large(values, xp)
+        lowest, highest = _find_range(values, nbins, xp)
     # ITK keeps the interval, and its multiples, in float32 and the bounds in double.
     interval = (xp.float32(highest) - xp.float32(lowest)) / nbins
     edges = lowest + (xp.arange(nbins, dtype=xp.float32) * interval).astype(xp.float64)
@@ -141,10 +146,7 @@ def _drop_too_large(values: Any, xp: Any) -> Any:
     """Make NaN of what single precision, in which the bins are computed, cannot hold."""
     if values.dtype.kind != "f" or values.dtype.itemsize < 8:
         return values
-    largest = float(np.finfo(np.float32).max)
-    if isinstance(values, np.ndarray) and -largest <= values.min() and values.max() <= largest:
-        return values
-    return xp.where(xp.abs(values) <= largest, values, xp.nan)
+    return xp.where(xp.abs(values) <= LARGEST, values, xp.nan)
 
 
 def _find_range(values: Any, nbins: int, xp: Any) -> tuple[Any, Any]:
