@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import n4ax
 from n4ax.images.otsu import otsu_mask
 from n4ax.posing import pose
 from n4ax.settings import N4Settings
@@ -92,6 +93,29 @@ def test_bad_voxels_count_only_in_the_mask() -> None:
         pose(dirty, MASK, None, None, N4Settings())
     problem = pose(dirty, MASK, None, None, N4Settings(nonfinite="exclude")).problem
     assert problem.included.sum() == MASK.sum() - 1
+
+
+@pytest.mark.parametrize("engine", ["cpu", "xla"])
+def test_bad_voxels_between_the_samples_are_refused_too(engine: Any) -> None:
+    settings = N4Settings(shrink_factor=4)
+    taken = tuple(axis.sampled_voxels for axis in pose(IMAGE, MASK, None, None, settings)[0].axes)
+    between = np.ones(IMAGE.shape, bool)
+    between[taken] = False
+    inside, outside = (
+        tuple(np.argwhere(between & place)[5]) for place in (MASK, ~MASK)
+    )  # a voxel of the mask that is not sampled, and one outside of it
+    for value, words in ((np.nan, "1 NaN or infinite voxels"), (1e39, "1 voxels in the mask bey")):
+        dirty = IMAGE.astype(np.float64)
+        dirty[outside] = value
+        assert np.isfinite(n4ax.n4(dirty, MASK, engine=engine, shrink_factor=4)[MASK]).all()
+        dirty[inside] = value
+        with pytest.raises(ValueError, match=words):
+            n4ax.n4(dirty, MASK, engine=engine, shrink_factor=4)
+        weights = np.ones(IMAGE.shape)
+        weights[inside] = 0.0
+        n4ax.n4(dirty, MASK, weights=weights, engine=engine, shrink_factor=4)
+        left = n4ax.fit(dirty, MASK, engine=engine, shrink_factor=4, nonfinite="exclude")
+        assert np.isfinite(left.log_bias).all()
 
 
 def test_sampled_voxels_mask_and_weights_go_together() -> None:

@@ -6,10 +6,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numba.core import event
 
-from n4ax.engines.cpu.compiled import call_compiled
+from n4ax.engines.cpu.compiled import compile_kernel
 from n4ax.files import discard_unfinished, replace_files
 from n4ax.signals import clean_up_on_signals
 
@@ -127,20 +130,30 @@ def test_ignored_signals_stay_ignored(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 
+class Listener(event.Listener):
+    """Remembers in which threads numba has compiled."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+
+    def on_start(self, _: object) -> None:
+        self.threads.append(threading.current_thread())
+
+    def on_end(self, _: object) -> None:
+        pass
+
+
 def test_interrupts_do_not_reach_the_compiler() -> None:
-    class Kernel:
-        def __init__(self) -> None:
-            self.overloads: dict[str, object] = {}
-
-        def __call__(self, value: int) -> tuple[int, threading.Thread]:
-            return value + 1, threading.current_thread()
-
-    kernel = Kernel()
-    value, where = call_compiled(kernel, 1)
-    assert value == 2
-    assert where is not threading.main_thread()
-    kernel.overloads = {"int64": object()}
-    assert call_compiled(kernel, 2) == (3, threading.main_thread())
+    names: dict[str, Any] = {}
+    exec("def add_one(value): return value + 1", names)  # of no file, so that it is not kept
+    kernel = compile_kernel()(names["add_one"])
+    listener = Listener()
+    with event.install_listener("numba:compile", listener):
+        for value in (1, 1.5, np.float32(2), np.ones(3), 2.5, 3):
+            np.testing.assert_array_equal(kernel(value), value + 1)
+    assert len(kernel.signatures) == 4
+    assert len(listener.threads) >= 4
+    assert threading.main_thread() not in listener.threads
 
 
 def test_threads_leave_signals_alone() -> None:

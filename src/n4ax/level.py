@@ -19,6 +19,10 @@ from n4ax.field import BiasField, fill_outside
 from n4ax.images.arrays import has_values, load_array, namespace_of
 from n4ax.settings import N4Settings
 
+MOST_LOG = 1e6
+"""Control points beyond this come from arithmetic that has lost all digits: the logarithm of a
+number in single precision lies between -104 and 89."""
+
 
 class Corrected(NamedTuple):
     """A corrected image, and the field that it was divided by."""
@@ -65,8 +69,10 @@ def correct(
     Raises
     ------
     ValueError
-        The mean in the mask changes its sign, so that it cannot be kept.
+        The field is not finite; or the mean in the mask changes its sign, so that it cannot be
+        kept.
     """
+    _check_finite(field, settings)
     raised = volume
     needed_later = settings.scale != "itk" or settings.outside == "keep"
     if settings.non_positive == "offset":
@@ -84,6 +90,21 @@ def correct(
     if settings.non_positive == "offset":
         corrected = corrected - offset
     return Corrected(fill_outside(corrected, volume, mask, settings.outside), field)
+
+
+def _check_finite(field: BiasField, settings: N4Settings) -> None:
+    """Check that no sum has left the range of numbers while the field was estimated."""
+    points = field.control_points
+    if has_values(points) and not (abs(points) <= MOST_LOG).all():
+        raise InputError(
+            "the field is not finite: the arithmetic has left the range of single precision. Look "
+            "for intensities of absurd size in the mask (negative ones are used without a "
+            'logarithm, unless {non_positive:"exclude"}), and at {over_relax:{0}}, {fwhm:{1}} and '
+            "{wiener:{2}}",
+            settings.over_relax,
+            settings.fwhm,
+            settings.wiener,
+        )
 
 
 def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:

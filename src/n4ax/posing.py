@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.arrays import check_real, has_values, is_traced, load_array
 from n4ax.images.axes import ImageAxes
+from n4ax.images.intensities import check_finite, check_range, exclude, find_offset
 from n4ax.images.masks import find_mask, is_lazy_otsu, threshold_samples
+from n4ax.images.mesh import lay_mesh
+from n4ax.images.otsu import LARGEST
 from n4ax.itk.space import Space, Spaces
-from n4ax.method.grid import Axis, padding_for_distance, sample_axes
+from n4ax.method.bspline import EMPTY_OMEGA
+from n4ax.method.grid import Axis, sample_axes
 from n4ax.method.problem import Problem
 from n4ax.settings import N4Settings
 
-DEFAULT_CONTROL_POINTS = 4
-"""SimpleITK's default, whatever the order of the spline."""
+MOST_WEIGHT = 1e30
+"""The largest weight: the sums over the voxels of an image stay within single precision."""
 
 Array = Any
 """A NumPy or JAX array, or a dask array that is not sampled yet. The values of a traced JAX array
@@ -68,23 +71,26 @@ def pose(
         N4 cannot work with the input. The message names the argument.
     """
     _check_image(image)
+    _check_single_precision(settings)
     axes = ImageAxes.of(image.shape, settings.voxel_order)
     spaces = _find_spaces(spacing, axes, settings)
-    grid, control_points = _lay_mesh(axes, spaces.image, settings)
+    grid, control_points = lay_mesh(axes, spaces.image, settings)
     samples = load_array(axes.sample(image, [axis.sampled_voxels for axis in grid]))
     if is_lazy_otsu(image, mask):
         inside, included = threshold_samples(image, samples)
     else:
         inside = find_mask(image, mask, settings.mask_label)
         included = _sample(inside, axes, grid, spaces.image, spaces.mask)
-    confidence = None
+    whole = confidence = None
     if weights is not None:
-        confidence = _check_weights(weights, image.shape)
-        confidence = _sample(confidence, axes, grid, spaces.image, spaces.weights)
+        whole = _check_weights(weights, image.shape)
+        confidence = _sample(whole, axes, grid, spaces.image, spaces.weights)
         included = included & (confidence > 0)
-    included = _exclude(samples, included, settings)
-    _check_included(samples, included, inside, settings)
-    offset = _find_offset(samples, included) if settings.non_positive == "offset" else 0.0
+    if settings.nonfinite == "error" and samples.size < image.size:
+        _check_every_voxel(image, inside, whole)
+    included = exclude(samples, included, settings)
+    _check_included(samples, included, inside, confidence, settings)
+    offset = find_offset(samples, included) if settings.non_positive == "offset" else 0.0
     raised = samples.astype(np.float32) + offset if settings.non_positive == "offset" else samples
     return Pose(Problem(raised, included, confidence, grid, control_points), inside, offset)
 
@@ -103,19 +109,85 @@ def _check_image(image: Array) -> None:
         )
 
 
+def _check_single_precision(settings: N4Settings) -> None:
+    """Check the settings that N4 uses in single precision."""
+    least = float(np.finfo(np.float32).tiny)
+    for name in ("over_relax", "fwhm", "wiener", "tiny", "spline_distance"):
+        value = getattr(settings, name)
+        is_zero = name == "wiener" and value < least  # as good as no noise
+        if value is not None and not is_zero and not least <= value <= LARGEST:
+            raise InputError(
+                f"{{{name}}} is {{0}}; expected a number from {{1:.2g}} to {{2:.2g}}, which single "
+                "precision can hold",
+                value,
+                least,
+                LARGEST,
+            )
+
+
 def _check_weights(weights: Array, shape: tuple[int, ...]) -> Array:
     """Check the weights and give them as float32."""
     if weights.shape != shape:
         raise InputError("{weights} have shape {0} and {image} has shape {1}", weights.shape, shape)
     check_real("weights", weights.dtype)
-    confidence = weights.astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        confidence = weights.astype(np.float32)
     if not has_values(confidence):
         return confidence
-    if not weights.__array_namespace__().isfinite(confidence).all():
+    if not weights.__array_namespace__().isfinite(weights).all():
         raise InputError("{weights} have NaN or infinite values; expected finite numbers")
-    if not (confidence > 0).any():
+    if weights.max() > MOST_WEIGHT:
+        raise InputError(
+            "{weights} reach {0:g}; expected at most {1:g}, because N4 adds them up in single "
+            "precision: divide them by a constant, such as their largest value",
+            float(weights.max()),
+            MOST_WEIGHT,
+        )
+    if not (weights > 0).any():
         raise InputError("{weights} have no positive voxel; only voxels above 0 take part")
+    if not (confidence > 0).any():
+        raise InputError(
+            "{weights} reach {0:g}, which is 0 in the single precision that N4 computes in: "
+            "multiply them by a constant, so that the largest is about 1",
+            float(weights.max()),
+        )
     return confidence
+
+
+def _check_every_voxel(image: Array, inside: Array, weights: Array | None) -> None:
+    """Check the voxels between the samples too, if their values are known."""
+    if all(array is None or has_values(array) for array in (image, inside, weights)):
+        check_finite(image, inside, weights)
+
+
+def _check_included(
+    samples: Array,
+    included: Array,
+    mask: Array,
+    weights: Array | None,
+    settings: N4Settings,
+) -> None:
+    """Check that the field can be estimated on what is left."""
+    if any(array is not None and is_traced(array) for array in (samples, included, weights)):
+        return
+    if not included.any():
+        raise InputError(
+            "no voxel is left to estimate the field on: the mask has {0} voxels, none of them "
+            "sampled with {shrink_factor:{1}}, weighted above 0, finite"
+            + (" and positive" if settings.non_positive == "exclude" else ""),
+            int(mask.sum()),
+            settings.shrink_factor,
+        )
+    check_range(samples, included, settings)
+    if weights is not None:
+        total = float((weights * included).sum(dtype=np.float64))
+        if total <= EMPTY_OMEGA:
+            raise InputError(
+                "{weights} add up to {0:g} in the mask, and N4 fits nothing where they add up to "
+                "less than {1:.2g}: multiply them by a constant, so that the largest is about 1",
+                total,
+                EMPTY_OMEGA,
+            )
 
 
 # ---- the grid --------------------------------------------------------------------------------
@@ -160,44 +232,6 @@ def _check_spacing(
     return tuple(float(step) for step in steps)
 
 
-def _lay_mesh(
-    axes: ImageAxes, space: Space, settings: N4Settings
-) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
-    """Choose the samples of every axis, and the control points of the first level."""
-    shape, order = axes.turn(axes.lengths), settings.spline_order
-    shrink = axes.per_axis("shrink_factor", settings.shrink_factor)
-    padding = [(0, 0)] * len(shape)
-    if settings.spline_distance is not None:
-        fitted = [
-            padding_for_distance(n, step, settings.spline_distance)
-            for n, step in zip(shape, space.spacing[::-1], strict=True)
-        ]
-        points = tuple(spans + order for spans, _, _ in fitted)
-        padding = [(lower, upper) for _, lower, upper in fitted]
-    elif settings.control_points is not None:
-        points = axes.per_axis("control_points", settings.control_points)
-    elif settings.mesh is not None:
-        points = tuple(elements + order for elements in axes.per_axis("mesh", settings.mesh))
-    else:
-        points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * len(shape)
-    grid = sample_axes(shape[::-1], shrink[::-1], padding[::-1], space)[::-1]
-    _check_grid(grid, axes)
-    return grid, points
-
-
-def _check_grid(grid: tuple[Axis, ...], axes: ImageAxes) -> None:
-    for number, axis in sorted((axes.number_outside(n), axis) for n, axis in enumerate(grid)):
-        if axis.samples < 2:
-            shrunk = f" after shrinking by {axis.shrink}" if axis.shrink > 1 else ""
-            raise InputError(
-                "{image} has {0} voxel on axis {1}{2}; a field needs 2: use a smaller "
-                "{shrink_factor}",
-                axis.samples,
-                number,
-                shrunk,
-            )
-
-
 def _sample(
     array: Array, axes: ImageAxes, grid: tuple[Axis, ...], ours: Space, theirs: Space
 ) -> Array:
@@ -218,76 +252,3 @@ def _sample(
         shape = [len(voxels) if n == number else 1 for n in range(len(grid))]
         picked = picked * there.reshape(shape).astype(picked.dtype)
     return picked
-
-
-# ---- which samples count ---------------------------------------------------------------------
-
-
-def _exclude(samples: Array, included: Array, settings: N4Settings) -> Array:
-    """Leave out the samples that the policies for intensities exclude."""
-    included = _exclude_nonfinite(samples, included, settings)
-    return included & (samples > 0) if settings.non_positive == "exclude" else included
-
-
-def _exclude_nonfinite(samples: Array, included: Array, settings: N4Settings) -> Array:
-    if samples.dtype.kind != "f":
-        return included
-    if isinstance(samples, np.ndarray) and _is_all_finite(samples):
-        return included
-    finite = samples.__array_namespace__().isfinite(samples)
-    if is_traced(finite) or is_traced(included):
-        return included & finite if settings.nonfinite == "exclude" else included
-    bad = int((included & ~finite).sum())
-    if bad and settings.nonfinite == "error":
-        raise InputError(
-            "{image} has {0} NaN or infinite voxels in the mask; leave them out of the mask, or "
-            'pass {nonfinite:"exclude"}',
-            bad,
-        )
-    return included & finite if bad else included
-
-
-def _is_all_finite(array: npt.NDArray[Any]) -> bool:
-    # NaN and infinity would show as the least or the greatest value.
-    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))
-
-
-def _find_offset(samples: Array, included: Array) -> Any:
-    """Find what raises the least included intensity to 1, if it is not above 0; float32."""
-    xp = samples.__array_namespace__()
-    single = samples.astype(np.float32)
-    lowest = xp.where(included, single, np.float32(np.inf)).min()
-    return xp.where(lowest > 0, np.float32(0), np.float32(1) - lowest)
-
-
-def _check_included(samples: Array, included: Array, mask: Array, settings: N4Settings) -> None:
-    if is_traced(included) or is_traced(samples):
-        return
-    count = int(included.sum())
-    if count == 0:
-        raise InputError(
-            "no voxel is left to estimate the field on: the mask has {0} voxels, none of them "
-            "sampled with {shrink_factor:{1}}, weighted above 0, finite"
-            + (" and positive" if settings.non_positive == "exclude" else ""),
-            int(mask.sum()),
-            settings.shrink_factor,
-        )
-    least, greatest = _find_ends(samples, included)
-    if least == greatest:
-        raise InputError(
-            "{image} is constant in the mask ({0} voxels of {1:g}): there is no histogram to "
-            "sharpen",
-            count,
-            least,
-        )
-
-
-def _find_ends(samples: Array, included: Array) -> tuple[float, float]:
-    """Find the least and the greatest included intensity."""
-    if isinstance(samples, np.ndarray):
-        values = samples[included]
-        return float(values.min()), float(values.max())
-    xp = samples.__array_namespace__()
-    single = samples.astype(xp.float32)  # finite, or the image would have been refused
-    low = xp.where(included, single, xp.inf).min()
-    return float(low), float(xp.where(included, single, -xp.inf).max())

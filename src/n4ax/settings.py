@@ -92,17 +92,22 @@ class N4Settings:
     mesh
         Number of mesh elements on each axis at the first level: another way to give the control
         points. SimpleITK's default is 4 control points (or order + 1 if that is more); ANTs'
-        default is a mesh of 1.
+        default is a mesh of 1. A mesh that would take more than 2 GiB of memory at the last level
+        is refused, or on large images more than 16 bytes for each voxel.
     spline_distance
         Length of a mesh element at the first level, in mm. The image is padded to a whole number
-        of elements, as in ANTs. This needs the image's ``spacing``.
+        of elements, as in ANTs. This needs the image's ``spacing``. A distance that makes too
+        large a mesh is refused, as above.
     shrink_factor
         Estimate the field on every n-th voxel. The field itself has the full resolution.
     mask_label
         The mask value that counts as inside. With ``None``, every value but 0 does.
     nonfinite
-        What happens to NaN and infinite voxels in the mask: ``"error"`` refuses the image,
-        ``"exclude"`` leaves them out of the estimation.
+        What happens to voxels in the mask that are NaN, infinite, or too large for single
+        precision (3.4e38): ``"error"`` refuses the image, ``"exclude"`` leaves them out of the
+        estimation. Voxels between the samples of a ``shrink_factor`` are looked at too, except in
+        dask and zarr arrays, whose other blocks are not read. The values of arrays that JAX
+        traces are not known, and none of them is looked at.
     non_positive
         What happens to intensities in the mask that have no logarithm. ``"itk"`` uses them without
         a logarithm, so that 0 counts as an intensity of 1 and a negative one as a far outlier.

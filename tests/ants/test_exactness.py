@@ -22,6 +22,9 @@ GEOMETRY = 2e-4
 """Cases with a larger difference are run again with the whole image as mask and one iteration at
 each level, where they must agree to ``MEAN``."""
 
+FURTHEST = 3
+"""As many of the cases that differ most are run again in any case."""
+
 SELF_NOISE = json.loads((Path(__file__).parents[1] / "data" / "ants_self_noise.json").read_text())
 """How far ANTs differs from itself, for the cached cases that have no such measurement beside their
 answer (:mod:`benchmarks.ants_exactness`)."""
@@ -239,12 +242,13 @@ class Comparison:
     options: tuple[str, ...]
     mean: float
     largest: float
-    noise: float
+    noise: tuple[float, float]
+    """Mean and largest."""
 
     @property
     def within(self) -> bool:
-        factor = NOISE_FACTOR * self.noise
-        return self.largest <= max(LARGEST, factor) and self.mean <= max(MEAN, factor)
+        mean, largest = (NOISE_FACTOR * noise for noise in self.noise)
+        return self.largest <= max(LARGEST, largest) and self.mean <= max(MEAN, mean)
 
 
 @cache
@@ -253,11 +257,12 @@ def compare(seed: int, folder: Path) -> Comparison:
     inside = np.ones(case.image.shape, bool) if case.mask is None else case.mask != 0
     theirs = run_ants(case, case.image, folder)
     mean, largest = theirs.measure_gap(run_n4ax(case, folder), inside)
-    noise = 0.0
+    noise = np.zeros(2)
     if mean > MEAN or largest > LARGEST:
         others = [run_ants(case, move_by_one_ulp(case.image, k), folder) for k in range(6)]
-        noise = max(theirs.measure_gap(other, inside)[1] for other in others)
-    return Comparison(seed, case.options, float(mean), float(largest), float(noise))
+        noise = np.max([theirs.measure_gap(other, inside) for other in others], axis=0)
+    own = (float(noise[0]), float(noise[1]))
+    return Comparison(seed, case.options, float(mean), float(largest), own)
 
 
 @pytest.fixture(scope="module")
@@ -279,16 +284,17 @@ def test_random_cases_have_the_images_of_ants(comparisons: list[Comparison]) -> 
 def test_no_case_differs_for_a_geometric_reason(
     comparisons: list[Comparison], tmp_path: Path
 ) -> None:
-    for c in comparisons:
-        if c.largest > GEOMETRY:
-            case = make_case(c.seed)
-            # After one iteration at each level, errors of shrinking, padding and mesh show, but
-            # differences in a few end bins hardly do.
-            at = case.options.index("-c") + 1
-            once = "x".join(["1"] * len(case.options[at].split(",")[0].split("x")))
-            options = (*case.options[:at], f"[{once},0]", *case.options[at + 1 :])
-            whole = replace(case, mask=None, weights=None, options=options)
-            theirs = run_ants(whole, case.image, tmp_path)
-            gap = theirs.measure_gap(run_n4ax(whole, tmp_path), np.ones(case.image.shape, bool))
-            print(c.seed, gap)
-            assert gap[0] <= MEAN, (c, gap)
+    by_gap = sorted(comparisons, key=lambda c: c.largest, reverse=True)
+    far = [c for number, c in enumerate(by_gap) if number < FURTHEST or c.largest > GEOMETRY]
+    assert len(far) >= FURTHEST
+    for c in far:
+        case = make_case(c.seed)
+        # After one iteration at each level, errors of shrinking, padding and mesh show, but
+        # differences in a few end bins hardly do.
+        at = case.options.index("-c") + 1
+        once = "x".join(["1"] * len(case.options[at].split(",")[0].split("x")))
+        options = (*case.options[:at], f"[{once},0]", *case.options[at + 1 :])
+        whole = replace(case, mask=None, weights=None, options=options)
+        theirs = run_ants(whole, case.image, tmp_path)
+        gap = theirs.measure_gap(run_n4ax(whole, tmp_path), np.ones(case.image.shape, bool))
+        assert gap[0] <= MEAN, (c, gap)

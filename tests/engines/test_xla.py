@@ -322,6 +322,53 @@ def test_compiled_programs_are_kept_where_asked(
         assert all(name.startswith(kept) for name in files)
 
 
+WITH_PROGRAMS_OF_THE_USER = """
+import threading
+from pathlib import Path
+import jax, numpy, n4ax
+
+def compile_own(number):
+    text = f"users_{number}"
+    program = lambda x: jax.numpy.sin(x) * number
+    program.__name__ = text
+    jax.jit(program)(numpy.ones(3)).block_until_ready()
+
+image = numpy.random.default_rng(0).random((9, 9)) + 1
+compile_own(1)
+def correct(width): n4ax.n4(image[:, :width], "all", iters=(1,), engine="xla")
+threads = [threading.Thread(target=correct, args=(9 - 2 * k,)) for k in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print("setting:", jax.config.jax_compilation_cache_dir)
+compile_own(2)
+jax.config.update("jax_compilation_cache_dir", "{own}")
+compile_own(3)
+correct(8)
+print("setting:", jax.config.jax_compilation_cache_dir)
+"""
+
+
+def test_folder_for_programs_is_not_that_of_the_users_programs(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if "CACHE" not in k} | {
+        "XDG_CACHE_HOME": str(tmp_path),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    own = tmp_path / "own"
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_PROGRAMS_OF_THE_USER.replace("{own}", str(own))],
+        check=True, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["setting: None", f"setting: {own}"]
+    kept = " ".join(path.name for path in (tmp_path / "n4ax" / "xla").iterdir())
+    assert kept.count("jit_run") >= 3
+    assert "users" not in kept
+    chosen = " ".join(path.name for path in own.iterdir())
+    assert "users_3" in chosen
+    assert "jit_run" in chosen  # the user's own setting goes first
+    assert "users_1" not in chosen
+    assert "users_2" not in chosen
+
+
 def test_xla_engine_needs_neither_numba_nor_scipy() -> None:
     program = (
         "import sys\n"

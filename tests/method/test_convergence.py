@@ -9,6 +9,8 @@ import pytest
 from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
 from n4ax.engines.xla import recurrence as xla_recurrence
 from n4ax.method.convergence import may_decide
+from n4ax.method.solver import State, summarise
+from n4ax.settings import N4Settings
 
 replay = jax.jit(xla_recurrence.itk_variation, static_argnames=("packed", "block"))
 """Compiled once for each size, as the engine does it, and not at every call."""
@@ -94,3 +96,11 @@ def test_ratios_of_xla_are_rounded_once_but_for_few() -> None:
     found = np.asarray(xla_recurrence.ratios(jnp.asarray(step)))
     assert np.mean(found != exact) < 0.01
     np.testing.assert_allclose(found, exact, rtol=1.3e-7)
+
+
+def test_measure_of_nan_is_not_called_converged() -> None:
+    history = np.array([[2e-3, np.nan, 0.0], [np.inf, 1e-3, 0.0], [np.inf, np.inf, np.inf]])
+    zero = np.zeros((4, 4), np.float32)
+    state = State(zero, None, 2, np.nan, np.array([2, 2, 3]), history)
+    found = summarise(state, N4Settings(iters=(3, 3, 3), conv_threshold=1e-3))
+    assert found.stopped == ["iteration limit", "converged", "iteration limit"]

@@ -71,6 +71,16 @@ def test_a_single_narrow_peak_stays_and_draws_its_surroundings(peak: int) -> Non
         assert 0 <= moved < 0.95, bins
 
 
+@pytest.mark.parametrize("fwhm", [1e-3, 1e-20, 1e-30, 1e-37])
+def test_intensities_stay_where_nothing_blurs_them(fwhm: float) -> None:
+    """The square of so small a width is 0 in single precision."""
+    low, width = np.float32(3.0), bin_width(np.float32(3.0), np.float32(5.0), 200)
+    histogram = np.random.default_rng(0).random(200) * 100 + 1
+    with np.errstate(all="ignore"):
+        found = sharpened_intensities(histogram, low, width, np.float32(fwhm), np.float32(WIENER))
+    np.testing.assert_allclose(found, 3.0 + np.arange(200) * width, atol=1e-5)
+
+
 def test_bin_that_nothing_reaches_maps_to_zero() -> None:
     width = bin_width(np.float32(1.0), np.float32(2.0), 200)
     nothing = sharpened_intensities(np.zeros(200), np.float32(1.0), width, *SINGLE)

@@ -17,6 +17,9 @@ from n4ax.images.arguments import take_image
 from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
 
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number in single precision."""
+
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     """Find the foreground of an image: 1 above Otsu's threshold and 0 elsewhere.
@@ -41,7 +44,8 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     Raises
     ------
     ValueError
-        The volume has no finite value or no real numbers, or there are fewer than 2 bins.
+        The volume has no value that is finite in single precision, or no real numbers; or there
+        are fewer than 2 bins.
 
     Examples
     --------
@@ -76,8 +80,12 @@ def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
     find = _find_above_by_jax if is_jax(values) else _find_above
     mask = find(values, nbins)
     known = values.dtype.kind == "f" and not is_traced(values)
-    if known and not mask.any() and not values.__array_namespace__().isfinite(values).any():
-        raise InputError(f"{{{name}}} has no finite value to find a threshold in")
+    if known and not mask.any():
+        xp = values.__array_namespace__()
+        if not xp.isfinite(_drop_too_large(values, xp)).any():
+            raise InputError(
+                f"{{{name}}} has no finite value in single precision to find a threshold in"
+            )
     return mask
 
 
@@ -114,6 +122,9 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     """
     xp = values.__array_namespace__()
     lowest, highest = _find_range(values, nbins, xp)
+    if not (isinstance(values, np.ndarray) and max(-lowest, highest) <= LARGEST):
+        values = _drop_too_large(values, xp)
+        lowest, highest = _find_range(values, nbins, xp)
     # ITK keeps the interval, and its multiples, in float32 and the bounds in double.
     interval = (xp.float32(highest) - xp.float32(lowest)) / nbins
     edges = lowest + (xp.arange(nbins, dtype=xp.float32) * interval).astype(xp.float64)
@@ -131,6 +142,13 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     threshold = edges[_find_first_clear_maximum(between, xp) + 1]
     # ITK casts the threshold to the image's type.
     return xp.trunc(threshold) if values.dtype.kind in "iu" else threshold
+
+
+def _drop_too_large(values: Any, xp: Any) -> Any:
+    """Make NaN of what single precision, in which the bins are computed, cannot hold."""
+    if values.dtype.kind != "f" or values.dtype.itemsize < 8:
+        return values
+    return xp.where(xp.abs(values) <= LARGEST, values, xp.nan)
 
 
 def _find_range(values: Any, nbins: int, xp: Any) -> tuple[Any, Any]:

@@ -97,4 +97,6 @@ def _bias_distribution(size: int, fwhm: Any, width: Any, xp: Any) -> Any:
     distance = np.minimum(n, size - n).astype(np.float32)
     # A float64 exponential that is rounded to float32 is the same on every machine.
     gaussian = xp.exp(-(distance * distance * exponent).astype(xp.float64)).astype(xp.float32)
+    # If the width is so small that its square vanishes, the first value would be NaN.
+    gaussian = xp.where(distance == 0, np.float32(1), gaussian)
     return (height * gaussian).astype(xp.float64)

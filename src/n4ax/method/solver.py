@@ -226,7 +226,8 @@ def solve(
         limit = parameters.iters[level]
 
         def goes_on(state: State) -> Number:
-            return (state.iteration < limit) & (state.measure > threshold)
+            # A measure that is NaN does not say that the field has come to rest.
+            return (state.iteration < limit) & ~(state.measure <= threshold)
 
         def iterate(state: State) -> State:
             lattice = state.lattice + compute_increment(engine, mesh, state.field, parameters)
@@ -264,11 +265,17 @@ def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
 
 
 def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Parameters) -> Array:
-    """Compute what one iteration adds to the control points."""
+    """Compute what one iteration adds to the control points.
+
+    It is NaN where a sum over the voxels has left the range of numbers, as it does on intensities
+    of absurd size.
+    """
     channels = engine.channels(mesh, field)
     first, *others = (_compute_delta(*channel, parameters) for channel in channels)
-    delta = sum(others, first) / len(channels)
-    return parameters.over_relax * fit_quotient(delta, mesh.omega)
+    delta: Array = sum(others, first) / len(channels)
+    increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
+    xp = delta.__array_namespace__()
+    return xp.where(xp.isfinite(delta), increment, np.float32(np.nan))
 
 
 def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Parameters) -> Array:
@@ -284,7 +291,7 @@ def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Par
         )
     delta = channel.residual_fit(mesh, binned, expected)
     xp = delta.__array_namespace__()
-    return xp.where(width > 0, delta, xp.zeros_like(delta))
+    return xp.where(width == 0, xp.zeros_like(delta), delta)
 
 
 def _replace_at(array: Array, index: Any, value: Number) -> Array:
@@ -327,7 +334,7 @@ def summarise(state: State, settings: N4Settings) -> Solution:
         iterations=iterations,
         convergence=[np.where(np.isinf(m), np.nan, m).tolist() for m in measures],
         stopped=[
-            "converged" if len(m) and not m[-1] > settings.conv_threshold else "iteration limit"
+            "converged" if len(m) and m[-1] <= settings.conv_threshold else "iteration limit"
             for m in measures
         ],
     )

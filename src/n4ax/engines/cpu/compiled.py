@@ -1,12 +1,15 @@
 """How kernels are compiled with numba: they release the GIL, and the result is kept on disk.
 
 Compiled code is kept beside the package, or in the user's cache folder if the package's folder
-cannot be written to. If neither can be written to, every process compiles the kernels again.
+cannot be written to. If neither can be written to, or the disk is full, every process compiles
+the kernels again.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ _LOGGER = logging.getLogger("n4ax")
 
 
 def compile_kernel(*fastmath: str, inline: bool = False) -> Callable[[Callable[..., Any]], Any]:
-    """Make a decorator that compiles a function at its first call, or loads it from disk.
+    """Make a decorator that compiles a function for each new kind of arguments, or loads it.
 
     numba compiles a kernel again when the file of the kernel has a new time stamp or size, but it
     does not notice a change in another file that the kernel calls into. An update of the package
@@ -42,24 +45,14 @@ def compile_kernel(*fastmath: str, inline: bool = False) -> Callable[[Callable[.
             "inline": "always" if inline else "never",
         }
         try:
-            return numba.njit(cache=True, **options)(function)
+            kernel = numba.njit(cache=True, **options)(function)
         except RuntimeError:  # numba found no folder that it may write to
-            return numba.njit(**options)(function)
+            kernel = numba.njit(**options)(function)
+        _compile_aside(kernel)
+        _survive_full_disk(kernel)
+        return kernel
 
     return decorate
-
-
-def call_compiled(function: Any, *arguments: Any) -> Any:
-    """Return ``function(*arguments)``; the first call, which compiles, runs in its own thread.
-
-    Python raises an interrupt (Ctrl-C) in the main thread only. If it were raised inside the
-    compiler, the compiler's locks would stay locked, and the next thread that compiles would wait
-    for ever.
-    """
-    if function.overloads:
-        return function(*arguments)
-    with ThreadPoolExecutor(1) as compiler:
-        return compiler.submit(function, *arguments).result()
 
 
 def warn_if_compiling(kernel: Any) -> None:
@@ -72,3 +65,43 @@ def warn_if_compiling(kernel: Any) -> None:
     kept = Path(folder).glob(pattern) if folder else ()
     if not any(file.stat().st_mtime > source.stat().st_mtime for file in kept):
         _LOGGER.warning("n4ax: compiling its kernels, once on this machine (about 10 s)")
+
+
+def _compile_aside(kernel: Any) -> None:
+    """Have a kernel compiled in a thread of its own when the main thread calls it.
+
+    Python raises an interrupt (Ctrl-C) in the main thread only. If it were raised inside the
+    compiler, the compiler's locks would stay locked, and the next thread that compiles would wait
+    for ever. numba calls this method whenever it meets arguments of new types.
+    """
+    compile_here = kernel._compile_for_args
+
+    def compile_anywhere(*arguments: Any, **named: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            return compile_here(*arguments, **named)
+        with ThreadPoolExecutor(1) as compiler:
+            return compiler.submit(compile_here, *arguments, **named).result()
+
+    kernel._compile_for_args = compile_anywhere
+
+
+def _survive_full_disk(kernel: Any) -> None:
+    """Have a kernel work in this process even where what was compiled cannot be kept."""
+    save = kernel._cache.save_overload
+
+    def save_if_possible(*arguments: Any) -> None:
+        try:
+            save(*arguments)
+        except OSError as error:
+            _warn_of_full_disk(str(error))
+
+    kernel._cache.save_overload = save_if_possible
+
+
+@cache
+def _warn_of_full_disk(reason: str) -> None:
+    _LOGGER.warning(
+        "n4ax: cannot keep its compiled kernels (%s), so that every process compiles them again; "
+        "set NUMBA_CACHE_DIR to a folder with some MB of space",
+        reason,
+    )

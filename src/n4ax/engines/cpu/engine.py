@@ -102,7 +102,7 @@ class CpuEngine:
         self._chunks = len(self.rows.chunk) - 1
         # The float32 histogram before each chunk, as the last iteration left it.
         self._running = np.zeros((self._chunks, settings.nbins), np.float32)
-        self._bounds = np.empty((len(self.rows.x), 2), np.float32)
+        self._bounds = np.zeros((len(self.rows.x), 2), np.float32)
         self._full_search: _FullSearch | None = None
         self._level = -1
         self._mesh: CpuMesh
@@ -199,7 +199,12 @@ class CpuEngine:
     def change(
         self, field: CpuField, before: CpuField, threshold: float, every_measure: bool
     ) -> float:
-        """The convergence measure, or infinity if it is certainly above the threshold."""
+        """The convergence measure, or infinity if it is certainly above the threshold.
+
+        It is NaN if the field is not finite.
+        """
+        if not (np.isfinite(field.lattice).all() and np.isfinite(before.lattice).all()):
+            return np.nan
         if not (every_measure or self._may_decide(field, before, threshold)):
             return np.inf
         ratios = self.ratios(field, before)
@@ -247,7 +252,7 @@ class CpuEngine:
         The next call overwrites the array.
         """
         if self._ratios is None:
-            self._ratios = np.empty(self.voxels, np.float32)
+            self._ratios = np.zeros(self.voxels, np.float32)
         self._threads.run(
             self._chunks, compute_ratios, self.rows, field.sheets, before.sheets, self._ratios
         )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import float32, float64, uint64
 
-from n4ax.engines.cpu.compiled import call_compiled, compile_kernel
+from n4ax.engines.cpu.compiled import compile_kernel
 
 _BLOCK = 256
 _SETTLED = 1 << 14
@@ -20,12 +20,12 @@ _SETTLED = 1 << 14
 
 def exact_variation(ratios: npt.NDArray[np.float32]) -> float:
     """Coefficient of variation of ``ratios`` (n,), with n - 1 degrees of freedom, in double."""
-    return float(call_compiled(_compute_variation, ratios))
+    return float(_compute_variation(ratios))
 
 
 def itk_variation(ratios: npt.NDArray[np.float32]) -> float:
     """The measure that ITK computes from ``ratios`` (n,) in image order, with its float32 bits."""
-    return float(call_compiled(_replay_recurrence, ratios))
+    return float(_replay_recurrence(ratios))
 
 
 @compile_kernel("reassoc", "nsz")
@@ -51,7 +51,8 @@ def _replay_recurrence(p):
         size = min(_BLOCK, n - at)
         first = float64(count) + 1.0
         whole = float64(count) + size <= 16777216.0
-        if whole and at >= _SETTLED and _keeps_mean(p, at, size, mu, first):
+        settled = whole and at >= _SETTLED and np.isfinite(mu) and np.isfinite(sigma)
+        if settled and _keeps_mean(p, at, size, mu, first):
             unit = _ulp(sigma)
             added = _sum_units(p, at, size, mu, first, unit)
             if float64(sigma) + added * unit < _binade_end(sigma):

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from n4ax.engines.cpu.compiled import call_compiled
 from n4ax.method.problem import Problem
 
 MOST_THREADS = 16
@@ -41,8 +40,6 @@ class Threads:
 
         A thread takes the next piece as soon as it is free, so no thread waits for a slower one.
         """
-        if not kernel.overloads:
-            call_compiled(kernel, 0, 0, *arguments)
         if self._pool is None or parts < 2:
             kernel(0, parts, *arguments)
             return

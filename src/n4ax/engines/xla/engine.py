@@ -199,7 +199,7 @@ class XlaEngine:
         if not self._on_cpu:
             return lax.optimization_barrier(compute())
         nothing = jax.eval_shape(compute)
-        return lax.cond(number < jnp.inf, compute, lambda: jnp.zeros_like(nothing))
+        return lax.cond(number != jnp.inf, compute, lambda: jnp.zeros_like(nothing))
 
     def _contract(self, values: Array, weights: Sequence[Array]) -> Array:
         """Sum the voxels of the list over the box, weighted along every axis, float64."""

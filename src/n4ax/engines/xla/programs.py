@@ -5,12 +5,10 @@ volumes come to have the same shapes. Inside a program double precision is on, w
 caller's setting is.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +19,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from n4ax.engines.xla.box import Voxels, find_bounding_box, make_whole_box, pack_voxels
 from n4ax.engines.xla.engine import XlaEngine
+from n4ax.engines.xla.kept import keep_program
 from n4ax.engines.xla.tables import Tables, make_level_tables
 from n4ax.images.arrays import is_traced
 from n4ax.method.problem import Problem
@@ -30,9 +29,6 @@ from n4ax.settings import N4Settings
 HISTORY_STEP = 64
 """The history has room for a multiple of this many iterations, so that settings with about as many
 iterations share a program."""
-
-CACHE_VARIABLE = "N4AX_CACHE_DIR"
-"""Environment variable with the folder for compiled programs. If it is empty, none are kept."""
 
 
 class ProgramKey(NamedTuple):
@@ -172,11 +168,12 @@ def estimate(
 
     With ``progress``, the measure of every iteration is computed in any case.
     """
-    keep_programs()
     reports = progress is not None
     with jax.enable_x64(True), _listen(progress) as listener:
         arguments, key = prepare(problem, settings, every_measure or reports, reports)
-        state = compiled_run(arguments._replace(listener=np.int32(listener)), key)
+        arguments = arguments._replace(listener=np.int32(listener))
+        with keep_program(("run", key, _describe(arguments), _platform(problem.intensities))):
+            state = compiled_run(arguments, key)
         return jax.block_until_ready(state) if reports else state
 
 
@@ -202,7 +199,6 @@ def run_sharded(
     dict of State
         The last state for each problem, on the host.
     """
-    keep_programs()
     every_device = jax.devices()
     own = {device: [k for k in arguments if devices[k] == device] for device in every_device}
     most = max(map(len, own.values()))
@@ -220,8 +216,16 @@ def run_sharded(
         shape = (len(order), *leaves[0].shape[1:])
         return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
 
-    states = jax.device_get(_run_all(jax.tree.map(join_devices, *parts), key, mesh))
+    stacked = jax.tree.map(join_devices, *parts)
+    with keep_program(("run all", key, _describe(stacked), tuple(every_device))):
+        states = jax.device_get(_run_all(stacked, key, mesh))
     return {k: jax.tree.map(lambda leaf: leaf[i], states) for i, k in enumerate(order)}  # noqa: B023
+
+
+def _describe(arguments: Arguments) -> tuple[Any, ...]:
+    """What a program is compiled for, apart from its key: shapes and types, and what is None."""
+    leaves, structure = jax.tree.flatten(arguments)
+    return (structure, *((np.shape(leaf), np.result_type(leaf)) for leaf in leaves))
 
 
 @partial(jax.jit, static_argnames=("key", "mesh"))
@@ -281,21 +285,3 @@ def _report(listener: Array, *news: Any) -> None:
 
 def _call_listener(listener: Any, *news: Any) -> None:
     _listeners[int(listener)](*news)
-
-
-# ---- compiled programs on disk ---------------------------------------------------------------
-
-
-@cache
-def keep_programs() -> None:
-    """Let JAX keep compiled programs in the user's cache folder, unless it was given a folder.
-
-    The environment variable ``N4AX_CACHE_DIR`` names another folder. If it is empty, no programs
-    are kept.
-    """
-    folder = os.environ.get(CACHE_VARIABLE)
-    if folder is None:
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = str(Path(caches) / "n4ax" / "xla")
-    if folder and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
-        jax.config.update("jax_compilation_cache_dir", folder)

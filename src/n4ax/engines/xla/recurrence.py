@@ -4,8 +4,9 @@
 to the sum of squares sigma hardly depends on the last bits of either. So a guess of all values of
 mu and sigma tells what every voxel adds, and the running sum of that is a better guess. When the
 sum equals the guess, it is the result of the recurrence, voxel by voxel and bit for bit. Two or
-three rounds are enough for most blocks, and fewer than 20 always were. If no voxel of a block
-moves mu, and sigma stays within one binade, the block is a plain sum of whole ulps of sigma.
+three rounds are enough for most blocks, and fewer than 20 always were. Every round makes at least
+one more voxel right, so that there are never more rounds than voxels. If no voxel of a block moves
+mu, and sigma stays within one binade, the block is a plain sum of whole ulps of sigma.
 """
 
 from collections.abc import Callable
@@ -185,13 +186,16 @@ def _improve_guess(
     def shift(values: Array) -> Array:
         return round_to_float32(jnp.concatenate([start[None], values[:-1]]))
 
-    def improve(state: tuple[Array, Array]) -> tuple[Array, Array]:
-        _, values = state
+    def improve(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        _, values, rounds = state
         added = jnp.where(counted, after(values) - values, 0.0)
-        return values, shift(start + running_sum(added))
+        return values, shift(start + running_sum(added)), rounds + 1
+
+    def goes_on(state: tuple[Array, Array, Array]) -> Array:
+        previous, values, rounds = state
+        # NaN, which never equals itself, spreads over all values after it and does not leave.
+        changed = (previous != values) & (values == values)
+        return jnp.any(changed) & (rounds < len(guess))
 
     first = shift(guess)
-    done = lax.while_loop(
-        lambda state: jnp.any(state[0] != state[1]), improve, improve((first, first))
-    )
-    return done[1]
+    return lax.while_loop(goes_on, improve, improve((first, first, jnp.int32(0))))[1]

@@ -7,6 +7,9 @@ from numba import float32, float64, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
 
+LARGE = 1 << 16
+"""A stretch of a row whose log field has this Euclidean norm or a larger one is not squared."""
+
 
 @compile_kernel("contract")
 def expand_planes(first, stop, lattice, basis, stride, values):
@@ -58,7 +61,7 @@ def evaluate_row(sheets, plane, y, x0, n, field):
             r0 += uint64(stride)
 
 
-@compile_kernel("contract", "nnan", "nsz", "reassoc")
+@compile_kernel("contract", "nsz", "reassoc")
 def _norm(values, n):
     """Return the Euclidean norm of ``values[:n]``, which no magnitude among them exceeds."""
     total = float32(0)
@@ -72,9 +75,14 @@ def exponentiate(values, n, out):
     """Set ``out[:n]`` to exp of ``values[:n]``, in double.
 
     It is a Taylor series. While the arguments may be large they are halved, and the result is
-    squared as often.
+    squared as often. Squaring costs digits, so that arguments which are too large for most
+    results to be a float32 number, infinite or NaN go to the library's function.
     """
     bound = _norm(values, n)
+    if not bound < float32(LARGE):
+        for j in range(n):
+            out[j] = np.exp(float64(values[j]))
+        return
     halvings = 0
     while bound > float32(0.5):
         bound *= float32(0.5)

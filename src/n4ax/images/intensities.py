@@ -1,0 +1,176 @@
+"""Which intensities count: the policies for NaN, infinity and values without a logarithm.
+
+ITK and N4 compute in single precision (float32). What is not finite there counts as infinite here,
+whatever the type of the image is.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.errors import InputError
+from n4ax.images.arrays import is_traced
+from n4ax.images.otsu import LARGEST
+from n4ax.settings import N4Settings
+
+_BLOCK = 1 << 16
+"""This many values are looked at at a time, since so many stay in the cache."""
+
+
+def exclude(samples: Any, included: Any, settings: N4Settings) -> Any:
+    """Leave out the samples that the policies for intensities exclude.
+
+    Parameters
+    ----------
+    samples, included : array
+        Intensities of the samples, any real dtype, and which of them count so far, bool.
+    settings
+        ``nonfinite`` and ``non_positive`` are used.
+
+    Returns
+    -------
+    array of bool
+        Which samples count.
+
+    Raises
+    ------
+    ValueError
+        ``nonfinite`` is ``"error"``, and a sample that counts is not finite in single precision.
+    """
+    bad = _find_nonfinite(samples)
+    if bad is not None:
+        if settings.nonfinite == "exclude":
+            included = included & ~bad
+        elif not (is_traced(bad) or is_traced(included)):
+            _refuse_nonfinite(samples, bad & included)
+    if settings.non_positive == "exclude":
+        included = included & (_to_single(samples) > 0)
+    return included
+
+
+def check_finite(image: Any, inside: Any, weights: Any | None) -> None:
+    """Check that all intensities in the mask are finite in single precision, sampled or not.
+
+    Parameters
+    ----------
+    image, inside : array
+        Intensities, any real dtype, and the mask, bool.
+    weights : array or None
+        Confidence of each voxel; a voxel that is not above 0 is left out.
+
+    Raises
+    ------
+    ValueError
+        An intensity is NaN, infinite, or too large.
+    """
+    bad = _find_nonfinite(image)
+    if bad is not None:
+        bad = bad & inside
+        _refuse_nonfinite(image, bad if weights is None else bad & (weights > 0))
+
+
+def find_offset(samples: Any, included: Any) -> Any:
+    """Find what raises the least included intensity to 1, if it is not above 0; float32."""
+    xp = samples.__array_namespace__()
+    lowest = xp.where(included, _to_single(samples), np.float32(np.inf)).min()
+    return xp.where(lowest > 0, np.float32(0), np.float32(1) - lowest)
+
+
+def check_range(samples: Any, included: Any, settings: N4Settings) -> None:
+    """Check that the included intensities differ, and can be raised if that is asked for.
+
+    Parameters
+    ----------
+    samples, included : array
+        Intensities of the samples, and which of them count; at least one does.
+    settings
+        ``tiny`` and ``non_positive`` are used.
+
+    Raises
+    ------
+    ValueError
+        The intensities are all the same in single precision, or leave its range when raised.
+    """
+    least, greatest = _find_ends(samples, included)
+    if least == greatest:
+        raise InputError(
+            "{image} is constant in the mask ({0} voxels of {1:g}, in single precision): there is "
+            "no histogram to sharpen",
+            int(included.sum()),
+            least,
+        )
+    if settings.tiny is not None and greatest <= settings.tiny:
+        raise InputError(
+            "{tiny} is {0} and the largest intensity in the mask is {1:g}: raised to {tiny} they "
+            "are all the same; use a smaller {tiny}",
+            settings.tiny,
+            greatest,
+        )
+    if settings.non_positive == "offset" and greatest - min(least, 0.0) > LARGEST:
+        raise InputError(
+            "{image} reaches from {0:g} to {1:g} in the mask; raised by {2:g} it would leave the "
+            "range of single precision: divide {image} by a constant first",
+            least,
+            greatest,
+            1 - least,
+        )
+
+
+def _find_nonfinite(values: Any) -> Any | None:
+    """Find the values that are not finite in single precision; ``None`` if none can be."""
+    if values.dtype.kind != "f":
+        return None
+    if isinstance(values, np.ndarray) and _is_all_finite(values):
+        return None
+    single = _to_single(values)
+    return ~single.__array_namespace__().isfinite(single)
+
+
+def _is_all_finite(array: npt.NDArray[Any]) -> bool:
+    """Whether it is plain that all values are finite in single precision; one look at memory."""
+    flat = array.ravel(order="K")
+    for first in range(0, flat.size, _BLOCK):
+        block = flat[first : first + _BLOCK]
+        # NaN, infinity and what is too large would show as the least or the greatest value.
+        if not (float(block.min()) >= -LARGEST and float(block.max()) <= LARGEST):
+            return False
+    return True
+
+
+def _to_single(values: Any) -> Any:
+    with np.errstate(over="ignore", under="ignore"):
+        return values.astype(np.float32)
+
+
+def _refuse_nonfinite(values: Any, bad: Any) -> None:
+    """Refuse an image with ``bad`` voxels in the mask, if there are any."""
+    count = int(bad.sum())
+    if count == 0:
+        return
+    large = int((bad & values.__array_namespace__().isfinite(values)).sum())
+    if large:
+        raise InputError(
+            "{image} has {0} voxels in the mask beyond {1:.2g}, the largest number in single "
+            "precision, in which N4 and ITK compute; divide {image} by a constant first, or pass "
+            '{nonfinite:"exclude"}',
+            large,
+            LARGEST,
+        )
+    raise InputError(
+        "{image} has {0} NaN or infinite voxels in the mask; leave them out of the mask, or "
+        'pass {nonfinite:"exclude"}',
+        count,
+    )
+
+
+def _find_ends(samples: Any, included: Any) -> tuple[float, float]:
+    """Find the least and the greatest included intensity, as single precision holds them."""
+    if isinstance(samples, np.ndarray):
+        values = samples[included]
+        low, high = _to_single(np.stack([values.min(), values.max()]))
+        return float(low), float(high)
+    xp = samples.__array_namespace__()
+    single = _to_single(samples)
+    low = xp.where(included, single, xp.inf).min()
+    return float(low), float(xp.where(included, single, -xp.inf).max())
