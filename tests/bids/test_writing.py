@@ -131,8 +131,9 @@ def test_a_log_or_a_page_that_cannot_be_written_does_not_end_the_run(
     assert run_small_study(dataset, output, "--scheduler", scheduler) == 1
     errors = capsys.readouterr().err
     assert "Traceback" not in errors
-    for name in ("logs/sub-01.log", "sub-01.html", "sub-02.html", "group.html"):
+    for name in ("logs/sub-01.log", "sub-01.html", "group.html"):
         assert errors.count(f"{output / name}") == 1, errors
+    assert (output / "sub-02.html").is_file()  # although one of its records is strange
     for label in ("01", "02"):
         assert (output / f"sub-{label}" / "anat" / f"sub-{label}_desc-n4_T1w.json").exists()
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.files import replace_file
-from n4ax.images.arrays import has_values
 from n4ax.method.grid import Axis
 from n4ax.settings import is_whole_number
 
@@ -51,8 +50,11 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
         with np.load(content) as data:
             if int(data["n4ax_bias_field"]) != _FORMAT:
                 raise ValueError("it has a later format")
+            points = data["control_points"]
+            if not np.isfinite(points).all():
+                raise ValueError("its control points have NaN or infinite values")
             return {
-                "control_points": data["control_points"],
+                "control_points": points,
                 "order": data["order"].item(),
                 "shape": tuple(data["shape"].tolist()),
                 "axes": tuple(Axis(*row) for row in data["axes"].tolist()),
@@ -72,7 +74,7 @@ def check_parts(
     Raises
     ------
     ValueError
-        A part has another type or another size than the others need, or a value is not finite.
+        A part has another type or another size than the others need.
     """
     if not is_whole_number(order) or not 1 <= order <= 5:
         raise InputError("{order} is {0!r}; expected a whole number from 1 to 5", order)
@@ -104,8 +106,6 @@ def _check_control_points(points: Any, order: int, axes: int) -> None:
             order,
             order + 1,
         )
-    if has_values(points) and not np.isfinite(np.asarray(points)).all():
-        raise InputError("{control_points} have NaN or infinite values; expected finite numbers")
 
 
 def _check_axis(axis: Axis) -> None:
