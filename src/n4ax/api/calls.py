@@ -17,6 +17,8 @@ from n4ax.settings import EngineName, N4Keywords, N4Settings, Preset
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_DEFAULTS = N4Settings()
+
 
 class BatchKeywords(N4Keywords, total=False):
     """The keyword arguments of :func:`n4ax.n4_batch`."""
@@ -72,8 +74,8 @@ def choose_settings(
     if preset is not None and preset not in get_args(Preset):
         names = ", ".join(map(repr, get_args(Preset)))
         raise InputError("{preset} is {0!r}; expected one of {1}", preset, names)
-    start = getattr(N4Settings, preset)() if preset is not None else settings or N4Settings()
-    return start.override(**parameters)
+    start = getattr(N4Settings, preset)() if preset is not None else settings or _DEFAULTS
+    return start.override(**parameters) if parameters else start
 
 
 def choose_mask(mask: Any, preset: Preset | None) -> Any:

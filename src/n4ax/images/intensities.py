@@ -130,6 +130,10 @@ def _find_nonfinite(values: Any) -> Any | None:
 def _is_all_finite(array: npt.NDArray[Any]) -> bool:
     """Whether it is plain that all values are finite in single precision; one look at memory."""
     flat = array.ravel(order="K")
+    if array.dtype in (np.float32, np.float64):
+        with np.errstate(all="ignore"):  # a sum of squares is the fastest look there is
+            if float(np.dot(flat, flat)) <= LARGEST**2:
+                return True
     for first in range(0, flat.size, _BLOCK):
         block = flat[first : first + _BLOCK]
         # NaN, infinity and what is too large would show as the least or the greatest value.

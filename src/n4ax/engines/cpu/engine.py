@@ -203,7 +203,7 @@ class CpuEngine:
 
         It is NaN if the field is not finite.
         """
-        if not (np.isfinite(field.lattice).all() and np.isfinite(before.lattice).all()):
+        if not np.isfinite(field.lattice).all():  # as it is once the lattice before it was not
             return np.nan
         if not (every_measure or self._may_decide(field, before, threshold)):
             return np.inf
