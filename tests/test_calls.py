@@ -246,8 +246,9 @@ def test_series_by_the_b_values_beside_the_file(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(series, AFFINE), tmp_path / "dwi.nii.gz")
     (tmp_path / "dwi.bval").write_text("0 1000 5\n")
     found = n4ax.n4(tmp_path / "dwi.nii.gz", series="b0", **QUICK)
-    expected = n4ax.n4(nib.Nifti1Image(series, AFFINE), series=(0, 2), **QUICK)
-    assert np.array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
+    for numbers in ((0, 2), [0, 2], np.flatnonzero(np.array([0, 1000, 5]) <= 50)):
+        expected = n4ax.n4(nib.Nifti1Image(series, AFFINE), series=numbers, **QUICK)
+        assert np.array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
     with pytest.raises(ValueError, match=r"series is 'b0', which is for the path of an image"):
         n4ax.n4(series, series="b0", voxel_order="F", **QUICK)
 
@@ -275,6 +276,7 @@ def test_four_axes_need_a_word(order: Any) -> None:
         ((0, 5), "series is 5; the image has volumes 0 to 2"),
         ((), "expected"),
         (1.5, "series is 1.5; expected"),
+        (np.array([0.5]), "expected"),
     ],
 )
 def test_slips_in_series_are_named(series: Any, words: str) -> None:
@@ -511,3 +513,57 @@ def test_fields_check_engine_and_threads() -> None:
     for call in (field.evaluate, lambda **k: field.apply(np.ones((12, 13)), **k)):
         with pytest.raises(ValueError, match=r"num_threads is 0\.5"):
             call(num_threads=0.5)
+
+
+def test_inside_jax_programs_only_whole_series_work() -> None:
+    import jax
+
+    series = jnp.asarray(make_series("C")[0])
+    smooth = jax.jit(lambda image: n4ax.n4(image, "all", series="4d", **QUICK))(series)
+    assert smooth.shape == series.shape
+    with pytest.raises(ValueError, match=r'inside JAX programs only series="4d" works'):
+        jax.jit(lambda image: n4ax.n4(image, series="mean", **QUICK))(series)
+    with pytest.raises(ValueError, match="a series of 3 volumes"):
+        jax.jit(lambda image: n4ax.n4(image, **QUICK))(series)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("library", ["ants", "xarray", "xarray turned", "dask", "zarr", "torch"])
+@pytest.mark.parametrize("word", ["mean", "first", "each", (0, 2)])
+def test_series_of_every_library(library: str, word: Any) -> None:
+    series, _ = make_series("F")
+    pytest.importorskip(library.partition(" ")[0])
+    turned = np.ascontiguousarray(series.T)
+    given, order = make_series_of(library, series, turned)
+    keywords = QUICK | {"voxel_order": order}
+    found = n4ax.n4(given, "all", series=word, **keywords)
+    expected = n4ax.n4(turned if order == "C" else series, "all", series=word, **keywords)
+    values = found.numpy() if hasattr(found, "numpy") else np.asarray(found)
+    assert np.array_equal(values, expected)
+    # dask stays lazy, and so does zarr, for which dask stands in.
+    assert type(found).__name__ == ("Array" if library == "zarr" else type(given).__name__)
+
+
+def make_series_of(library: str, series: Array, turned: Array) -> tuple[Any, Any]:
+    """A series of a library, and which of its axes is x."""
+    if library == "ants":
+        import ants
+
+        return ants.from_numpy(series), "F"
+    if library == "torch":
+        import torch
+
+        return torch.from_numpy(turned), "C"
+    if library == "zarr":
+        import zarr
+
+        return zarr.array(turned, chunks=(1, 14, 13, 12)), "C"
+    if library == "dask":
+        import dask.array
+
+        return dask.array.from_array(turned, chunks=(1, 7, 13, 12)), "C"
+    import xarray
+
+    if library == "xarray":
+        return xarray.DataArray(series, dims=("x", "y", "z", "t")), "F"
+    return xarray.DataArray(turned, dims=("t", "z", "y", "x")), "C"

@@ -112,7 +112,7 @@ def read_estimate(series: Any) -> Estimate:
         hint = (
             ", which is for the path of an image with a .bval file beside it; pass the numbers of "
             "the volumes without diffusion weighting, such as {series:(0, 5)}"
-            if series == "b0"
+            if isinstance(series, str) and series == "b0"
             else '; expected "mean", "first", "each", "4d", "b0", or numbers of volumes'
         )
         raise InputError("{series} is {0!r}" + hint, series)

@@ -146,11 +146,12 @@ def take_series(series: Any, given: Any, settings: N4Settings, inputs: Inputs) -
         The image is a series and ``series`` is ``None``, or the other way round, or ``series`` is
         nothing that can be meant.
     """
-    if not check_volumes(settings, inputs, series) or series == "4d":
+    word = series if isinstance(series, str) else None
+    if not check_volumes(settings, inputs, series) or word == "4d":
         return None
     if inputs.are_traced:
         raise InputError('{series} is {0!r}; inside JAX programs only {series:"4d"} works', series)
-    if not (isinstance(series, str) and series == "b0" and isinstance(given, str | os.PathLike)):
+    if word != "b0" or not isinstance(given, str | os.PathLike):
         return read_estimate(series)
     path = Path(os.fspath(given))
     stem = path.name.removesuffix(".gz").rpartition(".")[0]

@@ -78,10 +78,16 @@ def get_order(image: Any) -> VoxelOrder | None:
 
 
 def load_series(series: Any) -> Any:
-    """Load an image of nibabel whose voxels are still in a file, to be read in one go."""
-    if not hasattr(series, "dataobj") or isinstance(series.dataobj, np.ndarray):
-        return series
-    return fill(series, open_image(series).voxels)
+    """Make a series ready to be taken apart.
+
+    An image of nibabel whose voxels are still in a file is read in one go. A zarr array becomes a
+    dask array, whose parts are not read yet.
+    """
+    if hasattr(series, "dataobj"):
+        in_memory = isinstance(series.dataobj, np.ndarray)
+        return series if in_memory else fill(series, open_image(series).voxels)
+    voxels = None if hasattr(series, "dims") else open_image(series).voxels
+    return voxels if is_lazy(voxels) else series
 
 
 def fill(image: Any, voxels: Any) -> Any:
