@@ -122,3 +122,12 @@ def test_arrays_of_other_libraries_go_through_dlpack(
     corrected = n4ax.n4(image, mask, iters=(2,), engine=engine)
     assert isinstance(corrected, Tensor)
     np.testing.assert_array_equal(corrected.values, n4ax.n4(*small, iters=(2,), engine=engine))
+
+
+def test_extended_precision_is_worked_on_in_double(small: tuple[Array, Array]) -> None:
+    image, mask = small
+    expected = n4ax.n4(image.astype(np.float64), mask, **FEW | {"engine": "xla"})
+    found = n4ax.n4(image.astype(np.longdouble), mask, **FEW | {"engine": "xla"})
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, two)
+        assert one.dtype == two.dtype

@@ -116,6 +116,8 @@ def _to_jax(array: Any, device: Any) -> Any:
     import jax.numpy as jnp
 
     if not is_jax(array):
+        if array.dtype == np.longdouble:  # JAX has double precision at most
+            array = array.astype(np.float64)
         with jax.enable_x64(True):
             array = jnp.asarray(array)
     return array if device is None else jax.device_put(array, device)
