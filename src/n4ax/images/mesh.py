@@ -54,11 +54,13 @@ def lay_mesh(axes: ImageAxes, space: Space, settings: N4Settings) -> Laid:
     image = _Image(axes, space)
     image.check_padding(settings)
     most = max(MOST_MESH_MEMORY, MOST_MESH_MEMORY_PER_VOXEL * prod(axes.lengths))
-    if image.find_memory(settings) > most:
+    if not image.can_be_laid(settings):
         image.refuse(settings, most)
-    grid, points = image.lay(settings)
-    _check_grid(grid, axes)
-    return grid, points
+    laid = image.lay(settings)
+    if _measure(laid, settings) > most:
+        image.refuse(settings, most)
+    _check_grid(laid[0], axes)
+    return laid
 
 
 @dataclass(frozen=True)
@@ -76,35 +78,41 @@ class _Image:
 
     def lay(self, settings: N4Settings) -> Laid:
         """Lay a mesh without a look at its size."""
-        shape, order = self.axes.turn(self.axes.lengths), settings.spline_order
+        shape = self.axes.turn(self.axes.lengths)
         shrink = self.axes.per_axis("shrink_factor", settings.shrink_factor)
-        padding = [(0, 0)] * len(shape)
-        if settings.spline_distance is not None:
+        if settings.spline_distance is None:
+            points, padding = self._choose_points(settings), [(0, 0)] * len(shape)
+        else:
             distance = settings.spline_distance
             fitted = [padding_for_distance(n, step, distance) for n, step in self.sizes]
-            points = tuple(spans + order for spans, _, _ in fitted)
+            points = tuple(spans + settings.spline_order for spans, _, _ in fitted)
             padding = [(lower, upper) for _, lower, upper in fitted]
-        elif settings.control_points is not None:
-            points = self.axes.per_axis("control_points", settings.control_points)
-        elif settings.mesh is not None:
-            elements = self.axes.per_axis("mesh", settings.mesh)
-            points = tuple(number + order for number in elements)
-        else:
-            points = (max(DEFAULT_CONTROL_POINTS, order + 1),) * len(shape)
         return sample_axes(shape[::-1], shrink[::-1], padding[::-1], self.space)[::-1], points
+
+    def _choose_points(self, settings: N4Settings) -> tuple[int, ...]:
+        """Choose the control points of the first level where no distance is given, x last."""
+        order = settings.spline_order
+        if settings.control_points is not None:
+            return self.axes.per_axis("control_points", settings.control_points)
+        if settings.mesh is not None:
+            return tuple(number + order for number in self.axes.per_axis("mesh", settings.mesh))
+        return (max(DEFAULT_CONTROL_POINTS, order + 1),) * len(self.axes.kept)
 
     def count_elements(self, settings: N4Settings) -> list[float]:
         """Count the elements of the first level on each axis, x last; a distance may cut some."""
         if settings.spline_distance is not None:
             return [max(1, (n - 1) * step / settings.spline_distance) for n, step in self.sizes]
-        return [count - settings.spline_order for count in self.lay(settings)[1]]
+        return [count - settings.spline_order for count in self._choose_points(settings)]
+
+    def can_be_laid(self, settings: N4Settings) -> bool:
+        """Whether single precision can tell the elements of a mesh from each other."""
+        return max(self.count_elements(settings)) <= MOST_VOXELS
 
     def find_memory(self, settings: N4Settings) -> float:
         """Find the memory in bytes that a mesh takes."""
-        if max(self.count_elements(settings)) > MOST_VOXELS:
+        if not self.can_be_laid(settings):
             return inf
-        grid, points = self.lay(settings)
-        return estimate_memory(grid, points, settings.spline_order, len(settings.iters))
+        return _measure(self.lay(settings), settings)
 
     def check_padding(self, settings: N4Settings) -> None:
         """Check that a spline distance does not pad the image beyond reason."""
@@ -142,6 +150,11 @@ class _Image:
             _write_bytes(most),
             value,
         )
+
+
+def _measure(laid: Laid, settings: N4Settings) -> float:
+    grid, points = laid
+    return estimate_memory(grid, points, settings.spline_order, len(settings.iters))
 
 
 def _name_of_mesh(settings: N4Settings) -> str:
