@@ -19,8 +19,8 @@ from n4ax.engines.choice import (
     double_precision,
     to_engine,
 )
-from n4ax.errors import InputError
 from n4ax.field import BiasField
+from n4ax.field.file import check_affine, is_usable
 from n4ax.images.arrays import import_array, is_jax, is_traced
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import make_like, open_together
@@ -164,19 +164,9 @@ def _find_affine(
     affine: npt.ArrayLike | None, own: npt.NDArray[np.float64] | None
 ) -> npt.NDArray[np.float64] | None:
     """Check the affine that was given; without one, take the image's own if it is usable."""
-    if affine is None:
-        return own if own is not None and np.isfinite(own).all() else None
-    try:
-        matrix = np.asarray(affine, np.float64)
-    except (TypeError, ValueError):
-        raise InputError("{affine} is {0!r}; expected an array of numbers", affine) from None
-    if matrix.shape != (4, 4):
-        raise InputError("{affine} has shape {0}; expected (4, 4)", matrix.shape)
-    if not np.isfinite(matrix).all() or np.linalg.det(matrix) == 0:
-        raise InputError(
-            "{affine} has no inverse or values that are not finite: it must map voxel indices to mm"
-        )
-    return matrix
+    if affine is not None:
+        return check_affine(affine)
+    return own if own is not None and is_usable(own) else None
 
 
 def solve_image(posed: PosedImage, run: Run) -> State:

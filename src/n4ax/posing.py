@@ -14,7 +14,6 @@ from n4ax.images.axes import ImageAxes
 from n4ax.images.intensities import check_finite, check_range, exclude, find_offset
 from n4ax.images.masks import find_mask, is_lazy_otsu, threshold_samples
 from n4ax.images.mesh import lay_mesh
-from n4ax.images.otsu import LARGEST
 from n4ax.itk.space import Space, Spaces
 from n4ax.method.bspline import EMPTY_OMEGA
 from n4ax.method.grid import Axis, sample_axes
@@ -71,7 +70,6 @@ def pose(
         N4 cannot work with the input. The message names the argument.
     """
     _check_image(image)
-    _check_single_precision(settings)
     axes = ImageAxes.of(image.shape, settings.voxel_order)
     spaces = _find_spaces(spacing, axes, settings)
     grid, control_points = lay_mesh(axes, spaces.image, settings)
@@ -107,22 +105,6 @@ def _check_image(image: Array) -> None:
         raise InputError(
             "{image} has shape {0}, {1} axes longer than 1; expected 2, 3 or 4", image.shape, ndim
         )
-
-
-def _check_single_precision(settings: N4Settings) -> None:
-    """Check the settings that N4 uses in single precision."""
-    least = float(np.finfo(np.float32).tiny)
-    for name in ("over_relax", "fwhm", "wiener", "tiny", "spline_distance"):
-        value = getattr(settings, name)
-        is_zero = name == "wiener" and value < least  # as good as no noise
-        if value is not None and not is_zero and not least <= value <= LARGEST:
-            raise InputError(
-                f"{{{name}}} is {{0}}; expected a number from {{1:.2g}} to {{2:.2g}}, which single "
-                "precision can hold",
-                value,
-                least,
-                LARGEST,
-            )
 
 
 def _check_weights(weights: Array, shape: tuple[int, ...]) -> Array:

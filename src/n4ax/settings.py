@@ -7,7 +7,7 @@ sets of parameters that are in common use.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Literal, Self, TypedDict, Unpack, get_args
 
 from n4ax.errors import InputError
@@ -24,6 +24,9 @@ Convergence = Literal["itk", "exact"]
 EngineName = Literal["cpu", "xla"]
 Preset = Literal["simpleitk", "ants", "antspy", "fast"]
 """The class method of :class:`N4Settings` that makes a set of parameters in common use."""
+
+LEAST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
+"""The least and the largest number of full precision in float32, in which N4 computes."""
 
 MOST_LEVELS = 10
 """The mesh doubles with each level: 10 levels of a mesh of 1 end with 512 elements on each axis."""
@@ -181,7 +184,7 @@ class N4Settings:
         if self.mask_label is not None:
             self._set("mask_label", _whole_number("mask_label", self.mask_label))
         _check_finite("conv_threshold", self.conv_threshold, least=0)
-        _check_finite("wiener", self.wiener, least=0)
+        _check_finite("wiener", self.wiener, least=0, most=LARGEST)
         for name in ("over_relax", "fwhm", "tiny", "spline_distance"):
             _check_positive(name, getattr(self, name))
         for name, choices in _CHOICES.items():
@@ -367,15 +370,20 @@ def _whole_number(name: str, value: Any, least: int | None = None, most: int | N
     raise InputError(f"{{{name}}} is {{0!r}}; expected a whole number{bounds}", value)
 
 
-def _check_finite(name: str, value: Any, least: float | None = None) -> None:
-    if not (_is_number(value) and isfinite(value) and (least is None or value >= least)):
-        bounds = "" if least is None else f" of at least {least}"
-        raise InputError(f"{{{name}}} is {{0!r}}; expected a number{bounds}", value)
+def _check_finite(name: str, value: Any, *, least: float, most: float = inf) -> None:
+    if not (_is_number(value) and isfinite(value) and least <= value <= most):
+        above = "" if most == inf else f" and at most {most:.2g}"
+        raise InputError(
+            f"{{{name}}} is {{0!r}}; expected a number of at least {least}{above}", value
+        )
 
 
 def _check_positive(name: str, value: Any) -> None:
     if value is not None and not (_is_number(value) and isfinite(value) and value > 0):
         raise InputError(f"{{{name}}} is {{0!r}}; expected a number above 0", value)
+    if value is not None and not LEAST <= value <= LARGEST:
+        bounds = f"from {LEAST:.2g} to {LARGEST:.2g}, which single precision can hold"
+        raise InputError(f"{{{name}}} is {{0}}; expected a number {bounds}", value)
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -87,7 +87,33 @@ def check_parts(
     for axis in axes:
         _check_axis(axis)
     if affine is not None:
-        _check_affine(affine)
+        check_affine(affine)
+
+
+def check_affine(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Check an affine, and give it as an array.
+
+    Raises
+    ------
+    ValueError
+        It does not map voxel indices to mm.
+    """
+    try:
+        matrix = np.asarray(affine, np.float64)
+    except (TypeError, ValueError):
+        raise InputError("{affine} is {0!r}; expected an array of numbers", affine) from None
+    if matrix.shape != (4, 4):
+        raise InputError("{affine} has shape {0}; expected (4, 4)", matrix.shape)
+    if not is_usable(matrix):
+        raise InputError(
+            "{affine} has no inverse or values that are not finite: it must map voxel indices to mm"
+        )
+    return matrix
+
+
+def is_usable(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether an affine of shape (4, 4) is finite and has an inverse."""
+    return bool(np.isfinite(affine).all()) and np.linalg.det(affine) != 0
 
 
 def _check_control_points(points: Any, order: int, axes: int) -> None:
@@ -113,8 +139,3 @@ def _check_axis(axis: Axis) -> None:
     whole = all(map(is_whole_number, numbers))
     if not whole or min(axis.lower, axis.upper) < 0 or axis.shrink < 1 or axis.samples < 2:
         raise InputError("{axes} hold {0!r}, which is no way to sample an axis", axis)
-
-
-def _check_affine(affine: npt.NDArray[np.float64]) -> None:
-    if np.shape(affine) != (4, 4) or not np.isfinite(affine).all():
-        raise InputError("{affine} has shape {0}; expected (4, 4) finite numbers", np.shape(affine))

@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.arrays import is_traced
-from n4ax.images.otsu import LARGEST
-from n4ax.settings import N4Settings
+from n4ax.settings import LARGEST, N4Settings
 
 _BLOCK = 1 << 16
 """This many values are looked at at a time, since so many stay in the cache."""

@@ -155,11 +155,20 @@ def open_image(image: Any, name: str = "image") -> OpenedImage:
         space = Space(tuple(image.spacing), tuple(image.origin), _rows(image.direction))
         return OpenedImage(image.numpy(), space, "F", space.to_affine())
     if library == "xarray" and hasattr(image, "coords"):
-        order: VoxelOrder = "F" if image.dims[:1] == ("x",) else "C"
+        order = find_order(image)
         return OpenedImage(image.data, _space_of_coordinates(image, order), order)
     if library == "zarr":
         return OpenedImage(_open_zarr(image, name))
     return OpenedImage(image if hasattr(image, "shape") else import_array(image))
+
+
+def find_order(image: Any) -> VoxelOrder | None:
+    """Find which axis of an image is ITK's x; ``None`` for arrays, which do not say."""
+    library = _library_of(image)
+    if library == "xarray" and hasattr(image, "coords"):
+        return "F" if image.dims[:1] == ("x",) else "C"
+    is_ants = library == "ants" and hasattr(image, "direction")
+    return "F" if is_ants or library == "SimpleITK" or hasattr(image, "dataobj") else None
 
 
 def make_like(image: Any, voxels: Any) -> Any:
@@ -300,7 +309,7 @@ def _open_zarr(array: Any, name: str) -> Any:
     return dask.array.from_zarr(array)
 
 
-def _space_of_coordinates(image: Any, order: VoxelOrder) -> Space | None:
+def _space_of_coordinates(image: Any, order: VoxelOrder | None) -> Space | None:
     """Find the place of an ``xarray.DataArray`` from its coordinates in mm, if they are even."""
     sizes, origin = [], []
     for axis in image.dims if order == "F" else image.dims[::-1]:  # ITK's order

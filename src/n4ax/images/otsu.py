@@ -16,9 +16,7 @@ from n4ax.errors import InputError
 from n4ax.images.arguments import take_image
 from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
-
-LARGEST = float(np.finfo(np.float32).max)
-"""The largest number in single precision."""
+from n4ax.settings import LARGEST
 
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:

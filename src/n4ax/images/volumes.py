@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.arrays import import_array, is_jax, is_lazy, namespace_of
-from n4ax.images.libraries import make_like, open_image
+from n4ax.images.libraries import find_order, make_like, open_image
 from n4ax.settings import VoxelOrder
 
 SPATIAL = 3
@@ -42,7 +42,7 @@ def find_volume_axis(image: Any, plain: VoxelOrder, asked: bool = False) -> int 
     ValueError
         More than one axis beyond the three of space is longer than 1.
     """
-    shape, known = get_shape(image), get_order(image)
+    shape, known = get_shape(image), find_order(image)
     if known is None and not asked and sum(n != 1 for n in shape) <= SPATIAL:
         return None
     order = known or plain
@@ -64,17 +64,6 @@ def get_shape(image: Any) -> tuple[int, ...]:
     if hasattr(image, "GetSize"):
         return tuple(image.GetSize())
     return tuple(image.shape if hasattr(image, "shape") else np.shape(image))
-
-
-def get_order(image: Any) -> VoxelOrder | None:
-    """Which axis of an image is ITK's x; ``None`` for plain arrays, which do not say."""
-    if hasattr(image, "dataobj") or hasattr(image, "GetSize"):
-        return "F"
-    if hasattr(image, "direction"):  # ANTsPy
-        return "F"
-    if hasattr(image, "dims"):  # xarray
-        return "F" if image.dims[:1] == ("x",) else "C"
-    return None
 
 
 def load_series(series: Any) -> Any:
