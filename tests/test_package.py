@@ -225,7 +225,7 @@ def test_every_parameter_is_documented(name: str) -> None:
         "field.bias_field",
         "images.otsu",
         "result",
-        "settings",
+        "settings.parameters",
     ],
 )
 def test_examples_in_docstrings_run(module: str) -> None:

@@ -12,7 +12,8 @@ import SimpleITK
 import n4ax
 from n4ax.images.axes import ImageAxes
 from n4ax.posing import pose
-from n4ax.settings import N4Settings
+from n4ax.settings import ItkTool, N4Settings
+from n4ax.settings.arithmetic import read_arithmetic
 
 ITK = SimpleITK.N4BiasFieldCorrectionImageFilter()
 
@@ -107,6 +108,15 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("scale", "max", "'itk', 'minmax', 'mean', 'unit-field'"),
     ("outside", None, "'divide', 'keep', 'zero'"),
     ("voxel_order", "K", "'C', 'F'"),
+    ("arithmetic", "ITK", "'limit', 'itk'"),
+    ("itk_version", 4, "5, 6"),
+    ("itk_threads", 0, "at least 1"),
+    ("itk_threads", 129, "at most 128"),
+    ("itk_threads", 4, "the arithmetic of ITK alone"),
+    ("itk_work_units", 1.5, "at most 128"),
+    ("itk_work_units", 64, "the arithmetic of ITK alone"),
+    ("itk_tool", "itk", "'simpleitk', 'ants'"),
+    ("itk_tool", "ants", "the arithmetic of ITK alone"),
 ]
 
 
@@ -146,11 +156,13 @@ def test_values_at_the_ends_of_their_ranges_are_taken() -> None:
         {"control_points": 4, "mesh": 1},
         {"control_points": 4, "spline_distance": 200},
         {"mesh": 1, "spline_distance": 200},
+        {"itk_threads": 2, "itk_work_units": 2},
     ],
 )
-def test_only_one_way_of_saying_the_mesh_is_taken(two: dict[str, Any]) -> None:
+def test_only_one_way_of_saying_a_thing_is_taken(two: dict[str, Any]) -> None:
+    arithmetic = "itk" if "itk_threads" in two else "limit"
     with pytest.raises(ValueError, match=" and ".join(two)):
-        N4Settings(**two)
+        N4Settings(arithmetic=arithmetic, **two)
 
 
 def test_whole_numbers_are_kept_as_python_integers_whatever_their_type() -> None:
@@ -159,7 +171,7 @@ def test_whole_numbers_are_kept_as_python_integers_whatever_their_type() -> None
         nbins=np.int64(100),  # type: ignore[arg-type]
         spline_order=2.0,  # type: ignore[arg-type]
         mask_label=np.uint8(3),  # type: ignore[arg-type]
-        control_points=[4, np.int16(5)],
+        control_points=[4, np.int16(5)],  # type: ignore[list-item]
         shrink_factor=4.0,  # type: ignore[arg-type]
     )
     plain = N4Settings(
@@ -252,3 +264,31 @@ def test_every_keyword_of_the_front_doors_reaches_the_settings() -> None:
     used = n4ax.fit(image, np.ones(image.shape), **given).settings
     assert used == N4Settings(**given)
     assert set(changed(used)) == set(given)
+
+
+@pytest.mark.parametrize(
+    ("tool", "threads", "expected"),
+    [("simpleitk", None, 1), ("simpleitk", 1, 1), ("simpleitk", 7, 7), ("simpleitk", 128, 128),
+     ("ants", None, 1), ("ants", 1, 1), ("ants", 2, 8), ("ants", 31, 124), ("ants", 64, 128)],
+)  # fmt: skip
+def test_a_number_of_threads_stands_for_work_units_by_the_rule_of_the_tool(
+    tool: ItkTool, threads: int | None, expected: int
+) -> None:
+    settings = N4Settings(arithmetic="itk", itk_threads=threads, itk_tool=tool)
+    assert settings.work_units == expected
+
+
+def test_work_units_may_be_given_themselves() -> None:
+    assert N4Settings(arithmetic="itk", itk_work_units=99).work_units == 99
+
+
+def test_acceleration_does_not_follow_itk_to_the_last_digit() -> None:
+    with pytest.raises(ValueError, match=r"^arithmetic is 'itk' and accelerate is True"):
+        N4Settings.fast().override(arithmetic="itk")
+
+
+def test_the_environment_names_an_arithmetic() -> None:
+    assert read_arithmetic({}) is read_arithmetic({"N4AX_ARITHMETIC": " "}) is None
+    assert read_arithmetic({"N4AX_ARITHMETIC": "itk"}) == "itk"
+    with pytest.raises(ValueError, match="N4AX_ARITHMETIC is 'ants'; expected limit or itk"):
+        read_arithmetic({"N4AX_ARITHMETIC": "ants"})

@@ -173,6 +173,8 @@ def n4(
         - ``voxel_order="C"``: for arrays, which axis is ITK's x: the last
           (``SimpleITK.GetImageFromArray``), or with ``"F"`` the first (arrays that nibabel reads
           from NIfTI files). It is never guessed from the memory layout. Images know theirs.
+        - ``arithmetic="limit"``, ``itk_version=5``, ``itk_threads``, ``itk_tool="simpleitk"``,
+          ``itk_work_units``: whether the result is that of ITK to the last bit, and of which ITK.
 
     Returns
     -------

@@ -7,10 +7,25 @@ sets of parameters that are in common use.
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from math import inf, isfinite
 from typing import Any, Literal, Self, TypedDict, Unpack, get_args
 
 from n4ax.errors import InputError
+from n4ax.settings.arithmetic import (
+    Arithmetic,
+    ItkTool,
+    ItkVersion,
+    check_arithmetic,
+    count_work_units,
+)
+from n4ax.settings.checks import (
+    LARGEST,
+    check_choice,
+    check_finite,
+    check_positive,
+    check_whole_number,
+    check_whole_numbers,
+    is_number,
+)
 
 PerAxis = int | Sequence[int]
 """One integer for all axes, or one for each axis of the array, in the array's own order."""
@@ -24,9 +39,6 @@ Convergence = Literal["itk", "exact"]
 EngineName = Literal["cpu", "xla"]
 Preset = Literal["simpleitk", "ants", "antspy", "fast"]
 """The class method of :class:`N4Settings` that makes a set of parameters in common use."""
-
-LEAST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
-"""The least and the largest number of full precision in float32, in which N4 computes."""
 
 MOST_LEVELS = 10
 """The mesh doubles with each level: 10 levels of a mesh of 1 end with 512 elements on each axis."""
@@ -55,6 +67,11 @@ class N4Keywords(TypedDict, total=False):
     scale: Scale
     outside: Outside
     voxel_order: VoxelOrder
+    arithmetic: Arithmetic
+    itk_version: ItkVersion
+    itk_threads: int | None
+    itk_tool: ItkTool
+    itk_work_units: int | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -130,6 +147,23 @@ class N4Settings:
         fastest, which is how ``SimpleITK.GetImageFromArray`` reads an array. ``"F"``: the first
         axis is the fastest, as in arrays that nibabel reads from NIfTI files. The order decides
         the last digits and, through the convergence measure, at which iteration levels end.
+    arithmetic
+        ``"limit"`` computes what ITK's answer tends to as its threads become many: this is the
+        fastest, and the same on every machine. ``"itk"`` computes what ITK computes with a given
+        number of threads, to the last bit. It needs the CPU engine, and Linux on x86-64 with the
+        GNU C library, for which the PyPI packages of SimpleITK and ANTsPy are built.
+    itk_version
+        The rules of ITK 5 (SimpleITK up to 2.5, ANTs up to 2.6), or those of ITK 6, which differ
+        in how the mesh is refined and in images whose first voxel is the darkest
+        (:mod:`n4ax.itk.versions` lists the differences).
+    itk_threads
+        With ``arithmetic="itk"``, the number of threads of ITK to stand for; ``None`` stands for
+        one thread. How many threads compute it is another matter (``num_threads``).
+    itk_tool
+        The tool whose threads these are: ``"simpleitk"`` makes one work unit for each thread,
+        ``"ants"`` (ANTs, ANTsPy and ITK's own Python package) four, but one for a single thread.
+    itk_work_units
+        The number of work units itself, 1 to 128, instead of a number of threads.
 
     Raises
     ------
@@ -170,27 +204,33 @@ class N4Settings:
     scale: Scale = "itk"
     outside: Outside = "divide"
     voxel_order: VoxelOrder = "C"
+    arithmetic: Arithmetic = "limit"
+    itk_version: ItkVersion = 5
+    itk_threads: int | None = None
+    itk_tool: ItkTool = "simpleitk"
+    itk_work_units: int | None = None
 
     def __post_init__(self) -> None:
-        self._set("iters", _whole_numbers("iters", self.iters, least=0))
+        self._set("iters", check_whole_numbers("iters", self.iters, least=0))
         self._check_levels()
         for name in ("control_points", "mesh", "shrink_factor"):
             value = getattr(self, name)
             if value is not None:
-                numbers = _whole_numbers(name, value, least=1)
-                self._set(name, numbers[0] if _is_number(value) else numbers)
-        self._set("spline_order", _whole_number("spline_order", self.spline_order, 1, 5))
-        self._set("nbins", _whole_number("nbins", self.nbins, 3, 65536))
+                numbers = check_whole_numbers(name, value, least=1)
+                self._set(name, numbers[0] if is_number(value) else numbers)
+        self._set("spline_order", check_whole_number("spline_order", self.spline_order, 1, 5))
+        self._set("nbins", check_whole_number("nbins", self.nbins, 3, 65536))
         if self.mask_label is not None:
-            self._set("mask_label", _whole_number("mask_label", self.mask_label))
-        _check_finite("conv_threshold", self.conv_threshold, least=0)
-        _check_finite("wiener", self.wiener, least=0, most=LARGEST)
+            self._set("mask_label", check_whole_number("mask_label", self.mask_label))
+        check_finite("conv_threshold", self.conv_threshold, least=0)
+        check_finite("wiener", self.wiener, least=0, most=LARGEST)
         for name in ("over_relax", "fwhm", "tiny", "spline_distance"):
-            _check_positive(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
         for name, choices in _CHOICES.items():
-            _check_choice(name, getattr(self, name), get_args(choices))
+            check_choice(name, getattr(self, name), get_args(choices))
         self._check_one_mesh()
         self._check_accelerate()
+        self._check_arithmetic()
 
     def __repr__(self) -> str:
         """Show the parameters that differ from the defaults."""
@@ -228,6 +268,18 @@ class N4Settings:
                     f"iterations of N4: give {{{name}:{value}}}, or do not accelerate",
                     getattr(self, name),
                 )
+
+    def _check_arithmetic(self) -> None:
+        threads, work_units = check_arithmetic(
+            self.arithmetic, self.itk_threads, self.itk_tool, self.itk_work_units
+        )
+        self._set("itk_threads", threads)
+        self._set("itk_work_units", work_units)
+        if self.accelerate and self.arithmetic == "itk":
+            raise InputError(
+                "{arithmetic} is 'itk' and {accelerate} is True, which does not follow ITK to the "
+                "last digit: give one of them"
+            )
 
     def _check_one_mesh(self) -> None:
         given = [f"{{{name}}}" for name in _MESHES if getattr(self, name) is not None]
@@ -296,6 +348,13 @@ class N4Settings:
         own.update(parameters)
         return type(self)(**own)
 
+    @property
+    def work_units(self) -> int:
+        """The number of work units of ITK that ``arithmetic="itk"`` stands for."""
+        if self.itk_work_units is not None:
+            return self.itk_work_units
+        return count_work_units(self.itk_threads or 1, self.itk_tool)
+
     def check_shared(self) -> None:
         """Check that the field may be applied to other images than its own.
 
@@ -328,69 +387,10 @@ _CHOICES = {
     "scale": Scale,
     "outside": Outside,
     "voxel_order": VoxelOrder,
+    "arithmetic": Arithmetic,
+    "itk_version": ItkVersion,
+    "itk_tool": ItkTool,
 }
-
-
-def _is_number(value: object) -> bool:
-    return (
-        not isinstance(value, bool)
-        and hasattr(value, "__float__")
-        and not hasattr(value, "__len__")
-    )
-
-
-def _whole_numbers(name: str, value: Any, *, least: int) -> tuple[int, ...]:
-    try:
-        items: tuple[Any, ...] = (value,) if _is_number(value) else tuple(value)
-        whole = tuple(int(item) for item in items)
-        if any(isinstance(item, str | bool) for item in items) or whole != tuple(map(float, items)):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{{{name}}} is {{0!r}}; expected whole numbers", value) from None
-    if any(number < least for number in whole):
-        raise InputError(
-            f"{{{name}}} is {{0!r}}; expected whole numbers of at least {{1}}", value, least
-        )
-    return whole
-
-
-def is_whole_number(value: Any) -> bool:
-    """Whether this is a whole number, of whatever type; text and bools are none."""
-    return _is_number(value) and isfinite(value) and int(value) == value
-
-
-def _whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    if (
-        is_whole_number(value)
-        and (least is None or value >= least)
-        and (most is None or value <= most)
-    ):
-        return int(value)
-    bounds = "" if least is None else f" of at least {least} and at most {most}"
-    raise InputError(f"{{{name}}} is {{0!r}}; expected a whole number{bounds}", value)
-
-
-def _check_finite(name: str, value: Any, *, least: float, most: float = inf) -> None:
-    if not (_is_number(value) and isfinite(value) and least <= value <= most):
-        above = "" if most == inf else f" and at most {most:.2g}"
-        raise InputError(
-            f"{{{name}}} is {{0!r}}; expected a number of at least {least}{above}", value
-        )
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if value is not None and not (_is_number(value) and isfinite(value) and value > 0):
-        raise InputError(f"{{{name}}} is {{0!r}}; expected a number above 0", value)
-    if value is not None and not LEAST <= value <= LARGEST:
-        bounds = f"from {LEAST:.2g} to {LARGEST:.2g}, which single precision can hold"
-        raise InputError(f"{{{name}}} is {{0}}; expected a number {bounds}", value)
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(
-            f"{{{name}}} is {{0!r}}; expected one of {{1}}", value, ", ".join(map(repr, choices))
-        )
 
 
 def _suggest(name: str, known: list[str]) -> str:

@@ -1,0 +1,37 @@
+"""Every parameter of N4, with its unit, its default and its check."""
+
+from n4ax.settings.arithmetic import Arithmetic, ItkTool, ItkVersion
+from n4ax.settings.checks import LARGEST, LEAST, is_whole_number
+from n4ax.settings.parameters import (
+    Convergence,
+    EngineName,
+    N4Keywords,
+    N4Settings,
+    Nonfinite,
+    NonPositive,
+    Outside,
+    PerAxis,
+    Preset,
+    Scale,
+    VoxelOrder,
+)
+
+__all__ = [
+    "LARGEST",
+    "LEAST",
+    "Arithmetic",
+    "Convergence",
+    "EngineName",
+    "ItkTool",
+    "ItkVersion",
+    "N4Keywords",
+    "N4Settings",
+    "NonPositive",
+    "Nonfinite",
+    "Outside",
+    "PerAxis",
+    "Preset",
+    "Scale",
+    "VoxelOrder",
+    "is_whole_number",
+]
