@@ -172,6 +172,10 @@ def _find_affine(
 def solve_image(posed: PosedImage, run: Run) -> State:
     """Solve the problem of an image with its engine."""
     problem, settings = posed.pose.problem, posed.settings
+    if settings.arithmetic == "itk":
+        from n4ax.engines.itk import estimation as itk
+
+        return itk.estimate(problem, settings, run.progress, run.every_measure, run.num_threads)
     if posed.engine == "cpu":
         from n4ax.engines.cpu.estimation import estimate
 
