@@ -199,6 +199,8 @@ def correct_image(
         voxel_order=posed.settings.voxel_order,
         affine=None if posed.affine is None else np.asarray(posed.affine, np.float64),
         axes_known=posed.axes_known,
+        arithmetic=posed.settings.arithmetic,
+        itk_tool=posed.settings.itk_tool,
     )
     return level.correct(
         field,

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.choice import check_engine, check_threads
+from n4ax.engines.cpu.threads import Threads
 from n4ax.errors import InputError
 from n4ax.field.file import check_parts, read_parts, write_parts
+from n4ax.field.grid import GridField, Spline, lay_on_grid
 from n4ax.images.arguments import take_image, take_mask
 from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, namespace_of
 from n4ax.images.axes import ImageAxes
@@ -20,7 +22,7 @@ from n4ax.images.libraries import is_reversed, make_like, open_together
 from n4ax.images.volumes import find_volume_axis, get_shape, stack_volumes
 from n4ax.method.bspline import AxisBasis
 from n4ax.method.grid import Axis
-from n4ax.settings import EngineName, Outside, VoxelOrder
+from n4ax.settings import Arithmetic, EngineName, ItkTool, Outside, VoxelOrder
 
 Lattice = npt.NDArray[np.float32]
 
@@ -46,6 +48,8 @@ class BiasField:
         Voxel indices to mm of that image, shape (4, 4), or ``None`` if they are unknown.
     axes_known
         Whether that image said which of its axes is x. A plain array does not.
+    arithmetic, itk_tool
+        The arithmetic that the field is evaluated in, as in :class:`N4Settings`.
 
     Examples
     --------
@@ -64,6 +68,8 @@ class BiasField:
     voxel_order: VoxelOrder = "C"
     affine: npt.NDArray[np.float64] | None = None
     axes_known: bool = False
+    arithmetic: Arithmetic = "limit"
+    itk_tool: ItkTool = "simpleitk"
 
     def __post_init__(self) -> None:
         if self.voxel_order not in ("C", "F"):
@@ -112,14 +118,13 @@ class BiasField:
         wanted = self.shape if shape is None else tuple(shape)
         grid = self._axes_on(wanted)
         if engine == "xla":
+            self._check_xla()
             from n4ax.engines.xla.field import evaluate as evaluate_by_xla
 
             return evaluate_by_xla(self.control_points, self._bases(grid)).reshape(wanted)
-        from n4ax.engines.cpu.field import evaluate
-        from n4ax.engines.cpu.threads import Threads
-
+        field = self._lay_on_grid(grid)
         with Threads(check_threads(num_threads)) as threads:
-            return grid.from_itk(evaluate(*self._in_itk_order(grid), threads))
+            return grid.from_itk(field.evaluate(field.bases, threads))
 
     def evaluate_at(
         self, shape: tuple[int, ...], affine: npt.ArrayLike | None = None
@@ -254,22 +259,20 @@ class BiasField:
         """
         grid = self._axes_on(volume.shape)
         if is_jax(volume):
+            self._check_xla()
             from n4ax.engines.xla.field import divide as divide_by_xla
 
             divided = divide_by_xla(
                 grid.squeeze(volume), self.control_points, self._bases(grid), overwrite=overwrite
             )
             return divided.reshape(volume.shape)
-        turned, spline = grid.to_itk(volume), self._in_itk_order(grid)
+        turned, field = grid.to_itk(volume), self._lay_on_grid(grid)
         if is_lazy(volume):
             from n4ax.engines.cpu import blocks
 
-            return grid.from_itk(blocks.divide(turned, *spline))
-        from n4ax.engines.cpu.field import divide
-        from n4ax.engines.cpu.threads import Threads
-
+            return grid.from_itk(blocks.divide(field.divide, field.bases, turned))
         with Threads(check_threads(num_threads)) as threads:
-            return grid.from_itk(divide(turned, *spline, threads))
+            return grid.from_itk(field.divide(turned, field.bases, threads))
 
     def evaluate_like(self, volume: Any) -> Any:
         """Evaluate the log field on the grid of a NumPy, JAX or dask array, as such an array."""
@@ -278,7 +281,8 @@ class BiasField:
         from n4ax.engines.cpu import blocks
 
         grid = self._axes_on(volume.shape)
-        return grid.from_itk(blocks.evaluate(*self._in_itk_order(grid), grid.to_itk(volume)))
+        field = self._lay_on_grid(grid)
+        return grid.from_itk(blocks.evaluate(field.evaluate, field.bases, grid.to_itk(volume)))
 
     def shift(self, log_intensity: Any) -> BiasField:
         """Add a constant to the log field."""
@@ -333,10 +337,19 @@ class BiasField:
             for axis, n, count in zip(self.axes, grid.lengths, counts, strict=True)
         ]
 
-    def _in_itk_order(self, grid: ImageAxes) -> tuple[Lattice, list[AxisBasis]]:
-        """Turn the spline on a grid to ITK's order, so that its sums always have one order."""
+    def _lay_on_grid(self, grid: ImageAxes) -> GridField:
+        """Lay the field on a grid in ITK's order, so that its sums always have one order."""
         lattice = np.ascontiguousarray(grid.turn_array(self.control_points))
-        return lattice, list(grid.turn(self._bases(grid)))
+        axes = grid.turn(self.axes)
+        spline = Spline(lattice, self.order, axes, self.arithmetic, self.itk_tool)
+        return lay_on_grid(spline, grid.turn(grid.lengths))
+
+    def _check_xla(self) -> None:
+        if self.arithmetic == "itk":
+            raise InputError(
+                "the field is in the arithmetic of ITK, which the XLA engine does not have: use "
+                "{engine:cpu} and NumPy arrays"
+            )
 
     def _to_own_voxels(
         self, voxels: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]

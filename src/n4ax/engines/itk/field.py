@@ -55,25 +55,25 @@ def evaluate(
 
 
 def divide(
-    image: npt.NDArray[Any],
     lattice: Lattice,
-    tables: Sequence[AxisTable],
     single: bool,
+    image: npt.NDArray[Any],
+    tables: Sequence[AxisTable],
     threads: Threads,
 ) -> npt.NDArray[Any]:
     """Divide an image by exp(spline), as ITK does.
 
     Parameters
     ----------
-    image
-        The image, on the grid of ``tables``.
     lattice
         Control points of the log field.
-    tables
-        The spline on each axis of the image.
     single
         Whether the exponential is computed in single precision, as ITK's N4 filter does, or in
         double precision and then rounded, as its filter for exponentials does.
+    image
+        The image, on the grid of ``tables``.
+    tables
+        The spline on each axis of the image.
     threads
         The threads that run the kernels.
 

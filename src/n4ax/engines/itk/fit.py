@@ -41,7 +41,7 @@ def lay_out_fit(tables: Sequence[AxisTable], control_points: Sequence[int]) -> F
         x_weights=np.ascontiguousarray(x_weights.T),
         x_lanes=_spread_over_lanes(x_weights, taps_of_lanes[-1]),
         factors=np.concatenate(factors),
-        row_factors=np.array(row_factors, np.int64).reshape(len(between), -1),
+        row_factors=np.array(row_factors, np.int64).reshape(len(between), index.shape[1]),
         row_offset=row_offset,
         row_outer=np.ascontiguousarray(index[0]),
         outer_first=outer.first,
