@@ -36,11 +36,12 @@ def lay_out_fit(tables: Sequence[AxisTable], control_points: Sequence[int]) -> F
         row_offset += table.first[index[axis]] * strides[axis]
         used += len(table.first)
     return Fit(
+        lanes=_pad(taps_of_lanes.shape[1]),
         x_first=x.first,
         x_stop=find_stops(x.first),
         x_weights=np.ascontiguousarray(x_weights.T),
-        x_lanes=_spread_over_lanes(x_weights, taps_of_lanes[-1]),
-        factors=np.concatenate(factors),
+        x_lanes=_spread_over_lanes(x_weights, taps_of_lanes[-1]).ravel(),
+        factors=np.concatenate(factors).ravel(),
         row_factors=np.array(row_factors, np.int64).reshape(len(between), index.shape[1]),
         row_offset=row_offset,
         row_outer=np.ascontiguousarray(index[0]),

@@ -6,6 +6,7 @@ import numpy as np
 from numba import float32, float64, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.itk.kernels.lanes import add_confidence, add_residual, load_lanes, scale_lanes
 from n4ax.engines.itk.kernels.layout import LANES
 
 
@@ -28,7 +29,7 @@ def sum_squares(first, stop, runs, fit, result):
                 for j in range(n):
                     weight[j] = float64(fit.x_weights[lane % taps, x + j])
                 for m in range(fit.row_factors.shape[0]):
-                    factor = fit.factors[fit.row_factors[m, row[i]], lane]
+                    factor = fit.factors[fit.row_factors[m, row[i]] * fit.lanes + lane]
                     for j in range(n):
                         weight[j] = float64(float32(weight[j] * factor))
                 for j in range(n):
@@ -39,39 +40,31 @@ def sum_squares(first, stop, runs, fit, result):
 @compile_kernel()
 def _multiply_lanes(fit, row, x, block, product):
     """Set ``product`` to the weights of a block of lanes along all axes but the first."""
-    for lane in range(LANES):
-        product[lane] = float64(fit.x_lanes[x, block + uint64(lane)])
+    lanes = uint64(fit.lanes)
+    load_lanes(product, fit.x_lanes, uint64(x) * lanes + block)
     for m in range(fit.row_factors.shape[0]):
-        at = uint64(fit.row_factors[m, row])
-        for lane in range(LANES):
-            product[lane] = float64(float32(product[lane] * fit.factors[at, block + uint64(lane)]))
+        scale_lanes(product, fit.factors, uint64(fit.row_factors[m, row]) * lanes + block)
 
 
 @compile_kernel()
 def _add_residuals(fit, place, voxels, taps, product, sums):
     """Add the voxels of one run in one cell of the mesh to the sums of their control points.
 
-    A voxel of residual z adds ``z t^3 c / w2`` to a control point of weight t. The quotient of
-    two float32 numbers is found as the float32 of a product with the inverse in double, which is
-    the same number.
+    A voxel of residual z and confidence c adds ``z t^3 c / w2`` to a control point of weight t,
+    where w2 is the sum of its squared weights.
     """
     row, x, at, n = place
     values, squares, confidence = voxels
-    lanes = uint64(fit.x_lanes.shape[1])
+    lanes = uint64(fit.lanes)
     outer = fit.row_outer[row]
     for j in range(n):
-        residual = values[at + j]
-        inverse = 1.0 / float64(squares[at + j])
         c = confidence[at + j] if len(confidence) > 0 else float32(1)
         for block in range(uint64(0), lanes, uint64(LANES)):
             _multiply_lanes(fit, row, x + j, block, product)
             for k in range(taps[0], taps[1]):
-                weight = fit.outer_weights[outer, k]
                 base = uint64(k) * lanes + block
-                for lane in range(LANES):
-                    t = float32(product[lane] * weight)
-                    share = float32(float64(t * t * t * c) * inverse)
-                    sums[base + uint64(lane)] += residual * share
+                weight = fit.outer_weights[outer, k]
+                add_residual(sums, base, product, weight, values[at + j], c, squares[at + j])
 
 
 @compile_kernel()
@@ -79,25 +72,22 @@ def _add_confidences(fit, place, voxels, taps, product, sums):
     """Add the squared weights, times the confidence, of the voxels of one run in one cell."""
     row, x, at, n = place
     _, _, confidence = voxels
-    lanes = uint64(fit.x_lanes.shape[1])
+    lanes = uint64(fit.lanes)
     outer = fit.row_outer[row]
     for j in range(n):
         c = confidence[at + j] if len(confidence) > 0 else float32(1)
         for block in range(uint64(0), lanes, uint64(LANES)):
             _multiply_lanes(fit, row, x + j, block, product)
             for k in range(taps[0], taps[1]):
-                weight = fit.outer_weights[outer, k]
                 base = uint64(k) * lanes + block
-                for lane in range(LANES):
-                    t = float32(product[lane] * weight)
-                    sums[base + uint64(lane)] += c * t * t
+                add_confidence(sums, base, product, fit.outer_weights[outer, k], c)
 
 
 @compile_kernel()
 def _exchange(fit, cell, taps, sums, lattice, load):
     """Load the sums of the control points of a cell from the lattice, or store them there."""
     control, offset = cell
-    lanes = fit.x_lanes.shape[1]
+    lanes = fit.lanes
     for k in range(taps[0], taps[1]):
         for lane in range(len(fit.lane_offset)):
             place = offset + fit.lane_offset[lane]
@@ -132,7 +122,7 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
     start, xs, rows, _ = runs
     order = fit.outer_weights.shape[1] - 1
     product = np.empty(LANES, np.float64)
-    sums = np.zeros((order + 1) * fit.x_lanes.shape[1], np.float32)
+    sums = np.zeros((order + 1) * fit.lanes, np.float32)
     for p in range(first, stop):
         lattice = result[p // classes]
         i, end = units[p // classes], units[p // classes + 1]

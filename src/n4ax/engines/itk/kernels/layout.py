@@ -58,15 +58,17 @@ class Fit(NamedTuple):
 
     Attributes
     ----------
+    lanes
+        Number of lanes, padded to a multiple of :data:`LANES`.
     x_first, x_stop
         The first control point of each column, and where it changes next.
     x_weights
         The weights along x as float32, shape (order + 1, columns).
     x_lanes
-        The same for each lane, shape (columns, padded lanes).
+        The same for each lane, shape (columns * lanes,).
     factors
         The weights along the axes between, for each lane, one row for each voxel of each axis,
-        float64. Padded lanes have weight 0.
+        float64, flat. Padded lanes have weight 0.
     row_factors
         The rows of ``factors`` that belong to each row of the image, in the order y, z; shape
         (axes between, rows).
@@ -80,6 +82,7 @@ class Fit(NamedTuple):
         Where the control point of each lane lies from that of the first, in the flattened lattice.
     """
 
+    lanes: int
     x_first: npt.NDArray[np.int64]
     x_stop: npt.NDArray[np.int64]
     x_weights: npt.NDArray[np.float32]
