@@ -121,8 +121,9 @@ class ItkEngine:
         total: Lattice | None = None
         units = len(self._units) - 1
         at_once = max(1, min(units, MOST_LATTICES // int(np.prod(points))))
-        shared = units < 4 * self._threads.count and units % self._threads.count != 0
-        classes = fit.outer_weights.shape[1] if shared or at_once < self._threads.count else 1
+        threads = self._threads.count
+        even = at_once % threads == 0 or at_once >= 4 * threads
+        classes = 1 if even else min(threads, fit.outer_weights.shape[1])
         for first in range(0, units, at_once):
             bounds = self._units[first : min(first + at_once, units) + 1]
             sums = np.zeros((len(bounds) - 1, points[0], int(np.prod(points[1:]))), np.float32)

@@ -61,10 +61,12 @@ def _add_residuals(fit, place, voxels, taps, product, sums):
         c = confidence[at + j] if len(confidence) > 0 else float32(1)
         for block in range(uint64(0), lanes, uint64(LANES)):
             _multiply_lanes(fit, row, x + j, block, product)
-            for k in range(taps[0], taps[1]):
+            k = taps[0]
+            while k < taps[1]:
                 base = uint64(k) * lanes + block
                 weight = fit.outer_weights[outer, k]
                 add_residual(sums, base, product, weight, values[at + j], c, squares[at + j])
+                k += taps[2]
 
 
 @compile_kernel()
@@ -78,9 +80,11 @@ def _add_confidences(fit, place, voxels, taps, product, sums):
         c = confidence[at + j] if len(confidence) > 0 else float32(1)
         for block in range(uint64(0), lanes, uint64(LANES)):
             _multiply_lanes(fit, row, x + j, block, product)
-            for k in range(taps[0], taps[1]):
+            k = taps[0]
+            while k < taps[1]:
                 base = uint64(k) * lanes + block
                 add_confidence(sums, base, product, fit.outer_weights[outer, k], c)
+                k += taps[2]
 
 
 @compile_kernel()
@@ -88,7 +92,7 @@ def _exchange(fit, cell, taps, sums, lattice, load):
     """Load the sums of the control points of a cell from the lattice, or store them there."""
     control, offset = cell
     lanes = fit.lanes
-    for k in range(taps[0], taps[1]):
+    for k in range(taps[0], taps[1], taps[2]):
         for lane in range(len(fit.lane_offset)):
             place = offset + fit.lane_offset[lane]
             if load:
@@ -108,9 +112,8 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
     units
         Work unit ``u`` has the voxels ``units[u] : units[u + 1]``.
     classes
-        1, or the number of control points of a voxel along the first axis. In the latter case task
-        ``p`` adds to the control points alone whose number along that axis is ``p`` modulo
-        ``classes``. So several threads can share a work unit, and each sum keeps its order.
+        Task ``p`` adds to those control points alone whose number along the first axis is ``p``
+        modulo this. So several threads can share a work unit, and each sum keeps its order.
     runs, fit
         The runs of voxels, and the weights of the fit.
     voxels
@@ -127,7 +130,7 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
         lattice = result[p // classes]
         i, end = units[p // classes], units[p // classes + 1]
         run = np.searchsorted(start, i, side="right") - 1
-        cell, taps = (-1, 0), (0, 0)
+        cell, taps = (-1, 0), (0, 0, 1)
         while i < end:
             row, x = rows[run], xs[run] + i - start[run]
             run_end = min(start[run + 1], end)
@@ -137,10 +140,8 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
                 offset = fit.row_offset[row] + fit.x_first[x]
                 if cell[0] != control or cell[1] != offset:
                     _exchange(fit, cell, taps, sums, lattice, False)
-                    cell, taps = (control, offset), (0, order + 1)
-                    if classes > 1:
-                        k = (p % classes - control) % classes
-                        taps = (k, k + 1)
+                    cell = (control, offset)
+                    taps = ((p % classes - control) % classes, order + 1, classes)
                     _exchange(fit, cell, taps, sums, lattice, True)
                 place = (row, uint64(x), uint64(i), uint64(n))
                 if len(voxels[0]) > 0:
