@@ -139,7 +139,7 @@ def pose_image(
     opened = open_together(inputs.image, mask, weights, settings.voxel_order)
     if opened.order is not None:
         settings = replace(settings, voxel_order=opened.order)
-    chosen = choose_engine(engine, *opened.arrays, accelerate=settings.accelerate)
+    chosen = choose_engine(engine, *opened.arrays, settings=settings)
     volume, mask, weights = (to_engine(chosen, array, device) for array in opened.arrays)
     spacing = opened.spaces if inputs.spacing is None else inputs.spacing
     with double_precision(chosen):

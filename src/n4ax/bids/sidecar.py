@@ -54,7 +54,7 @@ class Correction:
     @property
     def engine(self) -> str:
         """The engine that corrected the image."""
-        return choose_engine(self.recipe.engine, self.scan.voxels)
+        return choose_engine(self.recipe.engine, self.scan.voxels, settings=self.recipe.settings)
 
 
 def make_stamp(recipe: Recipe, source: Source, companions: Companions) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,16 @@ from n4ax.engines.cpu.threads import Threads
 from n4ax.errors import InputError
 from n4ax.field.file import check_parts, read_parts, write_parts
 from n4ax.field.grid import GridField, Spline, lay_on_grid
+from n4ax.field.outside import check_outside, fill_outside, find_inside
 from n4ax.images.arguments import take_image, take_mask
-from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, namespace_of
+from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import is_reversed, make_like, open_together
 from n4ax.images.volumes import find_volume_axis, get_shape, stack_volumes
 from n4ax.method.bspline import AxisBasis
 from n4ax.method.grid import Axis
 from n4ax.settings import Arithmetic, EngineName, ItkTool, Outside, VoxelOrder
+from n4ax.settings.checks import check_choice
 
 Lattice = npt.NDArray[np.float32]
 
@@ -74,6 +76,8 @@ class BiasField:
     def __post_init__(self) -> None:
         if self.voxel_order not in ("C", "F"):
             raise InputError("{voxel_order} is {0!r}; expected 'C' or 'F'", self.voxel_order)
+        check_choice("arithmetic", self.arithmetic, get_args(Arithmetic))
+        check_choice("itk_tool", self.itk_tool, get_args(ItkTool))
         check_parts(self.control_points, self.order, self.shape, self.axes, self.affine)
 
     def __repr__(self) -> str:
@@ -215,8 +219,8 @@ class BiasField:
         volume = import_array(opened.arrays[0])
         check_real("image", volume.dtype)
         axis = self._find_volume_axis(image)
-        inside = _find_inside(opened.arrays[1], volume, axis)
-        _check_outside(outside, inside)
+        inside = find_inside(opened.arrays[1], volume, axis)
+        check_outside(outside, inside)
         plain_shape = None
         if not self.axes_known:
             plain_shape = self.shape if axis is None else _insert(self.shape, axis, volume)
@@ -368,38 +372,6 @@ class BiasField:
         points = np.zeros((3, voxels.shape[1]))
         points[: len(voxels)] = voxels
         return between[:3, :3] @ points + between[:3, 3:]
-
-
-def fill_outside(corrected: Any, volume: Any, mask: Any, outside: Outside) -> Any:
-    """Fill the corrected image outside the mask: divided as it is, kept as it was, or 0."""
-    if outside == "divide":
-        return corrected
-    other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
-    return namespace_of(corrected).where(mask, corrected, other)
-
-
-def _find_inside(mask: Any, volume: Any, axis: int | None) -> Any:
-    """Make a bool array of a mask, which may have the shape of one volume of a series."""
-    if mask is None:
-        return None
-    if isinstance(mask, str):
-        raise InputError("{mask} is {0!r}; expected an array or an image", mask)
-    inside = import_array(mask) != 0
-    expected = volume.shape if axis is None else (*volume.shape[:axis], *volume.shape[axis + 1 :])
-    if inside.shape not in (volume.shape, expected):
-        raise InputError(
-            "{mask} has shape {0} and {image} has shape {1}", inside.shape, volume.shape
-        )
-    if axis is None or inside.shape == volume.shape:
-        return inside
-    return inside.reshape(*expected[:axis], 1, *expected[axis:])
-
-
-def _check_outside(outside: str, mask: Any) -> None:
-    if outside not in ("divide", "keep", "zero"):
-        raise InputError("{outside} is {0!r}; expected 'divide', 'keep' or 'zero'", outside)
-    if outside != "divide" and mask is None:
-        raise InputError("{outside} is {0!r} and no mask is given: pass mask", outside)
 
 
 def _insert(shape: tuple[int, ...], axis: int, series: Any) -> tuple[int, ...]:

@@ -66,8 +66,8 @@ def _make_turns(size: int) -> Parts:
 def _turn(value: Parts, turns: Parts, done: int, number: int) -> Parts:
     """Turn the result of a number; the first one of each array is not multiplied."""
     x, y = value
-    at = np.arange(x.shape[-1]) * (number * done)
-    co, si = turns[0][at], turns[1][at]
+    step = number * done
+    co, si = (table[: step * x.shape[-1] : step] for table in turns)
     a, b = co * x - si * y, si * x + co * y
     a[..., 0], b[..., 0] = x[..., 0], y[..., 0]
     return a, b

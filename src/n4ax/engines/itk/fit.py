@@ -1,6 +1,7 @@
 """The weights of the fit of one level, laid out for the kernels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,10 @@ def lay_out_fit(tables: Sequence[AxisTable], control_points: Sequence[int]) -> F
     grid = [len(table.first) for table in tables[:-1]]
     index = np.indices(grid).reshape(len(grid), -1)
     x_weights = x.weights.astype(np.float32)
-    factors, row_factors, used = [np.empty((0, _pad(taps_of_lanes.shape[1])))], [], 0
+    lanes = _pad(taps_of_lanes.shape[1])
+    factors: list[npt.NDArray[Any]] = [np.empty((0, lanes))]
+    row_factors: list[npt.NDArray[np.int64]] = []
+    used = 0
     row_offset = np.zeros(index.shape[1], np.int64)
     for axis in reversed(range(1, len(tables) - 1)):
         table = tables[axis]
@@ -36,7 +40,7 @@ def lay_out_fit(tables: Sequence[AxisTable], control_points: Sequence[int]) -> F
         row_offset += table.first[index[axis]] * strides[axis]
         used += len(table.first)
     return Fit(
-        lanes=_pad(taps_of_lanes.shape[1]),
+        lanes=lanes,
         x_first=x.first,
         x_stop=find_stops(x.first),
         x_weights=np.ascontiguousarray(x_weights.T),
@@ -47,7 +51,7 @@ def lay_out_fit(tables: Sequence[AxisTable], control_points: Sequence[int]) -> F
         row_outer=np.ascontiguousarray(index[0]),
         outer_first=outer.first,
         outer_weights=np.ascontiguousarray(outer.weights, np.float64),
-        lane_offset=sum(k * s for k, s in zip(taps_of_lanes, strides[1:], strict=True)),
+        lane_offset=np.array(strides[1:], np.int64) @ taps_of_lanes,
     )
 
 
@@ -56,8 +60,8 @@ def _pad(lanes: int) -> int:
 
 
 def _spread_over_lanes(
-    weights: npt.NDArray[np.floating], tap_of_lane: npt.NDArray[np.intp]
-) -> npt.NDArray[np.floating]:
+    weights: npt.NDArray[Any], tap_of_lane: npt.NDArray[np.intp]
+) -> npt.NDArray[Any]:
     """Repeat the weights of an axis for each lane; the lanes in the padding have weight 0."""
     spread = np.zeros((len(weights), _pad(len(tap_of_lane))), weights.dtype)
     spread[:, : len(tap_of_lane)] = weights[:, tap_of_lane]

@@ -73,7 +73,7 @@ def _compile(write: Callable[[_Lanes], None]) -> Callable[..., Any]:
 
 
 @intrinsic
-def load_lanes(_context, product, table, at):  # noqa: ANN001, ANN201
+def load_lanes(_context, product, table, at):
     """Set ``product`` (float64) to the block of ``table`` (float32) from ``at`` on."""
 
     def write(lanes: _Lanes) -> None:
@@ -83,7 +83,7 @@ def load_lanes(_context, product, table, at):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def scale_lanes(_context, product, table, at):  # noqa: ANN001, ANN201
+def scale_lanes(_context, product, table, at):
     """Multiply ``product`` by the block of ``table`` (float64), rounded to float32."""
 
     def write(lanes: _Lanes) -> None:
@@ -94,8 +94,8 @@ def scale_lanes(_context, product, table, at):  # noqa: ANN001, ANN201
 
 
 @intrinsic
-def add_residual(_context, sums, at, product, weight, residual, confidence, squares):  # noqa: ANN001, ANN201
-    """Add ``residual * (t^3 confidence / squares)`` to a block of ``sums``, t = product * weight."""
+def add_residual(_context, sums, at, product, weight, residual, confidence, squares):
+    """Add ``residual * (t^3 confidence / squares)`` to a block of ``sums``; t is the weight."""
 
     def write(lanes: _Lanes) -> None:
         multiply = lanes.builder.fmul
@@ -110,7 +110,7 @@ def add_residual(_context, sums, at, product, weight, residual, confidence, squa
 
 
 @intrinsic
-def add_confidence(_context, sums, at, product, weight, confidence):  # noqa: ANN001, ANN201
+def add_confidence(_context, sums, at, product, weight, confidence):
     """Add ``confidence * t * t`` to a block of ``sums``, where t = product * weight."""
 
     def write(lanes: _Lanes) -> None:
