@@ -40,9 +40,7 @@ def test_the_last_variable_that_is_set_decides(
 @pytest.mark.parametrize(("environ", "_"), NUMBERS)
 def test_simpleitk_has_that_number_too(environ: dict[str, str], _: int | None) -> None:
     others = {name: value for name, value in os.environ.items() if name not in (ITK, "NSLOTS")}
-    program = (
-        "import SimpleITK; print(SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads())"
-    )
+    program = "import SimpleITK; print(SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads())"
     done = subprocess.run(
         [sys.executable, "-c", program], env=others | environ, capture_output=True, check=True
     )
@@ -52,9 +50,9 @@ def test_simpleitk_has_that_number_too(environ: dict[str, str], _: int | None) -
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has affinities")
 def test_the_default_is_the_processors_that_the_process_may_use() -> None:
     program = (
-        "import os, SimpleITK; from n4ax.itk.threads import find_default_threads;"
-        "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
-        "print([find_default_threads({}), SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()])"
+        "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
+        "from n4ax.itk.threads import find_default_threads; from SimpleITK import ProcessObject;"
+        "print([find_default_threads({}), ProcessObject.GetGlobalDefaultNumberOfThreads()])"
     )
     others = {name: value for name, value in os.environ.items() if name not in (ITK, "NSLOTS")}
     done = subprocess.run(
