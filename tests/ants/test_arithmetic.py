@@ -169,7 +169,7 @@ def test_ants_has_the_same_bits_where_the_work_units_are_as_many(
         {THREADS: "64"},
         {},
     ]
-    line = "-d 3 -i im.nii.gz -s 1 -c [20x20,0] -o out.nii".split()
+    line = ["-d", "3", "-i", "im.nii.gz", "-s", "1", "-c", "[20x20,0]", "-o", "out.nii"]
     files, units = [], []
     for variables in runs:
         others = {name: value for name, value in os.environ.items() if name not in VARIABLES}
