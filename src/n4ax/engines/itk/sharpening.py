@@ -5,8 +5,8 @@ from math import log, pi, sqrt
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.engines.itk.fourier import Parts, Values, transform
 from n4ax.engines.itk.libm import exponentiate, exponentiate_one
-from n4ax.itk.fourier import Parts, Values, transform
 from n4ax.itk.versions import RULES
 from n4ax.method.sharpening import pad_size
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from n4ax.itk.fourier import transform
+from n4ax.engines.itk.fourier import transform
 
 SIZES = [2**power for power in range(2, 13)]
 
