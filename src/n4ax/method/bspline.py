@@ -137,8 +137,9 @@ def refinement_matrix(control_points: int, order: int, version: int) -> npt.NDAr
     order
         Order of the spline.
     version
-        The version of ITK. Both versions find the weights in single precision, so that these
-        differ by up to 6e-7 from those of the two-scale relation, ``comb(order + 1, j) / 2**order``.
+        The version of ITK. Each version finds the weights in single precision, so that they
+        differ by up to 6e-7 from those of the two-scale relation, which are the binomials of
+        ``order + 1`` divided by ``2**order``.
 
     Returns
     -------
