@@ -15,6 +15,7 @@ PAGES = {
         "iterations", "pipelines", "scaling", "batches", "roofline", "accelerated", "studies",
     ),
     "exactness": ("exactness", "known_field"),
+    "itk-versions": ("versions",),
 }  # fmt: skip
 """The sections of each page, in order."""
 
@@ -37,7 +38,7 @@ def result_path(section: str, quick: bool) -> Path:
 
 
 def write_pages(quick: bool) -> list[Path]:
-    """Draw the plots and render both pages; a section without results gets a line that says so."""
+    """Draw the plots and render all pages; a section without results gets a line that says so."""
     docs = ROOT / "build" / "benchmarks-quick" if quick else ROOT / "docs"
     records = {
         name: json.loads(result_path(name, quick).read_text())

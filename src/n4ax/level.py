@@ -120,11 +120,12 @@ def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:
     """Stretch ``corrected`` so that its range in the mask becomes that of ``image``.
 
     Only the voxels in ``where`` change. The largest intensity stays the largest to the bit, as in
-    ANTs.
+    ANTs. A mask with a single intensity has no range, and all of it becomes the largest.
     """
     low, high = _find_ends(image, mask)
     corrected_low, corrected_high = _find_ends(corrected, mask)
-    slope = (high - low) / (corrected_high - corrected_low)
+    width = corrected_high - corrected_low
+    slope = (high - low) / width.__array_namespace__().where(width == 0, 1, width)
     xp = namespace_of(corrected)
     return xp.where(where, high - slope * (corrected_high - corrected), corrected)
 

@@ -1,4 +1,4 @@
-"""How ITK rounds: products in float32, and the errors of its knot halving."""
+"""How ITK rounds: products in float32, and the weights of its knot halving."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import n4ax
-from n4ax.itk.rounding import REFINEMENT_ROUNDING, float32_product, refinement_errors
+from n4ax.itk.rounding import float32_product
 from tests.support import itk
 
 
@@ -27,16 +27,6 @@ def test_product_with_numbers_is_float32() -> None:
     product = float32_product(np.arange(3, dtype=np.float32), np.float32(0.1))
     assert product.dtype == np.float32
     np.testing.assert_array_equal(product, np.arange(3, dtype=np.float32) * np.float32(0.1))
-
-
-@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
-def test_errors_are_placed_where_the_weights_are(order: int) -> None:
-    errors = refinement_errors(order + 3, order)
-    assert errors.shape == (order + 6, order + 3)
-    even, odd = REFINEMENT_ROUNDING[order]
-    np.testing.assert_array_equal(errors[0, : len(even)], even)
-    np.testing.assert_array_equal(errors[3, 1 : 1 + len(odd)], odd)
-    assert np.abs(errors).max() < 6e-7
 
 
 @pytest.mark.parametrize("order", [2, 3, 4, 5])  # at order 1, rounding in the evaluation hides it

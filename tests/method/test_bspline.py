@@ -1,6 +1,6 @@
 """B-splines: the basis compared with SciPy, knot halving, ITK's stretch, and the fit's quotient."""
 
-from math import prod
+from math import comb, prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.interpolate import BSpline
 
+from n4ax.itk.versions import RULES, find_halving_weights
 from n4ax.method.bspline import (
     EDGE_IN_VOXELS,
     EMPTY_OMEGA,
@@ -26,6 +27,8 @@ from n4ax.method.bspline import (
 Array = npt.NDArray[Any]
 
 ORDERS = [1, 2, 3, 4, 5]
+
+VERSIONS = sorted(RULES)
 
 orders = st.sampled_from(ORDERS)
 unit = st.floats(0, 1)
@@ -148,28 +151,41 @@ def test_a_single_voxel_is_fitted_exactly(order: int, u: float, residual: float)
     assert phi @ basis.weights[0] == pytest.approx(residual, rel=1e-4, abs=1e-6)
 
 
-def test_cubic_knot_halving_alternates_between_four_four_and_one_six_one() -> None:
-    matrix = refinement_matrix(5, 3)
+def two_scale_matrix(control_points: int, order: int) -> Array:
+    """Knot halving along one axis as it is without rounding: every second binomial."""
+    finer = 2 * control_points - order
+    j = np.arange(finer)[:, None] - 2 * np.arange(control_points) + order
+    binomials = np.array([comb(order + 1, k) for k in range(order + 2)]) / 2**order
+    return np.where((j >= 0) & (j <= order + 1), binomials[np.clip(j, 0, order + 1)], 0.0)
+
+
+@given(st.sampled_from(VERSIONS), orders, st.integers(1, 20))
+@settings(deadline=None)
+def test_knot_halving_has_the_exact_weights_but_for_the_rounding_of_itk(
+    version: int, order: int, spans: int
+) -> None:
+    matrix = refinement_matrix(spans + order, order, version)
+    assert matrix.shape == (2 * spans + order, spans + order)
+    exact = two_scale_matrix(spans + order, order)
+    np.testing.assert_allclose(matrix, exact, rtol=0, atol=6e-7)
+    np.testing.assert_array_equal(exact.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_cubic_knot_halving_has_the_weights_of_the_table_in_turn(version: int) -> None:
+    (e0, e1, e2, e3), (o0, o1, o2, o3) = find_halving_weights(version, 3)
     np.testing.assert_array_equal(
-        8 * matrix,
+        refinement_matrix(5, 3, version),
         [
-            [4, 4, 0, 0, 0],
-            [1, 6, 1, 0, 0],
-            [0, 4, 4, 0, 0],
-            [0, 1, 6, 1, 0],
-            [0, 0, 4, 4, 0],
-            [0, 0, 1, 6, 1],
-            [0, 0, 0, 4, 4],
+            [e0, e1, e2, e3, 0],
+            [o0, o1, o2, o3, 0],
+            [0, e0, e1, e2, e3],
+            [0, o0, o1, o2, o3],
+            [0, 0, e0, e1, e2],
+            [0, 0, o0, o1, o2],
+            [0, 0, 0, e0, e1],
         ],
     )
-
-
-@given(orders, st.integers(1, 20))
-@settings(deadline=None)
-def test_knot_halving_doubles_the_spans_and_keeps_a_constant(order: int, spans: int) -> None:
-    matrix = refinement_matrix(spans + order, order)
-    assert matrix.shape == (2 * spans + order, spans + order)
-    np.testing.assert_array_equal(matrix.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -179,16 +195,17 @@ def test_knot_halving_leaves_the_spline_as_it_is(order: int, spans: tuple[int, .
     lattice = random.normal(size=[s + order for s in spans]).astype(np.float32)
     finer = lattice.astype(np.float64)
     for axis, count in enumerate(lattice.shape):
-        finer = apply_along_axis(refinement_matrix(count, order), finer, axis)
+        finer = apply_along_axis(two_scale_matrix(count, order), finer, axis)
     assert finer.shape == tuple(2 * s + order for s in spans)
     counts = (13, 9, 7, 5)[: len(spans)]
     before = evaluate(lattice, counts, order)
     after = evaluate(finer.astype(np.float32), counts, order)
     np.testing.assert_allclose(after, before, atol=1e-6)
     # ITK's rounding changes that by at most 2e-6 of the control points on each axis.
-    used = refine(lattice, order)
-    assert used.dtype == np.float32
-    np.testing.assert_allclose(used, finer, atol=2e-6 * len(spans) * np.abs(lattice).max())
+    for version in VERSIONS:
+        used = refine(lattice, order, version)
+        assert used.dtype == np.float32
+        np.testing.assert_allclose(used, finer, atol=2e-6 * len(spans) * np.abs(lattice).max())
 
 
 def test_a_matrix_is_applied_to_the_axis_that_is_named() -> None:

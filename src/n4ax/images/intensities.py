@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.arrays import is_traced
+from n4ax.itk.versions import RULES
 from n4ax.settings import LARGEST, N4Settings
 
 _BLOCK = 1 << 16
@@ -79,12 +80,15 @@ def find_offset(samples: Any, included: Any) -> Any:
 def check_range(samples: Any, included: Any, settings: N4Settings) -> None:
     """Check that the included intensities differ, and can be raised if that is asked for.
 
+    They need not differ by the rules of ITK 6, which leaves a constant as it is, nor in the
+    arithmetic of ITK, which has an answer of its own for it.
+
     Parameters
     ----------
     samples, included : array
         Intensities of the samples, and which of them count; at least one does.
     settings
-        ``tiny`` and ``non_positive`` are used.
+        ``tiny``, ``non_positive``, ``arithmetic`` and ``itk_version`` are used.
 
     Raises
     ------
@@ -92,20 +96,9 @@ def check_range(samples: Any, included: Any, settings: N4Settings) -> None:
         The intensities are all the same in single precision, or leave its range when raised.
     """
     least, greatest = _find_ends(samples, included)
-    if least == greatest:
-        raise InputError(
-            "{image} is constant in the mask ({0} voxels of {1:g}, in single precision): there is "
-            "no histogram to sharpen",
-            int(included.sum()),
-            least,
-        )
-    if settings.tiny is not None and greatest <= settings.tiny:
-        raise InputError(
-            "{tiny} is {0} and the largest intensity in the mask is {1:g}: raised to {tiny} they "
-            "are all the same; use a smaller {tiny}",
-            settings.tiny,
-            greatest,
-        )
+    keeps_constants = RULES[settings.itk_version].keeps_constants
+    if settings.arithmetic == "limit" and not keeps_constants:
+        _refuse_constant(least, greatest, int(included.sum()), settings.tiny)
     if settings.non_positive == "offset" and greatest - min(least, 0.0) > LARGEST:
         raise InputError(
             "{image} reaches from {0:g} to {1:g} in the mask; raised by {2:g} it would leave the "
@@ -113,6 +106,24 @@ def check_range(samples: Any, included: Any, settings: N4Settings) -> None:
             least,
             greatest,
             1 - least,
+        )
+
+
+def _refuse_constant(least: float, greatest: float, count: int, tiny: float | None) -> None:
+    """Refuse intensities that are all the same, or are so once they are raised to ``tiny``."""
+    if least == greatest:
+        raise InputError(
+            "{image} is constant in the mask ({0} voxels of {1:g}, in single precision): there is "
+            "no histogram to sharpen; with {itk_version:6} it is left as it is",
+            count,
+            least,
+        )
+    if tiny is not None and greatest <= tiny:
+        raise InputError(
+            "{tiny} is {0} and the largest intensity in the mask is {1:g}: raised to {tiny} they "
+            "are all the same; use a smaller {tiny}",
+            tiny,
+            greatest,
         )
 
 

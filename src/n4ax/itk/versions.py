@@ -34,7 +34,8 @@ class Rules(NamedTuple):
         Whether the Fourier transform is PocketFFT's.
     halving
         The weights of the knot halving for each spline order, as ITK's float32 decomposition finds
-        them. The exact weights are those of :func:`n4ax.method.bspline.refinement_matrix`.
+        them. The exact weights are those of the two-scale relation, binomials of ``order + 1``
+        divided by ``2**order``.
     """
 
     tests_both_ends: bool

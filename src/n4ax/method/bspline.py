@@ -17,13 +17,12 @@ IEEE Transactions on Visualization and Computer Graphics 3(3), 1997, doi:10.1109
 """
 
 from dataclasses import dataclass
-from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.itk.rounding import refinement_errors
+from n4ax.itk.versions import find_halving_weights
 
 EDGE_IN_VOXELS = 1e-3
 """ITK moves a coordinate at the upper end of the domain inwards by this fraction of a voxel."""
@@ -120,32 +119,40 @@ def uniform_bspline(u: npt.NDArray[np.float64], order: int) -> npt.NDArray[np.fl
     return values
 
 
-def refinement_matrix(control_points: int, order: int) -> npt.NDArray[np.float64]:
-    """The two-scale relation: knot halving along one axis, from n to 2n - order control points.
-
-    Shape (2n - order, n). For order 3, the rows alternate between (4, 4)/8 and (1, 6, 1)/8.
-    """
-    finer = 2 * control_points - order
-    matrix = np.zeros((finer, control_points))
-    for row in range(finer):
-        for column in range(control_points):
-            j = row - 2 * column + order
-            if 0 <= j <= order + 1:
-                matrix[row, column] = comb(order + 1, j) / 2**order
-    return matrix
-
-
-def refine(lattice: npt.NDArray[np.float32], order: int) -> npt.NDArray[np.float32]:
-    """The same spline on a mesh of half the spacing along every axis, with ITK's rounding."""
+def refine(lattice: npt.NDArray[np.float32], order: int, version: int) -> npt.NDArray[np.float32]:
+    """The same spline on a mesh of half the spacing along every axis, with the weights of ITK."""
     finer = lattice.astype(np.float64)
     for axis, count in enumerate(lattice.shape):
-        finer = apply_along_axis(itk_refinement_matrix(count, order), finer, axis)
+        finer = apply_along_axis(refinement_matrix(count, order, version), finer, axis)
     return finer.astype(np.float32)
 
 
-def itk_refinement_matrix(control_points: int, order: int) -> npt.NDArray[np.float64]:
-    """Knot halving along one axis with ITK's rounding errors, shape (2n - order, n)."""
-    return refinement_matrix(control_points, order) + refinement_errors(control_points, order)
+def refinement_matrix(control_points: int, order: int, version: int) -> npt.NDArray[np.float64]:
+    """Knot halving along one axis, from n to 2n - order control points.
+
+    Parameters
+    ----------
+    control_points
+        Number of control points before the halving, n.
+    order
+        Order of the spline.
+    version
+        The version of ITK. Each version finds the weights in single precision, so that they
+        differ by up to 6e-7 from those of the two-scale relation, which are the binomials of
+        ``order + 1`` divided by ``2**order``.
+
+    Returns
+    -------
+    array, shape (2n - order, n)
+        For order 3, the rows alternate between about (4, 4)/8 and (1, 6, 1)/8.
+    """
+    matrix = np.zeros((2 * control_points - order, control_points))
+    weights = find_halving_weights(version, order)
+    for row in range(len(matrix)):
+        for k, weight in enumerate(weights[row % 2]):
+            if row // 2 + k < control_points:
+                matrix[row, row // 2 + k] = weight
+    return matrix
 
 
 def apply_along_axis(

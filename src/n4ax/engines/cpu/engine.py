@@ -21,6 +21,7 @@ from n4ax.engines.cpu.kernels.layout import Basis, Bins, IntensityMap, Lattice, 
 from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
 from n4ax.engines.cpu.rows import pack_rows
 from n4ax.engines.cpu.threads import Threads
+from n4ax.itk.versions import RULES
 from n4ax.method.bspline import refine
 from n4ax.method.convergence import may_decide
 from n4ax.method.problem import Problem
@@ -80,7 +81,8 @@ class CpuEngine:
     problem
         The image, and what is estimated on.
     settings
-        ``nbins``, ``tiny``, ``spline_order``, ``convergence`` and ``accelerate`` are used.
+        ``nbins``, ``tiny``, ``spline_order``, ``convergence``, ``accelerate`` and ``itk_version``
+        are used.
     threads
         The threads that run the kernels.
     """
@@ -148,7 +150,9 @@ class CpuEngine:
 
     def refine(self, level: int, lattice: Lattice) -> Lattice:
         """The lattice of the previous level on the mesh of ``level``; unchanged at level 0."""
-        return lattice if level == 0 else refine(lattice, self._settings.spline_order)
+        if level == 0:
+            return lattice
+        return refine(lattice, self._settings.spline_order, self._settings.itk_version)
 
     def no_lattice(self) -> Lattice:
         """A lattice of zeros on the mesh of level 0."""
@@ -179,7 +183,8 @@ class CpuEngine:
             near = (self._bounds[:, 0] <= low) | (self._bounds[:, 1] >= high)
             if np.count_nonzero(near) <= MOST_NEAR * len(near):
                 found = self._search(field, low, high, keep=False)
-                # Above this, the voxel that set the minimum now belongs to the rising start.
+                # Above this, the voxel that set the minimum now belongs to the rising start, which
+                # ITK 5 leaves out.
                 if found[0] <= last.low + drift:
                     return found
         found = self.search_everywhere(field)
@@ -194,7 +199,8 @@ class CpuEngine:
         self, field: CpuField, low: float, high: float, keep: bool
     ) -> tuple[np.float32, np.float32]:
         result = np.empty((self._chunks, 2), np.float32)
-        search = Search(self._bounds, low, high, keep)
+        skips_rise = not RULES[self._settings.itk_version].tests_both_ends
+        search = Search(self._bounds, low, high, keep, skips_rise)
         self._threads.run(self._chunks, find_extremes, self.rows, field.sheets, search, result)
         return result[:, 0].min(), result[:, 1].max()
 
@@ -328,4 +334,5 @@ def _misrounded_share(
 ) -> float:
     """The share of all counts that was rounded as if the running count had another binade."""
     wrong = np.frexp(expected)[1] != np.frexp(found)[1]
-    return float(gained[wrong].sum() / gained.sum())
+    total = gained.sum()  # 0 if a single intensity is left, which has no bin
+    return float(gained[wrong].sum() / total) if total else 0.0

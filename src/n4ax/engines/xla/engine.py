@@ -72,6 +72,8 @@ class XlaEngine:
         Number of histogram bins.
     exact
         Whether levels end by the true coefficient of variation, and not by ITK's measure.
+    tests_both_ends
+        Whether every voxel is tested for the least and the greatest, as in ITK 6.
     on_cpu
         Whether the program is for the CPU. On other devices it has barriers, and the stopping
         measure takes more voxels at once.
@@ -84,6 +86,7 @@ class XlaEngine:
         shape: tuple[int, ...],
         nbins: int,
         exact: bool,
+        tests_both_ends: bool,
         on_cpu: bool,
     ) -> None:
         self.nbins = nbins
@@ -92,6 +95,7 @@ class XlaEngine:
         self._tables = tables
         self._shape = shape
         self._exact = exact
+        self._tests_both_ends = tests_both_ends
         self._on_cpu = on_cpu
         if voxels.rank is None:
             self._counted = voxels.confidence > 0
@@ -142,14 +146,16 @@ class XlaEngine:
     def extremes(self, field: Array) -> tuple[Array, Array]:
         """The range of the corrected log intensities, as ITK's scan finds it.
 
-        A voxel that raises the maximum is not tested for the minimum. So the strictly rising run
-        of voxels at the start of an image never sets the minimum.
+        In ITK 5, a voxel that raises the maximum is not tested for the minimum. So the strictly
+        rising run of voxels at the start of an image never sets the minimum.
         """
         corrected = self._voxels.log - field
-        rising = _count_rising(jnp.where(self._counted, corrected, -jnp.inf)[:RISING])
-        from_there = self._counted & (jnp.arange(len(corrected), dtype=jnp.int32) >= rising)
+        tested = self._counted
+        if not self._tests_both_ends:
+            rising = _count_rising(jnp.where(self._counted, corrected, -jnp.inf)[:RISING])
+            tested = tested & (jnp.arange(len(corrected), dtype=jnp.int32) >= rising)
         # The CPU reduces rows in parallel.
-        low = jnp.where(from_there, corrected, jnp.inf).reshape(self._rows)
+        low = jnp.where(tested, corrected, jnp.inf).reshape(self._rows)
         high = jnp.where(self._counted, corrected, -jnp.inf).reshape(self._rows)
         return low.min(axis=1).min(), high.max(axis=1).max()
 

@@ -22,6 +22,7 @@ from n4ax.engines.xla.engine import XlaEngine
 from n4ax.engines.xla.kept import keep_program
 from n4ax.engines.xla.tables import Tables, make_level_tables
 from n4ax.images.arrays import is_traced
+from n4ax.itk.versions import RULES
 from n4ax.method.problem import Problem
 from n4ax.method.solver import Parameters, Progress, State, make_start_state, solve
 from n4ax.settings import N4Settings
@@ -44,6 +45,8 @@ class ProgramKey(NamedTuple):
         The most iterations that the history of a level has room for.
     exact
         Whether levels end by the true coefficient of variation.
+    tests_both_ends
+        Whether every voxel is tested for the least and the greatest, as in ITK 6.
     on_cpu
         Whether the program is for the CPU.
     reports
@@ -54,6 +57,7 @@ class ProgramKey(NamedTuple):
     nbins: int
     most: int
     exact: bool
+    tests_both_ends: bool
     on_cpu: bool
     reports: bool
 
@@ -108,6 +112,7 @@ def prepare(
         nbins=settings.nbins,
         most=-(-max(1, *settings.iters) // HISTORY_STEP) * HISTORY_STEP,
         exact=settings.convergence == "exact",
+        tests_both_ends=RULES[settings.itk_version].tests_both_ends,
         on_cpu=platform == "cpu",
         reports=reports,
     )
@@ -116,7 +121,11 @@ def prepare(
     arguments = Arguments(
         voxels=pack_voxels(*arrays, tiny, first, shape=box.shape, room=box.room),
         tables=make_level_tables(
-            problem.axes, problem.control_points, settings.spline_order, len(settings.iters)
+            problem.axes,
+            problem.control_points,
+            settings.spline_order,
+            len(settings.iters),
+            settings.itk_version,
         ),
         first=first,
         parameters=Parameters.of(settings, every_measure),
@@ -140,7 +149,15 @@ def make_engine(arguments: Arguments, key: ProgramKey) -> XlaEngine:
         for tables in arguments.tables[:-1]
     ]
     tables = Tables(*cut, refinement=arguments.tables.refinement)
-    return XlaEngine(arguments.voxels, tables, key.shape, key.nbins, key.exact, key.on_cpu)
+    return XlaEngine(
+        arguments.voxels,
+        tables,
+        shape=key.shape,
+        nbins=key.nbins,
+        exact=key.exact,
+        tests_both_ends=key.tests_both_ends,
+        on_cpu=key.on_cpu,
+    )
 
 
 def run(arguments: Arguments, key: ProgramKey) -> State:

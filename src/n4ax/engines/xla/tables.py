@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.method.bspline import AxisBasis, itk_refinement_matrix
+from n4ax.method.bspline import AxisBasis, refinement_matrix
 from n4ax.method.grid import Axis
 
 
@@ -31,7 +31,7 @@ class Tables(NamedTuple):
 
 @lru_cache(maxsize=16)
 def make_level_tables(
-    axes: tuple[Axis, ...], control_points: tuple[int, ...], order: int, levels: int
+    axes: tuple[Axis, ...], control_points: tuple[int, ...], order: int, levels: int, version: int
 ) -> Tables:
     """Make the tables for the samples of ``axes``.
 
@@ -45,6 +45,8 @@ def make_level_tables(
         Order of the spline.
     levels
         Number of levels; each has twice the elements of the previous one.
+    version
+        The version of ITK whose knot halving it is.
     """
     counts = [[(count - order) * 2**level + order for level in range(levels)]
               for count in control_points]  # fmt: skip
@@ -65,13 +67,14 @@ def make_level_tables(
         weights=stack(lambda basis: basis.weights),
         fit_weights=stack(lambda basis: basis.fit_weights),
         squares=stack(lambda basis: basis.squares),
-        refinement=tuple(_stack_refinements(own, order) for own in counts),
+        refinement=tuple(_stack_refinements(own, order, version) for own in counts),
     )
 
 
-def _stack_refinements(counts: list[int], order: int) -> npt.NDArray[Any]:
+def _stack_refinements(counts: list[int], order: int, version: int) -> npt.NDArray[Any]:
     """Stack the knot halvings of one axis with ``counts`` control points at the levels."""
-    halvings = [np.eye(counts[0]), *(itk_refinement_matrix(n, order) for n in counts[:-1])]
+    finer = [refinement_matrix(count, order, version) for count in counts[:-1]]
+    halvings = [np.eye(counts[0]), *finer]
     return np.stack([_pad(halving, counts[-1], counts[-1]) for halving in halvings])
 
 

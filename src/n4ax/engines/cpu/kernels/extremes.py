@@ -16,19 +16,20 @@ def find_extremes(first, stop, rows, sheets, search, result):
 
     They go into ``result`` (chunks, 2). ``search`` says which stretches are looked at.
 
-    ITK's scan tests a voxel for a new minimum only if it is no new maximum. So the strictly
+    The scan of ITK 5 tests a voxel for a new minimum only if it is no new maximum. So the strictly
     rising run of voxels at the start of an image never sets the minimum. That run is followed to
-    the end of the first chunk; only an image that was made for it rises for longer.
+    the end of the first chunk; only an image that was made for it rises for longer. ITK 6 tests
+    every voxel for both.
     """
     log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
-    bounds, lowest, highest, keep = search
+    bounds, lowest, highest, keep, skips_rise = search
     field = np.empty(sheets.stride, np.float32)
     bits = field.view(np.int32)
     ends = np.array([OUTSIDE, -OUTSIDE], np.float32)
     end_bits = ends.view(np.int32)
     above, below = _order_bits(end_bits[0]), _order_bits(end_bits[1])
     for c in range(first, stop):
-        rising, last = c == 0, float32(-np.inf)
+        rising, last = c == 0 and skips_rise, float32(-np.inf)
         result[c, 0], result[c, 1] = OUTSIDE, -OUTSIDE
         for i in range(chunk[c], chunk[c + 1]):
             if bounds[i, 0] > lowest and bounds[i, 1] < highest and not rising:

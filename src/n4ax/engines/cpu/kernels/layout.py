@@ -106,12 +106,16 @@ class Search(NamedTuple):
         A stretch whose ``bounds`` lie strictly between these is left out.
     keep
         Whether ``bounds`` are set anew; then no stretch may be left out.
+    skips_rise
+        Whether the strictly rising run of voxels at the start of the image is left out of the
+        minimum, as in ITK 5.
     """
 
     bounds: npt.NDArray[np.float32]
     low: float
     high: float
     keep: bool
+    skips_rise: bool
 
 
 class Bins(NamedTuple):
