@@ -11,7 +11,8 @@ from n4ax.errors import InputError
 from n4ax.images import mesh
 from n4ax.images.axes import ImageAxes
 from n4ax.itk.space import Space
-from n4ax.settings import MOST_LEVELS, N4Settings
+from n4ax.settings import N4Settings
+from n4ax.settings.parameters import MOST_LEVELS
 
 HEAD = (256, 256, 192)
 FIVE, FOUR = (50,) * 5, (50,) * 4
