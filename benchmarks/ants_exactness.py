@@ -12,7 +12,7 @@ import numpy.typing as npt
 import n4ax
 from benchmarks.peers import ROOT, Worker, prepare_peer
 from benchmarks.volumes import DATA, ORACLE, compare_fields, move_by_one_ulp
-from n4ax.ants.steps import Request, Volume, correct_as_ants
+from n4ax.ants.steps import AntsResult, Request, Volume, correct_as_ants
 from n4ax.itk.space import Space
 from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
@@ -93,10 +93,10 @@ def open_case(case: dict[str, Any]) -> tuple[Arrays, tuple[float, ...]]:
     return arrays, tuple(float(size) for size in scan.header.get_zooms()[: image.ndim])
 
 
-def run_ours(
-    case: dict[str, Any], arrays: Arrays, spacing: tuple[float, ...]
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The log field and the corrected image of our ``N4BiasFieldCorrection``.
+def correct_case(
+    case: dict[str, Any], arrays: Arrays, spacing: tuple[float, ...], **arithmetic: Any
+) -> AntsResult:
+    """The result of our ``N4BiasFieldCorrection``, in the arithmetic that the keywords ask for.
 
     The cached answers were made from arrays, which have voxel sizes but no place in space.
     """
@@ -109,6 +109,7 @@ def run_ours(
         outside="keep",
         voxel_order="F",
         **mesh,
+        **arithmetic,
     )
     plain = Space.from_spacing(spacing)
     scans = [
@@ -116,7 +117,14 @@ def run_ours(
         for name in ("image", "mask", "weights")
     ]
     request = Request(*scans, settings, rescale=bool(case.get("rescale")))
-    found = correct_as_ants(request, Run(), warn=lambda _: None)
+    return correct_as_ants(request, Run(), warn=lambda _: None)
+
+
+def run_ours(
+    case: dict[str, Any], arrays: Arrays, spacing: tuple[float, ...]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The log field and the corrected image of our ``N4BiasFieldCorrection``."""
+    found = correct_case(case, arrays, spacing)
     return found.result.log_bias, found.image
 
 
