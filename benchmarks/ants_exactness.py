@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import n4ax
 from benchmarks.peers import ROOT, Worker, prepare_peer
-from benchmarks.volumes import DATA, ORACLE, compare_fields, move_by_one_ulp
+from benchmarks.volumes import DATA, ORACLE, compare_fields, count_different_bits, move_by_one_ulp
 from n4ax.ants.steps import AntsResult, Request, Volume, correct_as_ants
 from n4ax.itk.space import Space
 from n4ax.pipeline import Run
@@ -22,6 +22,9 @@ SMALL = 200_000
 
 Such cases have a shrink factor of 3 or 4.
 """
+
+AS_ANTS = {"arithmetic": "itk", "itk_tool": "ants", "itk_threads": 64}
+"""What the cached answers were made with."""
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
@@ -45,6 +48,7 @@ def measure_cases(quick: bool, seeds: int) -> list[dict[str, Any]]:
                 "options": format_options(case),
                 "voxels": case["masked_voxels"],
                 **compare_answer(*run_ours(case, arrays, spacing), answer),
+                "itk": compare_bits(case, arrays, spacing, answer),
             }
             if quick or case["masked_voxels"] > SMALL:
                 row["noise"] = read_noise(case)
@@ -126,6 +130,22 @@ def run_ours(
     """The log field and the corrected image of our ``N4BiasFieldCorrection``."""
     found = correct_case(case, arrays, spacing)
     return found.result.log_bias, found.image
+
+
+def compare_bits(
+    case: dict[str, Any], arrays: Arrays, spacing: tuple[float, ...], answer: Arrays
+) -> dict[str, int]:
+    """Count the voxels that differ from those of ANTs at 64 threads in the arithmetic of ITK.
+
+    The cached field is NumPy's logarithm of the field that ANTs gives.
+    """
+    found = correct_case(case, arrays, spacing, **AS_ANTS)
+    at = tuple(answer["index"].T)
+    return {
+        "field": count_different_bits(np.log(found.bias[at]), answer["log_bias"]),
+        "corrected": count_different_bits(found.image[at], answer["corrected"]),
+        "voxels": len(answer["index"]),
+    }
 
 
 def compare_answer(

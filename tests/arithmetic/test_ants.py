@@ -229,9 +229,7 @@ def test_real_volume_has_the_cached_bits_of_ants(shared: Path, name: str) -> Non
     case = json.loads((shared / "oracle" / f"{name}.json").read_text())
     answer = np.load(shared / "oracle" / f"{name}.npz")
     arrays, spacing = ants_exactness.open_case(case)
-    found = ants_exactness.correct_case(
-        case, arrays, spacing, arithmetic="itk", itk_tool="ants", itk_threads=64
-    )
+    found = ants_exactness.correct_case(case, arrays, spacing, **ants_exactness.AS_ANTS)
     at = tuple(answer["index"].T)
     check_bits(found.image[at], answer["corrected"], "corrected image")
     # The cached field is NumPy's logarithm of ANTs' field.

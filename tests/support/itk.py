@@ -1,6 +1,5 @@
 """SimpleITK's N4, whose results the tests take for the truth."""
 
-import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -100,13 +99,3 @@ def correct_image(
         field = itk.GetLogBiasFieldAsImage(image)
         corrected = sitk.Divide(image, sitk.Exp(field))
     return ItkResult(sitk.GetArrayFromImage(field), sitk.GetArrayFromImage(corrected), levels)
-
-
-def divide_as_filter(
-    image: npt.NDArray[np.float32], log_bias: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Divide voxels by their field as the filter itself does: by ``expf`` of the C library."""
-    exponential = ctypes.CDLL("libm.so.6").expf
-    exponential.restype, exponential.argtypes = ctypes.c_float, [ctypes.c_float]
-    bias = [exponential(value) for value in log_bias.ravel().tolist()]
-    return image / np.array(bias, np.float32).reshape(log_bias.shape)
