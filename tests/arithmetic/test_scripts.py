@@ -89,6 +89,7 @@ def count_changed_by_threads(image: sitk.Image, tell: Callable[[str], None]) -> 
     return changed
 
 
+@pytest.mark.slow
 def test_fastsurfer_writes_the_same_8_bit_image_of_the_head(tell: Callable[[str], None]) -> None:
     image = sitk.Cast(conform(read_image(HEAD)), sitk.sitkFloat32)
     assert count_changed_by_threads(image, tell) > 0

@@ -1,5 +1,6 @@
 """ITK's threads decide the bits, and the threads that compute them do not."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ def make_image(shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     return (tissue * np.exp(0.3 * at[0] - 0.2 * at[-1]) + noise).astype(np.float32)
 
 
+@cache
 def fit(name: str, work_units: int, num_threads: int | None) -> N4Result[Any]:
     shape, keywords = IMAGES[name]
     return n4ax.fit(
