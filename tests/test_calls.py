@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax import BiasField, N4Settings
+from n4ax import BiasField, N4Settings, batch
+from n4ax.api import correction
 from n4ax.api.calls import choose_settings
 
 Array = npt.NDArray[Any]
@@ -52,6 +53,28 @@ def test_settings_are_taken_and_keywords_beside_them_go_first() -> None:
         n4ax.n4_batch([image], "all", settings=settings),
     )
     assert np.array_equal(alone, batch[0])
+
+
+def test_the_arithmetic_of_itk_reaches_every_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, seen = make_image((12, 14)), []
+    real = batch.fit_image
+
+    def note(settings: N4Settings, *inputs: Any) -> Any:
+        seen.append(settings)
+        return real(settings, *inputs)
+
+    monkeypatch.setattr(batch, "fit_image", note)
+    monkeypatch.setattr(correction, "fit_image", note)
+    keywords: dict[str, Any] = {
+        "arithmetic": "itk", "itk_version": 6, "itk_threads": 4, "itk_tool": "ants"
+    }  # fmt: skip
+    n4ax.n4(image, "all", **keywords, **QUICK)
+    result = n4ax.fit(image, "all", **keywords, **QUICK)
+    n4ax.n4_batch([image, image], "all", **keywords, **QUICK)
+    assert seen == [N4Settings(**keywords, **QUICK)] * 4
+    assert result.settings == seen[0]
+    with pytest.raises(ValueError, match=r"^itk_tool is 'ants', which matters in the arithmetic"):
+        n4ax.n4_batch([image], "all", itk_tool="ants")
 
 
 @pytest.mark.parametrize("preset", ["simpleitk", "ants", "antspy", "fast"])

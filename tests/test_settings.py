@@ -13,7 +13,7 @@ import n4ax
 from n4ax.images.axes import ImageAxes
 from n4ax.posing import pose
 from n4ax.settings import ItkTool, N4Settings
-from n4ax.settings.arithmetic import read_arithmetic
+from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 
 ITK = SimpleITK.N4BiasFieldCorrectionImageFilter()
 
@@ -292,3 +292,12 @@ def test_the_environment_names_an_arithmetic() -> None:
     assert read_arithmetic({"N4AX_ARITHMETIC": "itk"}) == "itk"
     with pytest.raises(ValueError, match="N4AX_ARITHMETIC is 'ants'; expected limit or itk"):
         read_arithmetic({"N4AX_ARITHMETIC": "ants"})
+
+
+def test_the_environment_names_a_version_of_itk() -> None:
+    assert read_itk_version({}) is read_itk_version({"N4AX_ITK_VERSION": ""}) is None
+    assert read_itk_version({"N4AX_ITK_VERSION": "5"}) == 5
+    assert read_itk_version({"N4AX_ITK_VERSION": " 6 "}) == 6
+    for word in ("4", "5.4", "six"):
+        with pytest.raises(ValueError, match=f"N4AX_ITK_VERSION is '{word}'; expected 5 or 6"):
+            read_itk_version({"N4AX_ITK_VERSION": word})

@@ -47,6 +47,11 @@ def fit_shared(settings: N4Settings, images: Sequence[Inputs], run: Run) -> list
     """
     if run.engine == "xla":
         raise InputError('{engine} is "xla"; a shared field is estimated by the CPU engine')
+    if settings.arithmetic == "itk":
+        raise InputError(
+            "{arithmetic} is 'itk', and ITK has no field that several images share: use "
+            "{arithmetic:limit}, or estimate a field for each image"
+        )
     posed: list[PosedImage] = []
     for number, inputs in enumerate(images):
         with about_image(number):

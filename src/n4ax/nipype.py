@@ -20,8 +20,10 @@ class N4BiasFieldCorrection(_NipypeInterface):
     """Bias field correction with the numbers of ANTs, without ANTs.
 
     Inputs, defaults and outputs are those of ``nipype.interfaces.ants.N4BiasFieldCorrection``.
-    ``num_threads`` sets the number of threads; the result does not depend on it. Names of files
-    may have blanks, brackets and quotes.
+    ``num_threads`` sets the number of threads. The result does not depend on it, unless the
+    variable ``N4AX_ARITHMETIC`` is ``itk``: then it is what ANTs computes with these threads. The
+    variable may be set in the environment, or in the input ``environ``. Names of files may have
+    blanks, brackets and quotes.
 
     Examples
     --------

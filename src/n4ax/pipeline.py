@@ -139,7 +139,7 @@ def pose_image(
     opened = open_together(inputs.image, mask, weights, settings.voxel_order)
     if opened.order is not None:
         settings = replace(settings, voxel_order=opened.order)
-    chosen = choose_engine(engine, *opened.arrays, accelerate=settings.accelerate)
+    chosen = choose_engine(engine, *opened.arrays, settings=settings)
     volume, mask, weights = (to_engine(chosen, array, device) for array in opened.arrays)
     spacing = opened.spaces if inputs.spacing is None else inputs.spacing
     with double_precision(chosen):
@@ -172,6 +172,10 @@ def _find_affine(
 def solve_image(posed: PosedImage, run: Run) -> State:
     """Solve the problem of an image with its engine."""
     problem, settings = posed.pose.problem, posed.settings
+    if settings.arithmetic == "itk":
+        from n4ax.engines.itk import estimation as itk
+
+        return itk.estimate(problem, settings, run.progress, run.every_measure, run.num_threads)
     if posed.engine == "cpu":
         from n4ax.engines.cpu.estimation import estimate
 
@@ -195,6 +199,8 @@ def correct_image(
         voxel_order=posed.settings.voxel_order,
         affine=None if posed.affine is None else np.asarray(posed.affine, np.float64),
         axes_known=posed.axes_known,
+        arithmetic=posed.settings.arithmetic,
+        itk_tool=posed.settings.itk_tool,
     )
     return level.correct(
         field,

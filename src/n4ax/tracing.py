@@ -31,7 +31,7 @@ def correct_traced(settings: N4Settings, inputs: Inputs, run: Run, return_bias: 
     program, as :func:`n4ax.n4` does it.
     """
     given = (inputs.image, inputs.mask, inputs.weights)
-    choose_engine(run.engine, *given)  # refuses the CPU engine
+    choose_engine(run.engine, *given, settings=settings)  # refuses the CPU engine
     are_arrays = [not (array is None or isinstance(array, str)) for array in given]
 
     def fill(arrays: Sequence[Any]) -> Inputs:

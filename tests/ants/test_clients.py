@@ -1,6 +1,7 @@
 """The shim, nipype and MRtrix3, which call N4BiasFieldCorrection, are run for real."""
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -167,6 +168,58 @@ def test_nipypes_interface_is_swapped_by_an_import() -> None:
     theirs, ours = interfaces.N4BiasFieldCorrection(), N4BiasFieldCorrection()
     assert ours.inputs.get() == theirs.inputs.get()
     assert ours.output_spec is theirs.output_spec
+
+
+READ = """
+import json, os, shutil, sys
+from n4ax.ants.options import read_options
+options = read_options(sys.argv[1:])
+shutil.copy(options.image, options.corrected)
+print(json.dumps([options.settings.arithmetic, options.settings.itk_threads]))
+"""
+"""A program that takes ANTs' options, and tells in which arithmetic it would compute."""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "variables", "expected"),
+    [
+        ({"num_threads": 4}, {}, ["limit", None]),
+        ({"num_threads": 4}, {"N4AX_ARITHMETIC": "itk"}, ["itk", 4]),
+        ({"num_threads": 4, "environ": {"N4AX_ARITHMETIC": "itk"}}, {}, ["itk", 4]),
+        ({}, {"N4AX_ARITHMETIC": "itk"}, ["itk", 1]),  # nipype's default
+        (
+            {"num_threads": 4},
+            {"N4AX_ARITHMETIC": "itk", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "2"},
+            ["itk", 2],  # ITK itself looks at nipype's number first, and then at this one
+        ),
+        (
+            {"num_threads": -1},
+            {"N4AX_ARITHMETIC": "itk", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "2"},
+            ["itk", 2],
+        ),
+    ],
+)
+def test_threads_of_nipype_are_those_of_itk(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inputs: dict[str, Any],
+    variables: dict[str, str],
+    expected: list[Any],
+) -> None:
+    pytest.importorskip("nipype", reason="nipype is not installed")
+    from n4ax.nipype import N4BiasFieldCorrection
+
+    for name in ("N4AX_ARITHMETIC", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NSLOTS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    (folder / "read.py").write_text(READ)
+
+    class Reader(N4BiasFieldCorrection):
+        _cmd = N4BiasFieldCorrection._cmd.replace("-P -m n4ax.ants", "read.py")
+
+    done = Reader(input_image="im.nii.gz", terminal_output="allatonce", **inputs).run()
+    assert json.loads(done.runtime.stdout) == expected
 
 
 @pytest.mark.slow

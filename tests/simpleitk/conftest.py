@@ -8,6 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from n4ax.pipeline import Run
+from n4ax.settings import N4Settings
 from n4ax.simpleitk import execution
 from tests.support.simpleitk import Image, get_array, make_image, phantom
 
@@ -15,7 +16,7 @@ from tests.support.simpleitk import Image, get_array, make_image, phantom
 @pytest.fixture(autouse=True)
 def _restore_global_settings() -> Iterator[None]:
     """Put SimpleITK's global settings back after the test."""
-    names = ("NumberOfThreads", "CoordinateTolerance", "DirectionTolerance")
+    names = ("NumberOfThreads", "Threader", "CoordinateTolerance", "DirectionTolerance")
     process = sitk.ProcessObject
     before = [getattr(process, f"GetGlobalDefault{name}")() for name in names]
     process.SetGlobalDefaultNumberOfThreads(8)
@@ -48,3 +49,17 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
 
     monkeypatch.setattr(execution, "fit_image", note)
     return calls
+
+
+@pytest.fixture
+def used(monkeypatch: pytest.MonkeyPatch) -> list[N4Settings]:
+    """The settings of each run of N4."""
+    seen: list[N4Settings] = []
+    fit_image = execution.fit_image
+
+    def note(settings: N4Settings, inputs: Any, run: Run) -> Any:
+        seen.append(settings)
+        return fit_image(settings, inputs, run)
+
+    monkeypatch.setattr(execution, "fit_image", note)
+    return seen

@@ -30,9 +30,8 @@ def list_public(kind: type) -> set[str]:
 def test_filter_has_every_name_of_simpleitk() -> None:
     assert issubclass(Ours, Filter)
     assert list_public(Filter) <= list_public(Ours)
-    added = {
-        f"{verb}{name}" for verb in ("Get", "Set") for name in ("ShrinkFactor", "SplineDistance")
-    }
+    names = ("ShrinkFactor", "SplineDistance", "Arithmetic", "ItkVersion")
+    added = {f"{verb}{name}" for verb in ("Get", "Set") for name in names}
     assert list_public(Ours) - list_public(Filter) == added
 
 
@@ -191,8 +190,8 @@ def test_str_is_that_of_simpleitk_with_the_added_parameters(image: Image, mask: 
         return (before + after).splitlines()
 
     theirs, ours = run_both(describe)
-    own = ("  ShrinkFactor: 1", "  SplineDistance: 0")
-    assert [ours.count(line) for line in own] == [2, 2]
+    own = ("  ShrinkFactor: 1", "  SplineDistance: 0", "  Arithmetic: limit", "  ItkVersion: 5")
+    assert [ours.count(line) for line in own] == [2] * 4
     for expected, found in zip(theirs, [line for line in ours if line not in own], strict=True):
         if expected.startswith("  CurrentConvergenceMeasurement: 0."):
             values = [float(line.split()[-1]) for line in (found, expected)]
@@ -201,7 +200,7 @@ def test_str_is_that_of_simpleitk_with_the_added_parameters(image: Image, mask: 
             assert found == expected
 
 
-@pytest.mark.parametrize("name", ["ShrinkFactor", "SplineDistance"])
+@pytest.mark.parametrize("name", ["ShrinkFactor", "SplineDistance", "Arithmetic", "ItkVersion"])
 def test_added_parameters_are_checked_when_they_are_set(name: str) -> None:
     n4 = Ours()
     with pytest.raises(ValueError, match="expected"):

@@ -22,6 +22,7 @@ from monai import data, transforms  # noqa: E402
 from monai.data.meta_obj import set_track_meta  # noqa: E402
 
 import n4ax.monai  # noqa: E402
+from n4ax import channels  # noqa: E402
 from n4ax.channels import make_space  # noqa: E402
 from n4ax.monai import N4BiasFieldCorrection, N4BiasFieldCorrectiond  # noqa: E402
 from tests.support.tensors import AFFINE, HEAD, QUICK, SPACING, Array, correct  # noqa: E402
@@ -195,6 +196,28 @@ def test_parameters_reach_n4(head: Array, scale: Any) -> None:
     }  # fmt: skip
     corrected = N4BiasFieldCorrection(**keywords, **QUICK)(head[None])
     assert np.array_equal(corrected[0].numpy(), correct(head, **keywords))
+
+
+def test_arithmetic_of_itk_reaches_n4(
+    sample: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[n4ax.N4Settings] = []
+    real = channels.fit_image
+
+    def note(settings: n4ax.N4Settings, *inputs: Any) -> Any:
+        seen.append(settings)
+        return real(settings, *inputs)
+
+    monkeypatch.setattr(channels, "fit_image", note)
+    keywords: dict[str, Any] = {
+        "arithmetic": "itk", "itk_version": 6, "itk_threads": 4, "itk_tool": "ants", **QUICK
+    }  # fmt: skip
+    N4BiasFieldCorrection(**keywords)(sample["t1"])
+    N4BiasFieldCorrectiond(["t2"], mask_key="brain", **keywords)(sample)
+    N4BiasFieldCorrection(arithmetic="itk", itk_work_units=9, **QUICK)(sample["t1"])
+    expected = n4ax.N4Settings(voxel_order="F", **keywords)
+    other = n4ax.N4Settings(voxel_order="F", arithmetic="itk", itk_work_units=9, **QUICK)
+    assert seen == [expected, expected, other]
 
 
 def test_defaults_are_those_of_the_settings() -> None:

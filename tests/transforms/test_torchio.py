@@ -17,6 +17,7 @@ import n4ax
 tio = pytest.importorskip("torchio", reason="TorchIO is not installed")
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from n4ax import channels  # noqa: E402
 from n4ax.torchio import N4BiasFieldCorrection  # noqa: E402
 from tests.support.tensors import AFFINE, HEAD, QUICK, SPACING, Array, correct  # noqa: E402
 
@@ -271,6 +272,26 @@ def test_parameters_reach_n4(head: Array, scale: Any) -> None:
     assert np.array_equal(transformed[0], correct(head, **keywords))
 
 
+def test_arithmetic_of_itk_reaches_n4(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[n4ax.N4Settings] = []
+    real = channels.fit_image
+
+    def note(settings: n4ax.N4Settings, *inputs: Any) -> Any:
+        seen.append(settings)
+        return real(settings, *inputs)
+
+    monkeypatch.setattr(channels, "fit_image", note)
+    keywords: dict[str, Any] = {
+        "arithmetic": "itk", "itk_version": 6, "itk_threads": 4, "itk_tool": "ants"
+    }  # fmt: skip
+    transformed = N4BiasFieldCorrection("brain", include=["t1"], **keywords, **QUICK)(subject)
+    transformed.get_composed_history()(subject)
+    N4BiasFieldCorrection(arithmetic="itk", itk_work_units=9, **QUICK)(subject.t1)
+    expected = n4ax.N4Settings(voxel_order="F", **keywords, **QUICK)
+    other = n4ax.N4Settings(voxel_order="F", arithmetic="itk", itk_work_units=9, **QUICK)
+    assert seen == [expected, expected, other]
+
+
 def test_defaults_are_those_of_the_settings() -> None:
     transform = N4BiasFieldCorrection()
     for name, value in n4ax.N4Settings(voxel_order="F").keywords().items():
@@ -320,6 +341,7 @@ def test_floating_point_exceptions_are_warnings_as_in_the_direct_call(head: Arra
         ({"spline_distance": -1}, "spline_distance is -1"),
         ({"fwhm": 0}, "fwhm is 0"),
         ({"outside": "drop"}, "outside is 'drop'"),
+        ({"itk_threads": 4}, "itk_threads is 4, which matters in the arithmetic of ITK alone"),
         ({"engine": "gpu"}, "engine is 'gpu'; expected 'cpu' or 'xla'"),
         ({"num_threads": 0}, "num_threads is 0"),
         ({"num_threads": 1.5}, "num_threads is 1.5"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.ants.arithmetic import choose_arithmetic
 from n4ax.ants.steps import Request, Volume, Warn, correct_as_ants, find_otsu_mask, match_grid
 from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
@@ -15,7 +16,7 @@ from n4ax.images.arguments import read_word
 from n4ax.images.libraries import make_like, open_image
 from n4ax.itk.space import Space, drop_last_ones
 from n4ax.pipeline import Run
-from n4ax.settings import N4Settings
+from n4ax.settings import Arithmetic, N4Settings
 
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
 
@@ -32,6 +33,7 @@ def n4_bias_field_correction(
     weight_mask: Any = None,
     *,
     spacing: float | Sequence[float] | None = None,
+    arithmetic: Arithmetic | None = None,
 ) -> Any:
     """Correct the bias field of an image as ``ants.n4_bias_field_correction`` does.
 
@@ -63,6 +65,11 @@ def n4_bias_field_correction(
         Confidence in each voxel. Voxels with a weight of 0 or less are left out.
     spacing : float or sequence of float, optional
         Voxel size of an array in mm, one number or one per axis. By default, 1 mm.
+    arithmetic : "limit" or "itk", optional
+        ``"itk"`` gives what ANTsPy computes with the number of threads that
+        ``ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS`` says, to the last bit; without that variable, with
+        one thread for each processor. ``"limit"`` gives what it tends to with many threads. The
+        default is that of the variable ``N4AX_ARITHMETIC``, else ``"limit"``.
 
     Returns
     -------
@@ -93,6 +100,7 @@ def n4_bias_field_correction(
         outside="keep",
         voxel_order="F",
         **_read_spline_param(spline_param, volume.voxels.ndim),
+        **choose_arithmetic(arithmetic),
     )
     request = Request(volume, inside, weights, settings, rescale=rescale_intensities)
     correct = correct_and_print if verbose else correct_as_ants
@@ -109,6 +117,7 @@ def abp_n4(
     usen3: bool = False,
     *,
     spacing: float | Sequence[float] | None = None,
+    arithmetic: Arithmetic | None = None,
 ) -> Any:
     """Truncate intensities at two quantiles and correct the bias field, as ``ants.abp_n4`` does.
 
@@ -125,6 +134,8 @@ def abp_n4(
         Must be false, because n4ax has no N3.
     spacing : float or sequence of float, optional
         Voxel size of an array in mm, one number or one per axis. By default, 1 mm.
+    arithmetic : "limit" or "itk", optional
+        As for :func:`n4_bias_field_correction`.
 
     Returns
     -------
@@ -145,7 +156,9 @@ def abp_n4(
     lower, upper, bins = intensity_truncation
     volume = _open_volume("image", image, spacing)
     truncated = np.clip(volume.voxels, *find_quantiles(volume.voxels, lower, upper, int(bins)))
-    return n4_bias_field_correction(make_like(image, truncated), mask, spacing=spacing)
+    return n4_bias_field_correction(
+        make_like(image, truncated), mask, spacing=spacing, arithmetic=arithmetic
+    )
 
 
 def find_quantiles(

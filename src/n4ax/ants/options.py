@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from n4ax.ants.arithmetic import choose_arithmetic
 from n4ax.ants.grammar import (
     CLOSING,
     ENDINGS,
@@ -84,14 +85,14 @@ class Options:
 
 
 def read_options(arguments: Sequence[str]) -> Options:
-    """Read the command line.
+    """Read the command line, and the variables that choose the arithmetic.
 
     Raises
     ------
     UsageError
         An option is unknown or missing, or has a value that cannot be read.
     ValueError
-        A parameter is out of range.
+        A parameter is out of range, or a variable has a word that means nothing.
     """
     line = _CommandLine(arguments)
     image, mask, weights = line.read_file("-i"), line.read_mask(), line.read_file("-w")
@@ -103,6 +104,7 @@ def read_options(arguments: Sequence[str]) -> Options:
         **line.read_convergence(),
         **line.read_mesh(dimension),
         **line.read_sharpening(),
+        **choose_arithmetic(),
         shrink_factor=line.read_shrink_factor(),
         outside="divide" if mask is None else "keep",
         voxel_order="F",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from n4ax.ants.options import Options, read_options
 from n4ax.errors import InputError
+from n4ax.itk.threads import read_thread_count
 from n4ax.messages import escape_what_cannot_be_printed, hide_warnings, make_one_line
 from n4ax.settings import EngineName
 from n4ax.signals import exit_on_signals
@@ -42,6 +43,9 @@ _PARAMETERS = {
     "wiener": "the noise of -t",
     "nbins": "the bins of -t",
     "engine": "N4AX_ENGINE",
+    "arithmetic": "N4AX_ARITHMETIC",
+    "itk_version": "N4AX_ITK_VERSION",
+    "itk_threads": "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
 }
 """What the parameters of :func:`n4ax.fit` are called on this command line."""
 
@@ -100,9 +104,20 @@ are ignored, as in ANTs. Names of files may have brackets, commas and blanks.
 Environment:
   ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS, else NSLOTS
                              Number of threads to use; the result does not
-                             depend on it.  [default: all]
+                             depend on it, except with N4AX_ARITHMETIC=itk.
+                             [default: all]
   N4AX_ENGINE                cpu or xla.  [default: xla where JAX has a GPU,
                              else cpu]
+  N4AX_ARITHMETIC            itk gives what ANTs computes with this number of
+                             threads, to the last bit; it needs the CPU engine,
+                             and Linux on x86-64. limit gives what ANTs tends
+                             to with many threads, which is faster.
+                             [default: limit]
+  N4AX_ITK_VERSION           5 (ANTs to 2.6) or 6, the ITK to follow.
+                             [default: 5]
+  ITK_GLOBAL_DEFAULT_THREADER
+                             With N4AX_ARITHMETIC=itk, how ANTs would run its
+                             threads: platform or pool.  [default: pool]
 
 Examples:
   N4BiasFieldCorrection -d 3 -i t1w.nii.gz -o corrected.nii.gz
@@ -255,15 +270,6 @@ def _read_volume(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1P
     # ITK ignores the directions of a file that has more axes than it reads.
     sampling_space = space if len(shape) == dimension else space.straighten()
     return image, Volume(f"{flag} {path}", voxels, space, sampling_space)
-
-
-def read_thread_count() -> int | None:
-    """The number of threads that the environment gives to ITK, or ``None``."""
-    for name in ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NSLOTS"):
-        text = os.environ.get(name, "").strip()
-        if text.isdecimal() and int(text) > 0:
-            return int(text)
-    return None
 
 
 def _write_outputs(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:

@@ -105,7 +105,7 @@ def n4_batch(
         with about_image(number):
             check_volumes(chosen, one, None)
     given = (*single, *each_mask, *each_weight)
-    if choose_engine(engine, *given, accelerate=chosen.accelerate) == "xla":
+    if choose_engine(engine, *given, settings=chosen) == "xla":
         corrected = correct_on_all_devices(chosen, inputs)
     else:
         corrected = correct_each(chosen, inputs, replace(run, engine="cpu"))

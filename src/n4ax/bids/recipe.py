@@ -34,7 +34,7 @@ class Recipe:
         Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
     engine, threads
         As ``engine`` and ``num_threads`` of :func:`n4ax.n4`. The result does not depend on the
-        number of threads.
+        number of threads. ``None`` becomes ``"cpu"`` for settings that need the CPU engine.
     names
         What users call the parameters, by parameter: ``{"mask": "--mask"}``. The reasons of failed
         images use these names; a parameter that is missing keeps its own name.
@@ -42,7 +42,8 @@ class Recipe:
     Raises
     ------
     InputError
-        ``mask`` is empty, or ``series`` is ``"b0"``.
+        ``mask`` is empty, ``series`` is ``"b0"``, or ``engine`` is ``"xla"`` for the arithmetic of
+        ITK.
     """
 
     dataset: Path
@@ -72,6 +73,14 @@ class Recipe:
                 "expected what one volume's field is estimated on, such as mean or first",
                 self.series,
             )
+        if self.settings.arithmetic == "itk" and self.engine == "xla":
+            raise InputError(
+                "{engine} is {0!r}, and {arithmetic} is 'itk', which needs the CPU engine: leave "
+                "out one of them",
+                self.engine,
+            )
+        if self.settings.arithmetic == "itk" or self.settings.accelerate:
+            object.__setattr__(self, "engine", self.engine or "cpu")
 
     @property
     def has_mask_files(self) -> bool:

@@ -17,6 +17,7 @@ from n4ax.engines.choice import choose_engine
 from n4ax.images import nifti
 from n4ax.scan import CorrectedScan, Scan
 from n4ax.series import Estimate
+from n4ax.settings import N4Settings
 from n4ax.version import __version__
 
 _LINKS = ("AssociatedEmptyRoom", "IntendedFor", "RawSources")
@@ -54,7 +55,7 @@ class Correction:
     @property
     def engine(self) -> str:
         """The engine that corrected the image."""
-        return choose_engine(self.recipe.engine, self.scan.voxels)
+        return choose_engine(self.recipe.engine, self.scan.voxels, settings=self.recipe.settings)
 
 
 def make_stamp(recipe: Recipe, source: Source, companions: Companions) -> str:
@@ -115,13 +116,12 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
         "Stopped": [result.stopped for result in results],
         "Convergence": [[_last(level) for level in result.convergence] for result in results],
     }
-    settings = recipe.settings.keywords()
     return _derive_metadata(metadata) | {
         "Description": "Corrected for intensity inhomogeneity by N4.",
         "Sources": _list_sources(correction),
         "SkullStripped": bool(metadata.get("SkullStripped", False)),
         "N4": {
-            "Settings": {name: value for name, value in settings.items() if value is not None},
+            "Settings": _list_settings(recipe.settings),
             "Mask": recipe.mask,
             **({} if series is None else {"EstimatedOn": series}),
             "DType": recipe.dtype,
@@ -175,6 +175,16 @@ def describe_for_report(
         "Measures": measures,
         "Seconds": {name: round(value, 4) for name, value in times.items()},
         "Version": __version__,
+    }
+
+
+def _list_settings(settings: N4Settings) -> dict[str, Any]:
+    """The settings that say how an image was corrected, by their names."""
+    without_effect = () if settings.arithmetic == "itk" else ("itk_tool",)
+    return {
+        name: value
+        for name, value in settings.keywords().items()
+        if value is not None and name not in without_effect
     }
 
 

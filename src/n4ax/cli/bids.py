@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from n4ax.cli import bids_options
+from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.options import (
     ESTIMATION,
     FOLDER,
@@ -74,6 +75,7 @@ _SECONDS_BETWEEN_LOOKS = 60.0
 @ESTIMATION
 @VOXELS
 @RESULT
+@SAME_BITS
 @bids_options.WORKERS
 @bids_options.RUN
 @QUIET

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import click
 
 from n4ax.cli import options
+from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.progress import show_iterations
 from n4ax.version import __version__
 
@@ -91,6 +92,7 @@ _series = options.under_heading("Series of volumes (4-D)")
 @options.ESTIMATION
 @options.VOXELS
 @options.RESULT
+@SAME_BITS
 @options.THREADS
 @options.ENGINE
 @options.QUIET

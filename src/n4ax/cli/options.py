@@ -13,6 +13,7 @@ import click
 from n4ax.errors import InputError
 from n4ax.messages import hide_warnings
 from n4ax.settings import N4Settings
+from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 
 if TYPE_CHECKING:
     from n4ax.series import Series
@@ -308,21 +309,34 @@ def make_settings(preset: str, given: Mapping[str, Any], command: click.Command)
         The name of the preset.
     given
         The value of each parameter of :class:`n4ax.N4Settings`; ``None`` where the option was not
-        given.
+        given. Without an option, the environment may choose the arithmetic and ITK's version.
     command
         The command that the options belong to.
 
     Raises
     ------
     ValueError
-        If a value is out of range. The message names the option.
+        If a value is out of range. The message names the option, or the variable.
     """
     keywords = {name: value for name, value in given.items() if value is not None}
     if isinstance(keywords.get("iters"), int):
         keywords["iters"] = (keywords["iters"],)
-    with use_option_names(command):
+    found = _read_environment(keywords)
+    names = option_names(command)
+    if found.get("arithmetic") == "itk":
+        names["arithmetic"] = "N4AX_ARITHMETIC"
+    try:
         start: N4Settings = getattr(N4Settings, preset)()
-        return start.override(**keywords, voxel_order="F")
+        return start.override(**found, **keywords, voxel_order="F")
+    except InputError as error:
+        raise ValueError(error.with_options(names)) from None
+
+
+def _read_environment(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that variables choose, where no option was given."""
+    variables = {"arithmetic": read_arithmetic, "itk_version": read_itk_version}
+    read = {name: variables[name]() for name in variables if name not in given}
+    return {name: value for name, value in read.items() if value is not None}
 
 
 def option_names(command: click.Command) -> dict[str, str]:

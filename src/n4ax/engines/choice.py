@@ -16,7 +16,7 @@ from n4ax.images.arrays import (
     is_torch,
     is_traced,
 )
-from n4ax.settings import EngineName, is_whole_number
+from n4ax.settings import EngineName, N4Settings, is_whole_number
 
 
 def check_engine(engine: EngineName | None) -> None:
@@ -31,7 +31,9 @@ def check_engine(engine: EngineName | None) -> None:
         raise InputError('{engine} is {0!r}; expected None, "cpu" or "xla"', engine)
 
 
-def choose_engine(engine: EngineName | None, *arrays: Any, accelerate: bool = False) -> EngineName:
+def choose_engine(
+    engine: EngineName | None, *arrays: Any, settings: N4Settings | None = None
+) -> EngineName:
     """Choose the engine for some arrays: the one that was asked for, or the one that fits.
 
     Without a wish, XLA is chosen if an array is on an accelerator, or if JAX has a GPU for the
@@ -43,8 +45,8 @@ def choose_engine(engine: EngineName | None, *arrays: Any, accelerate: bool = Fa
         The engine that is asked for.
     *arrays
         The arrays that it is to work on.
-    accelerate
-        Whether the iterations are to be accelerated, which the CPU engine alone can do.
+    settings
+        The parameters of N4. Some of them are for the CPU engine alone.
 
     Raises
     ------
@@ -52,10 +54,11 @@ def choose_engine(engine: EngineName | None, *arrays: Any, accelerate: bool = Fa
         There is no such engine, or it cannot work on the arrays, or not in that way.
     """
     check_engine(engine)
-    if accelerate and (engine == "xla" or any(map(is_traced, arrays))):
+    reason = None if settings is None else _find_reason_for_cpu(settings)
+    if reason is not None and (engine == "xla" or any(map(is_traced, arrays))):
         raise InputError(
-            "{accelerate} is True, which the XLA engine cannot do: use {engine:cpu} outside of JAX "
-            "programs, or do not accelerate"
+            f"{reason}, which the XLA engine cannot do: use {{engine:cpu}} outside of JAX "
+            "programs, or leave it out"
         )
     if any(map(is_lazy, arrays)):
         if engine == "xla":
@@ -65,9 +68,16 @@ def choose_engine(engine: EngineName | None, *arrays: Any, accelerate: bool = Fa
         if engine == "cpu":
             raise InputError('{engine} is "cpu", which cannot be part of a JAX program: use "xla"')
         return "xla"
-    if engine is not None or accelerate:
+    if engine is not None or reason is not None:
         return engine or "cpu"
     return "xla" if any(map(is_on_accelerator, arrays)) or has_gpu() else "cpu"
+
+
+def _find_reason_for_cpu(settings: N4Settings) -> str | None:
+    """Find the setting that only the CPU engine can do, in the words of an error."""
+    if settings.accelerate:
+        return "{accelerate} is True"
+    return "{arithmetic} is 'itk'" if settings.arithmetic == "itk" else None
 
 
 def check_threads(num_threads: int | None) -> int | None:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.choice import check_engine, check_threads
+from n4ax.engines.cpu.threads import Threads
 from n4ax.errors import InputError
 from n4ax.field.file import check_parts, read_parts, write_parts
+from n4ax.field.grid import GridField, Spline, lay_on_grid
+from n4ax.field.outside import check_outside, fill_outside, find_inside
 from n4ax.images.arguments import take_image, take_mask
-from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, namespace_of
+from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import is_reversed, make_like, open_together
 from n4ax.images.volumes import find_volume_axis, get_shape, stack_volumes
 from n4ax.method.bspline import AxisBasis
 from n4ax.method.grid import Axis
-from n4ax.settings import EngineName, Outside, VoxelOrder
+from n4ax.settings import Arithmetic, EngineName, ItkTool, Outside, VoxelOrder
+from n4ax.settings.checks import check_choice
 
 Lattice = npt.NDArray[np.float32]
 
@@ -46,6 +50,8 @@ class BiasField:
         Voxel indices to mm of that image, shape (4, 4), or ``None`` if they are unknown.
     axes_known
         Whether that image said which of its axes is x. A plain array does not.
+    arithmetic, itk_tool
+        The arithmetic that the field is evaluated in, as in :class:`N4Settings`.
 
     Examples
     --------
@@ -64,10 +70,14 @@ class BiasField:
     voxel_order: VoxelOrder = "C"
     affine: npt.NDArray[np.float64] | None = None
     axes_known: bool = False
+    arithmetic: Arithmetic = "limit"
+    itk_tool: ItkTool = "simpleitk"
 
     def __post_init__(self) -> None:
         if self.voxel_order not in ("C", "F"):
             raise InputError("{voxel_order} is {0!r}; expected 'C' or 'F'", self.voxel_order)
+        check_choice("arithmetic", self.arithmetic, get_args(Arithmetic))
+        check_choice("itk_tool", self.itk_tool, get_args(ItkTool))
         check_parts(self.control_points, self.order, self.shape, self.axes, self.affine)
 
     def __repr__(self) -> str:
@@ -112,14 +122,13 @@ class BiasField:
         wanted = self.shape if shape is None else tuple(shape)
         grid = self._axes_on(wanted)
         if engine == "xla":
+            self._check_xla()
             from n4ax.engines.xla.field import evaluate as evaluate_by_xla
 
             return evaluate_by_xla(self.control_points, self._bases(grid)).reshape(wanted)
-        from n4ax.engines.cpu.field import evaluate
-        from n4ax.engines.cpu.threads import Threads
-
+        field = self._lay_on_grid(grid)
         with Threads(check_threads(num_threads)) as threads:
-            return grid.from_itk(evaluate(*self._in_itk_order(grid), threads))
+            return grid.from_itk(field.evaluate(field.bases, threads))
 
     def evaluate_at(
         self, shape: tuple[int, ...], affine: npt.ArrayLike | None = None
@@ -210,8 +219,8 @@ class BiasField:
         volume = import_array(opened.arrays[0])
         check_real("image", volume.dtype)
         axis = self._find_volume_axis(image)
-        inside = _find_inside(opened.arrays[1], volume, axis)
-        _check_outside(outside, inside)
+        inside = find_inside(opened.arrays[1], volume, axis)
+        check_outside(outside, inside)
         plain_shape = None
         if not self.axes_known:
             plain_shape = self.shape if axis is None else _insert(self.shape, axis, volume)
@@ -254,22 +263,20 @@ class BiasField:
         """
         grid = self._axes_on(volume.shape)
         if is_jax(volume):
+            self._check_xla()
             from n4ax.engines.xla.field import divide as divide_by_xla
 
             divided = divide_by_xla(
                 grid.squeeze(volume), self.control_points, self._bases(grid), overwrite=overwrite
             )
             return divided.reshape(volume.shape)
-        turned, spline = grid.to_itk(volume), self._in_itk_order(grid)
+        turned, field = grid.to_itk(volume), self._lay_on_grid(grid)
         if is_lazy(volume):
             from n4ax.engines.cpu import blocks
 
-            return grid.from_itk(blocks.divide(turned, *spline))
-        from n4ax.engines.cpu.field import divide
-        from n4ax.engines.cpu.threads import Threads
-
+            return grid.from_itk(blocks.divide(field.divide, field.bases, turned))
         with Threads(check_threads(num_threads)) as threads:
-            return grid.from_itk(divide(turned, *spline, threads))
+            return grid.from_itk(field.divide(turned, field.bases, threads))
 
     def evaluate_like(self, volume: Any) -> Any:
         """Evaluate the log field on the grid of a NumPy, JAX or dask array, as such an array."""
@@ -278,7 +285,8 @@ class BiasField:
         from n4ax.engines.cpu import blocks
 
         grid = self._axes_on(volume.shape)
-        return grid.from_itk(blocks.evaluate(*self._in_itk_order(grid), grid.to_itk(volume)))
+        field = self._lay_on_grid(grid)
+        return grid.from_itk(blocks.evaluate(field.evaluate, field.bases, grid.to_itk(volume)))
 
     def shift(self, log_intensity: Any) -> BiasField:
         """Add a constant to the log field."""
@@ -333,10 +341,19 @@ class BiasField:
             for axis, n, count in zip(self.axes, grid.lengths, counts, strict=True)
         ]
 
-    def _in_itk_order(self, grid: ImageAxes) -> tuple[Lattice, list[AxisBasis]]:
-        """Turn the spline on a grid to ITK's order, so that its sums always have one order."""
+    def _lay_on_grid(self, grid: ImageAxes) -> GridField:
+        """Lay the field on a grid in ITK's order, so that its sums always have one order."""
         lattice = np.ascontiguousarray(grid.turn_array(self.control_points))
-        return lattice, list(grid.turn(self._bases(grid)))
+        axes = grid.turn(self.axes)
+        spline = Spline(lattice, self.order, axes, self.arithmetic, self.itk_tool)
+        return lay_on_grid(spline, grid.turn(grid.lengths))
+
+    def _check_xla(self) -> None:
+        if self.arithmetic == "itk":
+            raise InputError(
+                "the field is in the arithmetic of ITK, which the XLA engine does not have: use "
+                "{engine:cpu} and NumPy arrays"
+            )
 
     def _to_own_voxels(
         self, voxels: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]
@@ -355,38 +372,6 @@ class BiasField:
         points = np.zeros((3, voxels.shape[1]))
         points[: len(voxels)] = voxels
         return between[:3, :3] @ points + between[:3, 3:]
-
-
-def fill_outside(corrected: Any, volume: Any, mask: Any, outside: Outside) -> Any:
-    """Fill the corrected image outside the mask: divided as it is, kept as it was, or 0."""
-    if outside == "divide":
-        return corrected
-    other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
-    return namespace_of(corrected).where(mask, corrected, other)
-
-
-def _find_inside(mask: Any, volume: Any, axis: int | None) -> Any:
-    """Make a bool array of a mask, which may have the shape of one volume of a series."""
-    if mask is None:
-        return None
-    if isinstance(mask, str):
-        raise InputError("{mask} is {0!r}; expected an array or an image", mask)
-    inside = import_array(mask) != 0
-    expected = volume.shape if axis is None else (*volume.shape[:axis], *volume.shape[axis + 1 :])
-    if inside.shape not in (volume.shape, expected):
-        raise InputError(
-            "{mask} has shape {0} and {image} has shape {1}", inside.shape, volume.shape
-        )
-    if axis is None or inside.shape == volume.shape:
-        return inside
-    return inside.reshape(*expected[:axis], 1, *expected[axis:])
-
-
-def _check_outside(outside: str, mask: Any) -> None:
-    if outside not in ("divide", "keep", "zero"):
-        raise InputError("{outside} is {0!r}; expected 'divide', 'keep' or 'zero'", outside)
-    if outside != "divide" and mask is None:
-        raise InputError("{outside} is {0!r} and no mask is given: pass mask", outside)
 
 
 def _insert(shape: tuple[int, ...], axis: int, series: Any) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.files import replace_file
+from n4ax.itk.space import Position
 from n4ax.method.grid import Axis
 from n4ax.settings import is_whole_number
 
@@ -26,11 +28,11 @@ def write_parts(path: Path, parts: dict[str, Any]) -> None:
         The folder cannot be written to, or the disk is full.
     """
     layout = [(a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in parts["axes"]]
+    positions = [tuple(axis.position) for axis in parts["axes"]]
     affine = np.empty(0) if parts["affine"] is None else parts["affine"]
     content = io.BytesIO()
-    np.savez_compressed(
-        content, **{**parts, "n4ax_bias_field": _FORMAT, "axes": np.array(layout), "affine": affine}
-    )
+    written = {"axes": np.array(layout), "positions": np.array(positions), "affine": affine}
+    np.savez_compressed(content, **{**parts, **written, "n4ax_bias_field": _FORMAT})
     with replace_file(path) as temporary:
         temporary.write_bytes(content.getvalue())
 
@@ -57,13 +59,24 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
                 "control_points": points,
                 "order": data["order"].item(),
                 "shape": tuple(data["shape"].tolist()),
-                "axes": tuple(Axis(*row) for row in data["axes"].tolist()),
+                "axes": _read_axes(data),
                 "voxel_order": str(data["voxel_order"]),
                 "affine": data["affine"] if data["affine"].size else None,
                 "axes_known": bool(data["axes_known"]),
+                # Files of n4ax 0.2.0 do not have the rest.
+                "arithmetic": str(data.get("arithmetic", "limit")),
+                "itk_tool": str(data.get("itk_tool", "simpleitk")),
             }
     except Exception as error:  # a damaged file can fail in many ways
         raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
+
+
+def _read_axes(data: Any) -> tuple[Axis, ...]:
+    axes = [Axis(*row) for row in data["axes"].tolist()]
+    if "positions" not in data:
+        return tuple(axes)
+    positions = [Position(x, step, int(start)) for x, step, start in data["positions"].tolist()]
+    return tuple(replace(axis, position=p) for axis, p in zip(axes, positions, strict=True))
 
 
 def check_parts(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import NamedTuple
 
-from n4ax.itk.space import Space
+from n4ax.itk.space import Position, Space
 
 
 class AxisSamples(NamedTuple):
@@ -14,6 +14,8 @@ class AxisSamples(NamedTuple):
     """The voxel of the image under sample 0; negative in the padding before the image."""
     number: int
     """How many samples the padded axis has."""
+    position: Position
+    """Where ITK places the samples."""
 
 
 def choose_samples(
@@ -50,5 +52,13 @@ def choose_samples(
     coarse = space.coarsen(factors, space.origin)
     centre_out = coarse.locate_position([start[k] + (numbers[k] - 1) / 2.0 for k in axes])
     origin = [space.origin[k] + (centre_in[k] - centre_out[k]) for k in axes]
-    first = space.find_voxel(space.coarsen(factors, origin).locate_voxel(start))
-    return tuple(AxisSamples(max(first[k], factors[k] * start[k]), numbers[k]) for k in axes)
+    shrunk = space.coarsen(factors, origin)
+    first = space.find_voxel(shrunk.locate_voxel(start))
+    return tuple(
+        AxisSamples(
+            max(first[k], factors[k] * start[k]),
+            numbers[k],
+            Position(origin[k], shrunk.spacing[k], start[k]),
+        )
+        for k in axes
+    )

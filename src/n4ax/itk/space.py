@@ -18,6 +18,21 @@ from n4ax.itk.linpack import invert
 
 Point = Sequence[float]
 
+
+class Position(NamedTuple):
+    """Where samples lie along an axis of an image, in ITK's terms.
+
+    The point of index ``i`` is ``origin + step * i``, and the first sample has index ``start``.
+    """
+
+    origin: float
+    """Position of index 0 in mm."""
+    step: float
+    """Distance of neighbouring samples in mm."""
+    start: int
+    """Index of the first sample, which is negative in padding."""
+
+
 ITK_TOLERANCE, OUR_TOLERANCE = 1e-6, 1e-3
 """How far the headers of two images on one grid may differ: a fraction of a voxel for positions
 and voxel sizes, and an absolute difference for the elements of directions."""

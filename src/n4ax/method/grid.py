@@ -5,14 +5,14 @@ and ITK do it. No array of the size of the image is made here.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.itk.shrink import choose_samples
-from n4ax.itk.space import Space
+from n4ax.itk.space import Position, Space
 from n4ax.method.bspline import AxisBasis, axis_basis, basis_at, stretch_indices
 
 
@@ -35,6 +35,8 @@ class Axis:
     every
         Only one in ``every`` of the samples on the image is used: the middle one of each group of
         that many samples.
+    position
+        Where ITK places the samples, which decides the last digits in its arithmetic.
     """
 
     count: int
@@ -44,6 +46,7 @@ class Axis:
     first: int = 0
     samples: int = 0
     every: int = 1
+    position: Position = field(default=Position(0.0, 1.0, 0), compare=False)
 
     @property
     def padded(self) -> int:
@@ -117,7 +120,7 @@ def sample_axes(
     """
     samples = choose_samples(shape, shrink, padding, space)
     return tuple(
-        Axis(count, *margins, factor, *chosen)
+        Axis(count, *margins, factor, chosen.first, chosen.number, position=chosen.position)
         for count, margins, factor, chosen in zip(shape, padding, shrink, samples, strict=True)
     )
 

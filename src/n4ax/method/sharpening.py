@@ -62,7 +62,7 @@ def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wi
     """
     xp = histogram.__array_namespace__()
     nbins = len(histogram)
-    size = _padded_size(nbins)
+    size = pad_size(nbins)
     pad = (size - nbins) // 2
     counts = xp.concatenate([xp.zeros(pad), histogram, xp.zeros(size - nbins - pad)])
 
@@ -79,7 +79,7 @@ def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wi
     return expected[pad : pad + nbins].astype(xp.float32)
 
 
-def _padded_size(nbins: int) -> int:
+def pad_size(nbins: int) -> int:
     """Twice the next power of two, as ITK finds it: from a float32 logarithm.
 
     For powers of two, that logarithm comes out just above the true one, so they are padded to four

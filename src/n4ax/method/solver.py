@@ -28,7 +28,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from n4ax.method.bspline import fit_quotient
-from n4ax.method.sharpening import bin_width, sharpened_intensities
+from n4ax.method.sharpening import bin_width
 from n4ax.settings import N4Settings
 
 Array = Any
@@ -72,6 +72,11 @@ class Channel(Protocol[M_contra, F_contra, B]):
         """Number of histogram bins."""
         ...
 
+    @property
+    def keeps_constants(self) -> bool:
+        """Whether an image of a single intensity is left as it is."""
+        ...
+
     def extremes(self, field: F_contra) -> tuple[Number, Number]:
         """Least and greatest corrected log intensity, float32."""
         ...
@@ -81,14 +86,23 @@ class Channel(Protocol[M_contra, F_contra, B]):
         ...
 
     def histogram(self, binned: B) -> Array:
-        """Corrected log intensities per bin, shape (nbins,), float64."""
+        """Corrected log intensities per bin, shape (nbins,)."""
+        ...
+
+    def sharpen(
+        self, histogram: Array, bins: tuple[Number, Number], parameters: "Parameters"
+    ) -> Array:
+        """The expected log intensity at each bin centre; see :mod:`n4ax.method.sharpening`.
+
+        ``bins`` are the centre of the first bin and the width of the bins.
+        """
         ...
 
     def residual_fit(self, mesh: M_contra, binned: B, expected: Array) -> Array:
         """Delta of the fit to corrected less ``expected`` log intensities.
 
-        ``expected`` holds the expected log intensity at each bin centre. Delta is float64, of the
-        shape of the lattice.
+        ``expected`` holds the expected log intensity at each bin centre. Delta has the shape of
+        the lattice.
         """
         ...
 
@@ -159,9 +173,11 @@ class Parameters(NamedTuple):
     @classmethod
     def of(cls, settings: N4Settings, every_measure: bool) -> "Parameters":
         """The parameters of ``settings``."""
+        in_float32 = settings.arithmetic == "itk"
+        threshold = np.float32(settings.conv_threshold) if in_float32 else settings.conv_threshold
         return cls(
             iters=np.array(settings.iters, np.int32),
-            conv_threshold=np.float64(settings.conv_threshold),
+            conv_threshold=np.float64(threshold),
             over_relax=np.float32(settings.over_relax),
             fwhm=np.float32(settings.fwhm),
             wiener=np.float32(settings.wiener),
@@ -284,14 +300,12 @@ def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Par
     width = bin_width(lowest, highest, channel.nbins)
     binned = channel.binned(field, lowest, width)
     histogram = channel.histogram(binned)
-    # If a single intensity is left, the width is 0. The last line sees to that.
+    # If a single intensity is left, the width is 0. The last lines see to that.
     with np.errstate(all="ignore"):
-        expected = sharpened_intensities(
-            histogram, lowest, width, parameters.fwhm, parameters.wiener
-        )
+        expected = channel.sharpen(histogram, (lowest, width), parameters)
     delta = channel.residual_fit(mesh, binned, expected)
     xp = delta.__array_namespace__()
-    return xp.where(width == 0, xp.zeros_like(delta), delta)
+    return xp.where(width == 0, xp.zeros_like(delta), delta) if channel.keeps_constants else delta
 
 
 def _replace_at(array: Array, index: Any, value: Number) -> Array:

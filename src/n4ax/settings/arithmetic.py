@@ -75,3 +75,19 @@ def read_arithmetic(environ: Mapping[str, str] = os.environ) -> Arithmetic | Non
     if word not in get_args(Arithmetic):
         raise InputError("N4AX_ARITHMETIC is {0!r}; expected limit or itk", word)
     return cast("Arithmetic", word)
+
+
+def read_itk_version(environ: Mapping[str, str] = os.environ) -> ItkVersion | None:
+    """Read which version of ITK ``N4AX_ITK_VERSION`` asks for; ``None`` if it is not set.
+
+    Raises
+    ------
+    ValueError
+        There is no such version.
+    """
+    word = environ.get("N4AX_ITK_VERSION", "").strip()
+    if not word:
+        return None
+    if word not in map(str, get_args(ItkVersion)):
+        raise InputError("N4AX_ITK_VERSION is {0!r}; expected 5 or 6", word)
+    return cast("ItkVersion", int(word))

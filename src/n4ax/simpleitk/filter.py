@@ -13,7 +13,9 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from n4ax.errors import InputError
-from n4ax.settings import N4Settings, PerAxis
+from n4ax.settings import Arithmetic, ItkVersion, N4Settings, PerAxis
+from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
+from n4ax.simpleitk.arithmetic import read_threads
 from n4ax.simpleitk.commands import Commands
 from n4ax.simpleitk.execution import Execution
 from n4ax.simpleitk.inputs import check_is_image, check_mask_label, open_inputs
@@ -31,6 +33,9 @@ _NAMES = {
     "mask": "maskImage",
     "mask_label": "MaskLabel",
     "num_threads": "NumberOfThreads",
+    "arithmetic": "Arithmetic",
+    "itk_version": "ItkVersion",
+    "itk_threads": "GlobalDefaultNumberOfThreads",
 }
 """What SimpleITK calls the parameters of n4ax; error messages use these names."""
 
@@ -40,7 +45,8 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
 
     Every parameter, its default and its check are inherited from SimpleITK's own class. In
     addition, images and masks may have any real pixel type, and there are weights, a shrink factor
-    and a spline distance. The result does not depend on the number of threads.
+    and a spline distance. The result does not depend on the number of threads, unless the
+    arithmetic of ITK is asked for.
 
     Commands are called at the events at which SimpleITK calls them: at the start, after every
     iteration, at the end, and at any of these. The methods that report on a run raise a
@@ -61,6 +67,8 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
         super().__init__()
         self._shrink_factor: PerAxis = 1
         self._spline_distance: float | None = None
+        self._arithmetic: Arithmetic = read_arithmetic() or "limit"
+        self._itk_version: ItkVersion = read_itk_version() or 5
         self._commands = Commands()
         self._execution: Execution | None = None
         self._progress = 0.0
@@ -104,6 +112,39 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
     def GetSplineDistance(self) -> float:
         """The spline distance in mm; 0, the default, if the number of control points is used."""
         return self._spline_distance or 0.0
+
+    def SetArithmetic(self, Arithmetic: Arithmetic) -> None:
+        """Choose between what ITK tends to with many threads, and its answer to the last bit.
+
+        ``"limit"`` does not depend on threads. ``"itk"`` gives what SimpleITK gives with its global
+        default number of threads and threader at the time of ``Execute``.
+
+        Raises
+        ------
+        ValueError
+            There is no such arithmetic.
+        """
+        with _using_names_of_simpleitk(ValueError):
+            self._arithmetic = N4Settings(arithmetic=Arithmetic).arithmetic
+
+    def GetArithmetic(self) -> Arithmetic:
+        """The arithmetic; the default is the variable ``N4AX_ARITHMETIC``, else ``"limit"``."""
+        return self._arithmetic
+
+    def SetItkVersion(self, ItkVersion: ItkVersion) -> None:
+        """Follow ITK 5 (SimpleITK to 2.5) or ITK 6.
+
+        Raises
+        ------
+        ValueError
+            The version is neither 5 nor 6.
+        """
+        with _using_names_of_simpleitk(ValueError):
+            self._itk_version = N4Settings(itk_version=ItkVersion).itk_version
+
+    def GetItkVersion(self) -> ItkVersion:
+        """The version of ITK; the default is the variable ``N4AX_ITK_VERSION``, else 5."""
+        return self._itk_version
 
     # ---- the run -----------------------------------------------------------------------------
 
@@ -265,7 +306,8 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
     def __str__(self) -> str:
         replaced = {
             "MaskLabel": f" {self.GetMaskLabel()}\n  ShrinkFactor: {self._shrink_factor}"
-            f"\n  SplineDistance: {self.GetSplineDistance():g}",
+            f"\n  SplineDistance: {self.GetSplineDistance():g}"
+            f"\n  Arithmetic: {self._arithmetic}\n  ItkVersion: {self._itk_version}",
             "Commands": self._commands.describe() or " (none)",
             "ProgressMeasurement": f" {self._progress:g}",
         }
@@ -307,6 +349,9 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
             shrink_factor=self._shrink_factor,
             mask_label=mask_label,
             voxel_order="F",
+            arithmetic=self._arithmetic,
+            itk_version=self._itk_version,
+            **(read_threads() if self._arithmetic == "itk" else {}),
         )
 
     def _count_threads(self) -> int:

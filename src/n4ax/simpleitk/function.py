@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from n4ax.settings import PerAxis
+from n4ax.settings import Arithmetic, ItkVersion, PerAxis
 from n4ax.simpleitk.filter import N4BiasFieldCorrectionImageFilter
 
 _PARAMETERS = (
@@ -36,6 +36,8 @@ def N4BiasFieldCorrection(
     weights: sitk.Image | npt.NDArray[Any] | None = None,
     shrinkFactor: PerAxis = 1,
     splineDistance: float = 0,
+    arithmetic: Arithmetic | None = None,
+    itkVersion: ItkVersion | None = None,
     **parameters: Any,
 ) -> sitk.Image:
     """Correct the bias field of an image, as ``SimpleITK.N4BiasFieldCorrection`` does.
@@ -59,11 +61,15 @@ def N4BiasFieldCorrection(
         follow SimpleITK's order.
     weights : SimpleITK.Image or array, optional
         The confidence in each voxel, used when the field is fitted. This parameter and the next
-        two are given by name.
+        four are given by name.
     shrinkFactor : int or sequence of int
         Estimate the field on every n-th voxel.
     splineDistance : float
         The length of a mesh element at the first level, in mm.
+    arithmetic : "limit" or "itk", optional
+    itkVersion : 5 or 6, optional
+        These take the same values as the filter's setters of the same names. By default, the
+        variables ``N4AX_ARITHMETIC`` and ``N4AX_ITK_VERSION`` decide, as for the filter.
 
     Returns
     -------
@@ -89,6 +95,8 @@ def N4BiasFieldCorrection(
     n4 = N4BiasFieldCorrectionImageFilter()
     n4.SetShrinkFactor(shrinkFactor)
     n4.SetSplineDistance(splineDistance)
+    named = {"arithmetic": arithmetic, "itkVersion": itkVersion}
+    given.update({name: value for name, value in named.items() if value is not None})
     for name, value in given.items():
         getattr(n4, f"Set{name[0].upper()}{name[1:]}")(value)
     return n4.Execute(image, mask, weights=weights)

@@ -4,23 +4,36 @@ The blocks are dask's, and they are computed when they are asked for. One thread
 works on a block, and dask runs several of these at once.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu import field
-from n4ax.engines.cpu.kernels.layout import Lattice
 from n4ax.engines.cpu.threads import Threads
-from n4ax.method.bspline import AxisBasis
+
+Bases = list[Any]
+"""The spline on each axis of a grid; the ``part`` of each is that of some of its voxels."""
 
 
-def evaluate(lattice: Lattice, bases: list[AxisBasis], like: Any) -> Any:
-    """Evaluate the lattice's spline on the grid of ``bases``, in blocks like those of ``like``."""
+def evaluate(
+    compute: Callable[[Bases, Threads], npt.NDArray[np.float32]], bases: Bases, like: Any
+) -> Any:
+    """Evaluate a field on the grid of ``bases``, in blocks like those of ``like``.
+
+    Parameters
+    ----------
+    compute
+        Evaluates the field on the part of the grid that some bases are for.
+    bases
+        The spline on each axis of the grid.
+    like
+        A dask array on the grid.
+    """
 
     def evaluate_block(block_info: Any) -> npt.NDArray[np.float32]:
         with Threads(1) as threads:
-            return field.evaluate(lattice, _cut_bases(bases, block_info[None]), threads)
+            return compute(_cut_bases(bases, block_info[None]), threads)
 
     import dask.array
 
@@ -29,19 +42,23 @@ def evaluate(lattice: Lattice, bases: list[AxisBasis], like: Any) -> Any:
     )
 
 
-def divide(image: Any, lattice: Lattice, bases: list[AxisBasis]) -> Any:
-    """Divide a dask array by exp(spline), as :func:`n4ax.engines.cpu.field.divide` does."""
+def divide(
+    compute: Callable[[npt.NDArray[Any], Bases, Threads], npt.NDArray[Any]],
+    bases: Bases,
+    image: Any,
+) -> Any:
+    """Divide a dask array by exp(field); ``compute`` divides the part that some bases are for."""
     wide = image.dtype.kind == "f" and image.dtype.itemsize >= 8
     dtype = np.float64 if wide else np.float32
 
     def divide_block(block: npt.NDArray[Any], block_info: Any) -> npt.NDArray[Any]:
         with Threads(1) as threads:
-            return field.divide(block, lattice, _cut_bases(bases, block_info[0]), threads)
+            return compute(block, _cut_bases(bases, block_info[0]), threads)
 
     return image.map_blocks(divide_block, dtype=dtype, meta=_no_voxels(image, dtype))
 
 
-def _cut_bases(bases: list[AxisBasis], block: dict[str, Any]) -> list[AxisBasis]:
+def _cut_bases(bases: Bases, block: dict[str, Any]) -> Bases:
     """The bases on the voxels of one block."""
     spans = block["array-location"]
     return [basis.part(slice(*span)) for basis, span in zip(bases, spans, strict=True)]

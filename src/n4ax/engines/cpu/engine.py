@@ -24,7 +24,8 @@ from n4ax.engines.cpu.threads import Threads
 from n4ax.method.bspline import refine
 from n4ax.method.convergence import may_decide
 from n4ax.method.problem import Problem
-from n4ax.method.solver import ChannelState
+from n4ax.method.sharpening import sharpened_intensities
+from n4ax.method.solver import ChannelState, Parameters
 from n4ax.settings import N4Settings
 
 SAMPLED_STRETCHES = 2048
@@ -91,6 +92,7 @@ class CpuEngine:
         self._axes = problem.axes
         self._control_points = problem.control_points
         self.nbins = settings.nbins
+        self.keeps_constants = True
         self.rows: Rows = pack_rows(
             np.ascontiguousarray(problem.intensities, np.float32),
             np.ascontiguousarray(problem.included),
@@ -280,6 +282,15 @@ class CpuEngine:
             if _misrounded_share(expected, self._running, gained) < MISROUNDED_SHARE:
                 break
         return gained.sum(axis=0)
+
+    def sharpen(
+        self,
+        histogram: npt.NDArray[np.float64],
+        bins: tuple[np.float32, np.float32],
+        parameters: Parameters,
+    ) -> npt.NDArray[np.float32]:
+        """The expected log intensity at each bin centre."""
+        return sharpened_intensities(histogram, *bins, parameters.fwhm, parameters.wiener)
 
     def residual_fit(
         self, mesh: CpuMesh, binned: CpuBinned, expected: npt.NDArray[np.float32]

@@ -43,16 +43,16 @@ def evaluate(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> npt.
 
 
 def divide(
-    image: npt.NDArray[Any], lattice: Lattice, bases: list[AxisBasis], threads: Threads
+    lattice: Lattice, image: npt.NDArray[Any], bases: list[AxisBasis], threads: Threads
 ) -> npt.NDArray[Any]:
     """Divide an image by exp(spline): the exponential in float32, the quotient in its own type.
 
     Parameters
     ----------
-    image
-        The image, on the grid of ``bases``.
     lattice
         Control points of the log field.
+    image
+        The image, on the grid of ``bases``.
     bases
         The basis on each axis of the image.
     threads

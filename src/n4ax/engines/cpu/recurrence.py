@@ -54,8 +54,8 @@ def _replay_recurrence(p):
         settled = whole and at >= _SETTLED and np.isfinite(mu) and np.isfinite(sigma)
         if settled and _keeps_mean(p, at, size, mu, first):
             unit = _ulp(sigma)
-            added = _sum_units(p, at, size, mu, first, unit)
-            if float64(sigma) + added * unit < _binade_end(sigma):
+            added, doubtful = _sum_units(p, at, size, mu, first, unit)
+            if doubtful == 0.0 and float64(sigma) + added * unit < _binade_end(sigma):
                 sigma = float32(float64(sigma) + added * unit)
                 count = float32(first + size - 1.0)
                 at += size
@@ -91,17 +91,22 @@ def _sum_units(p, at, size, mu, first, unit):
     """Sum what the block adds to sigma, in ulps of sigma, each addend rounded to nearest even.
 
     (n - 1) / n runs over the block as a quadratic, which is right to 1e-9, since ``first`` is
-    above 2**14.
+    above 2**14. The second result counts the addends that lie so near to a half that the errors
+    of this, or the parity of sigma, may decide how they are rounded.
     """
     added = 0.0
+    doubtful = 0.0
     start = uint64(at)
     a = 1.0 / first
     for i in range(uint64(size)):
         gap = p[start + i] - mu
         t = float64(i) * a
         share = (1.0 - a * (1.0 - t * (1.0 - t))) / unit
-        added += np.rint(float64(gap * gap) * share)
-    return added
+        addend = float64(gap * gap) * share
+        whole = np.rint(addend)
+        added += whole
+        doubtful += 1.0 if 0.5 - abs(addend - whole) <= 1e-8 * (1.0 + addend) else 0.0
+    return added, doubtful
 
 
 @compile_kernel()

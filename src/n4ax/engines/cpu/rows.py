@@ -88,7 +88,7 @@ class _Chunks(NamedTuple):
 def _find_stretches(mask: npt.NDArray[np.bool_]) -> _Stretches:
     """Find the stretches of a mask (planes, height, width)."""
     _, height, width = mask.shape
-    edges = _find_edges(mask.reshape(-1, width))
+    edges = find_edges(mask.reshape(-1, width))
     first, stop = edges[::2], edges[1::2]  # runs of included voxels
     row = first // (width + 1)
     begins = np.ones(len(first), bool)
@@ -106,7 +106,7 @@ def _find_stretches(mask: npt.NDArray[np.bool_]) -> _Stretches:
     )
 
 
-def _find_edges(rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def find_edges(rows: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Find the columns where runs of included voxels begin and end, alternately.
 
     Columns are counted through all rows, as if each row had one column more than it has.

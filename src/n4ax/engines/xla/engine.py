@@ -22,7 +22,8 @@ from n4ax.engines.xla.spline import FULL, apply_along, evaluate_spline
 from n4ax.engines.xla.tables import Tables
 from n4ax.itk.rounding import float32_product
 from n4ax.method.convergence import may_decide
-from n4ax.method.solver import ChannelState
+from n4ax.method.sharpening import sharpened_intensities
+from n4ax.method.solver import ChannelState, Parameters
 
 S = TypeVar("S")
 
@@ -86,6 +87,7 @@ class XlaEngine:
         on_cpu: bool,
     ) -> None:
         self.nbins = nbins
+        self.keeps_constants = True
         self._voxels = voxels
         self._tables = tables
         self._shape = shape
@@ -175,6 +177,10 @@ class XlaEngine:
             default=partial(count_by_chunks, bins=self.nbins + 2),
         )
         return counts[: self.nbins]
+
+    def sharpen(self, histogram: Array, bins: tuple[Array, Array], parameters: Parameters) -> Array:
+        """The expected log intensity at each bin centre."""
+        return sharpened_intensities(histogram, *bins, parameters.fwhm, parameters.wiener)
 
     def residual_fit(self, mesh: XlaMesh, binned: XlaBinned, expected: Array) -> Array:
         """Delta of the fit to corrected less expected log intensities (E at the bin centres)."""

@@ -1,0 +1,126 @@
+"""The logarithm and exponentials of the C library, which the packages of ITK call.
+
+GNU's single-precision functions are not correctly rounded, so no other implementation has their
+bits. The kernels call those of the C library that this process has loaded, as SimpleITK does.
+"""
+
+# pyright: reportCallIssue=false, reportArgumentType=false
+
+import ctypes
+import platform
+import sys
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from numba import float32, float64, types
+
+from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.errors import InputError
+
+_logf = types.ExternalFunction("logf", float32(float32))
+_expf = types.ExternalFunction("expf", float32(float32))
+_exp = types.ExternalFunction("exp", float64(float64))
+
+
+@compile_kernel()
+def take_logarithms(first, stop, values):
+    """Replace the values from ``first`` to ``stop`` that are above 0 by their logarithms."""
+    for i in range(first, stop):
+        if values[i] > float32(0):
+            values[i] = _logf(values[i])
+
+
+@compile_kernel()
+def exponentiate_single(values, n, out):
+    """Set ``out[:n]`` to the single-precision exponentials of ``values[:n]``."""
+    for i in range(n):
+        out[i] = _expf(values[i])
+
+
+@compile_kernel()
+def exponentiate_double(values, n, out):
+    """Set ``out[:n]`` to the double-precision exponentials of ``values[:n]``, as float32."""
+    for i in range(n):
+        out[i] = float32(_exp(float64(values[i])))
+
+
+def exponentiate(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The single-precision exponentials of some values."""
+    out = np.empty_like(values)
+    exponentiate_single(values, len(values), out)
+    return out
+
+
+def exponentiate_one(value: float) -> float:
+    """The double-precision exponential of one number."""
+    return float(_load_library().exp(value))
+
+
+def check_platform() -> None:
+    """Check that the bits of ITK can be had here.
+
+    The packages of SimpleITK and ANTsPy on PyPI are compiled for x86-64 without fused
+    multiply-add, and call GNU's C library. Elsewhere ITK itself has other bits.
+
+    Raises
+    ------
+    ValueError
+        This is another system, or the functions that the kernels call are not the C library's.
+    """
+    system = f"{sys.platform}, {platform.machine()}, {find_c_library()}"
+    if system.split(", ")[:2] != ["linux", "x86_64"] or not find_c_library().startswith("glibc"):
+        raise InputError(
+            "{arithmetic} is 'itk', which reproduces the packages of ITK for Linux on x86-64 with "
+            "the GNU C library; this is {0}, where ITK itself has other bits: leave {arithmetic} "
+            "at 'limit'",
+            system,
+        )
+    if not _has_functions_of_library():
+        raise InputError(
+            "{arithmetic} is 'itk', and the compiled kernels do not call the C library's logarithm "
+            "and exponential here (Intel's vector library may replace them): set "
+            "NUMBA_DISABLE_INTEL_SVML=1, or leave {arithmetic} at 'limit'"
+        )
+
+
+def find_c_library() -> str:
+    """Find the name of the C library, such as ``glibc 2.36``."""
+    name, version = platform.libc_ver()
+    return f"{name} {version}".strip() or "another C library"
+
+
+@cache
+def _load_library() -> ctypes.CDLL:
+    library = ctypes.CDLL(None)
+    for name, kind in (
+        ("logf", ctypes.c_float),
+        ("expf", ctypes.c_float),
+        ("exp", ctypes.c_double),
+    ):
+        function = getattr(library, name)
+        function.argtypes, function.restype = [kind], kind
+    return library
+
+
+@cache
+def _has_functions_of_library() -> bool:
+    """Whether the kernels have the bits of the C library, tried on a few hundred numbers."""
+    library = _load_library()
+    given = np.linspace(0.37, 731.3, 509, dtype=np.float32)
+    logarithms = given.copy()
+    take_logarithms(0, len(given), logarithms)
+    exponents = np.linspace(-1.3, 1.7, 509, dtype=np.float32)
+    exponentials = exponentiate(exponents)
+    doubles = np.empty_like(exponents)
+    exponentiate_double(exponents, len(exponents), doubles)
+    expected = [
+        [library.logf(x) for x in given.tolist()],
+        [library.expf(x) for x in exponents.tolist()],
+        [library.exp(x) for x in exponents.tolist()],
+    ]
+    found = (logarithms, exponentials, doubles)
+    return all(
+        np.array_equal(ours, np.array(theirs).astype(np.float32))
+        for ours, theirs in zip(found, expected, strict=True)
+    )
