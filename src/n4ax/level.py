@@ -107,6 +107,15 @@ def _check_finite(field: BiasField, settings: N4Settings) -> None:
         )
 
 
+def compute_bias(log_bias: Any, settings: N4Settings) -> Any:
+    """Compute the multiplicative field from the log field, a NumPy array of float32."""
+    if settings.arithmetic == "itk":
+        from n4ax.engines.itk.field import exponentiate
+
+        return exponentiate(log_bias)
+    return np.exp(log_bias)
+
+
 def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:
     """Stretch ``corrected`` so that its range in the mask becomes that of ``image``.
 

@@ -1,7 +1,7 @@
 """An image file from its path to its correction, for the command line and the BIDS app."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from n4ax.images import nifti
 from n4ax.images.arguments import MaskWord, read_word
 from n4ax.images.volumes import SPATIAL, take_volume
 from n4ax.itk.space import Space, Spaces
+from n4ax.level import compute_bias
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
 from n4ax.series import Estimate, check_volumes, correct_series
@@ -55,6 +56,11 @@ class CorrectedScan(NamedTuple):
     corrected: npt.NDArray[np.float32]
     log_bias: npt.NDArray[np.float32]
     results: list[N4Result]
+
+    @property
+    def settings(self) -> N4Settings:
+        """The parameters of the estimation."""
+        return self.results[0].settings
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:
@@ -129,9 +135,15 @@ def correct_scan(
     return CorrectedScan(volume, corrected.corrected, corrected.log_bias, corrected.results)
 
 
-def make_bias_image(scan: Scan, log_bias: npt.NDArray[np.float32]) -> Nifti1Image:
+def make_corrected_image(scan: Scan, done: CorrectedScan, dtype: Any) -> Nifti1Image:
+    """Make an image of the corrected voxels in a data type, with the scan's header."""
+    truncate = done.settings.arithmetic == "itk"
+    return nifti.replace_voxels(scan.image, done.corrected, dtype, truncate=truncate)
+
+
+def make_bias_image(scan: Scan, done: CorrectedScan) -> Nifti1Image:
     """Make an image of the field that the scan was divided by, with the scan's header."""
-    return nifti.replace_voxels(scan.image, np.exp(log_bias))
+    return nifti.replace_voxels(scan.image, compute_bias(done.log_bias, done.settings))
 
 
 def _first_volume(scan: Scan) -> Scan:

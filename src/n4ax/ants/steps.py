@@ -10,7 +10,7 @@ import numpy.typing as npt
 from n4ax.errors import InputError
 from n4ax.images.otsu import find_foreground
 from n4ax.itk.space import ITK_TOLERANCE, Space, Spaces, check_same_place
-from n4ax.level import stretch_range
+from n4ax.level import compute_bias, stretch_range
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
@@ -76,7 +76,7 @@ class AntsResult(NamedTuple):
     @property
     def bias(self) -> npt.NDArray[np.float32]:
         """The multiplicative field, which is neither rescaled nor changed outside the mask."""
-        return np.exp(self.result.log_bias)
+        return compute_bias(self.result.log_bias, self.result.settings)
 
 
 def find_otsu_mask(image: Volume) -> Volume:

@@ -31,7 +31,7 @@ from n4ax.messages import make_one_line
 from n4ax.pipeline import Run
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
-from n4ax.scan import Scan, correct_scan, make_bias_image, read_scan
+from n4ax.scan import Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
 from n4ax.series import Estimate, find_unweighted_volumes
 
 _computing = Lock()
@@ -192,9 +192,9 @@ def _write_images(correction: Correction, staging: Path) -> None:
     """Write the corrected image, the field with its sidecar, and copies of the gradients."""
     outputs, scan, done = correction.outputs, correction.scan, correction.done
     (staging / outputs.image).parent.mkdir(parents=True)
-    corrected = nifti.replace_voxels(scan.image, done.corrected, correction.recipe.dtype)
+    corrected = make_corrected_image(scan, done, correction.recipe.dtype)
     nifti.write_image(corrected, staging / outputs.image)
-    nifti.write_image(make_bias_image(scan, done.log_bias), staging / outputs.field)
+    nifti.write_image(make_bias_image(scan, done), staging / outputs.field)
     write_text(staging / outputs.field_sidecar, format_json(describe_field(correction)))
     for extension, path in correction.companions.gradients.items():
         write_file(staging / outputs.gradients[extension], path.read_bytes())

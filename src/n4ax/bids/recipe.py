@@ -79,6 +79,10 @@ class Recipe:
                 "out one of them",
                 self.engine,
             )
+        if self.settings.arithmetic == "itk":
+            from n4ax.engines.itk.libm import check_platform
+
+            check_platform()  # once, and not for every image
         if self.settings.arithmetic == "itk" or self.settings.accelerate:
             object.__setattr__(self, "engine", self.engine or "cpu")
 

@@ -259,15 +259,15 @@ def _write_outputs(
     """Write all files or none."""
     from n4ax.files import replace_files, write_file
     from n4ax.images import nifti
-    from n4ax.scan import make_bias_image
+    from n4ax.scan import make_bias_image, make_corrected_image
 
     paths = [path for _, path in outputs.items()]
     with replace_files(paths) as places:
         temporary = dict(zip(paths, places, strict=True))
-        corrected = nifti.replace_voxels(scan.image, done.corrected, dtype)
+        corrected = make_corrected_image(scan, done, dtype)
         nifti.write_image(corrected, temporary[outputs.output])
         if outputs.bias is not None:
-            nifti.write_image(make_bias_image(scan, done.log_bias), temporary[outputs.bias])
+            nifti.write_image(make_bias_image(scan, done), temporary[outputs.bias])
         if outputs.field is not None:
             done.results[0].field.save(temporary[outputs.field])
         if outputs.figure is not None:

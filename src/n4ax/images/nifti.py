@@ -209,7 +209,11 @@ def read_space(image: Nifti1Pair) -> Space:
 
 
 def replace_voxels(
-    image: Nifti1Pair, voxels: npt.NDArray[Any], dtype: Any = np.float32
+    image: Nifti1Pair,
+    voxels: npt.NDArray[Any],
+    dtype: Any = np.float32,
+    *,
+    truncate: bool = False,
 ) -> Nifti1Image:
     """An image with other voxels and the same header: affine, codes, units and extensions.
 
@@ -225,6 +229,9 @@ def replace_voxels(
     dtype
         A data type, which is stored without scaling, or ``"same"``: the image's own type and
         scaling. Values of integer types are then rounded and clipped to the range of the type.
+    truncate
+        Drop the digits behind the point instead of rounding, as ITK does, if the image's own type
+        is an integer without scaling.
     """
     same = isinstance(dtype, str) and dtype == "same"
     kind = np.dtype(image.get_data_dtype() if same else dtype)
@@ -233,7 +240,8 @@ def replace_voxels(
         # nibabel drops the scaling from the header; the data object still has it.
         slope = float(getattr(image.dataobj, "slope", 1.0))
         inter = float(getattr(image.dataobj, "inter", 0.0))
-        voxels = _round_to((voxels.astype(np.float64) - inter) / slope, kind)
+        whole = np.trunc if truncate and (slope, inter) == (1.0, 0.0) else np.rint
+        voxels = _clip_to(whole((voxels.astype(np.float64) - inter) / slope), kind)
     header = image.header.copy()
     header.set_data_dtype(kind)
     for name in _SHOWN:
@@ -245,13 +253,13 @@ def replace_voxels(
     return result
 
 
-def _round_to(values: npt.NDArray[np.float64], kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Round values to an integer type, and clip them to its range."""
+def _clip_to(values: npt.NDArray[np.float64], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Clip whole numbers to the range of an integer type, and give them in that type."""
     limits = np.iinfo(kind)
     most = float(limits.max)
     if most > limits.max:  # the float64 nearest to the largest 64-bit integer is above it
         most = float(np.nextafter(most, 0))
-    return np.clip(np.rint(values), limits.min, most).astype(kind)
+    return np.clip(values, limits.min, most).astype(kind)
 
 
 def write_image(image: Nifti1Image, path: Path) -> None:

@@ -10,6 +10,7 @@ from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.bases import AxisTable
 from n4ax.engines.itk.kernels.evaluation import collapse_axis, divide_rows, evaluate_rows
 from n4ax.engines.itk.kernels.layout import Rows
+from n4ax.engines.itk.libm import exponentiate_double
 
 Lattice = npt.NDArray[np.float32]
 
@@ -52,6 +53,13 @@ def evaluate(
     flat = log_field.reshape(-1, log_field.shape[-1])
     threads.run(len(flat), evaluate_rows, expand_lattice(lattice, tables, threads).rows, flat)
     return log_field
+
+
+def exponentiate(log_field: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The multiplicative field as ITK's filter for exponentials computes it."""
+    bias = np.empty(log_field.size, np.float32)
+    exponentiate_double(np.ascontiguousarray(log_field).ravel(), log_field.size, bias)
+    return bias.reshape(log_field.shape)
 
 
 def divide(
