@@ -12,7 +12,8 @@ from benchmarks.peers import ROOT
 
 PAGES = {
     "performance": (
-        "iterations", "pipelines", "scaling", "batches", "roofline", "accelerated", "studies",
+        "iterations", "arithmetic", "pipelines", "scaling", "batches", "roofline", "accelerated",
+        "studies",
     ),
     "exactness": ("exactness", "known_field"),
     "itk-versions": ("versions",),
@@ -91,6 +92,7 @@ def _templates() -> jinja2.Environment:
     templates.filters |= {
         "seconds": format_seconds, "spread": format_spread, "error": format_error,
         "pair": format_pair, "times": format_ratio, "megabytes": format_megabytes,
+        "counts": format_counts,
     }  # fmt: skip
     return templates
 
@@ -134,6 +136,11 @@ def format_pair(value: dict[str, float] | None, none: str = "") -> str:
         return none
     # The space before the slash does not allow a line break; the one after it does.
     return f"{format_error(value['mean'])}\u00a0/ {format_error(value['max'])}"
+
+
+def format_counts(value: dict[str, int]) -> str:
+    """The voxels that differ in the field and in the corrected image, and of how many."""
+    return f"{value['field']:,}\u00a0/ {value['corrected']:,} of\u00a0{value['voxels']:,}"
 
 
 def _digits(value: float) -> str:

@@ -155,17 +155,24 @@ def _record_peaks(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
 
 
 class Worker:
-    """A process of ``worker.py`` in a peer's environment that answers requests."""
+    """A process of ``worker.py`` in a peer's environment that answers requests.
+
+    It may use as many processors as threads, unless their number is given.
+    """
 
     def __init__(
-        self, peer: Peer, threads: int = 2, environment: dict[str, str] | None = None
+        self,
+        peer: Peer,
+        threads: int = 2,
+        environment: dict[str, str] | None = None,
+        processors: int | None = None,
     ) -> None:
         self.peer = peer
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         # With -P, the peer does not import the modules of this folder.
         command = [str(peer.python), "-P", str(WORKER), peer.name, str(threads)]
         self._process = subprocess.Popen(
-            pin_command(threads, command),
+            pin_command(processors or threads, command),
             env=_variables(threads, environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -98,6 +98,12 @@ def compare_fields(
     return {"mean": float(gap.mean()), "max": float(gap.max())}
 
 
+def count_different_bits(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> int:
+    """The number of voxels whose bits differ; 0 differs from -0, and NaN is equal to itself."""
+    one, other = (np.ascontiguousarray(array, np.float32) for array in (found, expected))
+    return int(np.count_nonzero(one.view(np.int32) != other.view(np.int32)))
+
+
 def move_by_one_ulp(image: npt.NDArray[np.float32], seed: int) -> npt.NDArray[np.float32]:
     """The image with every voxel that is not 0 moved up or down by one float32 ulp."""
     up = np.random.default_rng(seed).random(image.shape) < 0.5

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +42,23 @@ def phantom(shape: tuple[int, ...] = (28, 26, 22), seed: int = 0) -> npt.NDArray
 
 _SERVE = """
 import json, os, sys
+import ants, numpy
 from ants.internal import get_lib_fn
 run = get_lib_fn("N4BiasFieldCorrection")
+def call(path):
+    given = numpy.load(path)
+    images = {}
+    for name in ("image", "mask", "weight_mask"):
+        if name in given:
+            place = {key: tuple(given[key].tolist()) for key in ("spacing", "origin")}
+            images[name] = ants.from_numpy(given[name], direction=given["direction"], **place)
+    keywords = json.loads(str(given["keywords"]))
+    found = [
+        ants.n4_bias_field_correction(**images, **keywords, return_bias_field=bias).numpy()
+        for bias in (False, True)
+    ]
+    numpy.savez(path, corrected=found[0], bias=found[1])
+    return 0
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 for line in sys.stdin:
@@ -52,50 +67,82 @@ for line in sys.stdin:
     if child == 0:
         os.chdir(folder)
         try:
-            os._exit(run(words))
+            os._exit(call(*words[1:]) if words[0] == "call" else run(words))
         except BaseException:  # the program ends with status 1 if ITK raises an exception
             os._exit(1)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=answers, flush=True)
 """
 
 
-def run_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str, threads: int = THREADS) -> subprocess.CompletedProcess[str]:
     """Run the program as a process, and return its status and what it prints."""
-    command = [sys.executable, str(PROGRAM), *arguments]
     return subprocess.run(
-        command, env=_make_environment(), capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(PROGRAM), *arguments],
+        env=_make_environment(threads),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
-def run_for_status(*arguments: str) -> int:
+def run_for_status(*arguments: str, threads: int = THREADS) -> int:
     """Run the program in the working folder, and return its exit status.
 
     Calls are quick, because each is a fork of one process that has loaded ANTs.
     """
-    server = _start_server()
+    server = _start_server(threads)
     server.stdin.write(json.dumps((os.getcwd(), arguments)) + "\n")
     server.stdin.flush()
     return int(server.stdout.readline())
 
 
-def run(*arguments: str) -> None:
+def run(*arguments: str, threads: int = THREADS) -> None:
     """Run the program, and assert that it succeeds."""
-    assert run_for_status(*arguments) == 0, arguments
+    assert run_for_status(*arguments, threads=threads) == 0, arguments
+
+
+class Scan(NamedTuple):
+    """An image with mask and weights, x first, and where they lie in space."""
+
+    image: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.float32] | None
+    weights: npt.NDArray[np.float32] | None
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: npt.NDArray[np.float64]
+
+
+def call_function(
+    scan: Scan, keywords: dict[str, Any], folder: Path, threads: int
+) -> dict[str, npt.NDArray[np.float32]]:
+    """The corrected image and the field of ``ants.n4_bias_field_correction``.
+
+    It runs in a process that has that number of threads, since ITK reads it only once.
+    """
+    path = folder / f"call_{threads}.npz"
+    arrays = {"image": scan.image, "mask": scan.mask, "weight_mask": scan.weights}
+    given = {name: array for name, array in arrays.items() if array is not None}
+    place = {"spacing": scan.spacing, "origin": scan.origin, "direction": scan.direction}
+    np.savez(path, keywords=json.dumps(keywords), **given, **place)
+    run("call", str(path), threads=threads)
+    with np.load(path) as found:
+        return {name: found[name] for name in ("corrected", "bias")}
 
 
 @cache
-def _start_server() -> Any:
+def _start_server(threads: int) -> Any:
     return subprocess.Popen(
         [sys.executable, "-c", _SERVE],
-        env=_make_environment(),
+        env=_make_environment(threads),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def _make_environment() -> dict[str, str]:
-    return os.environ | {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(THREADS)}
+def _make_environment(threads: int = THREADS) -> dict[str, str]:
+    return os.environ | {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads)}
 
 
 def _run_as_program() -> int:

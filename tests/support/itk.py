@@ -1,5 +1,6 @@
 """SimpleITK's N4, whose results the tests take for the truth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,31 +31,55 @@ def correct(
     image: npt.NDArray[Any],
     mask: npt.NDArray[Any] | None,
     *,
-    iters: tuple[int, ...] = (50, 50, 50, 50),
+    control_points: Sequence[int] | None = None,
+    **keywords: Any,
+) -> ItkResult:
+    """Run SimpleITK on an array whose last axis is ITK's x, with the keywords of n4ax.
+
+    Numbers for the axes are in the order of the array; all else is as for :func:`correct_image`.
+    """
+    given = sitk.GetImageFromArray(np.ascontiguousarray(image))
+    if image.dtype not in (np.float32, np.float64):
+        given = sitk.Cast(given, sitk.sitkFloat32)
+    region = None
+    if mask is not None:
+        region = sitk.GetImageFromArray(np.ascontiguousarray(mask, np.uint8))
+    if control_points is not None:
+        keywords["control_points"] = tuple(reversed(control_points))
+    return correct_image(given, region, **keywords)
+
+
+def correct_image(
+    image: sitk.Image,
+    mask: sitk.Image | None,
+    *,
+    iters: Sequence[int] = (50, 50, 50, 50),
     conv_threshold: float = 0.001,
     nbins: int = 200,
     fwhm: float = 0.15,
     wiener: float = 0.01,
-    control_points: tuple[int, ...] | None = None,
+    control_points: Sequence[int] | None = None,
     spline_order: int = 3,
     mask_label: int | None = None,
+    shrink_factor: int | Sequence[int] = 1,
     threads: int = THREADS,
 ) -> ItkResult:
-    """Run SimpleITK on an array whose last axis is ITK's x, with the keywords of n4ax."""
+    """Run SimpleITK on an image, with the keywords of n4ax; numbers for the axes are for x, y, z.
+
+    With a shrink factor it is run as its users do: image and mask go through ``sitk.Shrink``, the
+    field is evaluated on the grid of the image, and the image is divided by ``sitk.Exp`` of it.
+    """
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
-    given = sitk.GetImageFromArray(np.ascontiguousarray(image))
-    if image.dtype not in (np.float32, np.float64):
-        given = sitk.Cast(given, sitk.sitkFloat32)
     itk = sitk.N4BiasFieldCorrectionImageFilter()
     itk.SetNumberOfThreads(threads)
-    itk.SetMaximumNumberOfIterations(list(iters))
+    itk.SetMaximumNumberOfIterations([int(n) for n in iters])
     itk.SetConvergenceThreshold(conv_threshold)
     itk.SetNumberOfHistogramBins(nbins)
     itk.SetBiasFieldFullWidthAtHalfMaximum(fwhm)
     itk.SetWienerFilterNoise(wiener)
     itk.SetSplineOrder(spline_order)
     if control_points is not None:
-        itk.SetNumberOfControlPoints([int(n) for n in reversed(control_points)])
+        itk.SetNumberOfControlPoints([int(n) for n in control_points])
     itk.SetUseMaskLabel(mask_label is not None)
     if mask_label is not None:
         itk.SetMaskLabel(mask_label)
@@ -63,10 +88,14 @@ def correct(
         sitk.sitkIterationEvent,
         lambda: levels[itk.GetCurrentLevel()].append(itk.GetCurrentConvergenceMeasurement()),
     )
-    if mask is None:
-        corrected = itk.Execute(given)
+    dimensions = image.GetDimension()
+    factors = [int(n) for n in np.broadcast_to(shrink_factor, dimensions)]
+    images = [image] if mask is None else [image, mask]
+    if max(factors) == 1:
+        corrected = itk.Execute(*images)
+        field = itk.GetLogBiasFieldAsImage(image)
     else:
-        region = sitk.GetImageFromArray(np.ascontiguousarray(mask, np.uint8))
-        corrected = itk.Execute(given, region)
-    field = itk.GetLogBiasFieldAsImage(given)
+        itk.Execute(*(sitk.Shrink(one, factors) for one in images))
+        field = itk.GetLogBiasFieldAsImage(image)
+        corrected = sitk.Divide(image, sitk.Exp(field))
     return ItkResult(sitk.GetArrayFromImage(field), sitk.GetArrayFromImage(corrected), levels)
