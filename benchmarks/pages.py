@@ -16,6 +16,7 @@ PAGES = {
         "studies",
     ),
     "exactness": ("exactness", "known_field"),
+    "itk-bits": ("threads",),
     "itk-versions": ("versions",),
 }  # fmt: skip
 """The sections of each page, in order."""
