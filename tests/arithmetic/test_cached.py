@@ -38,8 +38,15 @@ CASES = (
 ONLY_AT_64_THREADS = ("fullres_t1w_adi", "large_studyforrest")
 """Of these, there are no cached answers of one thread and of ITK 6."""
 
-LONG = ("fullres_t1w_adi", "large_studyforrest", "nonzero_t1gd", "shrink2_t1w_adi")
-"""SimpleITK takes one to six minutes for these."""
+LONG = (
+    "default_epi7t",
+    "fullres_t1w_adi",
+    "large_studyforrest",
+    "nonzero_t1gd",
+    "shrink2_flair_ms",
+    "shrink2_t1w_adi",
+)
+"""SimpleITK takes half a minute to six minutes for these."""
 
 QUICK = {
     "sitk": {"brain_2d", "mouse", "pelvis_small", "points567_pelvis_pd"},
