@@ -3,6 +3,9 @@
 A block of lanes is a few control points of one voxel. Each operation here is written in LLVM's
 own language, on vectors of :data:`~n4ax.engines.itk.kernels.layout.LANES` numbers. LLVM makes
 instructions of them for any processor. Every operation rounds once, as on single numbers.
+
+Arrays are given by the addresses of their data. So the inner loops need not count references to
+arrays, which would take longer than the arithmetic.
 """
 
 from collections.abc import Callable
@@ -14,59 +17,66 @@ from numba.extending import intrinsic
 
 from n4ax.engines.itk.kernels.layout import LANES
 
-_SINGLE, _DOUBLE = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.DoubleType(), LANES)
+_FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
 
 
 class _Lanes:
-    """Writes the operations of one function: reads and writes blocks, and repeats numbers."""
+    """Writes the operations of one function: reads and writes blocks, and repeats numbers.
 
-    def __init__(self, context: Any, builder: Any, arguments: Any, kinds: Any) -> None:
-        self._context, self.builder = context, builder
-        self._arguments, self._kinds = arguments, kinds
+    The function's arguments are addresses, places and numbers; blocks are named by the numbers of
+    the arguments that say where they lie.
+    """
 
-    def _locate(self, array: int, at: int | None) -> Any:
-        kind = self._kinds[array]
-        view = self._context.make_array(kind)(self._context, self.builder, self._arguments[array])
-        start = [] if at is None else [self._arguments[at]]
-        place = self.builder.gep(view.data, start) if start else view.data
-        vector = _SINGLE if kind.dtype == types.float32 else _DOUBLE
-        return self.builder.bitcast(place, vector.as_pointer())
+    def __init__(self, builder: Any, arguments: Any) -> None:
+        self.builder, self._arguments = builder, arguments
+        self.multiply = builder.fmul
 
-    def read(self, array: int, at: int | None = None) -> Any:
-        """The block of an array, both arguments of the function, from an index on."""
-        block = self.builder.load(self._locate(array, at))
-        block.align = 4 if self._kinds[array].dtype == types.float32 else 8
+    def _locate(self, kind: Any, address: int, at: int | None) -> Any:
+        start = self.builder.inttoptr(self._arguments[address], kind.as_pointer())
+        place = start if at is None else self.builder.gep(start, [self._arguments[at]])
+        return self.builder.bitcast(place, ir.VectorType(kind, LANES).as_pointer())
+
+    def read(self, kind: Any, address: int, at: int | None = None) -> Any:
+        """The block of numbers of a kind at an address, from a place on."""
+        block = self.builder.load(self._locate(kind, address, at))
+        block.align = 4 if kind is _FLOAT else 8
         return block
 
-    def write(self, block: Any, array: int, at: int | None = None) -> None:
-        """Replace the block of an array."""
-        self.builder.store(block, self._locate(array, at)).align = (
-            4 if self._kinds[array].dtype == types.float32 else 8
-        )
+    def write(self, block: Any, kind: Any, address: int, at: int | None = None) -> None:
+        """Replace that block."""
+        stored = self.builder.store(block, self._locate(kind, address, at))
+        stored.align = 4 if kind is _FLOAT else 8
 
     def repeat(self, number: int) -> Any:
         """A block of one number, an argument of the function."""
-        vector = _SINGLE if self._kinds[number] == types.float32 else _DOUBLE
-        block = self.builder.insert_element(
-            ir.Constant(vector, ir.Undefined), self._arguments[number], ir.IntType(32)(0)
-        )
+        value = self._arguments[number]
+        nothing = ir.Constant(ir.VectorType(value.type, LANES), ir.Undefined)
+        block = self.builder.insert_element(nothing, value, ir.IntType(32)(0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self.builder.shuffle_vector(block, block, zeros)
 
     def widen(self, block: Any) -> Any:
         """The block in double precision."""
-        return self.builder.fpext(block, _DOUBLE)
+        return self.builder.fpext(block, ir.VectorType(_DOUBLE, LANES))
 
     def round(self, block: Any) -> Any:
         """The block rounded to single precision."""
-        return self.builder.fptrunc(block, _SINGLE)
+        return self.builder.fptrunc(block, ir.VectorType(_FLOAT, LANES))
+
+    def compute_weights(self) -> Any:
+        """The weights t: the product (at argument 2) times the weight (argument 3), rounded."""
+        return self.round(self.multiply(self.read(_DOUBLE, 2), self.repeat(3)))
+
+    def add_to_sums(self, addend: Any) -> None:
+        """Add a block to the sums, at the address of argument 0 and the place of argument 1."""
+        self.write(self.builder.fadd(self.read(_FLOAT, 0, 1), addend), _FLOAT, 0, 1)
 
 
 def _compile(write: Callable[[_Lanes], None]) -> Callable[..., Any]:
     """Make the code generator of a function of numba that returns nothing."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        write(_Lanes(context, builder, arguments, signature.args))
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        write(_Lanes(builder, arguments))
         return context.get_dummy_value()
 
     return generate
@@ -74,38 +84,49 @@ def _compile(write: Callable[[_Lanes], None]) -> Callable[..., Any]:
 
 @intrinsic
 def load_lanes(_context, product, table, at):
-    """Set ``product`` (float64) to the block of ``table`` (float32) from ``at`` on."""
+    """Set the block at ``product`` (float64) to the block of ``table`` (float32) from ``at`` on."""
 
     def write(lanes: _Lanes) -> None:
-        lanes.write(lanes.widen(lanes.read(1, 2)), 0)
+        lanes.write(lanes.widen(lanes.read(_FLOAT, 1, 2)), _DOUBLE, 0)
 
     return types.void(product, table, at), _compile(write)
 
 
 @intrinsic
 def scale_lanes(_context, product, table, at):
-    """Multiply ``product`` by the block of ``table`` (float64), rounded to float32."""
+    """Multiply the block at ``product`` by that of ``table`` (float64), rounded to float32."""
 
     def write(lanes: _Lanes) -> None:
-        scaled = lanes.builder.fmul(lanes.read(0), lanes.read(1, 2))
-        lanes.write(lanes.widen(lanes.round(scaled)), 0)
+        scaled = lanes.multiply(lanes.read(_DOUBLE, 0), lanes.read(_DOUBLE, 1, 2))
+        lanes.write(lanes.widen(lanes.round(scaled)), _DOUBLE, 0)
 
     return types.void(product, table, at), _compile(write)
 
 
 @intrinsic
-def add_residual(_context, sums, at, product, weight, residual, confidence, squares):
-    """Add ``residual * (t^3 confidence / squares)`` to a block of ``sums``; t is the weight."""
+def add_residual(_context, sums, at, product, weight, residual, squares):
+    """Add ``residual * (t^3 / squares)`` to a block of ``sums``, where t = product * weight."""
 
     def write(lanes: _Lanes) -> None:
-        multiply = lanes.builder.fmul
-        t = lanes.round(multiply(lanes.read(2), lanes.repeat(3)))
-        cube = multiply(multiply(multiply(t, t), t), lanes.repeat(5))
-        share = lanes.builder.fdiv(cube, lanes.repeat(6))
-        addend = multiply(lanes.repeat(4), share)
-        lanes.write(lanes.builder.fadd(lanes.read(0, 1), addend), 0, 1)
+        t = lanes.compute_weights()
+        cube = lanes.multiply(lanes.multiply(t, t), t)
+        share = lanes.builder.fdiv(cube, lanes.repeat(5))
+        lanes.add_to_sums(lanes.multiply(lanes.repeat(4), share))
 
-    signature = types.void(sums, at, product, weight, residual, confidence, squares)
+    return types.void(sums, at, product, weight, residual, squares), _compile(write)
+
+
+@intrinsic
+def add_weighted(_context, sums, at, product, weight, residual, squares, confidence):
+    """Add ``residual * (t^3 confidence / squares)`` to a block of ``sums``."""
+
+    def write(lanes: _Lanes) -> None:
+        t = lanes.compute_weights()
+        cube = lanes.multiply(lanes.multiply(lanes.multiply(t, t), t), lanes.repeat(6))
+        share = lanes.builder.fdiv(cube, lanes.repeat(5))
+        lanes.add_to_sums(lanes.multiply(lanes.repeat(4), share))
+
+    signature = types.void(sums, at, product, weight, residual, squares, confidence)
     return signature, _compile(write)
 
 
@@ -114,9 +135,47 @@ def add_confidence(_context, sums, at, product, weight, confidence):
     """Add ``confidence * t * t`` to a block of ``sums``, where t = product * weight."""
 
     def write(lanes: _Lanes) -> None:
-        multiply = lanes.builder.fmul
-        t = lanes.round(multiply(lanes.read(2), lanes.repeat(3)))
-        addend = multiply(multiply(lanes.repeat(4), t), t)
-        lanes.write(lanes.builder.fadd(lanes.read(0, 1), addend), 0, 1)
+        t = lanes.compute_weights()
+        lanes.add_to_sums(lanes.multiply(lanes.multiply(lanes.repeat(4), t), t))
 
     return types.void(sums, at, product, weight, confidence), _compile(write)
+
+
+def _read(kind: Any) -> Callable[..., Any]:
+    """Make the code generator of a function that reads one number at an address."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        start = builder.inttoptr(arguments[0], kind.as_pointer())
+        return builder.load(builder.gep(start, [arguments[1]]))
+
+    return generate
+
+
+@intrinsic
+def read_single(_context, address, at):
+    """The float32 number at a place after an address."""
+    return types.float32(address, at), _read(_FLOAT)
+
+
+@intrinsic
+def read_double(_context, address, at):
+    """The float64 number at a place after an address."""
+    return types.float64(address, at), _read(_DOUBLE)
+
+
+@intrinsic
+def read_index(_context, address, at):
+    """The int64 number at a place after an address."""
+    return types.int64(address, at), _read(ir.IntType(64))
+
+
+@intrinsic
+def write_single(_context, address, at, value):
+    """Store a float32 number at a place after an address."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        start = builder.inttoptr(arguments[0], _FLOAT.as_pointer())
+        builder.store(arguments[2], builder.gep(start, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return types.void(address, at, value), generate
