@@ -33,10 +33,12 @@ def lay_out_fit(tables: Sequence[AxisTable], control_points: Sequence[int]) -> F
     row_factors: list[npt.NDArray[np.int64]] = []
     used = 0
     row_offset = np.zeros(index.shape[1], np.int64)
+    row_least = np.ones(index.shape[1])
     for axis in reversed(range(1, len(tables) - 1)):
         table = tables[axis]
         factors.append(_spread_over_lanes(table.weights, taps_of_lanes[axis - 1]))
         row_factors.append(index[axis] + used)
+        row_least *= _find_least(table.weights)[index[axis]]
         row_offset += table.first[index[axis]] * strides[axis]
         used += len(table.first)
     return Fit(
@@ -51,8 +53,16 @@ def lay_out_fit(tables: Sequence[AxisTable], control_points: Sequence[int]) -> F
         row_outer=np.ascontiguousarray(index[0]),
         outer_first=outer.first,
         outer_weights=np.ascontiguousarray(outer.weights, np.float64),
+        x_least=_find_least(x_weights),
+        row_least=row_least,
+        outer_least=_find_least(outer.weights),
         lane_offset=np.array(strides[1:], np.int64) @ taps_of_lanes,
     )
+
+
+def _find_least(weights: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Find the least weight above 0 of each voxel of an axis."""
+    return np.where(weights > 0, weights, weights.dtype.type(np.inf)).min(axis=1)
 
 
 def _pad(lanes: int) -> int:

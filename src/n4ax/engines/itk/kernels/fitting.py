@@ -7,14 +7,18 @@ from numba import float32, float64, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
 from n4ax.engines.itk.kernels.lanes import (
+    TINY,
     add_confidence,
+    add_larger,
     add_residual,
     add_weighted,
+    copy_four,
     load_lanes,
     read_double,
     read_index,
     read_single,
     scale_lanes,
+    tiny_matter,
     write_single,
 )
 from n4ax.engines.itk.kernels.layout import LANES
@@ -51,6 +55,53 @@ def sum_squares(first, stop, runs, fit, result):
 
 
 @compile_kernel()
+def _add_residual(place, taps, residual, squares):
+    """Add a residual to the sums of a block of lanes, along the first axis."""
+    sums, product, outer_weights = place
+    k, stop, step, lanes, _ = taps
+    while k < stop:
+        weight = read_double(outer_weights, k)
+        add_residual(sums, k * lanes, product, weight, residual, squares)
+        k += step
+
+
+@compile_kernel()
+def _add_residual_with_care(place, taps, residual, squares):
+    """Do the same, without the arithmetic of tiny weights where it changes nothing."""
+    sums, product, outer_weights = place
+    k, stop, step, lanes, _ = taps
+    while k < stop:
+        weight = read_double(outer_weights, k)
+        if tiny_matter(sums, k * lanes, product, weight, residual):
+            add_residual(sums, k * lanes, product, weight, residual, squares)
+        else:
+            add_larger(sums, k * lanes, product, weight, residual, squares)
+        k += step
+
+
+@compile_kernel()
+def _add_weighted(place, taps, residual, squares, confidence):
+    """Add a residual of a voxel with a confidence."""
+    sums, product, outer_weights = place
+    k, stop, step, lanes, _ = taps
+    while k < stop:
+        weight = read_double(outer_weights, k)
+        add_weighted(sums, k * lanes, product, weight, residual, squares, confidence)
+        k += step
+
+
+@compile_kernel()
+def _add_confidence(place, taps, confidence):
+    """Add the squared weights of a voxel, times its confidence."""
+    sums, product, outer_weights = place
+    k, stop, step, lanes, _ = taps
+    while k < stop:
+        weight = read_double(outer_weights, k)
+        add_confidence(sums, k * lanes, product, weight, confidence)
+        k += step
+
+
+@compile_kernel()
 def _add_run(kind, place, tables, voxels, taps, room):
     """Add the voxels of one run in one cell of the mesh to the sums of their control points.
 
@@ -59,56 +110,52 @@ def _add_run(kind, place, tables, voxels, taps, room):
     given by addresses: ``tables`` are those of the row.
     """
     at, n, x = place
-    x_lanes, factors, more_factors, outer_weights = tables
+    x_lanes, factors, more_factors, outer_weights, x_least, least = tables
     values, squares, confidence = voxels
-    first, stop, step, lanes, between = taps
+    _, _, _, lanes, between = taps
     sums, product = room
     for i in range(at, at + n):
+        few_tiny = float64(read_single(x_least, x)) * least >= 2.0 * TINY
         for block in range(uint64(0), lanes, uint64(LANES)):
             load_lanes(product, x_lanes, x * lanes + block)
             if between > 0:
                 scale_lanes(product, factors, block)
             if between > 1:
                 scale_lanes(product, more_factors, block)
-            k = first
-            while k < stop:
-                base = k * lanes + block
-                weight = read_double(outer_weights, k)
-                if kind == _RESIDUALS:
-                    z, w2 = read_single(values, i), read_single(squares, i)
-                    add_residual(sums, base, product, weight, z, w2)
-                elif kind == _WEIGHTED:
-                    z, w2 = read_single(values, i), read_single(squares, i)
-                    add_weighted(sums, base, product, weight, z, w2, read_single(confidence, i))
-                elif kind == _CONFIDENCES:
-                    add_confidence(sums, base, product, weight, read_single(confidence, i))
+            at_sums = (sums + uint64(4) * block, product, outer_weights)
+            if kind == _RESIDUALS:
+                z, w2 = read_single(values, i), read_single(squares, i)
+                if few_tiny:
+                    _add_residual(at_sums, taps, z, w2)
                 else:
-                    add_confidence(sums, base, product, weight, float32(1))
-                k += step
+                    _add_residual_with_care(at_sums, taps, z, w2)
+            elif kind == _WEIGHTED:
+                z, w2 = read_single(values, i), read_single(squares, i)
+                _add_weighted(at_sums, taps, z, w2, read_single(confidence, i))
+            else:
+                c = read_single(confidence, i) if kind == _CONFIDENCES else float32(1)
+                _add_confidence(at_sums, taps, c)
         x += uint64(1)
 
 
 @compile_kernel()
-def _load_cell(lattice, stride, offsets, count, taps, sums):
-    """Load the sums of the control points of a cell, whose first one is at ``lattice``."""
-    first, stop, step, lanes, _ = taps
-    k = first
-    while k < stop:
-        for lane in range(count):
-            place = k * stride + uint64(read_index(offsets, lane))
-            write_single(sums, k * lanes + lane, read_single(lattice, place))
-        k += step
+def _exchange(lattice, layout, taps, sums, load):
+    """Load the sums of the control points of a cell from the lattice, or store them there.
 
-
-@compile_kernel()
-def _store_cell(lattice, stride, offsets, count, taps, sums):
-    """Store the sums of the control points of a cell, whose first one is at ``lattice``."""
-    first, stop, step, lanes, _ = taps
-    k = first
+    The first of these control points is at the address ``lattice``; along x they are neighbours.
+    """
+    stride, offsets, count, along_x = layout
+    k, stop, step, lanes, _ = taps
     while k < stop:
-        for lane in range(count):
-            place = k * stride + uint64(read_index(offsets, lane))
-            write_single(lattice, place, read_single(sums, k * lanes + lane))
+        for first in range(uint64(0), count, along_x):
+            there = lattice + uint64(4) * (k * stride + uint64(read_index(offsets, first)))
+            here = sums + uint64(4) * (k * lanes + first)
+            target, source = (here, there) if load else (there, here)
+            if along_x == uint64(4):
+                copy_four(target, source)
+            else:
+                for x in range(along_x):
+                    write_single(target, x, read_single(source, x))
         k += step
 
 
@@ -142,6 +189,7 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
     order, between = fit.outer_weights.shape[1] - 1, fit.row_factors.shape[0]
     lanes, stride = uint64(fit.lanes), uint64(result.shape[2])
     count, offsets = uint64(len(fit.lane_offset)), fit.lane_offset.ctypes.data
+    layout = (stride, offsets, count, uint64(order + 1))
     product = np.empty(LANES, np.float64)
     sums = np.zeros((order + 1) * fit.lanes, np.float32)
     room = (sums.ctypes.data, product.ctypes.data)
@@ -162,18 +210,20 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
             if between > 1:
                 more += uint64(8) * lanes * uint64(fit.row_factors[1, row])
             weights = fit.outer_weights.ctypes.data + uint64(8 * outer * (order + 1))
-            tables = (fit.x_lanes.ctypes.data, factors, more, weights)
+            least = fit.row_least[row] * fit.outer_least[outer]
+            x_least = fit.x_least.ctypes.data
+            tables = (fit.x_lanes.ctypes.data, factors, more, weights, x_least, least)
             row_place = uint64(control) * stride + uint64(fit.row_offset[row])
             while i < run_end:
                 n = min(fit.x_stop[x] - x, run_end - i)
                 address = lattice + uint64(4) * (row_place + uint64(fit.x_first[x]))
                 if address != cell:
-                    _store_cell(cell, stride, offsets, count, taps, room[0])
+                    _exchange(cell, layout, taps, room[0], False)
                     own = uint64((p % classes - control) % classes)
                     cell, taps = address, (own, uint64(order + 1), uint64(classes), lanes, between)
-                    _load_cell(cell, stride, offsets, count, taps, room[0])
+                    _exchange(cell, layout, taps, room[0], True)
                 _add_run(kind, (uint64(i), uint64(n), uint64(x)), tables, numbers, taps, room)
                 i += n
                 x += n
             run += 1
-        _store_cell(cell, stride, offsets, count, taps, room[0])
+        _exchange(cell, layout, taps, room[0], False)

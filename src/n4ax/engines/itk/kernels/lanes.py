@@ -19,6 +19,13 @@ from n4ax.engines.itk.kernels.layout import LANES
 
 _FLOAT, _DOUBLE = ir.FloatType(), ir.DoubleType()
 
+TINY = 2.0**-36
+"""The third power of a weight below this may leave the numbers of full precision, with which
+processors take a hundred times as long."""
+
+_NEGLIGIBLE = 2.0**-70
+"""What such a weight adds is less than this share of the residual, by a factor above 2**25."""
+
 
 class _Lanes:
     """Writes the operations of one function: reads and writes blocks, and repeats numbers.
@@ -67,6 +74,27 @@ class _Lanes:
         """The weights t: the product (at argument 2) times the weight (argument 3), rounded."""
         return self.round(self.multiply(self.read(_DOUBLE, 2), self.repeat(3)))
 
+    def fill(self, kind: Any, value: float) -> Any:
+        """A block of one constant."""
+        return ir.Constant(ir.VectorType(kind, LANES), [value] * LANES)
+
+    def find_size(self, block: Any) -> Any:
+        """The block without its signs."""
+        whole = ir.VectorType(ir.IntType(32), LANES)
+        bits = self.builder.bitcast(block, whole)
+        bits = self.builder.and_(bits, ir.Constant(whole, [0x7FFFFFFF] * LANES))
+        return self.builder.bitcast(bits, block.type)
+
+    def are_tiny(self, weights: Any) -> Any:
+        """Which weights are below :data:`TINY`."""
+        return self.builder.fcmp_ordered("<", weights, self.fill(_FLOAT, TINY))
+
+    def add_shares(self, weights: Any) -> None:
+        """Add ``residual * (t^3 / squares)``, the arguments 4 and 5, to the sums."""
+        cube = self.multiply(self.multiply(weights, weights), weights)
+        share = self.builder.fdiv(cube, self.repeat(5))
+        self.add_to_sums(self.multiply(self.repeat(4), share))
+
     def add_to_sums(self, addend: Any) -> None:
         """Add a block to the sums, at the address of argument 0 and the place of argument 1."""
         self.write(self.builder.fadd(self.read(_FLOAT, 0, 1), addend), _FLOAT, 0, 1)
@@ -108,12 +136,41 @@ def add_residual(_context, sums, at, product, weight, residual, squares):
     """Add ``residual * (t^3 / squares)`` to a block of ``sums``, where t = product * weight."""
 
     def write(lanes: _Lanes) -> None:
-        t = lanes.compute_weights()
-        cube = lanes.multiply(lanes.multiply(t, t), t)
-        share = lanes.builder.fdiv(cube, lanes.repeat(5))
-        lanes.add_to_sums(lanes.multiply(lanes.repeat(4), share))
+        lanes.add_shares(lanes.compute_weights())
 
     return types.void(sums, at, product, weight, residual, squares), _compile(write)
+
+
+@intrinsic
+def add_larger(_context, sums, at, product, weight, residual, squares):
+    """Do the same with weights that are not tiny, and leave the other sums as they are."""
+
+    def write(lanes: _Lanes) -> None:
+        t = lanes.compute_weights()
+        lanes.add_shares(lanes.builder.select(lanes.are_tiny(t), lanes.fill(_FLOAT, 0.0), t))
+
+    return types.void(sums, at, product, weight, residual, squares), _compile(write)
+
+
+@intrinsic
+def tiny_matter(_context, sums, at, product, weight, residual):
+    """Whether tiny weights may change a sum of a block: one that is not far above what they add.
+
+    A sum stays as it is if less than half a unit of its last place is added.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        lanes = _Lanes(builder, arguments)
+        t = lanes.compute_weights()
+        counted = builder.and_(
+            lanes.are_tiny(t), builder.fcmp_unordered("!=", t, lanes.fill(_FLOAT, 0.0))
+        )
+        share = lanes.multiply(lanes.find_size(lanes.repeat(4)), lanes.fill(_FLOAT, _NEGLIGIBLE))
+        small = builder.fcmp_unordered("<", lanes.find_size(lanes.read(_FLOAT, 0, 1)), share)
+        bits = builder.bitcast(builder.and_(counted, small), ir.IntType(LANES))
+        return builder.icmp_unsigned("!=", bits, ir.IntType(LANES)(0))
+
+    return types.boolean(sums, at, product, weight, residual), generate
 
 
 @intrinsic
@@ -167,6 +224,21 @@ def read_double(_context, address, at):
 def read_index(_context, address, at):
     """The int64 number at a place after an address."""
     return types.int64(address, at), _read(ir.IntType(64))
+
+
+@intrinsic
+def copy_four(_context, target, source):
+    """Copy four float32 numbers from one address to another."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        four = ir.VectorType(_FLOAT, 4).as_pointer()
+        target, source = (builder.inttoptr(address, four) for address in arguments)
+        numbers = builder.load(source)
+        numbers.align = 4
+        builder.store(numbers, target).align = 4
+        return context.get_dummy_value()
+
+    return types.void(target, source), generate
 
 
 @intrinsic

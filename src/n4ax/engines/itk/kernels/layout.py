@@ -78,6 +78,8 @@ class Fit(NamedTuple):
         The index of each row of the image along the first axis.
     outer_first, outer_weights
         The first control point along the first axis, and the weights from it on, float64.
+    x_least, row_least, outer_least
+        The least weight above 0 along x, along the axes between, and along the first axis.
     lane_offset
         Where the control point of each lane lies from that of the first, in the flattened lattice.
     """
@@ -93,6 +95,9 @@ class Fit(NamedTuple):
     row_outer: npt.NDArray[np.int64]
     outer_first: npt.NDArray[np.int64]
     outer_weights: npt.NDArray[np.float64]
+    x_least: npt.NDArray[np.float32]
+    row_least: npt.NDArray[np.float64]
+    outer_least: npt.NDArray[np.float64]
     lane_offset: npt.NDArray[np.int64]
 
 
