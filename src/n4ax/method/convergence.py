@@ -11,7 +11,12 @@ sigma loses its small addends. ITK's value decides where a level ends, so each e
 recurrence, but only where its value can decide something.
 """
 
+from collections.abc import Callable
 from typing import Any
+
+FEW, MANY = 64, 2048
+"""The change of the field is judged on about so many stretches of the voxels: on few at first,
+which is enough while the field changes much."""
 
 
 def may_decide(variation: Any, threshold: Any, voxels: Any) -> Any:
@@ -31,3 +36,24 @@ def may_decide(variation: Any, threshold: Any, voxels: Any) -> Any:
     """
     tiny = ~(variation > 1e-6) & (threshold >= 0)
     return tiny | (variation < threshold * (1.5 + voxels / 2**23))
+
+
+def may_decide_by_parts(
+    estimate: Callable[[int], tuple[float, float]], threshold: Any, voxels: int
+) -> bool:
+    """Whether ITK's value could be at or below the threshold, judged on a part of the voxels.
+
+    Parameters
+    ----------
+    estimate
+        Gives the coefficient of variation of about so many stretches of voxels, and the share of
+        all voxels that they are.
+    threshold, voxels
+        As for :func:`may_decide`.
+    """
+    variation, share = estimate(FEW)
+    # The variance of a part, times its share of the voxels, is at most the variance of all.
+    if not may_decide(variation * share**0.5, threshold, voxels):
+        return False
+    variation, _ = estimate(MANY)
+    return bool(may_decide(variation, threshold, voxels))

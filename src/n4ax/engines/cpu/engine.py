@@ -23,17 +23,11 @@ from n4ax.engines.cpu.rows import pack_rows
 from n4ax.engines.cpu.threads import Threads
 from n4ax.itk.versions import RULES
 from n4ax.method.bspline import refine
-from n4ax.method.convergence import may_decide
+from n4ax.method.convergence import may_decide_by_parts
 from n4ax.method.problem import Problem
 from n4ax.method.sharpening import sharpened_intensities
 from n4ax.method.solver import ChannelState, Parameters
 from n4ax.settings import N4Settings
-
-SAMPLED_STRETCHES = 2048
-"""The change of the field is judged on about this many stretches of rows."""
-
-FIRST_STRETCHES = 64
-"""About this many of them are looked at first, which is enough while the field changes much."""
 
 MOST_NEAR = 0.25
 """If a larger share of the stretches may hold an extreme, all stretches are looked at."""
@@ -221,12 +215,9 @@ class CpuEngine:
 
     def _may_decide(self, field: CpuField, before: CpuField, threshold: float) -> bool:
         """Whether the measure could be at or below the threshold."""
-        variation, share = self.variation(field, before, FIRST_STRETCHES)
-        # The variance of a part, times its share of the voxels, is at most the variance of all.
-        if not may_decide(variation * np.sqrt(share), threshold, self.voxels):
-            return False
-        variation, _ = self.variation(field, before, SAMPLED_STRETCHES)
-        return bool(may_decide(variation, threshold, self.voxels))
+        return may_decide_by_parts(
+            lambda stretches: self.variation(field, before, stretches), threshold, self.voxels
+        )
 
     def variation(
         self, field: CpuField, before: CpuField, stretches: int

@@ -17,7 +17,11 @@ from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.bases import AxisTable, make_fit_table, make_sample_table
 from n4ax.engines.itk.field import ItkField, Lattice, expand_lattice
 from n4ax.engines.itk.fit import lay_out_fit
-from n4ax.engines.itk.kernels.evaluation import compute_ratios, correct_runs, sum_changes
+from n4ax.engines.itk.kernels.evaluation import (
+    compute_ratios,
+    correct_runs,
+    sum_changes,
+)
 from n4ax.engines.itk.kernels.fitting import sum_squares, sum_units
 from n4ax.engines.itk.kernels.histogram import compute_residuals, fill_histogram
 from n4ax.engines.itk.kernels.layout import Bins, Fit
@@ -25,18 +29,16 @@ from n4ax.engines.itk.refinement import refine
 from n4ax.engines.itk.runs import pack_voxels
 from n4ax.engines.itk.sharpening import sharpen
 from n4ax.itk.versions import RULES
-from n4ax.method.convergence import may_decide
+from n4ax.method.convergence import may_decide_by_parts
 from n4ax.method.problem import Problem
 from n4ax.method.solver import ChannelState, Parameters
 from n4ax.settings import N4Settings
-
-SAMPLED_RUNS = 2048
-"""The change of the field is judged on about this many runs of voxels."""
 
 MOST_LATTICES = 1 << 24
 """The lattices of the work units that are summed at once have at most this many control points."""
 
 S = TypeVar("S")
+Values = npt.NDArray[np.float32]
 
 
 class ItkMesh(NamedTuple):
@@ -158,10 +160,15 @@ class ItkEngine:
         """The range of the corrected log intensities, as ITK's scan finds it."""
         values = self._values
         self._threads.run(self._chunks, correct_runs, self._runs, field.rows, self._log, values)
-        if self._rules.tests_both_ends:
-            return values.min(), values.max()
-        rest = values[_count_rising(values) :]
-        return rest.min(initial=np.finfo(np.float32).max), values.max()
+        ends = np.empty((self._chunks, 2), np.float32)
+        start = self._runs.start[self._runs.chunk]
+        self._threads.run(self._chunks, _find_ends, values, start, ends)
+        lowest, highest = ends[:, 0].min(), ends[:, 1].max()
+        if not self._rules.tests_both_ends:
+            rising = _count_rising(values)  # ITK 5 does not test these for the minimum
+            if lowest in values[:rising]:
+                lowest = values[rising:].min(initial=np.finfo(np.float32).max)
+        return lowest, highest
 
     def binned(self, field: ItkField, lowest: np.float32, width: np.float32) -> ItkBinned:  # noqa: ARG002
         """The corrected log intensities that :meth:`extremes` has computed, and their bins."""
@@ -210,14 +217,29 @@ class ItkEngine:
 
     def _may_decide(self, field: ItkField, before: ItkField, threshold: float) -> bool:
         """Whether the measure could be at or below the threshold."""
-        result = np.empty((self._chunks, 3))
-        every = max(1, len(self._runs.x) // SAMPLED_RUNS)
-        self._threads.run(
-            self._chunks, sum_changes, self._runs, field.rows, before.rows, every, result
-        )
-        count, total, squares = result.sum(axis=0)
-        variation = np.sqrt(max(squares / count - (total / count) ** 2, 0.0))
-        return bool(may_decide(variation, threshold, len(self._log)))
+
+        def estimate(runs: int) -> tuple[float, float]:
+            result = np.empty((self._chunks, 3))
+            every = max(1, len(self._runs.x) // runs)
+            self._threads.run(
+                self._chunks, sum_changes, self._runs, field.rows, before.rows, every, result
+            )
+            count, total, squares = result.sum(axis=0)
+            variance = max(squares / count - (total / count) ** 2, 0.0)
+            return float(np.sqrt(variance)), float(count / len(self._log))
+
+        return may_decide_by_parts(estimate, threshold, len(self._log))
+
+
+def _find_ends(
+    first: int, stop: int, values: Values, start: npt.NDArray[np.int64], ends: Values
+) -> None:
+    """Find the least and the greatest of the values of some chunks, for all of them together.
+
+    Chunk ``c`` has the values ``start[c] : start[c + 1]``.
+    """
+    part = values[start[first] : start[stop]]
+    ends[first:stop] = part.min(), part.max()
 
 
 def _count_rising(values: npt.NDArray[np.float32]) -> int:

@@ -29,16 +29,26 @@ def collapse_axis(first, stop, first_control, weights, lattice, out):
 def evaluate_run(rows, row, x0, n, field, at):
     """Set ``field[at : at + n]`` to the field on ``n`` voxels of a row, from column ``x0`` on."""
     values, first_control, weights, stop = rows
-    for j in range(n):
-        field[at + j] = float32(0)
     x = x0
     while x < x0 + n:
         end = min(stop[x], x0 + n)
-        start = uint64(at + x - x0)
-        for k in range(weights.shape[0]):
-            value = values[row, first_control[x] + k]
-            for j in range(uint64(end - x)):
-                field[start + j] = field[start + j] + value * weights[k, uint64(x) + j]
+        start, length, column = uint64(at + x - x0), uint64(end - x), uint64(x)
+        control = first_control[x]
+        if weights.shape[0] == 4:
+            v0, v1 = values[row, control], values[row, control + 1]
+            v2, v3 = values[row, control + 2], values[row, control + 3]
+            for j in range(length):
+                total = float32(0) + v0 * weights[0, column + j]
+                total = total + v1 * weights[1, column + j]
+                total = total + v2 * weights[2, column + j]
+                field[start + j] = total + v3 * weights[3, column + j]
+        else:
+            for j in range(length):
+                field[start + j] = float32(0)
+            for k in range(weights.shape[0]):
+                value = values[row, control + k]
+                for j in range(length):
+                    field[start + j] = field[start + j] + value * weights[k, column + j]
         x = end
 
 
@@ -113,9 +123,7 @@ def sum_changes(first, stop, runs, rows, before, every, result):
     new = np.empty(len(rows.first), np.float32)
     for c in range(first, stop):
         count, total, squares = 0, 0.0, 0.0
-        for i in range(chunk[c], chunk[c + 1]):
-            if i % every != 0:
-                continue
+        for i in range(-(-chunk[c] // every) * every, chunk[c + 1], every):
             n = start[i + 1] - start[i]
             evaluate_run(before, row[i], xs[i], n, old, 0)
             evaluate_run(rows, row[i], xs[i], n, new, 0)

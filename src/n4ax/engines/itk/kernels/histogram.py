@@ -48,13 +48,27 @@ def fill_histogram(values, bins, counts):
 
 @compile_kernel()
 def compute_residuals(first, stop, bins, expected, values):
-    """Replace the log intensities ``first:stop`` by what they exceed their expected ones by."""
+    """Replace the log intensities ``first:stop`` by what they exceed their expected ones by.
+
+    Outside the bins, the expected log intensity is that of the last one.
+    """
     lowest, width = bins
-    last = len(expected) - 1
-    for i in range(first, stop):
-        position, below = _place(values[i], lowest, width)
-        mapped = expected[last]
-        if below >= 0 and below < last:
-            rise = expected[below + 1] - expected[below]
-            mapped = expected[below] + rise * (position - float32(below))
-        values[i] = values[i] - mapped
+    last = int32(len(expected) - 1)
+    rise = np.zeros(len(expected), np.float32)
+    for k in range(len(expected) - 1):
+        rise[k] = expected[k + 1] - expected[k]
+    bin_below = np.empty(_BLOCK, np.int32)
+    part = np.empty(_BLOCK, np.float32)
+    for start in range(first, stop, _BLOCK):
+        n = uint64(min(_BLOCK, stop - start))
+        base = uint64(start)
+        for j in range(n):
+            position, below = _place(values[base + j], lowest, width)
+            inside = below >= int32(0) and below < last
+            bin_below[j] = below if inside else last
+            part[j] = position - float32(below) if inside else float32(0)
+        for j in range(n):
+            k = uint64(np.uint32(bin_below[j]))
+            part[j] = expected[k] + rise[k] * part[j]
+        for j in range(n):
+            values[base + j] = values[base + j] - part[j]
