@@ -221,9 +221,7 @@ class ItkEngine:
         def estimate(runs: int) -> tuple[float, float]:
             result = np.empty((self._chunks, 3))
             every = max(1, len(self._runs.x) // runs)
-            self._threads.run(
-                self._chunks, sum_changes, self._runs, field.rows, before.rows, every, result
-            )
+            sum_changes(0, self._chunks, self._runs, field.rows, before.rows, every, result)
             count, total, squares = result.sum(axis=0)
             variance = max(squares / count - (total / count) ** 2, 0.0)
             return float(np.sqrt(variance)), float(count / len(self._log))

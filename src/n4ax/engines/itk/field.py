@@ -9,10 +9,13 @@ import numpy.typing as npt
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.bases import AxisTable
 from n4ax.engines.itk.kernels.evaluation import collapse_axis, divide_rows, evaluate_rows
-from n4ax.engines.itk.kernels.layout import Rows
+from n4ax.engines.itk.kernels.layout import LANES, Rows
 from n4ax.engines.itk.libm import exponentiate_double
 
 Lattice = npt.NDArray[np.float32]
+
+FEW_NUMBERS = 1 << 17
+"""Fewer numbers are computed by one thread: handing them out takes longer than it saves."""
 
 
 class ItkField(NamedTuple):
@@ -32,9 +35,13 @@ def expand_lattice(lattice: Lattice, tables: Sequence[AxisTable], threads: Threa
         out = np.empty((outer, len(table.first), inner), np.float32)
         source = np.ascontiguousarray(values).reshape(outer, -1, inner)
         places = outer * len(table.first)
-        threads.run(places, collapse_axis, table.first, table.weights, source, out)
+        if out.size < FEW_NUMBERS:
+            collapse_axis(0, places, table.first, table.weights, source, out)
+        else:
+            threads.run(places, collapse_axis, table.first, table.weights, source, out)
         values, outer = out, places
-    weights = np.ascontiguousarray(x.weights.T, np.float32)
+    weights = np.zeros((x.weights.shape[1], len(x.first) + LANES), np.float32)
+    weights[:, : len(x.first)] = x.weights.T
     rows = Rows(values.reshape(outer, -1), x.first, weights, find_stops(x.first))
     return ItkField(lattice, rows)
 

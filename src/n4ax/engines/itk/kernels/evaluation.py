@@ -6,6 +6,8 @@ import numpy as np
 from numba import float32, float64, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.itk.kernels.lanes import raise_lanes, read_index, read_single, set_lanes
+from n4ax.engines.itk.kernels.layout import LANES
 from n4ax.engines.itk.libm import exponentiate_double, exponentiate_single
 
 
@@ -26,39 +28,43 @@ def collapse_axis(first, stop, first_control, weights, lattice, out):
 
 
 @compile_kernel()
-def evaluate_run(rows, row, x0, n, field, at):
-    """Set ``field[at : at + n]`` to the field on ``n`` voxels of a row, from column ``x0`` on."""
+def _locate_rows(rows):
+    """Return what :func:`_evaluate_run` needs of the rows: addresses and lengths."""
     values, first_control, weights, stop = rows
-    x = x0
-    while x < x0 + n:
-        end = min(stop[x], x0 + n)
-        start, length, column = uint64(at + x - x0), uint64(end - x), uint64(x)
-        control = first_control[x]
-        if weights.shape[0] == 4:
-            v0, v1 = values[row, control], values[row, control + 1]
-            v2, v3 = values[row, control + 2], values[row, control + 3]
-            for j in range(length):
-                total = float32(0) + v0 * weights[0, column + j]
-                total = total + v1 * weights[1, column + j]
-                total = total + v2 * weights[2, column + j]
-                field[start + j] = total + v3 * weights[3, column + j]
-        else:
-            for j in range(length):
-                field[start + j] = float32(0)
-            for k in range(weights.shape[0]):
-                value = values[row, control + k]
-                for j in range(length):
-                    field[start + j] = field[start + j] + value * weights[k, column + j]
-        x = end
+    tables = (first_control.ctypes.data, stop.ctypes.data, weights.ctypes.data)
+    sizes = (uint64(values.shape[1]), uint64(weights.shape[0]), uint64(weights.shape[1]))
+    return values.ctypes.data, tables, sizes
+
+
+@compile_kernel()
+def _evaluate_run(places, row, x0, n, field):
+    """Evaluate the field on ``n`` voxels of a row, from column ``x0`` on.
+
+    ``field`` is the address of a buffer. Whole blocks of lanes are written, so that up to
+    ``LANES - 1`` numbers behind the run are written, too.
+    """
+    values, (first_control, stop, weights), (controls, taps, columns) = places
+    x, end = uint64(x0), uint64(x0 + n)
+    while x < end:
+        segment_end = min(uint64(read_index(stop, x)), end)
+        at = uint64(row) * controls + uint64(read_index(first_control, x))
+        for block in range(x, segment_end, uint64(LANES)):
+            place = block - uint64(x0)
+            set_lanes(field, place, weights, block, read_single(values, at))
+            for k in range(uint64(1), taps):
+                value = read_single(values, at + k)
+                raise_lanes(field, place, weights, k * columns + block, value)
+        x = segment_end
 
 
 @compile_kernel()
 def evaluate_rows(first, stop, rows, log_field):
     """Evaluate the field on the rows ``first:stop`` of ``log_field`` (rows, columns)."""
     n = log_field.shape[1]
-    buffer = np.empty(n, np.float32)
+    places = _locate_rows(rows)
+    buffer = np.empty(n + LANES, np.float32)
     for row in range(first, stop):
-        evaluate_run(rows, row, 0, n, buffer, 0)
+        _evaluate_run(places, row, 0, n, buffer.ctypes.data)
         for x in range(n):
             log_field[row, x] = buffer[x]
 
@@ -70,10 +76,11 @@ def divide_rows(first, stop, rows, single, image, corrected):
     The exponential is computed in single precision, or in double and rounded to float32.
     """
     n = image.shape[1]
-    field = np.empty(n, np.float32)
+    places = _locate_rows(rows)
+    field = np.empty(n + LANES, np.float32)
     factor = np.empty(n, np.float32)
     for row in range(first, stop):
-        evaluate_run(rows, row, 0, n, field, 0)
+        _evaluate_run(places, row, 0, n, field.ctypes.data)
         if single:
             exponentiate_single(field, n, factor)
         else:
@@ -86,24 +93,26 @@ def divide_rows(first, stop, rows, single, image, corrected):
 def correct_runs(first, stop, runs, rows, log, corrected):
     """Subtract the field from the log intensities of the chunks ``first:stop``."""
     start, xs, row, chunk = runs
+    places = _locate_rows(rows)
+    field = np.empty(len(rows.first) + LANES, np.float32)
     for i in range(chunk[first], chunk[stop]):
-        n = start[i + 1] - start[i]
-        evaluate_run(rows, row[i], xs[i], n, corrected, start[i])
-        base = uint64(start[i])
+        base, n = uint64(start[i]), start[i + 1] - start[i]
+        _evaluate_run(places, row[i], xs[i], n, field.ctypes.data)
         for j in range(uint64(n)):
-            corrected[base + j] = log[base + j] - corrected[base + j]
+            corrected[base + j] = log[base + j] - field[j]
 
 
 @compile_kernel()
 def compute_ratios(first, stop, runs, rows, before, ratios):
     """Set ``ratios`` to exp(field before - field) of the voxels of the chunks ``first:stop``."""
     start, xs, row, chunk = runs
-    change = np.empty(len(rows.first), np.float32)
-    ratio = np.empty(len(rows.first), np.float32)
+    places, places_before = _locate_rows(rows), _locate_rows(before)
+    change = np.empty(len(rows.first) + LANES, np.float32)
+    ratio = np.empty(len(rows.first) + LANES, np.float32)
     for i in range(chunk[first], chunk[stop]):
         base, n = uint64(start[i]), start[i + 1] - start[i]
-        evaluate_run(before, row[i], xs[i], n, change, 0)
-        evaluate_run(rows, row[i], xs[i], n, ratio, 0)
+        _evaluate_run(places_before, row[i], xs[i], n, change.ctypes.data)
+        _evaluate_run(places, row[i], xs[i], n, ratio.ctypes.data)
         for j in range(n):
             change[j] = change[j] - ratio[j]
         exponentiate_single(change, n, ratio)
@@ -119,14 +128,15 @@ def sum_changes(first, stop, runs, rows, before, every, result):
     squares.
     """
     start, xs, row, chunk = runs
-    old = np.empty(len(rows.first), np.float32)
-    new = np.empty(len(rows.first), np.float32)
+    places, places_before = _locate_rows(rows), _locate_rows(before)
+    old = np.empty(len(rows.first) + LANES, np.float32)
+    new = np.empty(len(rows.first) + LANES, np.float32)
     for c in range(first, stop):
         count, total, squares = 0, 0.0, 0.0
         for i in range(-(-chunk[c] // every) * every, chunk[c + 1], every):
             n = start[i + 1] - start[i]
-            evaluate_run(before, row[i], xs[i], n, old, 0)
-            evaluate_run(rows, row[i], xs[i], n, new, 0)
+            _evaluate_run(places_before, row[i], xs[i], n, old.ctypes.data)
+            _evaluate_run(places, row[i], xs[i], n, new.ctypes.data)
             for j in range(n):
                 change = float64(old[j] - new[j])
                 total += change

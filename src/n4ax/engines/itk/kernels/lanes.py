@@ -198,6 +198,27 @@ def add_confidence(_context, sums, at, product, weight, confidence):
     return types.void(sums, at, product, weight, confidence), _compile(write)
 
 
+@intrinsic
+def set_lanes(_context, field, at, weights, place, value):
+    """Set a block of ``field`` to 0 plus ``value`` times a block of ``weights``, all float32."""
+
+    def write(lanes: _Lanes) -> None:
+        addend = lanes.multiply(lanes.repeat(4), lanes.read(_FLOAT, 2, 3))
+        lanes.write(lanes.builder.fadd(lanes.fill(_FLOAT, 0.0), addend), _FLOAT, 0, 1)
+
+    return types.void(field, at, weights, place, value), _compile(write)
+
+
+@intrinsic
+def raise_lanes(_context, field, at, weights, place, value):
+    """Add ``value`` times a block of ``weights`` to a block of ``field``, all float32."""
+
+    def write(lanes: _Lanes) -> None:
+        lanes.add_to_sums(lanes.multiply(lanes.repeat(4), lanes.read(_FLOAT, 2, 3)))
+
+    return types.void(field, at, weights, place, value), _compile(write)
+
+
 def _read(kind: Any) -> Callable[..., Any]:
     """Make the code generator of a function that reads one number at an address."""
 

@@ -38,7 +38,7 @@ class Rows(NamedTuple):
     first
         The first control point of each column.
     weights
-        The weights of it and the following ones, shape (order + 1, columns), float32.
+        The weights of it and the following ones, shape (order + 1, columns + LANES), float32.
     stop
         Where the first control point changes next, for each column.
     """
