@@ -17,7 +17,7 @@ from n4ax.field.file import check_parts, read_parts, write_parts
 from n4ax.field.grid import GridField, Spline, lay_on_grid
 from n4ax.field.outside import check_outside, fill_outside, find_inside
 from n4ax.images.arguments import take_image, take_mask
-from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy
+from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, is_traced
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import is_reversed, make_like, open_together
 from n4ax.images.volumes import find_volume_axis, get_shape, stack_volumes
@@ -262,6 +262,8 @@ class BiasField:
             Whether the memory of a JAX array may take the result.
         """
         grid = self._axes_on(volume.shape)
+        if is_jax(volume) and self.arithmetic == "itk" and not is_traced(volume):
+            volume = np.asarray(volume)
         if is_jax(volume):
             self._check_xla()
             from n4ax.engines.xla.field import divide as divide_by_xla
@@ -279,9 +281,13 @@ class BiasField:
             return grid.from_itk(field.divide(turned, field.bases, threads))
 
     def evaluate_like(self, volume: Any) -> Any:
-        """Evaluate the log field on the grid of a NumPy, JAX or dask array, as such an array."""
+        """Evaluate the log field on the grid of a NumPy, JAX or dask array, as such an array.
+
+        In the arithmetic of ITK, it is a NumPy array for a JAX array too.
+        """
         if not is_lazy(volume):
-            return self.evaluate(volume.shape, engine="xla" if is_jax(volume) else "cpu")
+            by_xla = is_jax(volume) and self.arithmetic == "limit"
+            return self.evaluate(volume.shape, engine="xla" if by_xla else "cpu")
         from n4ax.engines.cpu import blocks
 
         grid = self._axes_on(volume.shape)

@@ -24,7 +24,7 @@ from n4ax.engines.itk.kernels.evaluation import (
 )
 from n4ax.engines.itk.kernels.fitting import sum_squares, sum_units
 from n4ax.engines.itk.kernels.histogram import compute_residuals, fill_histogram
-from n4ax.engines.itk.kernels.layout import Bins, Fit
+from n4ax.engines.itk.kernels.layout import Bins, Fit, Rows, Runs
 from n4ax.engines.itk.refinement import refine
 from n4ax.engines.itk.runs import pack_voxels
 from n4ax.engines.itk.sharpening import sharpen
@@ -159,10 +159,9 @@ class ItkEngine:
     def extremes(self, field: ItkField) -> tuple[np.float32, np.float32]:
         """The range of the corrected log intensities, as ITK's scan finds it."""
         values = self._values
-        self._threads.run(self._chunks, correct_runs, self._runs, field.rows, self._log, values)
         ends = np.empty((self._chunks, 2), np.float32)
-        start = self._runs.start[self._runs.chunk]
-        self._threads.run(self._chunks, _find_ends, values, start, ends)
+        arguments = (self._runs, field.rows, self._log, values, ends)
+        self._threads.run(self._chunks, _correct_chunks, *arguments)
         lowest, highest = ends[:, 0].min(), ends[:, 1].max()
         if not self._rules.tests_both_ends:
             rising = _count_rising(values)  # ITK 5 does not test these for the minimum
@@ -229,14 +228,12 @@ class ItkEngine:
         return may_decide_by_parts(estimate, threshold, len(self._log))
 
 
-def _find_ends(
-    first: int, stop: int, values: Values, start: npt.NDArray[np.int64], ends: Values
+def _correct_chunks(
+    first: int, stop: int, runs: Runs, rows: Rows, log: Values, values: Values, ends: Values
 ) -> None:
-    """Find the least and the greatest of the values of some chunks, for all of them together.
-
-    Chunk ``c`` has the values ``start[c] : start[c + 1]``.
-    """
-    part = values[start[first] : start[stop]]
+    """Subtract the field from some chunks, and find their least and greatest value together."""
+    correct_runs(first, stop, runs, rows, log, values)
+    part = values[runs.start[runs.chunk[first]] : runs.start[runs.chunk[stop]]]
     ends[first:stop] = part.min(), part.max()
 
 
