@@ -24,7 +24,7 @@ from n4ax.engines.itk.kernels.lanes import (
 from n4ax.engines.itk.kernels.layout import LANES
 
 _RESIDUALS, _WEIGHTED, _CONFIDENCES, _ONES = range(4)
-"""What is summed: residuals, with or without confidences, or the confidences, all 1 perhaps."""
+"""What is summed: residuals without and with confidences; confidences; or ones in their place."""
 
 
 @compile_kernel()
@@ -115,7 +115,7 @@ def _add_run(kind, place, tables, voxels, taps, room):
     _, _, _, lanes, between = taps
     sums, product = room
     for i in range(at, at + n):
-        few_tiny = float64(read_single(x_least, x)) * least >= 2.0 * TINY
+        none_tiny = float64(read_single(x_least, x)) * least >= 2.0 * TINY
         for block in range(uint64(0), lanes, uint64(LANES)):
             load_lanes(product, x_lanes, x * lanes + block)
             if between > 0:
@@ -125,7 +125,7 @@ def _add_run(kind, place, tables, voxels, taps, room):
             at_sums = (sums + uint64(4) * block, product, outer_weights)
             if kind == _RESIDUALS:
                 z, w2 = read_single(values, i), read_single(squares, i)
-                if few_tiny:
+                if none_tiny:
                     _add_residual(at_sums, taps, z, w2)
                 else:
                     _add_residual_with_care(at_sums, taps, z, w2)
@@ -227,3 +227,5 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
                 x += n
             run += 1
         _exchange(cell, layout, taps, room[0], False)
+    # numba frees an array after its last use, and does not see the uses by address.
+    sums[0], product[0] = float32(0), 0.0
