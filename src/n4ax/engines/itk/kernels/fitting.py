@@ -160,6 +160,48 @@ def _exchange(lattice, layout, taps, sums, load):
 
 
 @compile_kernel()
+def _choose_kind(voxels):
+    """Return what is summed, and the addresses of the numbers of the voxels."""
+    values, squares, confidence = voxels
+    kind = _RESIDUALS if len(values) > 0 else _ONES
+    if len(confidence) > 0:
+        kind = _WEIGHTED if len(values) > 0 else _CONFIDENCES
+    return kind, (values.ctypes.data, squares.ctypes.data, confidence.ctypes.data)
+
+
+@compile_kernel()
+def _locate_fit(fit):
+    """Return the addresses of the arrays of the fit, and its sizes."""
+    of_rows = (fit.row_factors.ctypes.data, fit.row_outer.ctypes.data, fit.row_least.ctypes.data)
+    of_outer = (fit.outer_weights.ctypes.data, fit.outer_least.ctypes.data)
+    of_x = (fit.x_lanes.ctypes.data, fit.x_least.ctypes.data)
+    sizes = (
+        uint64(len(fit.row_outer)),
+        uint64(fit.lanes),
+        uint64(fit.outer_weights.shape[1]),
+        uint64(fit.row_factors.shape[0]),
+    )
+    return (of_rows, of_outer, of_x, fit.factors.ctypes.data, fit.lane_offset.ctypes.data), sizes
+
+
+@compile_kernel()
+def _find_tables(places, sizes, row):
+    """Return the addresses of the weights of a row, and the least weight along all axes but x."""
+    of_rows, of_outer, of_x, factors, _ = places
+    row_factors, row_outer, row_least = of_rows
+    rows, lanes, taps, between = sizes
+    outer = uint64(read_index(row_outer, row))
+    own = more = factors
+    if between > 0:
+        own += uint64(8) * lanes * uint64(read_index(row_factors, row))
+    if between > 1:
+        more += uint64(8) * lanes * uint64(read_index(row_factors, rows + row))
+    weights = of_outer[0] + uint64(8) * outer * taps
+    least = read_double(row_least, row) * read_double(of_outer[1], outer)
+    return of_x[0], own, more, weights, of_x[1], least
+
+
+@compile_kernel()
 def sum_units(first, stop, units, classes, runs, fit, voxels, result):
     """Sum what the voxels of each work unit add to each control point.
 
@@ -181,17 +223,12 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
         Shape (work units, control points on the first axis, other control points), zeros.
     """
     start, xs, rows, _ = runs
-    values, squares, confidence = voxels
-    kind = _RESIDUALS if len(values) > 0 else _ONES
-    if len(confidence) > 0:
-        kind = _WEIGHTED if len(values) > 0 else _CONFIDENCES
-    numbers = (values.ctypes.data, squares.ctypes.data, confidence.ctypes.data)
-    order, between = fit.outer_weights.shape[1] - 1, fit.row_factors.shape[0]
-    lanes, stride = uint64(fit.lanes), uint64(result.shape[2])
-    count, offsets = uint64(len(fit.lane_offset)), fit.lane_offset.ctypes.data
-    layout = (stride, offsets, count, uint64(order + 1))
+    kind, numbers = _choose_kind(voxels)
+    places, sizes = _locate_fit(fit)
+    _, lanes, taps_along, between = sizes
+    layout = (uint64(result.shape[2]), places[-1], uint64(len(fit.lane_offset)), taps_along)
     product = np.empty(LANES, np.float64)
-    sums = np.zeros((order + 1) * fit.lanes, np.float32)
+    sums = np.zeros(taps_along * lanes, np.float32)
     room = (sums.ctypes.data, product.ctypes.data)
     for p in range(first, stop):
         lattice = result[p // classes].ctypes.data
@@ -201,26 +238,16 @@ def sum_units(first, stop, units, classes, runs, fit, voxels, result):
         while i < end:
             row, x = rows[run], xs[run] + i - start[run]
             run_end = min(start[run + 1], end)
-            outer = fit.row_outer[row]
-            control = fit.outer_first[outer]
-            factors = fit.factors.ctypes.data
-            more = factors
-            if between > 0:
-                factors += uint64(8) * lanes * uint64(fit.row_factors[0, row])
-            if between > 1:
-                more += uint64(8) * lanes * uint64(fit.row_factors[1, row])
-            weights = fit.outer_weights.ctypes.data + uint64(8 * outer * (order + 1))
-            least = fit.row_least[row] * fit.outer_least[outer]
-            x_least = fit.x_least.ctypes.data
-            tables = (fit.x_lanes.ctypes.data, factors, more, weights, x_least, least)
-            row_place = uint64(control) * stride + uint64(fit.row_offset[row])
+            tables = _find_tables(places, sizes, uint64(row))
+            control = fit.outer_first[fit.row_outer[row]]
+            row_place = uint64(control) * layout[0] + uint64(fit.row_offset[row])
             while i < run_end:
                 n = min(fit.x_stop[x] - x, run_end - i)
                 address = lattice + uint64(4) * (row_place + uint64(fit.x_first[x]))
                 if address != cell:
                     _exchange(cell, layout, taps, room[0], False)
                     own = uint64((p % classes - control) % classes)
-                    cell, taps = address, (own, uint64(order + 1), uint64(classes), lanes, between)
+                    cell, taps = address, (own, taps_along, uint64(classes), lanes, between)
                     _exchange(cell, layout, taps, room[0], True)
                 _add_run(kind, (uint64(i), uint64(n), uint64(x)), tables, numbers, taps, room)
                 i += n
