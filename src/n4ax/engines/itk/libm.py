@@ -61,7 +61,7 @@ def check_platform() -> None:
     """Check that the bits of ITK can be had here.
 
     The packages of SimpleITK and ANTsPy on PyPI are compiled for x86-64 without fused
-    multiply-add, and call GNU's C library. Elsewhere ITK itself has other bits.
+    multiply-add, and call GNU's C library. Elsewhere ITK itself may have other bits.
 
     Raises
     ------
@@ -72,8 +72,8 @@ def check_platform() -> None:
     if system.split(", ")[:2] != ["linux", "x86_64"] or not find_c_library().startswith("glibc"):
         raise InputError(
             "{arithmetic} is 'itk', which reproduces the packages of ITK for Linux on x86-64 with "
-            "the GNU C library; this is {0}, where ITK itself has other bits: leave {arithmetic} "
-            "at 'limit'",
+            "the GNU C library; this is {0}, where ITK itself may have other bits: leave "
+            "{arithmetic} at 'limit'",
             system,
         )
     if not _has_functions_of_library():
