@@ -39,7 +39,7 @@ def may_decide(variation: Any, threshold: Any, voxels: Any) -> Any:
 
 
 def may_decide_by_parts(
-    estimate: Callable[[int], tuple[float, float]], threshold: Any, voxels: int
+    estimate: Callable[[int], tuple[Any, Any]], threshold: Any, voxels: int
 ) -> bool:
     """Whether ITK's value could be at or below the threshold, judged on a part of the voxels.
 
@@ -47,7 +47,7 @@ def may_decide_by_parts(
     ----------
     estimate
         Gives the coefficient of variation of about so many stretches of voxels, and the share of
-        all voxels that they are.
+        all voxels that they are, as numbers of NumPy.
     threshold, voxels
         As for :func:`may_decide`.
     """

@@ -219,13 +219,13 @@ class ItkEngine:
     def _may_decide(self, field: ItkField, before: ItkField, threshold: float) -> bool:
         """Whether the measure could be at or below the threshold."""
 
-        def estimate(runs: int) -> tuple[float, float]:
+        def estimate(runs: int) -> tuple[np.float64, np.float64]:
             result = np.empty((self._chunks, 3))
             every = max(1, len(self._runs.x) // runs)
             sum_changes(0, self._chunks, self._runs, field.rows, before.rows, every, result)
             count, total, squares = result.sum(axis=0)
             variance = max(squares / count - (total / count) ** 2, 0.0)
-            return float(np.sqrt(variance)), float(count / len(self._log))
+            return np.sqrt(variance), count / len(self._log)
 
         return may_decide_by_parts(estimate, threshold, len(self._log))
 
