@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from n4ax.engines.compiled.kernel import Kernel
 from n4ax.method.problem import Problem
 
 MOST_THREADS = 16
@@ -40,8 +41,14 @@ class Threads:
 
         A thread takes the next piece as soon as it is free, so no thread waits for a slower one.
         """
+        call = kernel.bind(*arguments) if isinstance(kernel, Kernel) else None
+        if call is None:
+
+            def call(first: int, stop: int) -> None:
+                kernel(first, stop, *arguments)
+
         if self._pool is None or parts < 2:
-            kernel(0, parts, *arguments)
+            call(0, parts)
             return
         pieces = min(parts, 4 * self.count)
         bounds = [parts * k // pieces for k in range(pieces + 1)]
@@ -49,7 +56,7 @@ class Threads:
 
         def work() -> None:
             for k in queue:
-                kernel(bounds[k], bounds[k + 1], *arguments)
+                call(bounds[k], bounds[k + 1])
 
         helpers = [self._pool.submit(work) for _ in range(min(self.count, pieces) - 1)]
         try:

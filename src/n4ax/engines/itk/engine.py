@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu.compiled import warn_if_compiling
 from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.bases import AxisTable, make_fit_table, make_sample_table
@@ -73,7 +72,6 @@ class ItkEngine:
     """
 
     def __init__(self, problem: Problem, settings: N4Settings, threads: Threads) -> None:
-        warn_if_compiling(sum_units)
         self._threads = threads
         self._settings = settings
         self._rules = RULES[settings.itk_version]

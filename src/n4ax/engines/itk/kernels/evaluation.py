@@ -3,12 +3,12 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numba import float32, float64, uint64
+from numpy import float32, float64, uint64
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.itk.kernels.lanes import raise_lanes, read_index, read_single, set_lanes
 from n4ax.engines.itk.kernels.layout import LANES
-from n4ax.engines.itk.libm import exponentiate_double, exponentiate_single
+from n4ax.engines.itk.kernels.libm import exponentiate_double, exponentiate_single
 
 
 @compile_kernel()
