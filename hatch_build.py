@@ -20,8 +20,8 @@ class KernelsHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Make the library in the source tree; an editable installation loads it from there."""
         sys.path.insert(0, str(SOURCE))
-        from n4ax.engines.compiled.build import BuildError, build
         from n4ax.engines.compiled.library import FOLDER
+        from n4ax.kernels import BuildError, build
 
         try:
             library = build(FOLDER)

@@ -61,9 +61,9 @@ def _lay_out_array(array: Any) -> LaidOut:
 def _lay_out_number(number: Any) -> LaidOut:
     if isinstance(number, (bool, np.bool_)):
         return LaidOut("b", [int(number)], number)
-    if isinstance(number, (int, np.integer)):
+    if hasattr(number, "__index__"):
         return LaidOut("i", [int(number)], number)
-    if isinstance(number, np.float32):
+    if type(number) is np.float32:
         return LaidOut("s", [_read_bits(_SINGLE.pack(number))], number)
     if isinstance(number, float):
         return LaidOut("d", [_read_bits(_DOUBLE.pack(number))], number)

@@ -11,13 +11,13 @@ import ctypes
 import inspect
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from n4ax.engines.compiled.arguments import lay_out, take_back
 from n4ax.engines.compiled.library import load_library
 
-Range = Callable[[int, int], Any]
-"""A kernel with its arguments, which works on the range from a first to a last place."""
+NO_MEMORY = "a compiled kernel could not have the memory that it needs"
 
 _Entry = Callable[[int, int, int], int]
 """Machine code of the library: it takes the range, and the address of the slots."""
@@ -74,7 +74,7 @@ class Kernel:
     @property
     def name(self) -> str:
         """The kernel's name, with its place among the engines."""
-        module = self.py_func.__module__.removeprefix("n4ax.engines.").replace(".kernels", "")
+        module = str(self.py_func.__module__).removeprefix("n4ax.engines.").replace(".kernels", "")
         return f"{module}.{self.py_func.__name__}"
 
     def entry_name(self, kinds: str) -> str:
@@ -86,34 +86,29 @@ class Kernel:
         """The kinds of arguments that the kernel was called with."""
         return list(self._entries)
 
-    def bind(self, *arguments: Any) -> Range:
-        """The kernel with all its arguments but the range."""
+    def bind(self, *arguments: Any) -> "Bound":
+        """The kernel with all its arguments but the range.
+
+        The arrays are read anew at every call; numbers stay what they are now.
+        """
         laid = lay_out(arguments)
         entry = self._find_entry(laid.kinds)
         if entry is None:
-            dispatcher, plain = self.dispatcher, take_back(arguments)
-            return lambda first, stop: dispatcher(first, stop, *plain)
-        slots = (ctypes.c_int64 * len(laid.slots))(*laid.slots)
-        address = ctypes.addressof(slots)
-
-        def run(first: int, stop: int, _kept: Any = (slots, arguments)) -> None:
-            if entry(first, stop, address):
-                raise MemoryError("a kernel could not have the memory that it needs")
-
-        return run
+            plain = take_back(arguments)
+            return Bound(None, 0, partial(_call_dispatcher, self, plain))
+        # The last slot is for the number that the kernel returns.
+        slots = (ctypes.c_int64 * (len(laid.slots) + 1))(*laid.slots)
+        return Bound(entry, ctypes.addressof(slots), (slots, arguments))
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the kernel, and return its number if it has one."""
         if self.takes_range:
             return self.bind(*arguments[2:])(*arguments[:2])
-        laid = lay_out(arguments)
-        entry = self._find_entry(laid.kinds)
-        if entry is None:
+        bound = self.bind(*arguments)
+        if bound.entry is None:
             return self.dispatcher(*take_back(arguments))
-        slots = (ctypes.c_int64 * (len(laid.slots) + 1))(*laid.slots, 0)
-        if entry(0, 0, ctypes.addressof(slots)):
-            raise MemoryError("a kernel could not have the memory that it needs")
-        return ctypes.c_double.from_buffer(slots, 8 * len(laid.slots)).value
+        bound(0, 0)
+        return ctypes.c_double.from_buffer(bound.kept[0], len(bound.kept[0]) * 8 - 8).value
 
     def _find_entry(self, kinds: str) -> _Entry | None:
         try:
@@ -148,6 +143,42 @@ class Kernel:
         return self.dispatcher._numba_type_
 
 
+class Bound:
+    """A kernel with its arguments, to be called with a range.
+
+    Attributes
+    ----------
+    entry
+        The machine code of the library; ``None`` if numba compiles the kernel.
+    address
+        The address of the arguments.
+    kept
+        What keeps the arguments alive, or calls numba's function.
+    """
+
+    __slots__ = ("address", "entry", "kept")
+
+    def __init__(self, entry: _Entry | None, address: int, kept: Any) -> None:
+        self.entry, self.address, self.kept = entry, address, kept
+
+    @property
+    def entry_address(self) -> int:
+        """The address of the machine code."""
+        return ctypes.cast(self.entry, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
+
+    def __call__(self, first: int, stop: int) -> None:
+        """Run the kernel on a range; one that takes no range ignores it."""
+        if self.entry is None:
+            self.kept(first, stop)
+        elif self.entry(first, stop, self.address):
+            raise MemoryError(NO_MEMORY)
+
+
+def _call_dispatcher(kernel: Kernel, arguments: Any, first: int, stop: int) -> None:
+    given = (first, stop, *arguments) if kernel.takes_range else arguments
+    kernel.dispatcher(*given)
+
+
 class CFunction:
     """A function of the C library, for kernels to call.
 
@@ -155,19 +186,21 @@ class CFunction:
     ----------
     name
         Its name.
-    kind
-        numba's name for the type of its number and of its result, ``"float32"`` or ``"float64"``.
+    result
+        numba's name for the type of its result, such as ``"float32"``.
+    *arguments
+        The types of its arguments.
     """
 
-    def __init__(self, name: str, kind: str) -> None:
-        self._name, self._kind = name, kind
+    def __init__(self, name: str, result: str, *arguments: str) -> None:
+        self._name, self._kinds = name, (result, *arguments)
 
     @property
     def _numba_type_(self) -> Any:
         from numba import types
 
-        kind = getattr(types, self._kind)
-        return types.ExternalFunction(self._name, kind(kind))
+        result, *arguments = (getattr(types, kind) for kind in self._kinds)
+        return types.ExternalFunction(self._name, result(*arguments))
 
 
 class Intrinsic:

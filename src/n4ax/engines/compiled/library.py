@@ -1,6 +1,6 @@
 """The library of kernels: machine code that was made together with the package.
 
-``python -m n4ax.engines.compiled.build`` makes the library; so does the build of the package. Its
+``python -m n4ax.kernels`` makes the library; so does the build of the package. Its
 name tells the kind of machine, and which sources it was made from. So a library that is older than
 the kernels is never loaded, and numba compiles the kernels instead.
 """
@@ -18,7 +18,7 @@ KERNELS_VARIABLE = "N4AX_KERNELS"
 """Environment variable. If it is ``numba``, the library is left aside."""
 
 FOLDER = Path(__file__).parent
-ENGINES = FOLDER.parent
+PACKAGE = FOLDER.parent.parent
 
 NEEDED = {"x86_64": ("AVX2", "FMA3"), "aarch64": ()}
 """The extensions of each kind of processor that the library makes use of, in NumPy's words."""
@@ -50,14 +50,9 @@ def load_library() -> ctypes.CDLL | None:
 def _find_stamp() -> str:
     """Find the digest of all sources that decide what is in the library."""
     digest = hashlib.blake2b(digest_size=8)
-    for folder in sorted(
-        entry.path for entry in os.scandir(ENGINES) if entry.is_dir() and entry.name != "compiled"
-    ):
-        kernels = Path(folder) / "kernels"
-        for source in sorted(kernels.glob("*.py")):
-            digest.update(source.read_bytes())
-    for name in ("arguments.py", "build.py"):
-        digest.update((FOLDER / name).read_bytes())
+    sources = [*sorted(PACKAGE.glob("engines/*/kernels/*.py")), FOLDER / "arguments.py"]
+    for source in (*sources, PACKAGE / "kernels.py"):
+        digest.update(source.read_bytes())
     return digest.hexdigest()
 
 

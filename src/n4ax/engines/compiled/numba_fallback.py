@@ -10,6 +10,8 @@ all files, so users never run stale code. After editing a kernel that others cal
 ``engines/**/__pycache__``.
 """
 
+# pyright: reportAttributeAccessIssue=false
+
 import logging
 import threading
 from collections.abc import Callable

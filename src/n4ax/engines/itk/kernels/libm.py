@@ -6,9 +6,9 @@ from numpy import float32, float64
 
 from n4ax.engines.compiled.kernel import CFunction, compile_kernel
 
-_logf = CFunction("logf", "float32")
-_expf = CFunction("expf", "float32")
-_exp = CFunction("exp", "float64")
+_logf = CFunction("logf", "float32", "float32")
+_expf = CFunction("expf", "float32", "float32")
+_exp = CFunction("exp", "float64", "float64")
 
 
 @compile_kernel()

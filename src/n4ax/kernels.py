@@ -1,10 +1,13 @@
-"""Make the library of kernels: ``python -m n4ax.engines.compiled.build [FOLDER]``.
+"""Make the library of kernels: ``python -m n4ax.kernels [FOLDER]``.
 
 numba compiles the kernels for every kind of arguments that small examples lead to, for any machine
 of this kind and not for this one alone. Each kernel gets an entry, which reads its arguments from
 slots (:mod:`n4ax.engines.compiled.arguments`). The linker of the C compiler makes one library of
 all of it, which needs neither numba nor Python.
 """
+
+# pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false
 
 import os
 import platform
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from n4ax.engines.compiled.kernel import Kernel
-from n4ax.engines.compiled.library import ENGINES, FOLDER, KERNELS_VARIABLE, find_path
+from n4ax.engines.compiled.library import FOLDER, KERNELS_VARIABLE, PACKAGE, find_path
 
 TARGETS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+neon")}
 """The processor and the extensions that each kind of machine is compiled for, in LLVM's words.
@@ -85,24 +88,30 @@ def build(folder: Path) -> Path:
     path = find_path(folder)
     if path.exists():
         return path
-    cpu, features = TARGETS[platform.machine()]
     with tempfile.TemporaryDirectory() as work:
-        environment = os.environ | {
-            "NUMBA_CPU_NAME": cpu,
-            "NUMBA_CPU_FEATURES": features,
-            "NUMBA_CACHE_DIR": work,
-            "NUMBA_DISABLE_INTEL_SVML": "1",
-            "PYTHONPATH": str(ENGINES.parent.parent),
-            KERNELS_VARIABLE: "numba",
-        }
-        command = [sys.executable, "-m", f"{__package__}.build", "--objects", work]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BuildError(f"the kernels could not be compiled:\n{done.stderr}")
-        for old in folder.glob("kernels-*.so"):
-            old.unlink()
+        _compile_objects(work)
         _link(sorted(Path(work).glob("*.o")), path)
+    for old in folder.glob("kernels-*.so"):
+        if old != path:
+            old.unlink()
     return path
+
+
+def _compile_objects(work: str) -> None:
+    """Compile all kernels into object files, in a process of its own."""
+    cpu, features = TARGETS[platform.machine()]
+    environment = os.environ | {
+        "NUMBA_CPU_NAME": cpu,
+        "NUMBA_CPU_FEATURES": features,
+        "NUMBA_CACHE_DIR": work,
+        "NUMBA_DISABLE_INTEL_SVML": "1",
+        "PYTHONPATH": str(PACKAGE.parent),
+        KERNELS_VARIABLE: "numba",
+    }
+    command = [sys.executable, "-m", "n4ax.kernels", "--objects", work]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"the kernels could not be compiled:\n{done.stderr}")
 
 
 def _link(objects: list[Path], path: Path) -> None:
@@ -143,19 +152,23 @@ def run_examples() -> None:
     """Run the engines on small images, so that numba compiles what images of any kind need."""
     import numpy as np
 
-    import n4ax
+    from n4ax.api import fit, n4
+    from n4ax.engines.cpu.kernels import team
 
     image = np.random.default_rng(0).gamma(3, 40, (20, 18, 16))
     weights = np.ones(image.shape, np.float32)
     itk = {"arithmetic": "itk", "itk_work_units": 2}
     for own in ({}, itk, itk | {"itk_version": 6}):
         for bins in (64, 200, 1000):  # the Fourier transforms of ITK have passes of three kinds
-            n4ax.n4(image, iters=(1,), nbins=bins, **own)
+            n4(image, iters=(1,), nbins=bins, **own)
         for given in (image, image.astype(np.float32)):
-            result = n4ax.fit(given, weights=weights, iters=(2, 2), conv_threshold=1e-9, **own)
+            result = fit(given, weights=weights, iters=(2, 2), conv_threshold=1e-9, **own)
             assert result.log_bias.shape == image.shape
             assert len(result.convergence[0]) == 2
-        n4ax.fit(image, iters=(2,), convergence="exact", **own)
+        fit(image, iters=(2,), convergence="exact", **own)
+    table = np.zeros(team.TABLE, np.int64)  # a job without pieces
+    team.lead(table.ctypes.data)
+    team.serve(table.ctypes.data, 1)
 
 
 def find_entries() -> Iterator[tuple[Kernel, str, Any]]:
@@ -251,7 +264,9 @@ class _SlotReader:
             return self._read_array(kind)
         place = self._builder.bitcast(self._take_slot(), self._find_type(kind).as_pointer())
         value = self._builder.load(place)
-        return self._builder.trunc(value, value.type.__class__(1)) if kind is types.boolean else value
+        return (
+            self._builder.trunc(value, value.type.__class__(1)) if kind is types.boolean else value
+        )
 
     def _find_type(self, kind: Any) -> Any:
         return self._context.data_model_manager[kind].get_data_type()
@@ -291,8 +306,17 @@ class _SlotReader:
         self._builder.store(number, place)
 
 
+def main(arguments: list[str]) -> int | str:
+    """Run the command line; the result is the exit status, or a message for a failure."""
+    if arguments[:1] == ["--objects"]:
+        write_objects(Path(arguments[1]))
+        return 0
+    try:
+        print(build(Path(arguments[0]) if arguments else FOLDER))
+    except BuildError as error:
+        return f"n4ax: no library of kernels: {error}"
+    return 0
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--objects"]:
-        write_objects(Path(sys.argv[2]))
-    else:
-        print(build(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER))
+    sys.exit(main(sys.argv[1:]))
