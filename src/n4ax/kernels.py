@@ -105,7 +105,7 @@ def _compile_objects(work: str) -> None:
         "NUMBA_CPU_FEATURES": features,
         "NUMBA_CACHE_DIR": work,
         "NUMBA_DISABLE_INTEL_SVML": "1",
-        "PYTHONPATH": str(PACKAGE.parent),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE.parent), *sys.path])),
         KERNELS_VARIABLE: "numba",
     }
     command = [sys.executable, "-m", "n4ax.kernels", "--objects", work]
