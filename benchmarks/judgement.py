@@ -296,9 +296,10 @@ def judge_gpu_looks(found: dict[str, Any]) -> Row:
 
 
 def judge_gpu_bits(found: dict[str, Any]) -> Row:
-    if "bits" not in found:
+    bits = found.get("bits", {})
+    if any(bits.get(name) is None for name in ("runs", "processes")):
         return Row(*_GPU[4], "–", "not measured: the last run on a GPU did not compare them")
-    unlike = [name for name in ("runs", "processes") if not found["bits"][name]]
+    unlike = [name for name in ("runs", "processes") if not bits[name]]
     measured = f"they differ between {' and '.join(unlike)}" if unlike else "they are the same"
     return Row(*_GPU[4], measured, "missed" if unlike else "met")
 
