@@ -283,7 +283,7 @@ def call_function(threads: int, request: dict[str, Any]) -> dict[str, Any]:
     threads = request.get("num_threads", threads)
     if request["function"] == "solve":
         posed = pose_image(n4ax.N4Settings(**keywords), Inputs(image, mask), "cpu")
-        machine = Run(engine="cpu", num_threads=threads, every_measure=False)
+        machine = Run(engine="cpu", num_threads=threads)
         return {"seconds": time_call(lambda: solve_image(posed, machine))[0]}
     function = {"n4": n4ax.n4, "fit": n4ax.fit}[request["function"]]
     options = keywords | {"engine": "cpu", "num_threads": threads}

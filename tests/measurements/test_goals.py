@@ -1,12 +1,18 @@
 """The table of goals: it says "met" only where a goal is met, and what could not be measured."""
 
+import os
+import shutil
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from benchmarks import goals, judgement, reused
+from benchmarks import goals, gpu, judgement, programs, reused, worker
 from benchmarks.machine import describe_machine, find_revision
 from benchmarks.pages import render_page
+from benchmarks.peers import Peer
 
 PAIR = {"seconds": 1.2, "beside": 1.0, "ratio": 1.2, "runs": 3}
 
@@ -150,3 +156,45 @@ def test_results_are_of_this_run_by_machine_commit_and_day() -> None:
     for other in ({"processor": "Z80"}, {"processors": 999}, {"date": old}):
         assert not reused.is_of_this_run({**record, "machine": record["machine"] | other})
     assert not reused.is_of_this_run({**record, "versions": {"revision": "another"}})
+
+
+def test_a_worker_calls_each_function_of_n4ax(tmp_path: Path) -> None:
+    image, mask = gpu.phantom((16, 12, 16))
+    path = tmp_path / "phantom.npz"
+    np.savez(path, image=image, mask=mask)
+    request = {"input": str(path), "keywords": {"iters": [3, 2], "conv_threshold": 0.0}}
+    for function, iterations in (("n4", None), ("fit", [3, 2])):
+        answer = worker.call_function(1, request | {"function": function, "masked": False})
+        assert answer["iterations"] == iterations
+        assert answer["seconds"] > 0
+    assert worker.call_function(1, request | {"function": "solve", "masked": True})["seconds"] > 0
+    with pytest.raises(KeyError):
+        worker.call_function(1, request | {"function": "n5", "masked": True})
+
+
+def test_a_worker_uses_the_mask_only_if_it_is_asked_to(tmp_path: Path) -> None:
+    image, _ = gpu.phantom((16, 12, 16))
+    path = tmp_path / "phantom.npz"
+    np.savez(path, image=image, mask=np.zeros_like(image))  # no voxel counts
+    request = {"input": str(path), "keywords": {"iters": [1]}, "function": "n4"}
+    worker.call_function(1, request | {"masked": False})
+    with pytest.raises(ValueError, match="mask"):
+        worker.call_function(1, request | {"masked": True})
+
+
+def test_the_folder_of_the_programs_is_read_only_even_for_the_superuser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed, and the superuser may write everywhere")
+    peer = Peer("n4ax", Path(sys.executable), "cpu")
+    monkeypatch.setattr(programs, "prepare_peer", lambda _: peer)
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    launched = programs.write_launcher(tmp_path)
+    assert programs.may_write(launched, folder)
+    programs.set_writable(folder, False)
+    try:
+        assert not programs.may_write(launched, folder)
+    finally:
+        programs.set_writable(folder, True)
