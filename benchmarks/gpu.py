@@ -1,13 +1,15 @@
-"""Time and exactness on an accelerator: one script that needs NumPy, JAX and this checkout.
+"""Time and exactness on an accelerator: one script that needs this checkout, JAX and Numba.
 
-Usage: python benchmarks/gpu.py [--small] [--old WHEEL] [--repeats N] [--json FILE] [VOLUME.npz ...]
+Usage: python benchmarks/gpu.py [--small] [--brief] [--old WHEEL] [--repeats N] [--json FILE]
+       [VOLUME.npz ...]
 
 Makes its own phantom of a head (256 x 176 x 256, about 2 M voxels in the mask; ``--small``: a
 quarter of that along each axis), compares with what SimpleITK answered on it
 (``benchmarks/data/phantom.npz``, made by ``python -m scripts.make_phantom_oracle``), and prints
 one table. A VOLUME holds ``image`` and ``mask``, and maybe ``log_bias``, SimpleITK's answer to its
 defaults on every 16th voxel of each axis. ``--old`` times n4ax 0.1.1 from its wheel as well.
-Exits with 1 where a difference to SimpleITK is larger than ``LARGEST``.
+Without ``--brief`` it looks closer at the phantom: see :func:`look_closer`. Exits with 1 where a
+difference to SimpleITK is larger than ``LARGEST``.
 """
 
 import argparse

@@ -99,6 +99,22 @@ def test_the_fast_preset_is_missed_on_the_heads_on_which_it_is_slow() -> None:
     assert row.measured == "20 % to 25 % of the time"
 
 
+def test_only_a_missed_goal_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    what = judgement.judge_small({"seconds": 1.0, "voxels": 9})[0].what
+    monkeypatch.setattr(judgement, "WHY", {what: "Python is slow"})
+    result = make_result()
+    assert not [row for row in judgement.list_rows(result) if "Python" in row.verdict]
+    result["small"]["seconds"] = 0.2e-3
+    (row,) = [row for row in judgement.list_rows(result) if "Python" in row.verdict]
+    assert (row.what, row.verdict) == (what, "missed by a factor of 2.0: Python is slow")
+
+
+def test_explanations_are_of_rows_that_there_are() -> None:
+    every = [row.what for row in judgement.list_rows(make_result())]
+    assert len(set(every)) == len(every)
+    assert set(judgement.WHY) <= set(every)
+
+
 def test_a_first_run_is_missed_by_the_seconds_it_compiles_or_by_what_it_writes() -> None:
     slow = PAIR | {"seconds": 9.5, "beside": 1.5, "ratio": 9.5 / 1.5}
     assert judgement.judge_first(slow, 40) == "missed by 8.00 s"
