@@ -11,7 +11,7 @@ import stat
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -79,6 +79,18 @@ def write_file(target: Path, content: bytes) -> None:
             return
     with replace_file(target) as temporary:
         temporary.write_bytes(content)
+
+
+def write_pieces(target: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write the content of a file piece by piece, as it is made.
+
+    The file may appear in part: :func:`replace_file` gives the name of one that does not matter.
+    """
+    with target.open("wb", buffering=0) as file:
+        for piece in pieces:
+            left = memoryview(piece)
+            while len(left):  # the system may write less than it is given
+                left = left[file.write(left) :]
 
 
 def move_files(places: Mapping[Path, Path]) -> None:

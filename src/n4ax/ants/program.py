@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from n4ax.ants.options import Options, read_options
 from n4ax.errors import InputError
-from n4ax.itk.threads import read_thread_count
+from n4ax.itk.threads import find_default_threads, read_thread_count
 from n4ax.messages import escape_what_cannot_be_printed, hide_warnings, make_one_line
 from n4ax.settings import EngineName
 from n4ax.signals import exit_on_signals
@@ -277,9 +277,11 @@ def _write_outputs(options: Options, header: "Nifti1Pair", corrected: "AntsResul
     from n4ax.files import replace_files
     from n4ax.images import nifti
 
+    threads = find_default_threads()
+
     images = {options.corrected: corrected.image}
     if options.bias is not None:
         images[options.bias] = corrected.bias
     with replace_files(list(images)) as places:
         for place, voxels in zip(places, images.values(), strict=True):
-            nifti.write_image(nifti.replace_voxels(header, voxels), place)
+            nifti.write_image(nifti.replace_voxels(header, voxels), place, threads)

@@ -1,14 +1,11 @@
 """NIfTI files are read and written here; headers are kept, and their scaling is applied.
 
-What a header means is said in :mod:`n4ax.images.headers`.
-
-gzip goes through ISA-L (igzip), which is several times faster than zlib. With zlib, compression
-would take longer than N4.
+What a header means is said in :mod:`n4ax.images.headers`, and :mod:`n4ax.images.gzip` compresses.
 """
 
 import math
 import warnings
-from gzip import BadGzipFile
+from collections.abc import Iterator
 from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, isal_zlib
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
@@ -26,18 +22,16 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import native_code
 from nibabel.wrapstruct import WrapStructError
 
-from n4ax.files import replace_file
-from n4ax.images import headers
+from n4ax.files import replace_file, write_pieces
+from n4ax.images import gzip, headers
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
 
-_GZIP_LEVEL = 1  # of ISA-L's 0 to 3; higher levels save little on the voxels of corrected images
-_GZIP_START = b"\x1f\x8b"  # because some files named .nii.gz are not compressed
 _STATED = "header as it is in the file"
 """The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
 _SHOWN = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3")
 """Fields that say how the intensities are to be shown and what they mean. All are 0 in ANTs."""
+_BLOCK = 1 << 16  # values that are scaled at a time
 
-_ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 _UNREADABLE = (
     OSError,
     EOFError,
@@ -45,7 +39,7 @@ _UNREADABLE = (
     ImageFileError,
     HeaderDataError,
     WrapStructError,
-    _ISAL_ERROR,
+    gzip.ISAL_ERROR,
 )
 
 
@@ -62,7 +56,9 @@ def read_image(path: Path) -> Nifti1Pair:
     """
     try:
         if path.name.endswith(".nii.gz"):
-            content = _decompress(path.read_bytes())
+            content = path.read_bytes()
+            _check_content(content)
+            content = gzip.decompress(content)
             image = _assemble(BytesIO(content), BytesIO(content), single=True)
             if image is None:
                 raise ImageFileError("it does not begin with a header of NIfTI")
@@ -173,15 +169,39 @@ def scale_voxels(image: Any, dtype: Any) -> npt.NDArray[Any]:
         float64, which rounds those above 2 to the power of 24.
     """
     proxy = image.dataobj
-    if not isinstance(proxy, ArrayProxy) or (proxy.slope, proxy.inter) == (1, 0):
+    if not isinstance(proxy, ArrayProxy):
         return np.asarray(proxy, dtype)
-    stored = proxy.get_unscaled()
+    stored = _read_stored(proxy)
+    if (proxy.slope, proxy.inter) == (1, 0):
+        return np.array(stored, dtype, copy=None if stored.flags.writeable else True)
     if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
         stored = stored.astype(np.float32)
-    scaled = np.multiply(stored, float(proxy.slope), dtype=np.float64)
-    if proxy.inter:
-        scaled += float(proxy.inter)
-    return scaled.astype(dtype, copy=False)
+    scaled = np.empty_like(stored, dtype, order="F")
+    for values, result in zip(_cut(stored), _cut(scaled), strict=True):
+        wide = np.multiply(values, float(proxy.slope), dtype=np.float64)
+        if proxy.inter:
+            wide += float(proxy.inter)
+        result[...] = wide
+    return scaled
+
+
+def _read_stored(proxy: ArrayProxy) -> npt.NDArray[Any]:
+    """The numbers in the file, without a copy if the content of the file is in memory."""
+    content = proxy.file_like
+    count = math.prod(proxy.shape)
+    if isinstance(content, BytesIO):
+        whole = content.getvalue()
+        if len(whole) >= proxy.offset + count * proxy.dtype.itemsize:
+            flat = np.frombuffer(whole, proxy.dtype, count, proxy.offset)
+            return flat.reshape(proxy.shape, order="F")
+    return proxy.get_unscaled()
+
+
+def _cut(array: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """Cut an array in Fortran's order into blocks that stay in the cache."""
+    flat = array.reshape(-1, order="F")
+    for start in range(0, len(flat), _BLOCK):
+        yield flat[start : start + _BLOCK]
 
 
 def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:
@@ -262,19 +282,40 @@ def _clip_to(values: npt.NDArray[np.float64], kind: np.dtype[Any]) -> npt.NDArra
     return np.clip(values, limits.min, most).astype(kind)
 
 
-def write_image(image: Nifti1Image, path: Path) -> None:
+def write_image(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
     """Write an image to ``.nii`` or ``.nii.gz``, so that the file appears whole or not at all.
+
+    Parameters
+    ----------
+    image
+        An image that :func:`replace_voxels` made: its voxels are stored as they are.
+    path
+        The file. Its bytes do not depend on ``num_threads``.
+    num_threads
+        Number of threads that compress.
 
     Raises
     ------
     OSError
         The folder cannot be written to, or the disk is full; the error names ``path``.
     """
-    content = image.to_bytes()
-    if path.suffix == ".gz":
-        content = igzip.compress(content, _GZIP_LEVEL, mtime=0)
+    parts = _serialise(image)
+    pieces = gzip.compress(parts, num_threads) if path.suffix == ".gz" else parts
     with replace_file(path) as temporary:
-        temporary.write_bytes(content)
+        write_pieces(temporary, pieces)
+
+
+def _serialise(image: Nifti1Image) -> list[bytes | memoryview]:
+    """The content of a file: what comes before the voxels, and the voxels."""
+    image.update_header()
+    header = image.header.copy()
+    if header.get_slope_inter()[0] is None:
+        header.set_slope_inter(1, 0)
+    start = BytesIO()
+    header.write_to(start)
+    gap = header.get_data_offset() - start.tell()
+    voxels = np.asfortranarray(image.dataobj, header.get_data_dtype())
+    return [start.getvalue() + bytes(gap), voxels.reshape(-1, order="F").view(np.uint8).data]
 
 
 def read_on_grid(
@@ -312,24 +353,6 @@ def read_on_grid(
     check_same_place(str(path), theirs, str(image_path), ours)
     place = read_space(other if other.ndim == image.ndim else image)
     return read_voxels(other, path).reshape(image.shape), place
-
-
-def _decompress(content: bytes) -> bytes:
-    """The content of a file named ``.nii.gz``, which need not be compressed."""
-    _check_content(content)
-    if not content.startswith(_GZIP_START):
-        return content
-    try:
-        return igzip.decompress(content)
-    except BadGzipFile:
-        parts = []
-        while content.startswith(_GZIP_START):  # what follows is no part of the image, as in ITK
-            member = isal_zlib.decompressobj(wbits=31)
-            parts.append(member.decompress(content))
-            if not member.eof:
-                raise
-            content = member.unused_data
-        return b"".join(parts)
 
 
 def _check_content(content: bytes) -> None:
