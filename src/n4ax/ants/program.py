@@ -23,9 +23,13 @@ from n4ax.version import __version__
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Pair
+    from numpy import float32
+    from numpy.typing import NDArray
 
     from n4ax.ants.steps import AntsResult, Volume
     from n4ax.images.arguments import MaskWord
+    from n4ax.images.plain import Header
+    from n4ax.itk.space import Space
 
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
@@ -250,38 +254,67 @@ def _read_beside(flag: str, given: "Path | MaskWord | None", image: "Volume") ->
     return match_grid(_read_volume(flag, given, image.voxels.ndim)[1], image, _warn)
 
 
-def _read_volume(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Volume]":
+def _read_volume(
+    flag: str, path: Path, dimension: int | None
+) -> "tuple[Header | Nifti1Pair, Volume]":
     """Read a file. If it has more axes than ``dimension``, take the first volume or slice (ITK)."""
     from n4ax.ants.steps import Volume
-    from n4ax.images import nifti
     from n4ax.itk.space import drop_last_ones
 
-    image = nifti.read_image(path)
-    shape = drop_last_ones(image.shape, least=3)
+    header, voxels, space = _read_file(path)
+    shape = drop_last_ones(voxels.shape, least=3)
     if len(shape) == 3 and shape[2] == 1 and dimension in (None, 2):
         shape = shape[:2]
     if dimension is None:
         dimension = min(len(shape), 3)
     if len(shape) < dimension:
         raise ValueError(f"{flag} {path} has {len(shape)} axes, {shape}; -d asks for {dimension}")
-    voxels = nifti.read_voxels(image, path).reshape(shape)
-    voxels = voxels[(..., *(0,) * (len(shape) - dimension))]
-    space = nifti.read_space(image).select_axes(range(dimension))
+    voxels = voxels.reshape(shape)[(..., *(0,) * (len(shape) - dimension))]
+    space = space.select_axes(range(dimension))
     # ITK ignores the directions of a file that has more axes than it reads.
     sampling_space = space if len(shape) == dimension else space.straighten()
-    return image, Volume(f"{flag} {path}", voxels, space, sampling_space)
+    return header, Volume(f"{flag} {path}", voxels, space, sampling_space)
 
 
-def _write_outputs(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:
-    """Write all files or none."""
-    from n4ax.files import replace_files
+def _read_file(path: Path) -> "tuple[Header | Nifti1Pair, NDArray[float32], Space]":
+    """Read the header, the voxels and the place of a file, by nibabel only if that is needed."""
+    from n4ax.images import plain
+
+    file = plain.read_file(path)
+    if file is not None:
+        return file
     from n4ax.images import nifti
 
-    threads = find_default_threads()
+    image = nifti.read_image(path)
+    return image, nifti.read_voxels(image, path), nifti.read_space(image)
+
+
+def _write_outputs(
+    options: Options, header: "Header | Nifti1Pair", corrected: "AntsResult"
+) -> None:
+    """Write all files or none."""
+    from n4ax.files import replace_files
 
     images = {options.corrected: corrected.image}
     if options.bias is not None:
         images[options.bias] = corrected.bias
     with replace_files(list(images)) as places:
         for place, voxels in zip(places, images.values(), strict=True):
-            nifti.write_image(nifti.replace_voxels(header, voxels), place, threads)
+            _write_file(options.image, header, voxels, place)
+
+
+def _write_file(
+    source: Path, header: "Header | Nifti1Pair", voxels: "NDArray[float32]", place: Path
+) -> None:
+    """Write voxels with the header of the file that they come from."""
+    from n4ax.images import plain
+    from n4ax.images.headers import read_shape
+
+    threads = find_default_threads()
+    if isinstance(header, plain.Header) and read_shape(header) == voxels.shape:
+        plain.write_file(header, voxels, place, threads)
+        return
+    from n4ax.images import nifti
+
+    image = nifti.read_image(source) if isinstance(header, plain.Header) else header
+    nifti.write_image(nifti.replace_voxels(image, voxels), place, threads)

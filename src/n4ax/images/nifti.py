@@ -5,7 +5,6 @@ What a header means is said in :mod:`n4ax.images.headers`, and :mod:`n4ax.images
 
 import math
 import warnings
-from collections.abc import Iterator
 from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,11 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import native_code
 from nibabel.wrapstruct import WrapStructError
 
-from n4ax.files import replace_file, write_pieces
-from n4ax.images import gzip, headers
+from n4ax.images import gzip, headers, plain
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
 
 _STATED = "header as it is in the file"
 """The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
-_SHOWN = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3")
-"""Fields that say how the intensities are to be shown and what they mean. All are 0 in ANTs."""
-_BLOCK = 1 << 16  # values that are scaled at a time
-
 _UNREADABLE = (
     OSError,
     EOFError,
@@ -165,24 +159,12 @@ def scale_voxels(image: Any, dtype: Any) -> npt.NDArray[Any]:
     image
         An image with real voxels.
     dtype
-        float32 or float64. ITK converts stored integers to float32 before it scales them in
-        float64, which rounds those above 2 to the power of 24.
+        float32 or float64.
     """
     proxy = image.dataobj
     if not isinstance(proxy, ArrayProxy):
         return np.asarray(proxy, dtype)
-    stored = _read_stored(proxy)
-    if (proxy.slope, proxy.inter) == (1, 0):
-        return np.array(stored, dtype, copy=None if stored.flags.writeable else True)
-    if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
-        stored = stored.astype(np.float32)
-    scaled = np.empty_like(stored, dtype, order="F")
-    for values, result in zip(_cut(stored), _cut(scaled), strict=True):
-        wide = np.multiply(values, float(proxy.slope), dtype=np.float64)
-        if proxy.inter:
-            wide += float(proxy.inter)
-        result[...] = wide
-    return scaled
+    return plain.scale(_read_stored(proxy), float(proxy.slope), float(proxy.inter), dtype)
 
 
 def _read_stored(proxy: ArrayProxy) -> npt.NDArray[Any]:
@@ -195,13 +177,6 @@ def _read_stored(proxy: ArrayProxy) -> npt.NDArray[Any]:
             flat = np.frombuffer(whole, proxy.dtype, count, proxy.offset)
             return flat.reshape(proxy.shape, order="F")
     return proxy.get_unscaled()
-
-
-def _cut(array: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
-    """Cut an array in Fortran's order into blocks that stay in the cache."""
-    flat = array.reshape(-1, order="F")
-    for start in range(0, len(flat), _BLOCK):
-        yield flat[start : start + _BLOCK]
 
 
 def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:
@@ -264,7 +239,7 @@ def replace_voxels(
         voxels = _clip_to(whole((voxels.astype(np.float64) - inter) / slope), kind)
     header = image.header.copy()
     header.set_data_dtype(kind)
-    for name in _SHOWN:
+    for name in headers.SHOWN:
         header[name] = 0
     header["intent_name"] = header["aux_file"] = b""
     single = Nifti2Image if isinstance(image, Nifti2Image | Nifti2Pair) else Nifti1Image
@@ -299,14 +274,6 @@ def write_image(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
     OSError
         The folder cannot be written to, or the disk is full; the error names ``path``.
     """
-    parts = _serialise(image)
-    pieces = gzip.compress(parts, num_threads) if path.suffix == ".gz" else parts
-    with replace_file(path) as temporary:
-        write_pieces(temporary, pieces)
-
-
-def _serialise(image: Nifti1Image) -> list[bytes | memoryview]:
-    """The content of a file: what comes before the voxels, and the voxels."""
     image.update_header()
     header = image.header.copy()
     if header.get_slope_inter()[0] is None:
@@ -314,8 +281,8 @@ def _serialise(image: Nifti1Image) -> list[bytes | memoryview]:
     start = BytesIO()
     header.write_to(start)
     gap = header.get_data_offset() - start.tell()
-    voxels = np.asfortranarray(image.dataobj, header.get_data_dtype())
-    return [start.getvalue() + bytes(gap), voxels.reshape(-1, order="F").view(np.uint8).data]
+    parts = [start.getvalue() + bytes(gap), plain.voxels_as_bytes(image.dataobj, header)]
+    plain.write_parts(parts, path, num_threads)
 
 
 def read_on_grid(
