@@ -10,7 +10,6 @@ import os
 import stat
 import tempfile
 import threading
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -150,7 +149,7 @@ class _Change:
         self.new = new
         self.place = place
         self.name = name  # of the place, for messages
-        self.old = new.with_name(f".n4ax-{uuid.uuid4().hex}")  # keeps the old file meanwhile
+        self.old = new.with_name(f".n4ax-{_make_name()}")  # keeps the old file meanwhile
         self._replaces = False
 
     @classmethod
@@ -159,7 +158,7 @@ class _Change:
         _check_kind(target)
         place = target.absolute()  # because the current folder may change
         suffix = "".join(place.suffixes[-2:])
-        return cls(place.with_name(f".n4ax-{uuid.uuid4().hex}{suffix}"), place, str(target))
+        return cls(place.with_name(f".n4ax-{_make_name()}{suffix}"), place, str(target))
 
     def create(self) -> None:
         """Create the new file, empty, with the mode of the old one or of any file that is made."""
@@ -264,6 +263,10 @@ def _name_errors(path: Path) -> Iterator[None]:
         if error.filename is not None:
             raise
         raise _rename_error(error, str(path)) from error
+
+
+def _make_name() -> str:
+    return os.urandom(16).hex()
 
 
 def _rename_error(error: OSError, name: str) -> OSError:

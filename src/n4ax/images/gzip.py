@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 from isal import isal_zlib
 
@@ -64,6 +65,12 @@ def _compress_block(block: memoryview) -> bytes:
     """Compress a block so that others may follow it."""
     stream = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
     return stream.compress(block) + stream.flush(isal_zlib.Z_SYNC_FLUSH)
+
+
+def read_file(path: Path) -> bytes:
+    """Give the content of a file, decompressed if its name ends in ``.gz``."""
+    content = path.read_bytes()
+    return decompress(content) if path.suffix == ".gz" else content
 
 
 def decompress(content: bytes) -> bytes:

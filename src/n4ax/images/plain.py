@@ -7,7 +7,7 @@ header, and its voxels are real numbers.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,13 +87,20 @@ class PlainFile(NamedTuple):
     space: Space
 
 
-def read_file(path: Path) -> PlainFile | None:
-    """Read a file if it is plain; ``None`` if not, and for files that cannot be read."""
+def read_file(path: Path, load: Callable[[], bytes]) -> PlainFile | None:
+    """Read a file if it is plain; ``None`` if not, and for files that cannot be read.
+
+    Parameters
+    ----------
+    path
+        The file.
+    load
+        Gives what :func:`n4ax.images.gzip.read_file` gives for the file.
+    """
     if not path.name.endswith(_SUFFIXES):
         return None
     try:
-        content = path.read_bytes()
-        return _read(gzip.decompress(content) if path.name.endswith(".gz") else content)
+        return _read(load())
     except (OSError, EOFError, ValueError, KeyError, gzip.ISAL_ERROR):
         return None  # nibabel says why
 
