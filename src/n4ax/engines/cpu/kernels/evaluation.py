@@ -6,6 +6,8 @@ import numpy as np
 from numba import float32, float64, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.cpu.kernels.lanes import add_product, load, multiply, repeat, store
+from n4ax.engines.cpu.kernels.layout import LANES
 
 LARGE = 1 << 16
 """A stretch of a row whose log field has this Euclidean norm or a larger one is not squared."""
@@ -33,32 +35,43 @@ def expand_planes(first, stop, lattice, basis, stride, values):
                     values[base + x] += value * float32(x_weight[uint64(cx), x])
 
 
-@compile_kernel("contract")
+@compile_kernel()
 def evaluate_row(sheets, plane, y, x0, n, field):
-    """Evaluate the field on ``n`` voxels of row ``y`` of a plane, from column ``x0`` on."""
+    """Evaluate the field on ``n`` voxels of row ``y`` of a plane, from column ``x0`` on.
+
+    ``n`` is rounded up to whole lanes, so that up to ``LANES - 1`` places more of ``field`` are
+    written.
+    """
     values, control_rows, stride, y_first, y_weight = sheets
-    order = y_weight.shape[1] - 1
-    r0 = uint64((plane * control_rows + y_first[y]) * stride + x0)
-    if order == 3:
-        r1 = r0 + uint64(stride)
-        r2 = r1 + uint64(stride)
-        r3 = r2 + uint64(stride)
-        w0, w1, w2, w3 = y_weight[y, 0], y_weight[y, 1], y_weight[y, 2], y_weight[y, 3]
-        for j in range(n):
-            field[j] = (
-                w0 * values[r0 + j]
-                + w1 * values[r1 + j]
-                + w2 * values[r2 + j]
-                + w3 * values[r3 + j]
-            )
+    at = uint64((plane * control_rows + y_first[y]) * stride + x0)
+    if y_weight.shape[1] == 4:
+        _combine_four(values, at, uint64(stride), y_weight, y, n, field)
     else:
-        for j in range(n):
-            field[j] = float32(0)
-        for k in range(order + 1):
-            w = y_weight[y, k]
-            for j in range(n):
-                field[j] += w * values[r0 + j]
-            r0 += uint64(stride)
+        _combine(values, at, uint64(stride), y_weight, y, n, field)
+
+
+@compile_kernel()
+def _combine_four(values, at, stride, weight, y, n, field):
+    """Set ``field[:n]`` to the sum of four rows of ``values``, with the weights of row ``y``."""
+    r1, r2, r3 = at + stride, at + stride + stride, at + stride + stride + stride
+    w0, w1 = repeat(weight[y, 0]), repeat(weight[y, 1])
+    w2, w3 = repeat(weight[y, 2]), repeat(weight[y, 3])
+    for j in range(uint64(0), n, uint64(LANES)):
+        value = multiply(w0, load(values, at + j))
+        value = add_product(value, w1, load(values, r1 + j))
+        value = add_product(value, w2, load(values, r2 + j))
+        store(field, j, add_product(value, w3, load(values, r3 + j)))
+
+
+@compile_kernel()
+def _combine(values, at, stride, weight, y, n, field):
+    """Do the same with any number of rows."""
+    for j in range(uint64(0), n, uint64(LANES)):
+        value = repeat(float32(0))
+        for k in range(weight.shape[1]):
+            place = at + uint64(k) * stride + j
+            value = add_product(value, repeat(weight[y, k]), load(values, place))
+        store(field, j, value)
 
 
 @compile_kernel("contract", "nsz", "reassoc")
@@ -109,7 +122,7 @@ def exponentiate(values, n, out):
 def evaluate_planes(first, stop, sheets, log_field):
     """Evaluate the field on the planes ``first:stop`` of ``log_field`` (planes, height, width)."""
     height, width = log_field.shape[1], log_field.shape[2]
-    row = np.empty(width, np.float32)
+    row = np.empty(sheets.stride, np.float32)
     n = uint64(width)
     for p in range(first, stop):
         for y in range(height):
@@ -125,7 +138,7 @@ def divide_planes(first, stop, sheets, image, corrected):
     The exponential is rounded to float32 before the division, as in ITK.
     """
     height, width = image.shape[1], image.shape[2]
-    row = np.empty(width, np.float32)
+    row = np.empty(sheets.stride, np.float32)
     factor = np.empty(width, np.float64)
     n = uint64(width)
     for p in range(first, stop):

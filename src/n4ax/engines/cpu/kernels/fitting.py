@@ -7,23 +7,57 @@ from numba import float32, float64, int32, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
 from n4ax.engines.cpu.kernels.evaluation import evaluate_row
-from n4ax.engines.cpu.kernels.histogram import place_on_bins
+from n4ax.engines.cpu.kernels.histogram import lay_out_bins, place_on_bins
+from n4ax.engines.cpu.kernels.lanes import (
+    add,
+    add_product,
+    choose_below,
+    copy_pair,
+    load,
+    load_pairs,
+    multiply,
+    repeat,
+    store,
+    subtract,
+)
 from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, LANES
 
 
-@compile_kernel("contract")
+@compile_kernel()
 def _add_row(sums, stride, y_weight, y, first, n, values):
     """Add row ``y`` of a plane to the sums of the control rows that it reaches.
 
     ``sums`` is flat (control rows * stride), float32. ``first`` is the place in ``sums`` of the
     first of the ``n`` values, for the first of these control rows.
     """
-    r = first
-    for k in range(y_weight.shape[1]):
-        w = y_weight[y, k]
-        for j in range(n):
-            sums[r + j] += w * values[j]
-        r += uint64(stride)
+    if y_weight.shape[1] == 4:
+        _add_to_four(sums, first, uint64(stride), y_weight, y, n, values)
+    else:
+        _add_to_rows(sums, first, uint64(stride), y_weight, y, n, values)
+
+
+@compile_kernel()
+def _add_to_four(sums, at, stride, weight, y, n, values):
+    """Add ``values[:n]`` to four rows of sums, with the weights of row ``y``."""
+    r1, r2, r3 = at + stride, at + stride + stride, at + stride + stride + stride
+    w0, w1 = repeat(weight[y, 0]), repeat(weight[y, 1])
+    w2, w3 = repeat(weight[y, 2]), repeat(weight[y, 3])
+    for j in range(uint64(0), n, uint64(LANES)):
+        value = load(values, j)
+        store(sums, at + j, add_product(load(sums, at + j), w0, value))
+        store(sums, r1 + j, add_product(load(sums, r1 + j), w1, value))
+        store(sums, r2 + j, add_product(load(sums, r2 + j), w2, value))
+        store(sums, r3 + j, add_product(load(sums, r3 + j), w3, value))
+
+
+@compile_kernel()
+def _add_to_rows(sums, at, stride, weight, y, n, values):
+    """Do the same with any number of rows."""
+    for j in range(uint64(0), n, uint64(LANES)):
+        value = load(values, j)
+        for k in range(weight.shape[1]):
+            place = at + uint64(k) * stride + j
+            store(sums, place, add_product(load(sums, place), repeat(weight[y, k]), value))
 
 
 @compile_kernel("reassoc", "contract", "nsz")
@@ -40,27 +74,29 @@ def _flush_plane(sums, stride, x_weight, x_range, result, slot):
             sums[base + x] = float32(0)
 
 
-@compile_kernel(inline=True)
-def _compute_residuals(log, base, n, intensity_map, field, lower, part):
-    """Replace ``field[:n]`` by corrected less expected log intensity; 0 where no voxel counts.
+@compile_kernel()
+def _compute_residuals(log, base, n, intensity_map, laid_bins, room):
+    """Replace the field by corrected less expected log intensity; 0 where no voxel counts.
 
-    ``lower`` and ``part`` are room for the bins and the positions within them.
+    ``room`` holds the field of the ``n`` voxels, and has room for the bins, the positions within
+    them, and the map of each voxel's bin.
     """
-    bins, expected, rise = intensity_map
-    top, dropped = float32(len(expected) - 2), float32(len(expected) - 1)
+    field, lower, part, mapped = room
+    for j in range(uint64(0), n, uint64(LANES)):
+        corrected = subtract(load(log, base + j), load(field, j))
+        bin_, position = place_on_bins(corrected, laid_bins)
+        store(field, j, corrected)
+        store(lower, j, bin_)
+        store(part, j, position)
     for j in range(n):
-        u = log[base + j] - field[j]
-        q = place_on_bins(u, bins, top, dropped)
-        k = int32(q)
-        field[j] = u
-        lower[j] = k
-        part[j] = q - float32(k)
-    for j in range(n):
-        k = uint64(np.uint32(lower[j]))
-        part[j] = expected[k] + rise[k] * part[j]
-    for j in range(n):
-        u = field[j]
-        field[j] = u - part[j] if u < float32(IS_OUTSIDE) else float32(0)
+        copy_pair(mapped, j, intensity_map.pairs, uint64(np.uint32(lower[j])))
+    zero, outside = repeat(float32(0)), repeat(float32(IS_OUTSIDE))
+    for j in range(uint64(0), n, uint64(LANES)):
+        corrected = load(field, j)
+        expected, rise = load_pairs(mapped, j)
+        expected = add(expected, multiply(rise, load(part, j)))
+        residual = subtract(corrected, expected)
+        store(field, j, choose_below(corrected, outside, residual, zero))
 
 
 @compile_kernel()
@@ -76,6 +112,8 @@ def sum_residuals(first, stop, rows, sheets, intensity_map, projection, result):
     field = np.empty(stride, np.float32)
     part = np.empty(stride, np.float32)
     lower = np.empty(stride, np.int32)
+    room = field, lower, part, np.empty(2 * stride, np.float32)
+    laid_bins = lay_out_bins(intensity_map.bins, len(intensity_map.pairs) // 2 - 1)
     sums = np.zeros(result.shape[1] * stride, np.float32)
     for c in range(first, stop):
         slot = slots[c]
@@ -88,7 +126,7 @@ def sum_residuals(first, stop, rows, sheets, intensity_map, projection, result):
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
             evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
-            _compute_residuals(log, base, n, intensity_map, field, lower, part)
+            _compute_residuals(log, base, n, intensity_map, laid_bins, room)
             if len(weights) > 0:
                 for j in range(n):
                     field[j] *= weights[base + j]
