@@ -6,7 +6,16 @@ import numpy as np
 from numba import float32, float64, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
-from n4ax.engines.cpu.kernels.lanes import add_product, load, multiply, repeat, store
+from n4ax.engines.cpu.kernels.lanes import (
+    add_product,
+    find_address,
+    load_from,
+    multiply,
+    repeat,
+    repeat_from,
+    store,
+    store_to,
+)
 from n4ax.engines.cpu.kernels.layout import LANES
 
 LARGE = 1 << 16
@@ -42,36 +51,72 @@ def evaluate_row(sheets, plane, y, x0, n, field):
     ``n`` is rounded up to whole lanes, so that up to ``LANES - 1`` places more of ``field`` are
     written.
     """
+    rows = find_sheet_rows(sheets, plane, y, x0)
+    for j in range(uint64(0), n, uint64(LANES)):
+        store(field, j, combine(rows, j))
+
+
+@compile_kernel()
+def find_sheet_rows(sheets, plane, y, x0):
+    """Find the rows of sheets that row ``y`` of a plane of the field is combined of."""
     values, control_rows, stride, y_first, y_weight = sheets
-    at = uint64((plane * control_rows + y_first[y]) * stride + x0)
-    if y_weight.shape[1] == 4:
-        _combine_four(values, at, uint64(stride), y_weight, y, n, field)
+    at = (plane * control_rows + y_first[y]) * stride + x0
+    return find_rows(values, at, stride, y_weight, y)
+
+
+@compile_kernel()
+def find_rows(values, at, stride, weight, y):
+    """Find rows of ``values``, for :func:`combine` and :func:`spread`.
+
+    The first row starts at the place ``at``, and there are as many as row ``y`` has weights.
+    ``values`` has to outlive what this returns.
+    """
+    last = weight.shape[1] - 1
+    start = find_address(values) + uint64(4 * at)
+    weights = find_address(weight) + uint64(4 * (last + 1) * y)
+    first_four = (
+        repeat(weight[y, 0]),
+        repeat(weight[y, min(1, last)]),
+        repeat(weight[y, min(2, last)]),
+        repeat(weight[y, min(3, last)]),
+    )
+    return start, uint64(stride), first_four, weights, uint64(last + 1)
+
+
+@compile_kernel()
+def combine(rows, j):
+    """Return the weighted sum of rows from the column ``j`` on."""
+    start, stride, w, weights, count = rows
+    if count == uint64(4):
+        value = multiply(w[0], load_from(start, j))
+        value = add_product(value, w[1], load_from(start, j + stride))
+        value = add_product(value, w[2], load_from(start, j + stride + stride))
+        return add_product(value, w[3], load_from(start, j + stride + stride + stride))
+    value = repeat(float32(0))
+    for k in range(count):
+        weight = repeat_from(weights, k)
+        value = add_product(value, weight, load_from(start, j + k * stride))
+    return value
+
+
+@compile_kernel()
+def spread(rows, j, value):
+    """Add ``value`` to rows from the column ``j`` on, times the weights of the rows."""
+    start, stride, w, weights, count = rows
+    if count == uint64(4):
+        _add_to(start, j, w[0], value)
+        _add_to(start, j + stride, w[1], value)
+        _add_to(start, j + stride + stride, w[2], value)
+        _add_to(start, j + stride + stride + stride, w[3], value)
     else:
-        _combine(values, at, uint64(stride), y_weight, y, n, field)
+        for k in range(count):
+            _add_to(start, j + k * stride, repeat_from(weights, k), value)
 
 
 @compile_kernel()
-def _combine_four(values, at, stride, weight, y, n, field):
-    """Set ``field[:n]`` to the sum of four rows of ``values``, with the weights of row ``y``."""
-    r1, r2, r3 = at + stride, at + stride + stride, at + stride + stride + stride
-    w0, w1 = repeat(weight[y, 0]), repeat(weight[y, 1])
-    w2, w3 = repeat(weight[y, 2]), repeat(weight[y, 3])
-    for j in range(uint64(0), n, uint64(LANES)):
-        value = multiply(w0, load(values, at + j))
-        value = add_product(value, w1, load(values, r1 + j))
-        value = add_product(value, w2, load(values, r2 + j))
-        store(field, j, add_product(value, w3, load(values, r3 + j)))
-
-
-@compile_kernel()
-def _combine(values, at, stride, weight, y, n, field):
-    """Do the same with any number of rows."""
-    for j in range(uint64(0), n, uint64(LANES)):
-        value = repeat(float32(0))
-        for k in range(weight.shape[1]):
-            place = at + uint64(k) * stride + j
-            value = add_product(value, repeat(weight[y, k]), load(values, place))
-        store(field, j, value)
+def _add_to(start, at, weight, value):
+    """Add ``weight * value`` to the numbers from a place after an address on."""
+    store_to(start, at, add_product(load_from(start, at), weight, value))
 
 
 @compile_kernel("contract", "nsz", "reassoc")

@@ -6,7 +6,7 @@ import numpy as np
 from numba import float32, int32, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
-from n4ax.engines.cpu.kernels.evaluation import evaluate_row
+from n4ax.engines.cpu.kernels.evaluation import combine, find_sheet_rows
 from n4ax.engines.cpu.kernels.lanes import (
     choose_below,
     choose_greatest,
@@ -46,8 +46,8 @@ def find_extremes(first, stop, rows, sheets, search, result):
                 continue
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
-            low, high = _find_ends(log, base, n, field)
+            sheet_rows = find_sheet_rows(sheets, planes[i], ys[i], xs[i])
+            low, high = _find_ends(log, base, n, sheet_rows, field)
             end_bits[0], end_bits[1] = _restore_bits(low), _restore_bits(high)
             if keep:
                 bounds[i, 0], bounds[i, 1] = ends[0], ends[1]
@@ -58,15 +58,15 @@ def find_extremes(first, stop, rows, sheets, search, result):
 
 
 @compile_kernel()
-def _find_ends(log, base, n, field):
+def _find_ends(log, base, n, sheet_rows, field):
     """Find the ordered bits of the least and the greatest corrected log intensity of a stretch.
 
-    The corrected log intensities replace the field of the ``n`` voxels.
+    The corrected log intensities of its ``n`` voxels are written to ``field``.
     """
     outside, above, below = float32(IS_OUTSIDE), repeat(float32(OUTSIDE)), repeat(-float32(OUTSIDE))
     low, high = order_bits(above), order_bits(below)
     for j in range(uint64(0), n, uint64(LANES)):
-        corrected = subtract(load(log, base + j), load(field, j))
+        corrected = subtract(load(log, base + j), combine(sheet_rows, j))
         value = choose_below(corrected, repeat(outside), corrected, above)
         store(field, j, value)
         low = choose_least(low, order_bits(value))

@@ -3,14 +3,13 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numba import float32, float64, int32, uint64
+from numba import float32, float64, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
-from n4ax.engines.cpu.kernels.evaluation import evaluate_row
+from n4ax.engines.cpu.kernels.evaluation import combine, find_rows, find_sheet_rows, spread
 from n4ax.engines.cpu.kernels.histogram import lay_out_bins, place_on_bins
 from n4ax.engines.cpu.kernels.lanes import (
     add,
-    add_product,
     choose_below,
     copy_pair,
     load,
@@ -21,43 +20,6 @@ from n4ax.engines.cpu.kernels.lanes import (
     subtract,
 )
 from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, LANES
-
-
-@compile_kernel()
-def _add_row(sums, stride, y_weight, y, first, n, values):
-    """Add row ``y`` of a plane to the sums of the control rows that it reaches.
-
-    ``sums`` is flat (control rows * stride), float32. ``first`` is the place in ``sums`` of the
-    first of the ``n`` values, for the first of these control rows.
-    """
-    if y_weight.shape[1] == 4:
-        _add_to_four(sums, first, uint64(stride), y_weight, y, n, values)
-    else:
-        _add_to_rows(sums, first, uint64(stride), y_weight, y, n, values)
-
-
-@compile_kernel()
-def _add_to_four(sums, at, stride, weight, y, n, values):
-    """Add ``values[:n]`` to four rows of sums, with the weights of row ``y``."""
-    r1, r2, r3 = at + stride, at + stride + stride, at + stride + stride + stride
-    w0, w1 = repeat(weight[y, 0]), repeat(weight[y, 1])
-    w2, w3 = repeat(weight[y, 2]), repeat(weight[y, 3])
-    for j in range(uint64(0), n, uint64(LANES)):
-        value = load(values, j)
-        store(sums, at + j, add_product(load(sums, at + j), w0, value))
-        store(sums, r1 + j, add_product(load(sums, r1 + j), w1, value))
-        store(sums, r2 + j, add_product(load(sums, r2 + j), w2, value))
-        store(sums, r3 + j, add_product(load(sums, r3 + j), w3, value))
-
-
-@compile_kernel()
-def _add_to_rows(sums, at, stride, weight, y, n, values):
-    """Do the same with any number of rows."""
-    for j in range(uint64(0), n, uint64(LANES)):
-        value = load(values, j)
-        for k in range(weight.shape[1]):
-            place = at + uint64(k) * stride + j
-            store(sums, place, add_product(load(sums, place), repeat(weight[y, k]), value))
 
 
 @compile_kernel("reassoc", "contract", "nsz")
@@ -75,28 +37,31 @@ def _flush_plane(sums, stride, x_weight, x_range, result, slot):
 
 
 @compile_kernel()
-def _compute_residuals(log, base, n, intensity_map, laid_bins, room):
-    """Replace the field by corrected less expected log intensity; 0 where no voxel counts.
+def _add_residuals(log, confidence, base, n, intensity_map, laid_bins, room, rows, sums):
+    """Add the residuals of a stretch of voxels to ``sums``, rows of sums.
 
-    ``room`` holds the field of the ``n`` voxels, and has room for the bins, the positions within
-    them, and the map of each voxel's bin.
+    A residual is the corrected less the expected log intensity; it is 0 where no voxel counts.
+    ``rows`` are the rows of the sheets of the field. There is ``room`` for the corrected log
+    intensities, the bins, the positions within them, and what the map has for each bin.
     """
-    field, lower, part, mapped = room
+    corrected, lower, part, mapped = room
     for j in range(uint64(0), n, uint64(LANES)):
-        corrected = subtract(load(log, base + j), load(field, j))
-        bin_, position = place_on_bins(corrected, laid_bins)
-        store(field, j, corrected)
+        value = subtract(load(log, base + j), combine(rows, j))
+        bin_, position = place_on_bins(value, laid_bins)
+        store(corrected, j, value)
         store(lower, j, bin_)
         store(part, j, position)
     for j in range(n):
         copy_pair(mapped, j, intensity_map.pairs, uint64(np.uint32(lower[j])))
     zero, outside = repeat(float32(0)), repeat(float32(IS_OUTSIDE))
     for j in range(uint64(0), n, uint64(LANES)):
-        corrected = load(field, j)
+        value = load(corrected, j)
         expected, rise = load_pairs(mapped, j)
-        expected = add(expected, multiply(rise, load(part, j)))
-        residual = subtract(corrected, expected)
-        store(field, j, choose_below(corrected, outside, residual, zero))
+        residual = subtract(value, add(expected, multiply(rise, load(part, j))))
+        residual = choose_below(value, outside, residual, zero)
+        if len(confidence) > 0:
+            residual = multiply(residual, load(confidence, base + j))
+        spread(sums, j, residual)
 
 
 @compile_kernel()
@@ -109,10 +74,12 @@ def sum_residuals(first, stop, rows, sheets, intensity_map, projection, result):
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
     _, _, fit_first, y_fit, x_fit, x_range = projection
     stride = sheets.stride
-    field = np.empty(stride, np.float32)
-    part = np.empty(stride, np.float32)
-    lower = np.empty(stride, np.int32)
-    room = field, lower, part, np.empty(2 * stride, np.float32)
+    room = (
+        np.empty(stride, np.float32),
+        np.empty(stride, np.int32),
+        np.empty(stride, np.float32),
+        np.empty(2 * stride, np.float32),
+    )
     laid_bins = lay_out_bins(intensity_map.bins, len(intensity_map.pairs) // 2 - 1)
     sums = np.zeros(result.shape[1] * stride, np.float32)
     for c in range(first, stop):
@@ -125,14 +92,24 @@ def sum_residuals(first, stop, rows, sheets, intensity_map, projection, result):
                 plane = planes[i]
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
-            _compute_residuals(log, base, n, intensity_map, laid_bins, room)
-            if len(weights) > 0:
-                for j in range(n):
-                    field[j] *= weights[base + j]
-            at = uint64(fit_first[ys[i]] * stride + xs[i])
-            _add_row(sums, stride, y_fit, ys[i], at, n, field)
+            sheet_rows = find_sheet_rows(sheets, planes[i], ys[i], xs[i])
+            at = fit_first[ys[i]] * stride + xs[i]
+            sum_rows = find_rows(sums, at, stride, y_fit, ys[i])
+            _add_residuals(
+                log, weights, base, n, intensity_map, laid_bins, room, sheet_rows, sum_rows
+            )
         _flush_plane(sums, stride, x_fit, x_range, result, slot)
+
+
+@compile_kernel()
+def _add_weights(log, confidence, base, n, sums):
+    """Add the confidences of a stretch of voxels to ``sums``, rows of sums."""
+    zero, one, outside = repeat(float32(0)), repeat(float32(1)), repeat(float32(IS_OUTSIDE))
+    for j in range(uint64(0), n, uint64(LANES)):
+        weight = choose_below(load(log, base + j), outside, one, zero)
+        if len(confidence) > 0:
+            weight = multiply(weight, load(confidence, base + j))
+        spread(sums, j, weight)
 
 
 @compile_kernel()
@@ -141,7 +118,6 @@ def sum_weights(first, stop, rows, projection, result):
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
     _, _, fit_first, y_fit, x_fit, x_range = projection
     stride = projection.x_weight.shape[1] + LANES
-    values = np.empty(stride, np.float32)
     sums = np.zeros(result.shape[1] * stride, np.float32)
     for c in range(first, stop):
         slot = slots[c]
@@ -153,14 +129,8 @@ def sum_weights(first, stop, rows, projection, result):
                 plane = planes[i]
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            for j in range(n):
-                inside = log[base + j] < float32(IS_OUTSIDE)
-                values[j] = float32(1) if inside else float32(0)
-            if len(weights) > 0:
-                for j in range(n):
-                    values[j] *= weights[base + j]
-            at = uint64(fit_first[ys[i]] * stride + xs[i])
-            _add_row(sums, stride, y_fit, ys[i], at, n, values)
+            at = fit_first[ys[i]] * stride + xs[i]
+            _add_weights(log, weights, base, n, find_rows(sums, at, stride, y_fit, ys[i]))
         _flush_plane(sums, stride, x_fit, x_range, result, slot)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import float32, float64, int32, uint64
 
 from n4ax.engines.cpu.compiled import compile_kernel
-from n4ax.engines.cpu.kernels.evaluation import evaluate_row
+from n4ax.engines.cpu.kernels.evaluation import combine, find_sheet_rows
 from n4ax.engines.cpu.kernels.lanes import (
     add_pair,
     add_whole,
@@ -61,7 +61,6 @@ def fill_histogram(first, stop, rows, sheets, bins, running, gained):
     log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
     nbins = running.shape[1]
     size = nbins + 2
-    field = np.empty(sheets.stride, np.float32)
     cell = np.empty(sheets.stride, np.int32)
     shares = np.empty(2 * sheets.stride, np.float32)
     # Neighbours are counted in different histograms, so that they do not wait for each other.
@@ -79,9 +78,9 @@ def fill_histogram(first, stop, rows, sheets, bins, running, gained):
         for i in range(chunk[c], chunk[c + 1]):
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
+            sheet_rows = find_sheet_rows(sheets, planes[i], ys[i], xs[i])
             for j in range(uint64(0), n, uint64(LANES)):
-                corrected = subtract(load(log, base + j), load(field, j))
+                corrected = subtract(load(log, base + j), combine(sheet_rows, j))
                 lower, part = place_on_bins(corrected, laid_bins)
                 store(cell, j, add_whole(lower, offsets))
                 store_pairs(shares, j, subtract(one, part), part)

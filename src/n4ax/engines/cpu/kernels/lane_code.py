@@ -35,7 +35,7 @@ class _LanesModel(models.PrimitiveModel):
 
 FLOATS, WHOLES = LanesType("float32"), LanesType("int32")
 _RESULTS = {
-    "void": types.void, "int32": types.int32,
+    "void": types.void, "int32": types.int32, "uint64": types.uint64,
     "floats": FLOATS, "wholes": WHOLES, "pair": types.UniTuple(FLOATS, 2),
 }  # fmt: skip
 
@@ -44,7 +44,7 @@ class Code:
     """Writes the code of one operation. ``values`` are its arguments, in LLVM's words."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, values: Sequence[Any]) -> None:
-        self.builder, self.values = builder, values
+        self.builder, self.values, self.single = builder, values, ir.FloatType()
         self._context, self._signature = context, signature
 
     def _locate(self, array: int, at: Any, count: int) -> Any:
@@ -53,6 +53,18 @@ class Code:
         element = self._context.get_data_type(self._signature.args[array].dtype)
         vector = ir.VectorType(element, count)
         return self.builder.bitcast(self.builder.gep(data, [at]), vector.as_pointer())
+
+    def find_address(self) -> Any:
+        """The address of the data of an array, the only argument."""
+        make = self._context.make_array(self._signature.args[0])
+        data = make(self._context, self.builder, self.values[0]).data
+        return self.builder.ptrtoint(data, ir.IntType(64))
+
+    def locate_at(self) -> Any:
+        """The place of float32 lanes: an address, and a number of places after it."""
+        start = self.builder.inttoptr(self.values[0], ir.FloatType().as_pointer())
+        place = self.builder.gep(start, [self.values[1]])
+        return self.builder.bitcast(place, ir.VectorType(ir.FloatType(), LANES).as_pointer())
 
     def read(self, array: int, at: Any, count: int = LANES) -> Any:
         """Read ``count`` numbers of an array, an argument of that number, from a place on."""

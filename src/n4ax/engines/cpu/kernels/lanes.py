@@ -99,6 +99,45 @@ def add_pair(_context, target, to, source, at):
     return _compile("void", (target, to, source, at), write)
 
 
+@intrinsic
+def find_address(_context, array):
+    """The address of the data of an array. It does not keep the array alive."""
+    return _compile("uint64", (array,), lambda code: code.find_address())
+
+
+@intrinsic
+def load_from(_context, address, at):
+    """The float32 numbers from a place after an address on."""
+
+    def write(code: "Code") -> Any:
+        lanes = code.builder.load(code.locate_at())
+        lanes.align = 4
+        return lanes
+
+    return _compile("floats", (address, at), write)
+
+
+@intrinsic
+def store_to(_context, address, at, x):
+    """Replace the float32 numbers from a place after an address on."""
+
+    def write(code: "Code") -> None:
+        code.builder.store(code.values[2], code.locate_at()).align = 4
+
+    return _compile("void", (address, at, x), write)
+
+
+@intrinsic
+def repeat_from(_context, address, at):
+    """The float32 number at a place after an address, in all lanes."""
+
+    def write(code: "Code") -> Any:
+        start = code.builder.inttoptr(code.values[0], code.single.as_pointer())
+        return code.repeat(code.builder.load(code.builder.gep(start, [code.values[1]])))
+
+    return _compile("floats", (address, at), write)
+
+
 # ---- numbers ------------------------------------------------------------------------------------
 
 
