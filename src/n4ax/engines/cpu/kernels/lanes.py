@@ -15,7 +15,7 @@ Most operations take and return lanes. A place in an array is that of the first 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from numba.extending import intrinsic
+from n4ax.engines.compiled.kernel import Intrinsic
 
 from n4ax.engines.cpu.kernels.layout import LANES
 
@@ -37,14 +37,14 @@ def _compile(result: str, arguments: Sequence[Any], write: Callable[["Code"], An
 # ---- arrays -------------------------------------------------------------------------------------
 
 
-@intrinsic
+@Intrinsic
 def load(_context, array, at):
     """The numbers of a float32 or int32 array from a place on."""
     result = "floats" if str(array.dtype) == "float32" else "wholes"
     return _compile(result, (array, at), lambda code: code.read(0, code.values[1]))
 
 
-@intrinsic
+@Intrinsic
 def store(_context, array, at, x):
     """Replace the numbers of an array from a place on."""
 
@@ -54,7 +54,7 @@ def store(_context, array, at, x):
     return _compile("void", (array, at, x), write)
 
 
-@intrinsic
+@Intrinsic
 def load_pairs(_context, array, at):
     """The pairs of an array from the pair ``at`` on: their first numbers, and their second."""
 
@@ -64,7 +64,7 @@ def load_pairs(_context, array, at):
     return _compile("pair", (array, at), write)
 
 
-@intrinsic
+@Intrinsic
 def store_pairs(_context, array, at, x, y):
     """Replace the pairs of an array from the pair ``at`` on by those of ``x`` and ``y``."""
 
@@ -76,7 +76,7 @@ def store_pairs(_context, array, at, x, y):
     return _compile("void", (array, at, x, y), write)
 
 
-@intrinsic
+@Intrinsic
 def copy_pair(_context, target, to, source, at):
     """Replace the pair ``to`` of an array by the pair ``at`` of another one."""
 
@@ -87,7 +87,7 @@ def copy_pair(_context, target, to, source, at):
     return _compile("void", (target, to, source, at), write)
 
 
-@intrinsic
+@Intrinsic
 def add_pair(_context, target, to, source, at):
     """Add the pair ``at`` of an array to two neighbouring numbers of another one."""
 
@@ -99,13 +99,13 @@ def add_pair(_context, target, to, source, at):
     return _compile("void", (target, to, source, at), write)
 
 
-@intrinsic
+@Intrinsic
 def find_address(_context, array):
     """The address of the data of an array. It does not keep the array alive."""
     return _compile("uint64", (array,), lambda code: code.find_address())
 
 
-@intrinsic
+@Intrinsic
 def load_from(_context, address, at):
     """The float32 numbers from a place after an address on."""
 
@@ -117,7 +117,7 @@ def load_from(_context, address, at):
     return _compile("floats", (address, at), write)
 
 
-@intrinsic
+@Intrinsic
 def store_to(_context, address, at, x):
     """Replace the float32 numbers from a place after an address on."""
 
@@ -127,7 +127,7 @@ def store_to(_context, address, at, x):
     return _compile("void", (address, at, x), write)
 
 
-@intrinsic
+@Intrinsic
 def repeat_from(_context, address, at):
     """The float32 number at a place after an address, in all lanes."""
 
@@ -141,38 +141,38 @@ def repeat_from(_context, address, at):
 # ---- numbers ------------------------------------------------------------------------------------
 
 
-@intrinsic
+@Intrinsic
 def repeat(_context, number):
     """One number, in all lanes."""
     result = "floats" if str(number) == "float32" else "wholes"
     return _compile(result, (number,), lambda code: code.repeat(code.values[0]))
 
 
-@intrinsic
+@Intrinsic
 def add(_context, x, y):
     """``x + y``."""
     return _compile("floats", (x, y), lambda code: code.builder.fadd(*code.values))
 
 
-@intrinsic
+@Intrinsic
 def add_whole(_context, x, y):
     """``x + y`` of whole numbers."""
     return _compile("wholes", (x, y), lambda code: code.builder.add(*code.values))
 
 
-@intrinsic
+@Intrinsic
 def subtract(_context, x, y):
     """``x - y``."""
     return _compile("floats", (x, y), lambda code: code.builder.fsub(*code.values))
 
 
-@intrinsic
+@Intrinsic
 def multiply(_context, x, y):
     """``x * y``."""
     return _compile("floats", (x, y), lambda code: code.multiply(*code.values))
 
 
-@intrinsic
+@Intrinsic
 def add_product(_context, total, x, y):
     """``total + x * y``. The product is not rounded if the processor can add it at once."""
 
@@ -183,19 +183,19 @@ def add_product(_context, total, x, y):
     return _compile("floats", (total, x, y), write)
 
 
-@intrinsic
+@Intrinsic
 def divide(_context, x, y):
     """``x / y``."""
     return _compile("floats", (x, y), lambda code: code.builder.fdiv(*code.values))
 
 
-@intrinsic
+@Intrinsic
 def truncate(_context, x):
     """``x`` as whole numbers, without what is after the point."""
     return _compile("wholes", (x,), lambda code: code.truncate(code.values[0]))
 
 
-@intrinsic
+@Intrinsic
 def to_float(_context, x):
     """Whole numbers as float32."""
     return _compile("floats", (x,), lambda code: code.to_float(code.values[0]))
@@ -204,7 +204,7 @@ def to_float(_context, x):
 # ---- choices ------------------------------------------------------------------------------------
 
 
-@intrinsic
+@Intrinsic
 def choose_between(_context, x, low, high, other):
     """``x`` where ``low <= x <= high``, and ``other`` elsewhere."""
 
@@ -218,7 +218,7 @@ def choose_between(_context, x, low, high, other):
     return _compile("floats", (x, low, high, other), write)
 
 
-@intrinsic
+@Intrinsic
 def choose_below(_context, x, high, value, other):
     """``value`` where ``x < high``, and ``other`` elsewhere."""
 
@@ -229,31 +229,31 @@ def choose_below(_context, x, high, value, other):
     return _compile("floats", (x, high, value, other), write)
 
 
-@intrinsic
+@Intrinsic
 def order_bits(_context, x):
     """Whole numbers of the same order as the float32 numbers ``x``, made of their bits."""
     return _compile("wholes", (x,), lambda code: code.order(code.values[0]))
 
 
-@intrinsic
+@Intrinsic
 def choose_least(_context, x, y):
     """The lesser of the whole numbers ``x`` and ``y``."""
     return _compile("wholes", (x, y), lambda code: code.choose("<"))
 
 
-@intrinsic
+@Intrinsic
 def choose_greatest(_context, x, y):
     """The greater of the whole numbers ``x`` and ``y``."""
     return _compile("wholes", (x, y), lambda code: code.choose(">"))
 
 
-@intrinsic
+@Intrinsic
 def find_least(_context, x):
     """The least of the whole numbers of all lanes."""
     return _compile("int32", (x,), lambda code: code.reduce("smin"))
 
 
-@intrinsic
+@Intrinsic
 def find_greatest(_context, x):
     """The greatest of the whole numbers of all lanes."""
     return _compile("int32", (x,), lambda code: code.reduce("smax"))
