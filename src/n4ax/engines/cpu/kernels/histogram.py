@@ -3,7 +3,7 @@
 # pyright: reportCallIssue=false, reportArgumentType=false, reportGeneralTypeIssues=false
 
 import numpy as np
-from numpy import float32, float64, int32, uint64
+from numpy import float32, float64, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu.kernels.evaluation import combine, find_sheet_rows

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from n4ax.engines.compiled.kernel import Intrinsic
-
 from n4ax.engines.cpu.kernels.layout import LANES
 
 if TYPE_CHECKING:
