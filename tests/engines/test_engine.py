@@ -13,7 +13,8 @@ import pytest
 
 import n4ax
 from n4ax.engines.cpu.engine import CpuEngine
-from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE
+from n4ax.engines.cpu.kernels.histogram import fill_histogram
+from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, Bins
 from n4ax.engines.cpu.rows import BRIDGED_GAP, CHUNK_VOXELS
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.xla import programs
@@ -276,6 +277,36 @@ def test_histogram_off_the_cpu_is_rounded_as_itks_float32_counts_are() -> None:
     missed = np.abs(other - in_order)[:200]
     assert missed.max() < 0.15 * lost.max()
     assert np.square(missed).mean() < 0.1**2 * np.square(lost).mean()
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_histogram_on_the_cpu_is_counted_in_float32_in_turn(order: int) -> None:
+    problem, settings, _, _ = posed(3, order, False, nbins=20)
+    random = np.random.default_rng(4)
+    with cpu_engine(problem, settings) as engine:
+        rows = engine.rows
+        field = engine.expand(engine.mesh(0), np.zeros(problem.control_points, np.float32))
+        inside = rows.log[rows.log < IS_OUTSIDE]
+        lowest, width = np.quantile(inside, 0.1), np.ptp(inside) / np.float32(25)
+        chunks = len(rows.chunk) - 1
+        running = random.uniform(0, 2**22, (chunks, 20)).astype(np.float32)
+        gained = np.empty((chunks, 20))
+        bins = Bins(lowest, width)
+        fill_histogram(0, chunks, rows, field.sheets, bins, running, gained)
+    for c in range(chunks):
+        cells = np.zeros((22, 4), np.float32)
+        cells[:20] = running[c, :, None]
+        for i in range(rows.chunk[c], rows.chunk[c + 1]):
+            with np.errstate(over="ignore"):  # where a voxel of a gap is
+                position = (rows.log[rows.start[i] :][: rows.length[i]] - lowest) / width
+            position[(position < 0) | (position > 19)] = 20
+            lower = position.astype(int)
+            part = position - lower.astype(np.float32)
+            turn = np.arange(len(lower)) % 4
+            places = np.stack([lower, lower + 1], axis=1), np.stack([turn, turn], axis=1)
+            np.add.at(cells, places, np.stack([np.float32(1) - part, part], axis=1))
+        more = cells[:20].astype(np.float64) - running[c, :, None]
+        np.testing.assert_array_equal(gained[c], sum(more[:, turn] for turn in range(4)))
 
 
 def test_chunks_cover_the_mask_once_and_are_of_even_size() -> None:

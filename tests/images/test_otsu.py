@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from n4ax import otsu_mask
+from n4ax.images.otsu import FEW_VALUES, _count
 
 TYPES = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.float32, np.float64)
 
@@ -48,6 +49,18 @@ def test_images_of_few_values_or_of_all_that_the_type_holds(dtype: Any, seed: in
         image = random.integers(info.min, info.max, (11, 13), dtype, endpoint=True)
     for nbins in (2, 3, 7, 200, 256):
         assert np.array_equal(otsu_mask(image, nbins), simpleitk(image, nbins)), nbins
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("lowest", [0.0, -700.0, 1e5])
+def test_values_beside_the_edges_of_bins_go_to_their_own_side(dtype: type, lowest: float) -> None:
+    edges = lowest + np.arange(201) * 7.3
+    beside = edges.astype(dtype)
+    ends = [np.nextafter(beside, dtype(towards)) for towards in (-np.inf, np.inf)]
+    values = np.tile(np.concatenate([beside, *ends]), 100)
+    assert values.size > FEW_VALUES
+    inner = np.searchsorted(edges[1:-1], values.astype(np.float64), side="right")
+    np.testing.assert_array_equal(_count(values, edges), np.bincount(inner, minlength=200))
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -7,7 +7,7 @@ Man, and Cybernetics 9(1), 1979, doi:10.1109/TSMC.1979.4310076.
 """
 
 from functools import cache, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,15 @@ from n4ax.images.arguments import take_image
 from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
 from n4ax.settings import LARGEST
+
+BLOCK = 1 << 18
+"""So many values are counted at a time, since so many stay in the cache."""
+
+LEVELS = 1 << 14
+"""Values are counted in so many levels before they are counted in bins."""
+
+FEW_VALUES = 1 << 14
+"""Fewer values than this are counted in bins at once."""
 
 
 def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
@@ -90,7 +99,8 @@ def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
 def _find_above(values: Any, nbins: int) -> Any:
     with np.errstate(all="ignore"):  # the caller checks for volumes without a finite value
         threshold = otsu_threshold(values, nbins)
-    return (values > threshold).astype(np.uint8)
+    above = values > threshold
+    return above.view(np.uint8) if isinstance(above, np.ndarray) else above.astype(np.uint8)
 
 
 def _find_above_by_jax(values: Any, nbins: int) -> Any:
@@ -153,6 +163,10 @@ def _find_range(values: Any, nbins: int, xp: Any) -> tuple[Any, Any]:
     if values.dtype in (np.int8, np.uint8):
         info = np.iinfo(values.dtype)
         return xp.float64(info.min - 0.5), xp.float64(info.max + 0.5)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+        lowest, highest = values.min().astype(np.float64), values.max().astype(np.float64)
+        if np.isfinite(highest - lowest):
+            return lowest, highest + (highest - lowest) / nbins / 100.0
     if values.dtype.kind == "f":
         finite = xp.isfinite(values)
         lowest = xp.min(values, initial=xp.inf, where=finite).astype(xp.float64)
@@ -175,16 +189,70 @@ def _find_bins(values: Any, edges: Any, xp: Any) -> Any:
 
 
 def _count(values: npt.NDArray[Any], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Count the finite values in each bin, one block at a time to stay in the cache."""
+    """Count the finite values in each bin, one block at a time to stay in the cache.
+
+    Values are counted by level first, and there are many more levels than bins. A level is never
+    above that of a greater value. So an edge of a bin can only have values on both sides in its
+    own level, and only the values in such levels are compared with the edges.
+    """
     nbins = len(edges) - 1
-    counts = np.zeros(nbins, np.int64)
+    levels = _lay_levels(edges) if values.size >= FEW_VALUES else None
+    counts, tally = np.zeros(nbins, np.int64), np.zeros(LEVELS, np.int64)
     flat = values.ravel(order="K")
-    for start in range(0, flat.size, 1 << 18):
-        block = flat[start : start + (1 << 18)].astype(np.float64)
-        if values.dtype.kind == "f":
+    for start in range(0, flat.size, BLOCK):
+        block = flat[start : start + BLOCK]
+        if values.dtype.kind == "f" and not np.isfinite(block).all():
             block = block[np.isfinite(block)]
-        counts += np.bincount(_find_bins(block, edges, np), minlength=nbins)
+        if levels is not None:
+            found = _find_levels(block, levels.lowest, levels.per_unit)
+            tally += np.bincount(found, minlength=LEVELS)
+            block = block[levels.are_shared[found]]
+        bins = _find_bins(block.astype(np.float64), edges, np)
+        counts += np.bincount(bins, minlength=nbins)
+    if levels is not None:
+        np.add.at(counts, levels.bins, np.where(levels.are_shared, 0, tally))
     return counts
+
+
+class _Levels(NamedTuple):
+    """Fine levels between the first and the last edge of the bins.
+
+    Attributes
+    ----------
+    lowest, per_unit
+        The value where the levels begin, and their number per unit.
+    bins
+        The bin of the values of each level.
+    are_shared
+        Whether an edge lies in a level, so that its values may be in two bins.
+    """
+
+    lowest: np.float32
+    per_unit: np.float32
+    bins: npt.NDArray[np.int64]
+    are_shared: npt.NDArray[np.bool_]
+
+
+def _lay_levels(edges: npt.NDArray[np.float64]) -> _Levels | None:
+    """Lay levels between edges of bins; ``None`` if the bins are not of about the same width."""
+    lowest, width = np.float32(edges[0]), (edges[-1] - edges[0]) / (len(edges) - 1)
+    per_unit = np.float32(LEVELS - 2) / (np.float32(edges[-1]) - lowest)
+    uneven = np.abs(edges - np.linspace(edges[0], edges[-1], len(edges))).max()
+    if not (np.isfinite(per_unit) and per_unit > 0 and uneven < 0.25 * width):
+        return None
+    shared = _find_levels(edges[1:-1], lowest, per_unit)
+    are_shared = np.zeros(LEVELS, bool)
+    are_shared[shared] = True
+    return _Levels(lowest, per_unit, np.searchsorted(shared, np.arange(LEVELS)), are_shared)
+
+
+def _find_levels(
+    values: npt.NDArray[Any], lowest: np.float32, per_unit: np.float32
+) -> npt.NDArray[np.intp]:
+    """Find the levels of finite values. Each step keeps the order of the values."""
+    height = np.subtract(values, lowest, dtype=np.float32, casting="same_kind")
+    height *= per_unit
+    return np.clip(height, 0, LEVELS - 1, out=height).astype(np.intp)
 
 
 def _count_on_device(values: Any, edges: Any) -> Any:

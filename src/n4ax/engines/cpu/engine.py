@@ -291,8 +291,10 @@ class CpuEngine:
         self, mesh: CpuMesh, binned: CpuBinned, expected: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float64]:
         """Delta of the fit to corrected less expected log intensities (E at the bin centres)."""
-        rise = np.append(np.diff(expected), np.zeros(2, np.float32))
-        intensity_map = IntensityMap(binned.bins, np.append(expected, expected[-1]), rise)
+        pairs = np.zeros((self.nbins + 1, 2), np.float32)
+        pairs[:-1, 0], pairs[-1, 0] = expected, expected[-1]
+        pairs[:-2, 1] = np.diff(expected)
+        intensity_map = IntensityMap(binned.bins, pairs.reshape(-1))
         self._threads.run(
             self._chunks, sum_residuals,
             self.rows, binned.field.sheets, intensity_map, mesh.projection, mesh.plane_sums,

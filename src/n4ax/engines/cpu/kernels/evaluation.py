@@ -6,6 +6,17 @@ import numpy as np
 from numpy import float32, float64, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
+from n4ax.engines.cpu.kernels.lanes import (
+    add_product,
+    find_address,
+    load_from,
+    multiply,
+    repeat,
+    repeat_from,
+    store,
+    store_to,
+)
+from n4ax.engines.cpu.kernels.layout import LANES
 
 LARGE = 1 << 16
 """A stretch of a row whose log field has this Euclidean norm or a larger one is not squared."""
@@ -33,32 +44,79 @@ def expand_planes(first, stop, lattice, basis, stride, values):
                     values[base + x] += value * float32(x_weight[uint64(cx), x])
 
 
-@compile_kernel("contract")
+@compile_kernel()
 def evaluate_row(sheets, plane, y, x0, n, field):
-    """Evaluate the field on ``n`` voxels of row ``y`` of a plane, from column ``x0`` on."""
+    """Evaluate the field on ``n`` voxels of row ``y`` of a plane, from column ``x0`` on.
+
+    ``n`` is rounded up to whole lanes, so that up to ``LANES - 1`` places more of ``field`` are
+    written.
+    """
+    rows = find_sheet_rows(sheets, plane, y, x0)
+    for j in range(uint64(0), n, uint64(LANES)):
+        store(field, j, combine(rows, j))
+
+
+@compile_kernel()
+def find_sheet_rows(sheets, plane, y, x0):
+    """Find the rows of sheets that row ``y`` of a plane of the field is combined of."""
     values, control_rows, stride, y_first, y_weight = sheets
-    order = y_weight.shape[1] - 1
-    r0 = uint64((plane * control_rows + y_first[y]) * stride + x0)
-    if order == 3:
-        r1 = r0 + uint64(stride)
-        r2 = r1 + uint64(stride)
-        r3 = r2 + uint64(stride)
-        w0, w1, w2, w3 = y_weight[y, 0], y_weight[y, 1], y_weight[y, 2], y_weight[y, 3]
-        for j in range(n):
-            field[j] = (
-                w0 * values[r0 + j]
-                + w1 * values[r1 + j]
-                + w2 * values[r2 + j]
-                + w3 * values[r3 + j]
-            )
+    at = (plane * control_rows + y_first[y]) * stride + x0
+    return find_rows(values, at, stride, y_weight, y)
+
+
+@compile_kernel()
+def find_rows(values, at, stride, weight, y):
+    """Find rows of ``values``, for :func:`combine` and :func:`spread`.
+
+    The first row starts at the place ``at``, and there are as many as row ``y`` has weights.
+    ``values`` has to outlive what this returns.
+    """
+    last = weight.shape[1] - 1
+    start = find_address(values) + uint64(4 * at)
+    weights = find_address(weight) + uint64(4 * (last + 1) * y)
+    first_four = (
+        repeat(weight[y, 0]),
+        repeat(weight[y, min(1, last)]),
+        repeat(weight[y, min(2, last)]),
+        repeat(weight[y, min(3, last)]),
+    )
+    return start, uint64(stride), first_four, weights, uint64(last + 1)
+
+
+@compile_kernel()
+def combine(rows, j):
+    """Return the weighted sum of rows from the column ``j`` on."""
+    start, stride, w, weights, count = rows
+    if count == uint64(4):
+        value = multiply(w[0], load_from(start, j))
+        value = add_product(value, w[1], load_from(start, j + stride))
+        value = add_product(value, w[2], load_from(start, j + stride + stride))
+        return add_product(value, w[3], load_from(start, j + stride + stride + stride))
+    value = repeat(float32(0))
+    for k in range(count):
+        weight = repeat_from(weights, k)
+        value = add_product(value, weight, load_from(start, j + k * stride))
+    return value
+
+
+@compile_kernel()
+def spread(rows, j, value):
+    """Add ``value`` to rows from the column ``j`` on, times the weights of the rows."""
+    start, stride, w, weights, count = rows
+    if count == uint64(4):
+        _add_to(start, j, w[0], value)
+        _add_to(start, j + stride, w[1], value)
+        _add_to(start, j + stride + stride, w[2], value)
+        _add_to(start, j + stride + stride + stride, w[3], value)
     else:
-        for j in range(n):
-            field[j] = float32(0)
-        for k in range(order + 1):
-            w = y_weight[y, k]
-            for j in range(n):
-                field[j] += w * values[r0 + j]
-            r0 += uint64(stride)
+        for k in range(count):
+            _add_to(start, j + k * stride, repeat_from(weights, k), value)
+
+
+@compile_kernel()
+def _add_to(start, at, weight, value):
+    """Add ``weight * value`` to the numbers from a place after an address on."""
+    store_to(start, at, add_product(load_from(start, at), weight, value))
 
 
 @compile_kernel("contract", "nsz", "reassoc")
@@ -109,7 +167,7 @@ def exponentiate(values, n, out):
 def evaluate_planes(first, stop, sheets, log_field):
     """Evaluate the field on the planes ``first:stop`` of ``log_field`` (planes, height, width)."""
     height, width = log_field.shape[1], log_field.shape[2]
-    row = np.empty(width, np.float32)
+    row = np.empty(sheets.stride, np.float32)
     n = uint64(width)
     for p in range(first, stop):
         for y in range(height):
@@ -125,7 +183,7 @@ def divide_planes(first, stop, sheets, image, corrected):
     The exponential is rounded to float32 before the division, as in ITK.
     """
     height, width = image.shape[1], image.shape[2]
-    row = np.empty(width, np.float32)
+    row = np.empty(sheets.stride, np.float32)
     factor = np.empty(width, np.float64)
     n = uint64(width)
     for p in range(first, stop):

@@ -6,8 +6,20 @@ import numpy as np
 from numpy import float32, int32, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
-from n4ax.engines.cpu.kernels.evaluation import evaluate_row
-from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, OUTSIDE
+from n4ax.engines.cpu.kernels.evaluation import combine, find_sheet_rows
+from n4ax.engines.cpu.kernels.lanes import (
+    choose_below,
+    choose_greatest,
+    choose_least,
+    find_greatest,
+    find_least,
+    load,
+    order_bits,
+    repeat,
+    store,
+    subtract,
+)
+from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, LANES, OUTSIDE
 
 
 @compile_kernel()
@@ -24,10 +36,8 @@ def find_extremes(first, stop, rows, sheets, search, result):
     log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
     bounds, lowest, highest, keep, skips_rise = search
     field = np.empty(sheets.stride, np.float32)
-    bits = field.view(np.int32)
-    ends = np.array([OUTSIDE, -OUTSIDE], np.float32)
+    ends = np.empty(2, np.float32)
     end_bits = ends.view(np.int32)
-    above, below = _order_bits(end_bits[0]), _order_bits(end_bits[1])
     for c in range(first, stop):
         rising, last = c == 0 and skips_rise, float32(-np.inf)
         result[c, 0], result[c, 1] = OUTSIDE, -OUTSIDE
@@ -36,12 +46,9 @@ def find_extremes(first, stop, rows, sheets, search, result):
                 continue
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
-            for j in range(n):
-                u = log[base + j] - field[j]
-                field[j] = u if u < float32(IS_OUTSIDE) else float32(OUTSIDE)
-            low, high = _find_ends(bits, n, above, below)
-            end_bits[0], end_bits[1] = _order_bits(low), _order_bits(high)
+            sheet_rows = find_sheet_rows(sheets, planes[i], ys[i], xs[i])
+            low, high = _find_ends(log, base, n, sheet_rows, field)
+            end_bits[0], end_bits[1] = _restore_bits(low), _restore_bits(high)
             if keep:
                 bounds[i, 0], bounds[i, 1] = ends[0], ends[1]
             if rising:
@@ -51,27 +58,27 @@ def find_extremes(first, stop, rows, sheets, search, result):
 
 
 @compile_kernel()
-def _order_bits(bits):
-    """Turn the bits of a float32 (as int32) into an integer of the same order, or back.
+def _find_ends(log, base, n, sheet_rows, field):
+    """Find the ordered bits of the least and the greatest corrected log intensity of a stretch.
 
-    Comparing integers vectorises; comparing floats does not.
+    The corrected log intensities of its ``n`` voxels are written to ``field``.
     """
-    return bits ^ ((bits >> int32(31)) & int32(0x7FFFFFFF))
+    outside, above, below = float32(IS_OUTSIDE), repeat(float32(OUTSIDE)), repeat(-float32(OUTSIDE))
+    low, high = order_bits(above), order_bits(below)
+    for j in range(uint64(0), n, uint64(LANES)):
+        corrected = subtract(load(log, base + j), combine(sheet_rows, j))
+        value = choose_below(corrected, repeat(outside), corrected, above)
+        store(field, j, value)
+        low = choose_least(low, order_bits(value))
+        inside = choose_below(corrected, repeat(outside), corrected, below)
+        high = choose_greatest(high, order_bits(inside))
+    return find_least(low), find_greatest(high)
 
 
 @compile_kernel()
-def _find_ends(bits, n, above, below):
-    """Find the ordered bits of the least and the greatest of ``n`` numbers.
-
-    ``above`` marks voxels that do not count, and ``below`` is what the greatest is if none does.
-    """
-    low, high = above, below
-    for j in range(n):
-        value = _order_bits(bits[j])
-        inside = value if value < above else below
-        low = min(low, value)
-        high = max(high, inside)
-    return low, high
+def _restore_bits(bits):
+    """Turn ordered bits back into the bits of a float32, as int32."""
+    return bits ^ ((bits >> int32(31)) & int32(0x7FFFFFFF))
 
 
 @compile_kernel()

@@ -3,27 +3,23 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numpy import float32, float64, int32, uint64
+from numpy import float32, float64, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
-from n4ax.engines.cpu.kernels.evaluation import evaluate_row
-from n4ax.engines.cpu.kernels.histogram import place_on_bins
+from n4ax.engines.cpu.kernels.evaluation import combine, find_rows, find_sheet_rows, spread
+from n4ax.engines.cpu.kernels.histogram import lay_out_bins, place_on_bins
+from n4ax.engines.cpu.kernels.lanes import (
+    add,
+    choose_below,
+    copy_pair,
+    load,
+    load_pairs,
+    multiply,
+    repeat,
+    store,
+    subtract,
+)
 from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, LANES
-
-
-@compile_kernel("contract")
-def _add_row(sums, stride, y_weight, y, first, n, values):
-    """Add row ``y`` of a plane to the sums of the control rows that it reaches.
-
-    ``sums`` is flat (control rows * stride), float32. ``first`` is the place in ``sums`` of the
-    first of the ``n`` values, for the first of these control rows.
-    """
-    r = first
-    for k in range(y_weight.shape[1]):
-        w = y_weight[y, k]
-        for j in range(n):
-            sums[r + j] += w * values[j]
-        r += uint64(stride)
 
 
 @compile_kernel("reassoc", "contract", "nsz")
@@ -40,27 +36,32 @@ def _flush_plane(sums, stride, x_weight, x_range, result, slot):
             sums[base + x] = float32(0)
 
 
-@compile_kernel(inline=True)
-def _compute_residuals(log, base, n, intensity_map, field, lower, part):
-    """Replace ``field[:n]`` by corrected less expected log intensity; 0 where no voxel counts.
+@compile_kernel()
+def _add_residuals(log, confidence, base, n, intensity_map, laid_bins, room, rows, sums):
+    """Add the residuals of a stretch of voxels to ``sums``, rows of sums.
 
-    ``lower`` and ``part`` are room for the bins and the positions within them.
+    A residual is the corrected less the expected log intensity; it is 0 where no voxel counts.
+    ``rows`` are the rows of the sheets of the field. There is ``room`` for the corrected log
+    intensities, the bins, the positions within them, and what the map has for each bin.
     """
-    bins, expected, rise = intensity_map
-    top, dropped = float32(len(expected) - 2), float32(len(expected) - 1)
+    corrected, lower, part, mapped = room
+    for j in range(uint64(0), n, uint64(LANES)):
+        value = subtract(load(log, base + j), combine(rows, j))
+        bin_, position = place_on_bins(value, laid_bins)
+        store(corrected, j, value)
+        store(lower, j, bin_)
+        store(part, j, position)
     for j in range(n):
-        u = log[base + j] - field[j]
-        q = place_on_bins(u, bins, top, dropped)
-        k = int32(q)
-        field[j] = u
-        lower[j] = k
-        part[j] = q - float32(k)
-    for j in range(n):
-        k = uint64(np.uint32(lower[j]))
-        part[j] = expected[k] + rise[k] * part[j]
-    for j in range(n):
-        u = field[j]
-        field[j] = u - part[j] if u < float32(IS_OUTSIDE) else float32(0)
+        copy_pair(mapped, j, intensity_map.pairs, uint64(np.uint32(lower[j])))
+    zero, outside = repeat(float32(0)), repeat(float32(IS_OUTSIDE))
+    for j in range(uint64(0), n, uint64(LANES)):
+        value = load(corrected, j)
+        expected, rise = load_pairs(mapped, j)
+        residual = subtract(value, add(expected, multiply(rise, load(part, j))))
+        residual = choose_below(value, outside, residual, zero)
+        if len(confidence) > 0:
+            residual = multiply(residual, load(confidence, base + j))
+        spread(sums, j, residual)
 
 
 @compile_kernel()
@@ -73,9 +74,13 @@ def sum_residuals(first, stop, rows, sheets, intensity_map, projection, result):
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
     _, _, fit_first, y_fit, x_fit, x_range = projection
     stride = sheets.stride
-    field = np.empty(stride, np.float32)
-    part = np.empty(stride, np.float32)
-    lower = np.empty(stride, np.int32)
+    room = (
+        np.empty(stride, np.float32),
+        np.empty(stride, np.int32),
+        np.empty(stride, np.float32),
+        np.empty(2 * stride, np.float32),
+    )
+    laid_bins = lay_out_bins(intensity_map.bins, len(intensity_map.pairs) // 2 - 1)
     sums = np.zeros(result.shape[1] * stride, np.float32)
     for c in range(first, stop):
         slot = slots[c]
@@ -87,14 +92,24 @@ def sum_residuals(first, stop, rows, sheets, intensity_map, projection, result):
                 plane = planes[i]
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
-            _compute_residuals(log, base, n, intensity_map, field, lower, part)
-            if len(weights) > 0:
-                for j in range(n):
-                    field[j] *= weights[base + j]
-            at = uint64(fit_first[ys[i]] * stride + xs[i])
-            _add_row(sums, stride, y_fit, ys[i], at, n, field)
+            sheet_rows = find_sheet_rows(sheets, planes[i], ys[i], xs[i])
+            at = fit_first[ys[i]] * stride + xs[i]
+            sum_rows = find_rows(sums, at, stride, y_fit, ys[i])
+            _add_residuals(
+                log, weights, base, n, intensity_map, laid_bins, room, sheet_rows, sum_rows
+            )
         _flush_plane(sums, stride, x_fit, x_range, result, slot)
+
+
+@compile_kernel()
+def _add_weights(log, confidence, base, n, sums):
+    """Add the confidences of a stretch of voxels to ``sums``, rows of sums."""
+    zero, one, outside = repeat(float32(0)), repeat(float32(1)), repeat(float32(IS_OUTSIDE))
+    for j in range(uint64(0), n, uint64(LANES)):
+        weight = choose_below(load(log, base + j), outside, one, zero)
+        if len(confidence) > 0:
+            weight = multiply(weight, load(confidence, base + j))
+        spread(sums, j, weight)
 
 
 @compile_kernel()
@@ -103,7 +118,6 @@ def sum_weights(first, stop, rows, projection, result):
     log, weights, start, _, xs, ys, planes, _, chunk, slots, _ = rows
     _, _, fit_first, y_fit, x_fit, x_range = projection
     stride = projection.x_weight.shape[1] + LANES
-    values = np.empty(stride, np.float32)
     sums = np.zeros(result.shape[1] * stride, np.float32)
     for c in range(first, stop):
         slot = slots[c]
@@ -115,14 +129,8 @@ def sum_weights(first, stop, rows, projection, result):
                 plane = planes[i]
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            for j in range(n):
-                inside = log[base + j] < float32(IS_OUTSIDE)
-                values[j] = float32(1) if inside else float32(0)
-            if len(weights) > 0:
-                for j in range(n):
-                    values[j] *= weights[base + j]
-            at = uint64(fit_first[ys[i]] * stride + xs[i])
-            _add_row(sums, stride, y_fit, ys[i], at, n, values)
+            at = fit_first[ys[i]] * stride + xs[i]
+            _add_weights(log, weights, base, n, find_rows(sums, at, stride, y_fit, ys[i]))
         _flush_plane(sums, stride, x_fit, x_range, result, slot)
 
 

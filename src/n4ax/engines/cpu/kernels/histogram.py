@@ -1,20 +1,49 @@
-"""The kernel that counts voxels per bin, and where a voxel lies on the bins."""
+"""The kernel that counts voxels per bin, and where voxels lie on the bins."""
 
-# pyright: reportCallIssue=false, reportArgumentType=false
+# pyright: reportCallIssue=false, reportArgumentType=false, reportGeneralTypeIssues=false
 
 import numpy as np
-from numpy import float32, float64, int32, uint64
+from numpy import float32, float64, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
-from n4ax.engines.cpu.kernels.evaluation import evaluate_row
+from n4ax.engines.cpu.kernels.evaluation import combine, find_sheet_rows
+from n4ax.engines.cpu.kernels.lanes import (
+    add_pair,
+    add_whole,
+    choose_between,
+    divide,
+    load,
+    repeat,
+    store,
+    store_pairs,
+    subtract,
+    to_float,
+    truncate,
+)
+from n4ax.engines.cpu.kernels.layout import LANES
+
+HISTOGRAMS = 4
+"""Voxels are counted in turn in so many histograms, which are added in the end."""
 
 
 @compile_kernel()
-def place_on_bins(value, bins, top, dropped):
-    """Return the position of a log intensity, in bins; ``dropped`` if it is not in 0 to ``top``."""
-    lowest, width = bins
-    position = (value - lowest) / width
-    return position if (position >= float32(0) and position <= top) else dropped
+def lay_out_bins(bins, nbins):
+    """Return the bins in lanes, for :func:`place_on_bins`."""
+    ends = repeat(float32(0)), repeat(float32(nbins - 1))
+    return repeat(bins.lowest), repeat(bins.width), ends, repeat(float32(nbins))
+
+
+@compile_kernel()
+def place_on_bins(values, laid_bins):
+    """Return the bins that log intensities (lanes) lie in, and where they lie between centres.
+
+    An intensity that is not between the first and the last centre is in the bin ``nbins``.
+    """
+    lowest, width, ends, dropped = laid_bins
+    position = divide(subtract(values, lowest), width)
+    position = choose_between(position, ends[0], ends[1], dropped)
+    lower = truncate(position)
+    return lower, subtract(position, to_float(lower))
 
 
 @compile_kernel()
@@ -31,31 +60,34 @@ def fill_histogram(first, stop, rows, sheets, bins, running, gained):
     """
     log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
     nbins = running.shape[1]
-    field = np.empty(sheets.stride, np.float32)
+    size = nbins + 2
     cell = np.empty(sheets.stride, np.int32)
-    part = np.empty(sheets.stride, np.float32)
-    top, dropped = float32(nbins - 1), float32(nbins)
-    cells = np.zeros(4 * (nbins + 2), np.float32)
+    shares = np.empty(2 * sheets.stride, np.float32)
+    # Neighbours are counted in different histograms, so that they do not wait for each other.
+    cells = np.zeros(HISTOGRAMS * size, np.float32)
+    offset = np.empty(LANES, np.int32)
+    for lane in range(LANES):
+        offset[lane] = lane % HISTOGRAMS * size
+    offsets = load(offset, uint64(0))
+    laid_bins = lay_out_bins(bins, nbins)
+    one = repeat(float32(1))
     for c in range(first, stop):
-        for b in range(nbins):
-            for lane in range(4):
-                cells[4 * b + lane] = running[c, b]
+        for h in range(HISTOGRAMS):
+            for b in range(nbins):
+                cells[h * size + b] = running[c, b]
         for i in range(chunk[c], chunk[c + 1]):
             base = uint64(start[i])
             n = uint64(start[i + 1]) - base
-            evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
-            for j in range(n):
-                q = place_on_bins(log[base + j] - field[j], bins, top, dropped)
-                k = int32(q)
-                # Four interleaved histograms: neighbours in one bin do not wait for each other.
-                cell[j] = k * int32(4) + int32(j & uint64(3))
-                part[j] = q - float32(k)
+            sheet_rows = find_sheet_rows(sheets, planes[i], ys[i], xs[i])
+            for j in range(uint64(0), n, uint64(LANES)):
+                corrected = subtract(load(log, base + j), combine(sheet_rows, j))
+                lower, part = place_on_bins(corrected, laid_bins)
+                store(cell, j, add_whole(lower, offsets))
+                store_pairs(shares, j, subtract(one, part), part)
             for j in range(uint64(length[i])):
-                at = uint64(np.uint32(cell[j]))
-                cells[at] += float32(1) - part[j]
-                cells[at + uint64(4)] += part[j]
+                add_pair(cells, uint64(np.uint32(cell[j])), shares, j)
         for b in range(nbins):
             total = 0.0
-            for lane in range(4):
-                total += float64(cells[4 * b + lane]) - float64(running[c, b])
+            for h in range(HISTOGRAMS):
+                total += float64(cells[h * size + b]) - float64(running[c, b])
             gained[c, b] = total

@@ -126,11 +126,12 @@ class Bins(NamedTuple):
 
 
 class IntensityMap(NamedTuple):
-    """The expected log intensity at each bin centre, and its rise to the next, (nbins + 1,).
+    """The expected log intensities on bins.
 
-    The last place is for log intensities that lie outside the histogram.
+    ``pairs`` holds the expected log intensity at each bin centre, and its rise to the next one,
+    side by side, (2 * (nbins + 1),). The last pair is for log intensities that lie outside the
+    histogram.
     """
 
     bins: Bins
-    expected: npt.NDArray[np.float32]
-    rise: npt.NDArray[np.float32]
+    pairs: npt.NDArray[np.float32]
