@@ -1,4 +1,4 @@
-"""The step of the package's build that makes the library of kernels."""
+"""The step of the package's build that makes the libraries of kernels."""
 
 import sys
 import sysconfig
@@ -11,25 +11,26 @@ SOURCE = Path(__file__).parent / "src"
 
 
 class KernelsHook(BuildHookInterface):
-    """Makes the library of kernels, and puts it into the wheel, which is then for this platform.
+    """Makes the libraries of kernels, and puts them into a wheel for this platform.
 
-    Where the library cannot be made, the wheel does without it, and numba compiles the kernels
+    Where they cannot be made, the wheel does without them, and numba compiles the kernels
     when they are first used.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Make the library in the source tree; an editable installation loads it from there."""
+        """Make the libraries in the source tree; an editable installation loads them from there."""
         sys.path.insert(0, str(SOURCE))
         from n4ax.engines.compiled.library import FOLDER
         from n4ax.kernels import BuildError, build
 
         try:
-            library = build(FOLDER)
+            libraries = build(FOLDER)
         except BuildError as error:
-            self.app.display_warning(f"no library of kernels: {error}")
+            self.app.display_warning(f"no libraries of kernels: {error}")
             return
         if version == "standard":
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{platform}"
-            build_data["artifacts"].append(str(library.relative_to(SOURCE.parent)))
+            paths = [str(library.relative_to(SOURCE.parent)) for library in libraries]
+            build_data["artifacts"].extend(paths)

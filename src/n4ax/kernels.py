@@ -1,29 +1,31 @@
 """Make the library of kernels: ``python -m n4ax.kernels [FOLDER]``.
 
-numba compiles the kernels for every kind of arguments that small examples lead to, for any machine
-of this kind and not for this one alone. Each kernel gets an entry, which reads its arguments from
-slots (:mod:`n4ax.engines.compiled.arguments`). The linker of the C compiler makes one library of
-all of it, which needs neither numba nor Python.
+Small examples show which kinds of arguments the kernels are called with. numba compiles the kernels
+for these, for all machines of a level and not for this one alone. Each kernel gets an entry, which
+reads its arguments from slots (:mod:`n4ax.engines.compiled.arguments`). The linker of the C
+compiler makes a library of all of it, which needs neither numba nor Python.
 """
 
 # pyright: reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 # pyright: reportArgumentType=false, reportCallIssue=false
 
 import os
+import pickle
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from n4ax.engines.compiled.kernel import Kernel
-from n4ax.engines.compiled.library import FOLDER, KERNELS_VARIABLE, PACKAGE, find_path
+from n4ax.engines.compiled.library import FOLDER, KERNELS_VARIABLE, LEVELS, PACKAGE, find_path
 
-TARGETS = {"x86_64": ("x86-64-v3", ""), "aarch64": ("generic", "+neon")}
-"""The processor and the extensions that each kind of machine is compiled for, in LLVM's words.
+TARGETS = {"v4": ("x86-64-v4", ""), "v3": ("x86-64-v3", ""), "v8": ("generic", "+neon")}
+"""The processor and the extensions that each level is compiled for, in LLVM's words.
 
 All processors with AVX2 and FMA from 2013 on are of the level x86-64-v3."""
 
@@ -75,43 +77,58 @@ class BuildError(Exception):
     """The library cannot be made here; the message says why."""
 
 
-def build(folder: Path) -> Path:
-    """Make the library in a folder, in a process of its own, and return its path.
+def build(folder: Path) -> list[Path]:
+    """Make the libraries for all levels of this kind of machine, and return their paths.
 
     Raises
     ------
     BuildError
-        The library cannot be made here.
+        They cannot be made here.
     """
-    if sys.platform != "linux" or platform.machine() not in TARGETS:
+    levels = LEVELS.get(platform.machine(), {}) if sys.platform == "linux" else {}
+    if not levels:
         raise BuildError(f"there is no library for {sys.platform} on {platform.machine()}")
-    path = find_path(folder)
-    if path.exists():
-        return path
-    with tempfile.TemporaryDirectory() as work:
-        _compile_objects(work)
-        _link(sorted(Path(work).glob("*.o")), path)
-    for old in folder.glob("kernels-*.so"):
-        if old != path:
+    paths = {level: find_path(level, folder) for level in levels}
+    if not all(path.exists() for path in paths.values()):
+        _make_libraries(paths)
+        for old in set(folder.glob("kernels-*.so")) - set(paths.values()):
             old.unlink()
-    return path
+    return list(paths.values())
 
 
-def _compile_objects(work: str) -> None:
-    """Compile all kernels into object files, in a process of its own."""
-    cpu, features = TARGETS[platform.machine()]
+def _make_libraries(paths: dict[str, Path]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        _finish(_start_process(work, "--kinds", {}))
+        compilers = {level: _start_process(work, level, _describe_target(level)) for level in paths}
+        for compiler in compilers.values():
+            _finish(compiler)
+        for level, path in paths.items():
+            _link(sorted((work / level).glob("*.o")), path)
+
+
+def _describe_target(level: str) -> dict[str, str]:
+    cpu, features = TARGETS[level]
+    return {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features}
+
+
+def _start_process(work: Path, task: str, target: dict[str, str]) -> "subprocess.Popen[str]":
+    """Start a task of its own: to run the examples, or to compile for a level."""
     environment = os.environ | {
-        "NUMBA_CPU_NAME": cpu,
-        "NUMBA_CPU_FEATURES": features,
-        "NUMBA_CACHE_DIR": work,
+        "NUMBA_CACHE_DIR": str(work / f"numba-{task}"),
         "NUMBA_DISABLE_INTEL_SVML": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE.parent), *sys.path])),
         KERNELS_VARIABLE: "numba",
+        **target,
     }
-    command = [sys.executable, "-m", "n4ax.kernels", "--objects", work]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BuildError(f"the kernels could not be compiled:\n{done.stderr}")
+    command = [sys.executable, "-m", "n4ax.kernels", "--task", task, str(work)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(process: "subprocess.Popen[str]") -> None:
+    _, errors = process.communicate()
+    if process.returncode:
+        raise BuildError(f"the kernels could not be compiled:\n{errors}")
 
 
 def _link(objects: list[Path], path: Path) -> None:
@@ -127,25 +144,16 @@ def _link(objects: list[Path], path: Path) -> None:
     finished.replace(path)
 
 
-# ---- in the process that compiles ------------------------------------------------------------
+# ---- in a process that runs the examples -------------------------------------------------------
 
 
-def write_objects(folder: Path) -> None:
-    """Compile all kernels, and write an object file for each entry, and one for the runtime."""
-    import llvmlite.binding as llvm
+def keep_kinds(path: Path) -> None:
+    """Run the examples, and keep the types of the arguments that every kernel was called with.
 
+    The machine code of a level may be for other processors than this one, so that it is not run.
+    """
     run_examples()
-    llvm.initialize_native_asmprinter()
-    cpu, features = os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"]
-    triple = llvm.get_process_triple()
-    machine = llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
-    )
-    runtime = llvm.parse_assembly(RUNTIME.format(triple=triple))
-    (folder / "runtime.o").write_bytes(machine.emit_object(runtime))
-    for number, (kernel, kinds, overload) in enumerate(find_entries()):
-        module = _write_entry(kernel.entry_name(kinds), kernel.takes_range, overload)
-        (folder / f"{number}.o").write_bytes(machine.emit_object(module))
+    path.write_bytes(pickle.dumps(list(find_entries())))
 
 
 def run_examples() -> None:
@@ -171,22 +179,24 @@ def run_examples() -> None:
     team.serve(table.ctypes.data, 1)
 
 
-def find_entries() -> Iterator[tuple[Kernel, str, Any]]:
-    """Find what numba has compiled of all kernels that are called from Python."""
-    modules = [m for name, m in sys.modules.items() if name.startswith("n4ax.engines.")]
-    kernels = {id(k): k for m in modules for k in vars(m).values() if isinstance(k, Kernel)}
+def find_entries() -> Iterator[tuple[str, str, str, Any]]:
+    """Find what was called from Python: module and name of the kernel, and kinds and types."""
+    modules = {n: m for n, m in sys.modules.items() if n.startswith("n4ax.engines.")}
+    kernels = {id(k): k for m in modules.values() for k in vars(m).values() if _is_called(k)}
     for kernel in sorted(kernels.values(), key=lambda kernel: kernel.name):
-        if not kernel.kinds:
-            continue
         found = set()
-        for overload in kernel.dispatcher.overloads.values():
-            types = overload.signature.args[2 if kernel.takes_range else 0 :]
-            kinds = "".join(map(_describe, types))
+        for types in kernel.dispatcher.overloads:
+            kinds = "".join(map(_describe, types[2 if kernel.takes_range else 0 :]))
             if kinds in kernel.kinds and kinds not in found:
                 found.add(kinds)
-                yield kernel, kinds, overload
+                function = kernel.py_func
+                yield function.__module__, function.__name__, kinds, types
         if found != set(kernel.kinds):
             raise BuildError(f"{kernel.name} is called with {kernel.kinds}; compiled is {found}")
+
+
+def _is_called(value: object) -> bool:
+    return isinstance(value, Kernel) and bool(value.kinds)
 
 
 def _describe(kind: Any) -> str:
@@ -201,6 +211,31 @@ def _describe(kind: Any) -> str:
         return f"{as_dtype(kind.dtype).str[1:]}{kind.ndim}" if kind.layout == "C" else "?"
     names = {types.int64: "i", types.boolean: "b", types.float64: "d", types.float32: "s"}
     return names.get(kind, "?")
+
+
+# ---- in a process that compiles ----------------------------------------------------------------
+
+
+def write_objects(kinds: Path, folder: Path) -> None:
+    """Compile all kernels, and write an object file for each entry, and one for the runtime."""
+    import llvmlite.binding as llvm
+
+    folder.mkdir()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    cpu, features = os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"]
+    triple = llvm.get_process_triple()
+    machine = llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
+    )
+    runtime = llvm.parse_assembly(RUNTIME.format(triple=triple))
+    (folder / "runtime.o").write_bytes(machine.emit_object(runtime))
+    for number, (module, name, called, types) in enumerate(pickle.loads(kinds.read_bytes())):
+        kernel: Kernel = getattr(import_module(module), name)
+        kernel.dispatcher.compile(types)
+        overload = kernel.dispatcher.overloads[types]
+        code = _write_entry(kernel.entry_name(called), kernel.takes_range, overload)
+        (folder / f"{number}.o").write_bytes(machine.emit_object(code))
 
 
 def _write_entry(name: str, takes_range: bool, overload: Any) -> Any:
@@ -308,13 +343,19 @@ class _SlotReader:
 
 def main(arguments: list[str]) -> int | str:
     """Run the command line; the result is the exit status, or a message for a failure."""
-    if arguments[:1] == ["--objects"]:
-        write_objects(Path(arguments[1]))
+    if arguments[:1] == ["--task"]:
+        task, work = arguments[1], Path(arguments[2])
+        kinds = work / "kinds.pickle"
+        if task == "--kinds":
+            keep_kinds(kinds)
+        else:
+            write_objects(kinds, work / task)
         return 0
     try:
-        print(build(Path(arguments[0]) if arguments else FOLDER))
+        paths = build(Path(arguments[0]) if arguments else FOLDER)
     except BuildError as error:
         return f"n4ax: no library of kernels: {error}"
+    print(*paths, sep="\n")
     return 0
 
 

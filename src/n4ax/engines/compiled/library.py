@@ -1,8 +1,8 @@
 """The library of kernels: machine code that was made together with the package.
 
-``python -m n4ax.kernels`` makes the library; so does the build of the package. Its
-name tells the kind of machine, and which sources it was made from. So a library that is older than
-the kernels is never loaded, and numba compiles the kernels instead.
+``python -m n4ax.kernels`` makes the library; so does the build of the package. There is one for
+each level of processors. Its name tells the kind of machine, and which sources it was made from. So
+a library that is older than the kernels is never loaded, and numba compiles the kernels instead.
 """
 
 import ctypes
@@ -20,15 +20,21 @@ KERNELS_VARIABLE = "N4AX_KERNELS"
 FOLDER = Path(__file__).parent
 PACKAGE = FOLDER.parent.parent
 
-NEEDED = {"x86_64": ("AVX2", "FMA3"), "aarch64": ()}
-"""The extensions of each kind of processor that the library makes use of, in NumPy's words."""
+_AVX512 = ("AVX512F", "AVX512BW", "AVX512CD", "AVX512DQ", "AVX512VL")
+
+LEVELS: dict[str, dict[str, tuple[str, ...]]] = {
+    "x86_64": {"v4": ("AVX2", "FMA3", *_AVX512), "v3": ("AVX2", "FMA3")},
+    "aarch64": {"v8": ()},
+}
+"""The levels of each kind of processor, the highest first, and the extensions that they have, in
+NumPy's words. All levels have the same bits."""
 
 _LOGGER = logging.getLogger("n4ax")
 
 
-def find_path(folder: Path = FOLDER) -> Path:
-    """Find the path of the library that belongs to this machine and to these sources."""
-    return folder / f"kernels-{sys.platform}-{platform.machine()}-{_find_stamp()}.so"
+def find_path(level: str, folder: Path = FOLDER) -> Path:
+    """Find the path of the library for a level of this machine that belongs to these sources."""
+    return folder / f"kernels-{sys.platform}-{platform.machine()}-{level}-{_find_stamp()}.so"
 
 
 @cache
@@ -36,14 +42,14 @@ def load_library() -> ctypes.CDLL | None:
     """Load the library; ``None`` if there is none that this machine can use."""
     if os.environ.get(KERNELS_VARIABLE) == "numba":
         return None
-    path = find_path()
-    if not path.exists() or not _has_extensions():
-        return None
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        _LOGGER.warning("n4ax: cannot load its compiled kernels (%s)", error)
-        return None
+    for level, extensions in LEVELS.get(platform.machine(), {}).items():
+        path = find_path(level)
+        if path.exists() and has_extensions(extensions):
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError as error:
+                _LOGGER.warning("n4ax: cannot load its compiled kernels (%s)", error)
+    return None
 
 
 @cache
@@ -56,11 +62,10 @@ def _find_stamp() -> str:
     return digest.hexdigest()
 
 
-def _has_extensions() -> bool:
-    """Whether this processor has all extensions that the library makes use of."""
-    needed = NEEDED.get(platform.machine())
-    if not needed:
-        return needed is not None
+def has_extensions(extensions: tuple[str, ...]) -> bool:
+    """Whether this processor has some extensions."""
+    if not extensions:
+        return True
     from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
 
-    return all(__cpu_features__.get(name, False) for name in needed)
+    return all(__cpu_features__.get(name, False) for name in extensions)
