@@ -146,11 +146,8 @@ class Engine(Protocol[M, F]):
         """The images that share the field. Most often it is one image."""
         ...
 
-    def change(self, field: F, before: F, threshold: Number, every_measure: Number) -> Number:
-        """The convergence measure, or infinity if it is certainly above ``threshold``.
-
-        With ``every_measure`` it is computed in any case.
-        """
+    def change(self, field: F, before: F, threshold: Number) -> Number:
+        """The convergence measure, or infinity if it is certainly above ``threshold``."""
         ...
 
 
@@ -159,8 +156,9 @@ class Parameters(NamedTuple):
 
     Attributes
     ----------
-    every_measure
-        Compute the convergence measure of every iteration, even if it cannot end the level.
+    measured_up_to
+        The convergence measure is computed wherever it may be at or below this: the threshold, or
+        infinity to compute it in every iteration.
     """
 
     iters: Array
@@ -168,11 +166,11 @@ class Parameters(NamedTuple):
     over_relax: Number
     fwhm: Number
     wiener: Number
-    every_measure: Number
+    measured_up_to: Number
 
     @classmethod
     def of(cls, settings: N4Settings, every_measure: bool) -> "Parameters":
-        """The parameters of ``settings``."""
+        """The parameters of ``settings``; ``every_measure`` asks for that of every iteration."""
         in_float32 = settings.arithmetic == "itk"
         threshold = np.float32(settings.conv_threshold) if in_float32 else settings.conv_threshold
         return cls(
@@ -181,7 +179,7 @@ class Parameters(NamedTuple):
             over_relax=np.float32(settings.over_relax),
             fwhm=np.float32(settings.fwhm),
             wiener=np.float32(settings.wiener),
-            every_measure=np.bool_(every_measure),
+            measured_up_to=np.float64(np.inf if every_measure else threshold),
         )
 
 
@@ -248,7 +246,7 @@ def solve(
         def iterate(state: State) -> State:
             lattice = state.lattice + compute_increment(engine, mesh, state.field, parameters)
             field = engine.expand(mesh, lattice)
-            measure = engine.change(field, state.field, threshold, parameters.every_measure)
+            measure = engine.change(field, state.field, parameters.measured_up_to)
             done = _replace_at(state.done, level, state.iteration + 1)
             history = _replace_at(state.history, (level, state.iteration), measure)
             if progress is not None:
