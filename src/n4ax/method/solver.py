@@ -202,6 +202,8 @@ class State(NamedTuple):
     history
         Measures of all iterations, shape (levels, iterations); there is room for at least the
         most iterations of any level.
+    path
+        The lattices after all iterations, with as much room; ``None`` if they are not kept.
     """
 
     lattice: Array
@@ -210,6 +212,7 @@ class State(NamedTuple):
     measure: Number
     done: Array
     history: Array
+    path: Array | None = None
 
 
 def solve(
@@ -248,10 +251,12 @@ def solve(
             field = engine.expand(mesh, lattice)
             measure = engine.change(field, state.field, parameters.measured_up_to)
             done = _replace_at(state.done, level, state.iteration + 1)
-            history = _replace_at(state.history, (level, state.iteration), measure)
+            at = (level, state.iteration)
+            history = _replace_at(state.history, at, measure)
+            path = None if state.path is None else _replace_at(state.path, at, lattice)
             if progress is not None:
                 progress(level, state.iteration + 1, limit, measure)
-            return State(lattice, field, state.iteration + 1, measure, done, history)
+            return State(lattice, field, state.iteration + 1, measure, done, history, path)
 
         # As in ITK, a level begins with the field from before the refinement.
         first = state._replace(
@@ -264,8 +269,13 @@ def solve(
     return engine.for_each_level(len(parameters.iters), solve_level, start)
 
 
-def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
-    """Make a state without a field, with room for ``most`` iterations at each of ``levels``."""
+def make_start_state(
+    engine: Engine[M, F], levels: int, most: int, path: Array | None = None
+) -> State:
+    """Make a state without a field, with room for ``most`` iterations at each of ``levels``.
+
+    ``path`` is an array with room for the lattices after all iterations, if they are to be kept.
+    """
     lattice = engine.no_lattice()
     xp = lattice.__array_namespace__()
     return State(
@@ -275,6 +285,7 @@ def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
         measure=xp.full((), xp.inf, xp.float64)[()],
         done=xp.zeros(levels, xp.int32),
         history=xp.full((levels, most), xp.nan, xp.float64),
+        path=path,
     )
 
 
