@@ -219,12 +219,13 @@ def make_result(
     """
     solution = summarise(state, posed.settings)
     problem = (first or posed).pose.problem
+    measures: Any = Measures(problem, posed.settings, state, solution)
     corrected, field = correct_image(posed, solution.lattice, num_threads)
     return N4Result(
         corrected=make_like(posed.image, corrected),
         field=field,
         iterations=solution.iterations,
-        convergence=Measures(problem, posed.settings, state, solution),
+        convergence=measures,
         stopped=solution.stopped,
         settings=posed.settings,
         _mask=posed.pose.mask,

@@ -19,19 +19,6 @@ Image = TypeVar("Image")
 """The type of the image that was corrected."""
 
 
-class _Convergence:
-    """A field of the result that may be set to :class:`Measures`, and is read as their lists."""
-
-    def __get__(self, result: Any, owner: Any = None) -> list[list[float]]:
-        if result is None:  # dataclasses asks the class for a default value
-            raise AttributeError("convergence")
-        given = vars(result)["_convergence"]
-        return given.read() if isinstance(given, Measures) else given
-
-    def __set__(self, result: Any, value: "list[list[float]] | Measures") -> None:
-        vars(result)["_convergence"] = value
-
-
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class N4Result(Generic[Image]):
     """The result of :func:`n4ax.fit`.
@@ -64,7 +51,7 @@ class N4Result(Generic[Image]):
     corrected: Any
     field: BiasField
     iterations: list[int]
-    convergence: _Convergence = _Convergence()  # noqa: RUF009
+    convergence: list[list[float]]
     stopped: list[Stop]
     settings: N4Settings
     _mask: Any
@@ -102,8 +89,9 @@ class N4Result(Generic[Image]):
 
     def of_series(self, corrected: Any) -> "N4Result[Any]":
         """The same result for the series that the image is one volume of."""
+        given = vars(self)["_convergence"]
         return dataclasses.replace(
-            self, corrected=corrected, _volume=self.corrected, convergence=vars(self)["_convergence"]
+            self, corrected=corrected, _volume=self.corrected, convergence=given
         )
 
     def __repr__(self) -> str:
@@ -138,3 +126,23 @@ class N4Result(Generic[Image]):
         data = base64.b64encode(picture).decode("ascii")
         text = html.escape(repr(self))
         return f'<p>{text}</p><img src="data:image/png;base64,{data}" alt="{text}"/>'
+
+
+class _Convergence:
+    """The field of that name, which may be set to :class:`Measures` and is read as their lists.
+
+    It is put in place after the class is made, since :mod:`dataclasses` would take it for a
+    default.
+    """
+
+    def __get__(self, result: Any, owner: Any = None) -> list[list[float]]:
+        if result is None:
+            raise AttributeError("convergence")
+        given: Any = vars(result)["_convergence"]
+        return given.read() if isinstance(given, Measures) else given
+
+    def __set__(self, result: Any, value: "list[list[float]] | Measures") -> None:
+        vars(result)["_convergence"] = value
+
+
+N4Result.convergence = _Convergence()  # type: ignore[assignment]

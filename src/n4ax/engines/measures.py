@@ -108,9 +108,7 @@ def _list_path(
     path = np.asarray(path)
     lattices = []
     for level, count in enumerate(iterations):
-        corner = tuple(
-            slice((n - order) * 2**level + order) for n in problem.control_points
-        )
+        corner = tuple(slice((n - order) * 2**level + order) for n in problem.control_points)
         lattices.append([lattice[corner] for lattice in path[level, :count]])
     return lattices
 

@@ -28,8 +28,9 @@ COARSE, FINE = 2048, 16384
 """About how many voxels the first and the second prediction look at. The second one is made only
 if the first one is not clear."""
 
-BIAS = 0.03
-"""The recurrence over a sample may be off by this share, apart from the error of sampling."""
+BIAS = 0.08
+"""The recurrence over a sample may be off by this share, apart from the error of sampling: where
+mu stops moving depends on its last bits, above all near 1, where its ulp changes."""
 
 BIAS_OF_MANY = 0.05
 """It may be off by as much more for every ``STANDSTILL`` voxels, since sigma then loses most of
@@ -44,14 +45,14 @@ class Samples(NamedTuple):
 
     Attributes
     ----------
-    index
+    voxel
         Their numbers, from 0.
     weight
         How many voxels each of them stands for. The voxels that it stands for follow those of the
         sample before it.
     """
 
-    index: npt.NDArray[np.int64]
+    voxel: npt.NDArray[np.int64]
     weight: npt.NDArray[np.int64]
 
 

@@ -81,4 +81,3 @@ class Execution:
         # While an XLA program waits for a command to return, no other XLA program can run.
         run = Run(engine="cpu", num_threads=self.num_threads)
         return fit_image(replace(self.settings, iters=iters), self.inputs, run).field
-

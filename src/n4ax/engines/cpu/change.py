@@ -38,7 +38,8 @@ FIRST = 4
 
 class Voxels(Protocol):
     """The voxels that count of one image, in pieces. ``fields`` are those of an iteration, the
-    field after and before it, in the form of the engine."""
+    field after and before it, in the form of the engine.
+    """
 
     @property
     def number(self) -> npt.NDArray[np.int64]:

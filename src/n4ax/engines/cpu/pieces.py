@@ -65,9 +65,9 @@ class RowVoxels:
 
     def locate(self, samples: Samples) -> Places:
         """Where some voxels lie."""
-        count = len(samples.index)
+        count = len(samples.voxel)
         places = Places(*(np.empty(count, np.int64) for _ in Places._fields))
-        locate_voxels(0, count, samples.index, self._rows, *places)
+        locate_voxels(0, count, samples.voxel, self._rows, *places)
         return places
 
     def compute_steps(self, places: Places, fields: Fields) -> npt.NDArray[np.float32]:

@@ -101,8 +101,9 @@ def _run_recurrence(step, weight, ratio, course):
         added = w * (np.rint(addend * per_unit) * unit if unit > 0.0 else addend)
         sigma += added
         errors += added * added
-        ulps = 2.0**23 if mu >= 1.0 else 2.0**24
-        mu += w * np.rint(gap * share * ulps) / ulps
+        # At 1, the next number below is half as far away as the next above.
+        ulps = 2.0**23 if mu > 1.0 or (mu == 1.0 and gap > 0.0) else 2.0**24
+        mu = float64(float32(mu + w * np.rint(gap * share * ulps) / ulps))
         count += w
         course[k] = sigma
     degrees = min(count, float64(STANDSTILL)) - 1.0

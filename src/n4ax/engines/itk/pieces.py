@@ -36,8 +36,8 @@ class RunVoxels:
 
     def locate(self, samples: Samples) -> Places:
         """Where some voxels lie."""
-        run = np.searchsorted(self._runs.start, samples.index, side="right") - 1
-        return self._runs.row[run], self._runs.x[run] + samples.index - self._runs.start[run]
+        run = np.searchsorted(self._runs.start, samples.voxel, side="right") - 1
+        return self._runs.row[run], self._runs.x[run] + samples.voxel - self._runs.start[run]
 
     def compute_steps(self, places: Places, fields: Fields) -> npt.NDArray[np.float32]:
         """Old field less new field at the voxels that :meth:`locate` has located."""

@@ -242,8 +242,8 @@ class XlaEngine:
     def _predict(self, field: Array, before: Array) -> Prediction:
         """Predict the convergence measure from a part of the voxels."""
         samples = choose_samples(len(field), SAMPLES)
-        step = before[samples.index] - field[samples.index]
-        weight = jnp.where(self._counted[samples.index], samples.weight.astype(np.float64), 0.0)
+        step = before[samples.voxel] - field[samples.voxel]
+        weight = jnp.where(self._counted[samples.voxel], samples.weight.astype(np.float64), 0.0)
         return predict(step, weight, self._exact)
 
 

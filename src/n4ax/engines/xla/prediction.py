@@ -39,8 +39,10 @@ def predict(step: Array, weight: Array, exact: bool) -> Prediction:
 
     def improve_mean(_: int, mean: Array) -> Array:
         before = _shift(mean)
-        ulps = jnp.where(before >= 1.0, 2.0**23, 2.0**24)
-        return running_sum(weight * jnp.rint((p - before) * share * ulps) / ulps)
+        gap = p - before
+        # At 1, the next number below is half as far away as the next above.
+        ulps = jnp.where((before > 1.0) | ((before == 1.0) & (gap > 0.0)), 2.0**23, 2.0**24)
+        return running_sum(weight * jnp.rint(gap * share * ulps) / ulps)
 
     mean = lax.fori_loop(0, ROUNDS, improve_mean, mean)
     addend = (p - _shift(mean)) ** 2 * (1.0 - share)
