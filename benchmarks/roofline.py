@@ -17,7 +17,8 @@ padding), N voxels of the image, S bytes of the expanded lattice ("sheets"), T s
                         + its sums           residual, 8 to spread over four control rows; a
                                              gathered pair each; sums along x in double
     join_planes         the sums             4 for each sum and plane of control points (double)
-    sum_changes         2 S + 32 T           22 P: two rows, difference, and two sums in double
+    sum_pieces          4 P + 2 S + 40 T     85 P: as compute_ratios, and 22 to round and to sum
+                                             what a voxel adds to the measure
     compute_ratios      4 P + 2 S + 40 T     63 P: two rows, difference, norm, and 43 for the
                         + 4 per masked voxel exponential, a polynomial of degree 10 in double
     pack_chunks         9 P                  44 P: a logarithm in double counted as 20 products
@@ -54,6 +55,7 @@ from benchmarks.rounds import spread
 from n4ax.engines.cpu import engine as cpu
 from n4ax.engines.cpu.field import divide, evaluate
 from n4ax.engines.cpu.kernels.fitting import sum_weights
+from n4ax.engines.cpu.pieces import RowVoxels
 from n4ax.engines.cpu.rows import pack_rows
 from n4ax.engines.cpu.threads import Threads
 from n4ax.method import solver
@@ -77,7 +79,6 @@ FEW, MANY = (3, 3, 3, 3), (9, 9, 9, 9)
 OUTSIDE_KERNELS = [
     (solver, "sharpened_intensities"),
     (solver, "fit_quotient"),
-    (cpu, "itk_variation"),
     (cpu, "refine"),
 ]
 """Parts of an iteration that are functions on one thread."""
@@ -268,7 +269,7 @@ def counted(engine: cpu.CpuEngine, shape: tuple[int, ...]) -> dict[str, Work]:
             4 * packed + sheets + 32 * stretches + sums, 30 * packed + along_x, "gathered", packed
         ),
         "join_planes": Work(sums, 4.0 * terms * mesh.plane_sums.size),
-        "sum_changes": Work(2 * sheets + 32 * stretches, 22 * packed),
+        "sum_pieces": Work(4 * packed + 2 * sheets + 40 * stretches, 85 * packed),
         "compute_ratios": Work(
             4 * packed + 2 * sheets + 40 * stretches + 4 * engine.voxels, 63 * packed
         ),
@@ -291,15 +292,19 @@ def times_alone(
     engine.histogram(binned)  # from here on every chunk starts from the right counts
     expected = np.linspace(lowest, highest, engine.nbins, dtype=np.float32)
     bases = [a.sample_basis(n, 3) for a, n in zip(engine._axes, mesh.omega.shape, strict=True)]
+    fields = field.sheets, before.sheets
     engine._threads, given = Clock(THREADS), engine._threads
     with engine._threads as clock:
+        voxels = RowVoxels(engine.rows, clock)
+        pieces = len(voxels.number) - 1
+        running, units = np.array([1e5, 1.0, 0.1]), np.full(pieces, 2.0**-27)
         for _ in range(5 * rounds + 1):
             engine.expand(mesh, lattice)
             engine.search_everywhere(before)
             engine.histogram(binned)
             engine.residual_fit(mesh, binned, expected)
-            engine.variation(field, before, len(engine.rows.x))
-            engine.ratios(field, before)
+            voxels.compute_ratios(0, pieces, fields)
+            voxels.sum_pieces(fields, 0, running, units)
             weights = (engine.rows, mesh.projection, mesh.plane_sums)
             clock.run(engine._chunks, sum_weights, *weights)
         pack = clock.timed("pack_rows", pack_rows)

@@ -65,7 +65,7 @@ def _prepare(settings: N4Settings, inputs: Inputs, device: Any) -> _Prepared:
     from n4ax.engines.xla import programs
 
     posed = pose_image(settings, inputs, "xla", device)
-    arguments, key = programs.prepare(posed.pose.problem, posed.settings, every_measure=False)
+    arguments, key = programs.prepare(posed.pose.problem, posed.settings)
     shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(arguments))
     return _Prepared(posed, device, arguments, key, shapes)
 

@@ -60,8 +60,8 @@ def fit_shared(settings: N4Settings, images: Sequence[Inputs], run: Run) -> list
     problems: list[Problem] = [one.pose.problem for one in posed]
     from n4ax.engines.cpu.estimation import estimate
 
-    state = estimate(problems, posed[0].settings, run.progress, run.every_measure, run.num_threads)
-    return [make_result(one, state, run.num_threads) for one in posed]
+    state = estimate(problems, posed[0].settings, run.progress, run.num_threads)
+    return [make_result(one, state, run.num_threads, first=posed[0]) for one in posed]
 
 
 def _check_one_grid(images: list[PosedImage]) -> None:

@@ -163,7 +163,7 @@ def run_examples() -> None:
     from n4ax.api import fit, n4
     from n4ax.engines.cpu.kernels import team
 
-    image = np.random.default_rng(0).gamma(3, 40, (20, 18, 16))
+    image = np.random.default_rng(0).gamma(3, 40, (56, 48, 40))
     weights = np.ones(image.shape, np.float32)
     itk = {"arithmetic": "itk", "itk_work_units": 2}
     for own in ({}, itk, itk | {"itk_version": 6}):

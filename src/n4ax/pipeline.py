@@ -19,6 +19,7 @@ from n4ax.engines.choice import (
     double_precision,
     to_engine,
 )
+from n4ax.engines.measures import Measures
 from n4ax.field import BiasField
 from n4ax.field.file import check_affine, is_usable
 from n4ax.images.arrays import import_array, is_jax, is_masked, is_traced
@@ -68,15 +69,11 @@ class Run:
     ----------
     engine, num_threads, progress
         As for :func:`n4ax.n4`.
-    every_measure
-        Compute the convergence measure of every iteration. Without it, and without ``progress``,
-        the measure is computed only where it can end a level, and is NaN elsewhere.
     """
 
     engine: EngineName | None = None
     num_threads: int | None = None
     progress: Progress | None = None
-    every_measure: bool = False
 
     def __post_init__(self) -> None:
         check_engine(self.engine)
@@ -175,14 +172,14 @@ def solve_image(posed: PosedImage, run: Run) -> State:
     if settings.arithmetic == "itk":
         from n4ax.engines.itk import estimation as itk
 
-        return itk.estimate(problem, settings, run.progress, run.every_measure, run.num_threads)
+        return itk.estimate(problem, settings, run.progress, run.num_threads)
     if posed.engine == "cpu":
         from n4ax.engines.cpu.estimation import estimate
 
-        return estimate([problem], settings, run.progress, run.every_measure, run.num_threads)
+        return estimate([problem], settings, run.progress, run.num_threads)
     from n4ax.engines.xla import programs
 
-    state = programs.estimate(problem, settings, run.progress, run.every_measure)
+    state = programs.estimate(problem, settings, run.progress)
     return state._replace(lattice=np.asarray(state.lattice))
 
 
@@ -213,15 +210,22 @@ def correct_image(
     )
 
 
-def make_result(posed: PosedImage, state: State, num_threads: int | None = None) -> N4Result[Any]:
-    """Correct an image by the solver's final state, and tell how the iterations went."""
+def make_result(
+    posed: PosedImage, state: State, num_threads: int | None = None, first: PosedImage | None = None
+) -> N4Result[Any]:
+    """Correct an image by the solver's final state, and tell how the iterations went.
+
+    ``first`` is the first of the images that share the field, if there are several.
+    """
     solution = summarise(state, posed.settings)
+    problem = (first or posed).pose.problem
+    measures: Any = Measures(problem, posed.settings, state, solution)
     corrected, field = correct_image(posed, solution.lattice, num_threads)
     return N4Result(
         corrected=make_like(posed.image, corrected),
         field=field,
         iterations=solution.iterations,
-        convergence=solution.convergence,
+        convergence=measures,
         stopped=solution.stopped,
         settings=posed.settings,
         _mask=posed.pose.mask,

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from n4ax.engines.measures import Measures
 from n4ax.field import BiasField
 from n4ax.images.arrays import import_array, is_lazy
 from n4ax.images.libraries import make_like, open_image
@@ -31,7 +32,8 @@ class N4Result(Generic[Image]):
     iterations
         Number of iterations at each level.
     convergence
-        The convergence measure of every iteration, for each level; NaN where it was not computed.
+        The convergence measure of every iteration, for each level. Most of them are computed when
+        this is first read, as the iterations do without; NaN where there is none.
     stopped
         Why each level ended: ``"converged"`` or ``"iteration limit"``.
     settings
@@ -76,12 +78,21 @@ class N4Result(Generic[Image]):
         return make_like(self._single, self._mask)
 
     @property
+    def measures(self) -> Measures | None:
+        """What :attr:`convergence` is computed from, if it was not given as lists."""
+        given = vars(self)["_convergence"]
+        return given if isinstance(given, Measures) else None
+
+    @property
     def _single(self) -> Any:
         return self.corrected if self._volume is None else self._volume
 
     def of_series(self, corrected: Any) -> "N4Result[Any]":
         """The same result for the series that the image is one volume of."""
-        return dataclasses.replace(self, corrected=corrected, _volume=self.corrected)
+        given = vars(self)["_convergence"]
+        return dataclasses.replace(
+            self, corrected=corrected, _volume=self.corrected, convergence=given
+        )
 
     def __repr__(self) -> str:
         """Show what was corrected, how the iterations went, and which settings differ."""
@@ -115,3 +126,23 @@ class N4Result(Generic[Image]):
         data = base64.b64encode(picture).decode("ascii")
         text = html.escape(repr(self))
         return f'<p>{text}</p><img src="data:image/png;base64,{data}" alt="{text}"/>'
+
+
+class _Convergence:
+    """The field of that name, which may be set to :class:`Measures` and is read as their lists.
+
+    It is put in place after the class is made, since :mod:`dataclasses` would take it for a
+    default.
+    """
+
+    def __get__(self, result: Any, owner: Any = None) -> list[list[float]]:
+        if result is None:
+            raise AttributeError("convergence")
+        given: list[list[float]] | Measures = vars(result)["_convergence"]
+        return given.read() if isinstance(given, Measures) else given
+
+    def __set__(self, result: Any, value: "list[list[float]] | Measures") -> None:
+        vars(result)["_convergence"] = value
+
+
+N4Result.convergence = _Convergence()  # type: ignore[assignment]

@@ -75,7 +75,7 @@ def _correct_alone(settings: N4Settings, inputs: Inputs, run: Run, return_bias: 
 def _correct_one(settings: N4Settings, inputs: Inputs, return_bias: bool) -> Outputs:
     with jax.enable_x64(True):
         posed = pose_image(settings, inputs, "xla")
-        arguments, key = programs.prepare(posed.pose.problem, posed.settings, every_measure=False)
+        arguments, key = programs.prepare(posed.pose.problem, posed.settings)
         lattice = programs.compiled_run(arguments, key).lattice
         corrected, field = correct_image(posed, lattice)
         return (corrected, field.evaluate(engine="xla")) if return_bias else (corrected,)

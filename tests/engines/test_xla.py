@@ -31,7 +31,7 @@ def prepare(
     """Arguments and key of a problem's program. Double precision must be on."""
     settings = N4Settings(**keywords)
     problem = pose(jnp.asarray(image), jnp.asarray(mask), None, None, settings).problem
-    return programs.prepare(problem, settings, every_measure=False)
+    return programs.prepare(problem, settings)
 
 
 # ---- the same numbers ------------------------------------------------------------------------

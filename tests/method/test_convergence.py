@@ -1,19 +1,44 @@
 """The stopping measure: ITK's float32 recurrence, replayed in blocks."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
+from n4ax.engines.cpu.change import ChangeMeter
+from n4ax.engines.cpu.kernels.recurrence import replay as take_in
+from n4ax.engines.cpu.kernels.recurrence import sum_voxels
+from n4ax.engines.cpu.prediction import predict
+from n4ax.engines.cpu.recurrence import (
+    exact_variation,
+    finish_running,
+    itk_variation,
+    start_running,
+)
 from n4ax.engines.xla import recurrence as xla_recurrence
-from n4ax.method.convergence import may_decide
+from n4ax.engines.xla.prediction import predict as xla_predict
+from n4ax.method.convergence import (
+    BIAS,
+    COARSE,
+    FINE,
+    Prediction,
+    Samples,
+    choose_samples,
+    is_above,
+    may_decide,
+)
 from n4ax.method.solver import State, summarise
 from n4ax.settings import N4Settings
 
 replay = jax.jit(xla_recurrence.itk_variation, static_argnames=("packed", "block"))
 """Compiled once for each size, as the engine does it, and not at every call."""
+
+
+Ratios = npt.NDArray[np.float32]
 
 
 def one_by_one(ratios: npt.NDArray[np.float32]) -> float:
@@ -60,14 +85,163 @@ def test_equal_ratios_have_no_variation() -> None:
     assert itk_variation(np.ones(70_000, np.float32)) == 0.0
 
 
+@pytest.mark.parametrize("voxels", [1, 5, 511, 4097, 100_000, 5_000_000])
+@pytest.mark.parametrize("count", [COARSE, FINE])
+def test_samples_stand_for_all_voxels_in_their_order(voxels: int, count: int) -> None:
+    index, weight = choose_samples(voxels, count)
+    stop = np.cumsum(weight)
+    assert stop[-1] == voxels
+    assert (index < stop).all()
+    assert (index >= stop - weight).all()
+    assert weight.max() <= max(1, voxels // count)
+    assert min(voxels, count) <= len(index) <= 3 * count
+    assert (weight[: count // 4] == 1).all()
+
+
 @pytest.mark.parametrize(
-    ("variation", "threshold", "decides"),
-    [(2e-3, 1e-3, False), (1.4e-3, 1e-3, True), (1e-3, 0.0, False), (0.0, 0.0, True)],
+    ("measure", "error", "threshold", "above"),
+    [
+        (2e-3, 0.01, 1e-3, True),
+        (1.2e-3, 0.01, 1e-3, True),
+        (1.2e-3, 0.05, 1e-3, False),  # the sampling may be off by more
+        (1.05e-3, 0.0, 1e-3, False),
+        (1e-3, 0.01, 0.0, True),
+        (1e-7, 0.0, 0.0, False),  # near the rounding errors of the fields
+        (0.0, np.nan, 0.0, False),
+        (np.nan, np.nan, 1e-3, False),
+        (np.inf, np.nan, 1e-3, False),
+        (5.0, 0.0, 1e-3, False),  # the exponentials may overflow elsewhere
+        (2e-3, 0.0, np.inf, False),
+    ],
 )
-def test_the_measure_is_needed_only_near_the_threshold(
-    variation: float, threshold: float, decides: bool
+def test_only_a_clear_prediction_spares_the_measure(
+    measure: float, error: float, threshold: float, above: bool
 ) -> None:
-    assert bool(may_decide(np.float64(variation), threshold, voxels=100_000)) is decides
+    prediction = Prediction(np.float64(measure), np.float64(error))
+    assert bool(is_above(prediction, threshold, voxels=100_000)) is above
+
+
+def test_second_prediction_is_made_only_if_the_first_is_not_clear() -> None:
+    asked: list[int] = []
+
+    def predict_as(*measures: float) -> Callable[[int], Prediction]:
+        left = iter(measures)
+        asked.clear()
+
+        def predict(count: int) -> Prediction:
+            asked.append(count)
+            return Prediction(next(left), 0.005)
+
+        return predict
+
+    assert not may_decide(predict_as(2e-3), 1e-3, 10**6)
+    assert asked == [COARSE]
+    assert not may_decide(predict_as(1.05e-3, 1.3e-3), 1e-3, 10**6)
+    assert asked == [COARSE, FINE]
+    assert may_decide(predict_as(1.05e-3, 1.05e-3), 1e-3, 10**6)
+    assert may_decide(predict_as(2e-3), np.inf, 10**6)  # asked for in any case
+    assert asked == []
+
+
+def make_steps(voxels: int, spread: float, offset: float) -> Ratios:
+    """A change of the field that is smooth, as changes are, in a volume of rows of 200 voxels."""
+    at = np.arange(voxels)
+    x, y, z = at % 200 / 200, at // 200 % 150 / 150, at / voxels
+    waves = np.sin(5 * x + 1) + np.cos(4 * y - 2 * z) + 0.7 * np.sin(3 * z + 2 * x * y)
+    return (spread * (waves + offset)).astype(np.float32)
+
+
+@pytest.mark.parametrize("voxels", [3000, 60_000, 700_000, 20_000_000])
+@pytest.mark.parametrize("spread", [2e-4, 1e-3, 2e-2])
+@pytest.mark.parametrize("offset", [-1.0, 0.0, 1.0])
+def test_prediction_is_close_to_the_measure(voxels: int, spread: float, offset: float) -> None:
+    steps = make_steps(voxels, spread, offset)
+    ratios = np.exp(steps.astype(np.float64)).astype(np.float32)
+    for exact, measure in ((False, itk_variation(ratios)), (True, exact_variation(ratios))):
+        for count in (COARSE, FINE):
+            samples = choose_samples(voxels, count)
+            found, course = predict(steps[samples.voxel], samples, exact)
+            assert found.measure == pytest.approx(measure, rel=BIAS + 2 * found.error)
+            assert not is_above(found, measure * (1 - 1e-9), voxels)
+            assert course.number[-1] == voxels
+
+
+def test_prediction_by_xla_is_that_of_the_cpu() -> None:
+    samples = choose_samples(400_000, FINE)
+    steps = make_steps(400_000, 1e-3, 0.5)[samples.voxel]
+    for exact in (False, True):
+        with jax.enable_x64(True):
+            arrays = jnp.asarray(steps), jnp.asarray(samples.weight, jnp.float64)
+            found = xla_predict(*arrays, exact)
+        expected, _ = predict(steps, samples, exact)
+        assert float(found.measure) == pytest.approx(expected.measure, rel=5e-3)
+        assert float(found.error) == pytest.approx(expected.error, rel=5e-2)
+
+
+class RatioVoxels:
+    """Voxels in pieces, whose ratios are given; each piece is summed on its own."""
+
+    def __init__(self, ratios: Ratios, piece: int) -> None:
+        self.ratios = ratios
+        self.number = np.append(np.arange(0, len(ratios), piece), len(ratios))
+        self.replayed = 0
+
+    def locate(self, samples: Samples) -> Any:
+        return samples.voxel
+
+    def compute_steps(self, places: Any, fields: Any) -> Ratios:
+        return np.log(self.ratios[places].astype(np.float64)).astype(np.float32)
+
+    def compute_ratios(self, first: int, stop: int, fields: Any) -> Ratios:
+        self.replayed += int(self.number[stop] - self.number[first])
+        return self.ratios[self.number[first] : self.number[stop]]
+
+    def sum_pieces(self, fields: Any, first: int, running: Any, units: Any) -> Any:
+        added = np.empty(len(units))
+        for k in range(len(units)):
+            begin, end = self.number[first + k], self.number[first + k + 1]
+            part, mean = self.ratios[begin:end], np.float32(running[1])
+            added[k] = sum_voxels(part, len(part), float(begin), 0, mean, units[k])
+        return added
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-8, 1e-5, 1e-3, 3e-2])
+@pytest.mark.parametrize("offset", [-2.0, 0.0, 2.0])
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_measure_by_pieces_has_the_bits_of_the_recurrence(
+    spread: float, offset: float, noise: float
+) -> None:
+    steps = make_steps(150_000, spread, offset)
+    steps += np.random.default_rng(3).normal(0, noise * spread, len(steps)).astype(np.float32)
+    steps[100_000] += np.float32(30 * spread)  # moves mu again, late
+    ratios = np.exp(steps.astype(np.float64)).astype(np.float32)
+    expected = one_by_one(ratios)
+    assert itk_variation(ratios) == expected
+    for piece in (700, 8192):
+        voxels = RatioVoxels(ratios, piece)
+        assert ChangeMeter(voxels, exact=False).measure_up_to(np.inf, None) == expected
+
+
+def test_measure_of_more_voxels_than_a_float32_counts() -> None:
+    steps = make_steps((1 << 24) + 3_000_000, 1e-3, 0.5)
+    ratios = np.exp(steps.astype(np.float64)).astype(np.float32)
+    running = start_running()
+    for part in np.split(ratios, [1 << 14]):  # one by one, since no block is settled in a part
+        take_in(part, running)
+    voxels = RatioVoxels(ratios, 8192)
+    found = ChangeMeter(voxels, exact=False).measure_up_to(np.inf, None)
+    assert found == finish_running(running)
+    assert running[0] == 1 << 24
+    assert voxels.replayed < 0.05 * len(ratios)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_measure_by_pieces_of_absurd_ratios_is_that_of_the_recurrence(bad: float) -> None:
+    ratios = np.exp(make_steps(120_000, 1e-3, 0.5).astype(np.float64)).astype(np.float32)
+    ratios[90_000] = bad
+    found = ChangeMeter(RatioVoxels(ratios, 8192), exact=False).measure_up_to(np.inf, None)
+    with np.errstate(all="ignore"):
+        np.testing.assert_equal(found, one_by_one(ratios))
 
 
 @pytest.mark.parametrize("spread", [1e-8, 1e-5, 1e-3, 3e-2])

@@ -348,7 +348,7 @@ def fit(
     [3, 2]
     """
     chosen = choose_settings(settings, preset, parameters)
-    run = Run(engine, num_threads, progress, every_measure=True)
+    run = Run(engine, num_threads, progress)
     inputs = take_all(image, choose_mask(mask, preset), weights, spacing, affine)
     if shared_field and series is not None:
         raise InputError("{shared_field} is True, which works for volumes only: leave out {series}")

@@ -168,7 +168,7 @@ def _correct(recipe: Recipe, source: Source, companions: Companions, clock: _Clo
         scan = read_scan(recipe.dataset / source.path)
         series = _choose_volumes(recipe, scan, companions)
     with _computing, clock.step("N4"):
-        run = Run(recipe.engine, recipe.threads, every_measure=True)
+        run = Run(recipe.engine, recipe.threads)
         done = correct_scan(recipe.settings, scan, companions.mask, series=series, run=run)
     return Correction(recipe, source, companions, scan, series, done)
 

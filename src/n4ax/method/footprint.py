@@ -4,12 +4,30 @@ from collections.abc import Sequence
 from math import prod
 
 from n4ax.method.grid import Axis
+from n4ax.settings import N4Settings
 
 _PER_POINT = 64
 """Bytes for each control point: a few lattices in single and in double precision at once."""
 
 _LANES = 16
 """The CPU engine's rows are longer than the image's by up to this many places."""
+
+
+MOST_KEPT = 1 << 26
+"""The lattices after all iterations are kept if they take at most this many bytes."""
+
+
+def keeps_path(settings: N4Settings, control_points: Sequence[int]) -> bool:
+    """Whether the lattices after all iterations are kept, for their measures.
+
+    If they would take too much memory, the measure of every iteration is computed on the way.
+    """
+    order = settings.spline_order
+    points = [
+        count * prod((n - order) * 2**level + order for n in control_points)
+        for level, count in enumerate(settings.iters)
+    ]
+    return 4 * sum(points) <= MOST_KEPT
 
 
 def estimate_memory(

@@ -146,11 +146,8 @@ class Engine(Protocol[M, F]):
         """The images that share the field. Most often it is one image."""
         ...
 
-    def change(self, field: F, before: F, threshold: Number, every_measure: Number) -> Number:
-        """The convergence measure, or infinity if it is certainly above ``threshold``.
-
-        With ``every_measure`` it is computed in any case.
-        """
+    def change(self, field: F, before: F, threshold: Number) -> Number:
+        """The convergence measure, or infinity if it is certainly above ``threshold``."""
         ...
 
 
@@ -159,8 +156,9 @@ class Parameters(NamedTuple):
 
     Attributes
     ----------
-    every_measure
-        Compute the convergence measure of every iteration, even if it cannot end the level.
+    measured_up_to
+        The convergence measure is computed wherever it may be at or below this: the threshold, or
+        infinity to compute it in every iteration.
     """
 
     iters: Array
@@ -168,11 +166,11 @@ class Parameters(NamedTuple):
     over_relax: Number
     fwhm: Number
     wiener: Number
-    every_measure: Number
+    measured_up_to: Number
 
     @classmethod
     def of(cls, settings: N4Settings, every_measure: bool) -> "Parameters":
-        """The parameters of ``settings``."""
+        """The parameters of ``settings``; ``every_measure`` asks for that of every iteration."""
         in_float32 = settings.arithmetic == "itk"
         threshold = np.float32(settings.conv_threshold) if in_float32 else settings.conv_threshold
         return cls(
@@ -181,7 +179,7 @@ class Parameters(NamedTuple):
             over_relax=np.float32(settings.over_relax),
             fwhm=np.float32(settings.fwhm),
             wiener=np.float32(settings.wiener),
-            every_measure=np.bool_(every_measure),
+            measured_up_to=np.float64(np.inf if every_measure else threshold),
         )
 
 
@@ -204,6 +202,8 @@ class State(NamedTuple):
     history
         Measures of all iterations, shape (levels, iterations); there is room for at least the
         most iterations of any level.
+    path
+        The lattices after all iterations, with as much room; ``None`` if they are not kept.
     """
 
     lattice: Array
@@ -212,6 +212,7 @@ class State(NamedTuple):
     measure: Number
     done: Array
     history: Array
+    path: Array | None = None
 
 
 def solve(
@@ -248,12 +249,14 @@ def solve(
         def iterate(state: State) -> State:
             lattice = state.lattice + compute_increment(engine, mesh, state.field, parameters)
             field = engine.expand(mesh, lattice)
-            measure = engine.change(field, state.field, threshold, parameters.every_measure)
+            measure = engine.change(field, state.field, parameters.measured_up_to)
             done = _replace_at(state.done, level, state.iteration + 1)
-            history = _replace_at(state.history, (level, state.iteration), measure)
+            at = (level, state.iteration)
+            history = _replace_at(state.history, at, measure)
+            path = None if state.path is None else _replace_at(state.path, at, lattice)
             if progress is not None:
                 progress(level, state.iteration + 1, limit, measure)
-            return State(lattice, field, state.iteration + 1, measure, done, history)
+            return State(lattice, field, state.iteration + 1, measure, done, history, path)
 
         # As in ITK, a level begins with the field from before the refinement.
         first = state._replace(
@@ -266,8 +269,13 @@ def solve(
     return engine.for_each_level(len(parameters.iters), solve_level, start)
 
 
-def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
-    """Make a state without a field, with room for ``most`` iterations at each of ``levels``."""
+def make_start_state(
+    engine: Engine[M, F], levels: int, most: int, path: Array | None = None
+) -> State:
+    """Make a state without a field, with room for ``most`` iterations at each of ``levels``.
+
+    ``path`` is an array with room for the lattices after all iterations, if they are to be kept.
+    """
     lattice = engine.no_lattice()
     xp = lattice.__array_namespace__()
     return State(
@@ -277,6 +285,7 @@ def make_start_state(engine: Engine[M, F], levels: int, most: int) -> State:
         measure=xp.full((), xp.inf, xp.float64)[()],
         done=xp.zeros(levels, xp.int32),
         history=xp.full((levels, most), xp.nan, xp.float64),
+        path=path,
     )
 
 

@@ -1,10 +1,11 @@
 """One ``Execute``: what its numbers depend on, how far it has come, and how to repeat it."""
 
 from dataclasses import dataclass, replace
-from math import isnan
+from math import isnan, nan
 
 import numpy as np
 
+from n4ax.engines.measures import Measures
 from n4ax.field import BiasField
 from n4ax.method.solver import Progress
 from n4ax.pipeline import Inputs, Run, fit_image
@@ -30,7 +31,7 @@ class Execution:
         The number of that iteration, from 1 at each level; after the run, one more than the
         iterations of the last level, as in SimpleITK.
     measure
-        The convergence measure of that iteration; NaN if it was not computed.
+        The convergence measure of that iteration; NaN if it was not computed yet.
     field
         The bias field; ``None`` until the run has ended.
     """
@@ -42,16 +43,15 @@ class Execution:
     elapsed: int = 0
     measure: float = 0.0
     field: BiasField | None = None
+    _measures: Measures | None = None
 
     def solve(self, progress: Progress | None) -> N4Result:
         """Run N4 to its end and keep the field; ``progress`` is called after every iteration."""
         result = fit_image(
             self.settings, self.inputs, Run(num_threads=self.num_threads, progress=progress)
         )
-        self.record_iteration(
-            len(result.iterations), result.iterations[-1] + 1, _last_measure(result)
-        )
-        self.field = result.field
+        self.record_iteration(len(result.iterations), result.iterations[-1] + 1, nan)
+        self.field, self._measures = result.field, result.measures
         return result
 
     def record_iteration(self, level: int, elapsed: int, measure: float) -> None:
@@ -59,10 +59,10 @@ class Execution:
         self.level, self.elapsed, self.measure = int(level), int(elapsed), float(measure)
 
     def find_measure(self) -> float:
-        """The convergence measure; repeats the run if it was not computed on the way."""
-        if isnan(self.measure) and self.field is not None:
-            run = Run(num_threads=self.num_threads, every_measure=True)
-            self.measure = _last_measure(fit_image(self.settings, self.inputs, run))
+        """The convergence measure; it is computed if it was not needed on the way."""
+        if isnan(self.measure) and self._measures is not None:
+            last = self._measures.read_last()
+            self.measure = _NO_ITERATION if last is None else last
         return self.measure
 
     def find_field(self) -> BiasField:
@@ -81,7 +81,3 @@ class Execution:
         # While an XLA program waits for a command to return, no other XLA program can run.
         run = Run(engine="cpu", num_threads=self.num_threads)
         return fit_image(replace(self.settings, iters=iters), self.inputs, run).field
-
-
-def _last_measure(result: N4Result) -> float:
-    return (result.convergence[-1] or [_NO_ITERATION])[-1]

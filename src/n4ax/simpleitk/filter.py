@@ -250,7 +250,7 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
         """The convergence measure of the most recent iteration.
 
         A run without commands computes the measure only where it can end a level. If the last
-        iteration was not such a place, this method repeats the run.
+        iteration was not such a place, this method computes it.
         """
         return self._get_execution("GetCurrentConvergenceMeasurement").find_measure()
 

@@ -11,18 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.cpu.basis import stack_basis, stack_planes
+from n4ax.engines.cpu.change import ChangeMeter
 from n4ax.engines.cpu.field import CpuField, allocate_sheets, expand_lattice
-from n4ax.engines.cpu.kernels.changes import compute_ratios, sum_changes
 from n4ax.engines.cpu.kernels.extremes import find_extremes
 from n4ax.engines.cpu.kernels.fitting import join_planes, sum_residuals, sum_weights
 from n4ax.engines.cpu.kernels.histogram import fill_histogram
 from n4ax.engines.cpu.kernels.layout import Basis, Bins, IntensityMap, Lattice, Rows, Search
-from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
+from n4ax.engines.cpu.pieces import RowVoxels
 from n4ax.engines.cpu.rows import pack_rows
 from n4ax.engines.cpu.threads import Threads
 from n4ax.itk.versions import RULES
 from n4ax.method.bspline import refine
-from n4ax.method.convergence import may_decide_by_parts
 from n4ax.method.problem import Problem
 from n4ax.method.sharpening import sharpened_intensities
 from n4ax.method.solver import ChannelState, Parameters
@@ -102,7 +101,9 @@ class CpuEngine:
         self._full_search: _FullSearch | None = None
         self._level = -1
         self._mesh: CpuMesh
-        self._ratios: npt.NDArray[np.float32] | None = None
+        self._meter = ChangeMeter(
+            RowVoxels(self.rows, threads), exact=settings.convergence == "exact"
+        )
 
     def for_each_level(self, levels: int, body: Callable[[int, S], S], state: S) -> S:
         """Apply ``body(level, state)`` for the levels 0, 1, ..."""
@@ -196,64 +197,14 @@ class CpuEngine:
         self._threads.run(self._chunks, find_extremes, self.rows, field.sheets, search, result)
         return result[:, 0].min(), result[:, 1].max()
 
-    def change(
-        self, field: CpuField, before: CpuField, threshold: float, every_measure: bool
-    ) -> float:
+    def change(self, field: CpuField, before: CpuField, threshold: float) -> float:
         """The convergence measure, or infinity if it is certainly above the threshold.
 
         It is NaN if the field is not finite.
         """
         if not np.isfinite(field.lattice).all():  # as it is once the lattice before it was not
             return np.nan
-        if not (every_measure or self._may_decide(field, before, threshold)):
-            return np.inf
-        ratios = self.ratios(field, before)
-        exact = self._settings.convergence == "exact"
-        return exact_variation(ratios) if exact else itk_variation(ratios)
-
-    def _may_decide(self, field: CpuField, before: CpuField, threshold: float) -> bool:
-        """Whether the measure could be at or below the threshold."""
-        return may_decide_by_parts(
-            lambda stretches: self.variation(field, before, stretches), threshold, self.voxels
-        )
-
-    def variation(
-        self, field: CpuField, before: CpuField, stretches: int
-    ) -> tuple[np.float64, np.float64]:
-        """The coefficient of variation of exp(change of the field), estimated from a part.
-
-        Parameters
-        ----------
-        field, before
-            The field after and before an iteration.
-        stretches
-            About how many stretches of rows are looked at.
-
-        Returns
-        -------
-        variation, share
-            The coefficient of variation, and the share of the voxels that was looked at.
-        """
-        result = np.empty((self._chunks, 3))
-        every = max(1, len(self.rows.x) // stretches)
-        self._threads.run(
-            self._chunks, sum_changes, self.rows, field.sheets, before.sheets, every, result
-        )
-        count, total, squares = result.sum(axis=0)
-        variation = np.sqrt(max(squares / count - (total / count) ** 2, 0.0))
-        return variation, count / self.voxels
-
-    def ratios(self, field: CpuField, before: CpuField) -> npt.NDArray[np.float32]:
-        """exp(old field - new field) of the voxels that count, in ITK's order.
-
-        The next call overwrites the array.
-        """
-        if self._ratios is None:
-            self._ratios = np.zeros(self.voxels, np.float32)
-        self._threads.run(
-            self._chunks, compute_ratios, self.rows, field.sheets, before.sheets, self._ratios
-        )
-        return self._ratios
+        return self._meter.measure_up_to(threshold, (field.sheets, before.sheets))
 
     def binned(self, field: CpuField, lowest: np.float32, width: np.float32) -> CpuBinned:
         """The field with its bins. Each kernel computes anew where the voxels lie on them."""

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from n4ax.engines.cpu.engine import CpuEngine
 from n4ax.engines.cpu.shared import SharedEngine
 from n4ax.engines.cpu.threads import Threads, make_threads
@@ -12,6 +14,7 @@ from n4ax.method.accelerated import (
     has_enough,
     solve_accelerated,
 )
+from n4ax.method.footprint import keeps_path
 from n4ax.method.problem import Problem
 from n4ax.method.solver import Parameters, Progress, State, make_start_state, solve
 from n4ax.settings import N4Settings
@@ -21,7 +24,6 @@ def estimate(
     problems: Sequence[Problem],
     settings: N4Settings,
     progress: Progress | None = None,
-    every_measure: bool = True,
     num_threads: int | None = None,
 ) -> State:
     """Estimate the field of one problem, or one field that several problems share.
@@ -34,17 +36,16 @@ def estimate(
         The parameters of N4.
     progress
         Called after every iteration.
-    every_measure
-        Compute the convergence measure of every iteration, as ``progress`` needs it too, and not
-        only where it can end a level.
     num_threads
         Number of threads; ``None`` for the default.
     """
-    parameters = Parameters.of(settings, every_measure or progress is not None)
+    kept = keeps_path(settings, problems[0].control_points)
+    parameters = Parameters.of(settings, every_measure=progress is not None or not kept)
     with make_threads(problems, num_threads) as threads:
         engine = _make_engine(problems, settings, threads)
         if not settings.accelerate:
-            start = make_start_state(engine, len(settings.iters), max(settings.iters))
+            room = (len(settings.iters), max(settings.iters))
+            start = make_start_state(engine, *room, np.empty(room, object) if kept else None)
             return solve(engine, parameters, start, progress)
         every = choose_thinning(problems[0].included, _find_finest_mesh(problems[0], settings))
         thinned = [problem.thin(every) for problem in problems]

@@ -77,8 +77,6 @@ class SharedEngine:
             for engine, own, part in zip(self._engines, mesh.each, field, strict=True)
         ]
 
-    def change(
-        self, field: list[CpuField], before: list[CpuField], threshold: float, every_measure: bool
-    ) -> float:
+    def change(self, field: list[CpuField], before: list[CpuField], threshold: float) -> float:
         """The convergence measure, on the voxels of the first image."""
-        return self._first.change(field[0], before[0], threshold, every_measure)
+        return self._first.change(field[0], before[0], threshold)

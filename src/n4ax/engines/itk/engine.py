@@ -12,24 +12,20 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
+from n4ax.engines.cpu.change import ChangeMeter
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.bases import AxisTable, make_fit_table, make_sample_table
 from n4ax.engines.itk.field import ItkField, Lattice, expand_lattice
 from n4ax.engines.itk.fit import lay_out_fit
-from n4ax.engines.itk.kernels.evaluation import (
-    compute_ratios,
-    correct_runs,
-    sum_changes,
-)
+from n4ax.engines.itk.kernels.evaluation import correct_runs
 from n4ax.engines.itk.kernels.fitting import sum_squares, sum_units
 from n4ax.engines.itk.kernels.histogram import compute_residuals, fill_histogram
 from n4ax.engines.itk.kernels.layout import Bins, Fit
+from n4ax.engines.itk.pieces import RunVoxels
 from n4ax.engines.itk.refinement import refine
 from n4ax.engines.itk.runs import pack_voxels
 from n4ax.engines.itk.sharpening import sharpen
 from n4ax.itk.versions import RULES
-from n4ax.method.convergence import may_decide_by_parts
 from n4ax.method.problem import Problem
 from n4ax.method.solver import ChannelState, Parameters
 from n4ax.settings import N4Settings
@@ -80,6 +76,9 @@ class ItkEngine:
         self._runs, self._log, self._confidence = pack_voxels(problem, settings.tiny, threads)
         self._chunks = len(self._runs.chunk) - 1
         self._values = np.empty_like(self._log)
+        self._meter = ChangeMeter(
+            RunVoxels(self._runs, threads), exact=settings.convergence == "exact"
+        )
         self._level = -1
         self._mesh: ItkMesh
         share = len(self._log) // settings.work_units
@@ -202,31 +201,11 @@ class ItkEngine:
         voxels = (values, mesh.squares, self._confidence)
         return self._sum_units(mesh.fit, voxels, mesh.omega.shape)
 
-    def change(
-        self, field: ItkField, before: ItkField, threshold: float, every_measure: bool
-    ) -> float:
+    def change(self, field: ItkField, before: ItkField, threshold: float) -> float:
         """The convergence measure, or infinity if it is certainly above the threshold."""
         if not np.isfinite(field.lattice).all():
             return np.nan
-        if not (every_measure or self._may_decide(field, before, threshold)):
-            return np.inf
-        ratios = np.empty_like(self._log)
-        self._threads.run(self._chunks, compute_ratios, self._runs, field.rows, before.rows, ratios)
-        exact = self._settings.convergence == "exact"
-        return exact_variation(ratios) if exact else itk_variation(ratios)
-
-    def _may_decide(self, field: ItkField, before: ItkField, threshold: float) -> bool:
-        """Whether the measure could be at or below the threshold."""
-
-        def estimate(runs: int) -> tuple[np.float64, np.float64]:
-            result = np.empty((self._chunks, 3))
-            every = max(1, len(self._runs.x) // runs)
-            sum_changes(0, self._chunks, self._runs, field.rows, before.rows, every, result)
-            count, total, squares = result.sum(axis=0)
-            variance = max(squares / count - (total / count) ** 2, 0.0)
-            return np.sqrt(variance), count / len(self._log)
-
-        return may_decide_by_parts(estimate, threshold, len(self._log))
+        return self._meter.measure_up_to(threshold, (field.rows, before.rows))
 
 
 def _count_rising(values: npt.NDArray[np.float32]) -> int:

@@ -13,23 +13,24 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from n4ax.engines.xla.box import Voxels, gather
 from n4ax.engines.xla.histogram import count_by_chunks, count_in_order, split_position
+from n4ax.engines.xla.prediction import predict
 from n4ax.engines.xla.recurrence import exact_variation, itk_variation
 from n4ax.engines.xla.spline import FULL, apply_along, evaluate_spline
 from n4ax.engines.xla.tables import Tables
 from n4ax.itk.rounding import float32_product
-from n4ax.method.convergence import may_decide
+from n4ax.method.convergence import Prediction, choose_samples, is_above
 from n4ax.method.sharpening import sharpened_intensities
 from n4ax.method.solver import ChannelState, Parameters
 
 S = TypeVar("S")
 
-SAMPLED, SAMPLE = 512, 256
-"""The change of the field is judged from a packed list cut into 512 parts: from the first 256
-voxels of each part."""
+SAMPLES = 8192
+"""The convergence measure is predicted from about this many voxels of the list."""
 
 REPLAYED, REPLAYED_OFF_CPU = 1 << 12, 1 << 18
 """The stopping measure takes this many voxels at once, on the CPU and off it. Off the CPU a step
@@ -224,7 +225,7 @@ class XlaEngine:
             sums = apply_along(weight, sums, axis)
         return sums
 
-    def change(self, field: Array, before: Array, threshold: Array, every_measure: Array) -> Array:
+    def change(self, field: Array, before: Array, threshold: Array) -> Array:
         """The convergence measure, or infinity if it is certainly above the threshold."""
 
         def measure() -> Array:
@@ -234,25 +235,16 @@ class XlaEngine:
             block = REPLAYED if self._on_cpu else REPLAYED_OFF_CPU
             return itk_variation(before - field, self._counted, packed, block)
 
-        variation = self._variation(field, before)
-        needed = every_measure | may_decide(variation, threshold, self._voxels.number)
+        prediction = self._predict(field, before)
+        needed = ~is_above(prediction, threshold, self._voxels.number)
         return lax.cond(needed, measure, lambda: jnp.full((), jnp.inf, jnp.float64))
 
-    def _variation(self, field: Array, before: Array) -> Array:
-        """The coefficient of variation of exp(change of the field), estimated from a part."""
-
-        def select(values: Array) -> Array:
-            if self._voxels.rank is None or len(values) < SAMPLED:
-                return values
-            length = len(values) // SAMPLED * SAMPLED
-            return values[:length].reshape(SAMPLED, -1)[:, :SAMPLE]
-
-        counted = select(self._counted)
-        step = jnp.where(counted, select(before) - select(field), jnp.float32(0))
-        step = step.astype(jnp.float64)
-        count = counted.sum(dtype=jnp.float64)
-        mean = step.sum() / count
-        return jnp.sqrt(jnp.maximum((step * step).sum() / count - mean * mean, 0.0))
+    def _predict(self, field: Array, before: Array) -> Prediction:
+        """Predict the convergence measure from a part of the voxels."""
+        samples = choose_samples(len(field), SAMPLES)
+        step = before[samples.voxel] - field[samples.voxel]
+        weight = jnp.where(self._counted[samples.voxel], samples.weight.astype(np.float64), 0.0)
+        return predict(step, weight, self._exact)
 
 
 def _count_rising(values: Array) -> Array:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from n4ax.engines.xla.kept import keep_program
 from n4ax.engines.xla.tables import Tables, make_level_tables
 from n4ax.images.arrays import is_traced
 from n4ax.itk.versions import RULES
+from n4ax.method.footprint import MOST_KEPT
 from n4ax.method.problem import Problem
 from n4ax.method.solver import Parameters, Progress, State, make_start_state, solve
 from n4ax.settings import N4Settings
@@ -51,6 +53,8 @@ class ProgramKey(NamedTuple):
         Whether the program is for the CPU.
     reports
         Whether the program reports its progress.
+    keeps_path
+        Whether the program keeps the lattices after all iterations.
     """
 
     shape: tuple[int, ...]
@@ -60,6 +64,7 @@ class ProgramKey(NamedTuple):
     tests_both_ends: bool
     on_cpu: bool
     reports: bool
+    keeps_path: bool
 
 
 class Arguments(NamedTuple):
@@ -87,7 +92,7 @@ class Arguments(NamedTuple):
 
 
 def prepare(
-    problem: Problem, settings: N4Settings, every_measure: bool = True, reports: bool = False
+    problem: Problem, settings: N4Settings, lists: bool = False, reports: bool = False
 ) -> tuple[Arguments, ProgramKey]:
     """Prepare the arguments for a problem with JAX arrays, and the key of the program for it.
 
@@ -97,8 +102,8 @@ def prepare(
         The image, and what is estimated on.
     settings
         The parameters of N4.
-    every_measure
-        Compute the convergence measure of every iteration, even if it cannot end the level.
+    lists
+        Whether the measures of all iterations may be asked for after the run.
     reports
         Whether the program reports its progress.
     """
@@ -110,11 +115,12 @@ def prepare(
     key = ProgramKey(
         shape=box.shape,
         nbins=settings.nbins,
-        most=-(-max(1, *settings.iters) // HISTORY_STEP) * HISTORY_STEP,
+        most=_room_for(settings),
         exact=settings.convergence == "exact",
         tests_both_ends=RULES[settings.itk_version].tests_both_ends,
         on_cpu=platform == "cpu",
         reports=reports,
+        keeps_path=lists and _has_room(problem, settings),
     )
     first = np.array(box.first, np.int32)
     tiny = np.float32(np.nan if settings.tiny is None else settings.tiny)
@@ -128,10 +134,22 @@ def prepare(
             settings.itk_version,
         ),
         first=first,
-        parameters=Parameters.of(settings, every_measure),
+        parameters=Parameters.of(settings, every_measure=reports or lists > key.keeps_path),
         listener=np.int32(0),
     )
     return arguments, key
+
+
+def _room_for(settings: N4Settings) -> int:
+    """The most iterations that the history of a level gets room for."""
+    return -(-max(1, *settings.iters) // HISTORY_STEP) * HISTORY_STEP
+
+
+def _has_room(problem: Problem, settings: N4Settings) -> bool:
+    """Whether there is room for all lattices, each padded to the finest mesh."""
+    order, levels = settings.spline_order, len(settings.iters)
+    finest = prod((n - order) * 2 ** (levels - 1) + order for n in problem.control_points)
+    return 4 * levels * _room_for(settings) * finest <= MOST_KEPT
 
 
 def _platform(array: Array) -> str:
@@ -167,7 +185,10 @@ def run(arguments: Arguments, key: ProgramKey) -> State:
     """
     engine = make_engine(arguments, key)
     progress = partial(_report, arguments.listener) if key.reports else None
-    start = make_start_state(engine, len(arguments.parameters.iters), key.most)
+    room = (len(arguments.parameters.iters), key.most)
+    shape = engine.no_lattice().shape
+    path = jnp.zeros((*room, *shape), jnp.float32) if key.keeps_path else None
+    start = make_start_state(engine, *room, path)
     return solve(engine, arguments.parameters, start, progress)._replace(field=None)
 
 
@@ -179,15 +200,11 @@ def estimate(
     problem: Problem,
     settings: N4Settings,
     progress: Progress | None = None,
-    every_measure: bool = True,
 ) -> State:
-    """Solve a problem with JAX arrays; the arrays of the state are JAX's too.
-
-    With ``progress``, the measure of every iteration is computed in any case.
-    """
+    """Solve a problem with JAX arrays; the arrays of the state are JAX's too."""
     reports = progress is not None
     with jax.enable_x64(True), _listen(progress) as listener:
-        arguments, key = prepare(problem, settings, every_measure or reports, reports)
+        arguments, key = prepare(problem, settings, lists=True, reports=reports)
         arguments = arguments._replace(listener=np.int32(listener))
         with keep_program(("run", key, _describe(arguments), _platform(problem.intensities))):
             state = compiled_run(arguments, key)

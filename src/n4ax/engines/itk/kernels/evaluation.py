@@ -3,7 +3,7 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numpy import float32, float64, uint64
+from numpy import float32, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.itk.kernels.lanes import raise_lanes, read_index, read_single, set_lanes
@@ -28,8 +28,8 @@ def collapse_axis(first, stop, first_control, weights, lattice, out):
 
 
 @compile_kernel()
-def _locate_rows(rows):
-    """Return what :func:`_evaluate_run` needs of the rows: addresses and lengths."""
+def locate_rows(rows):
+    """Return what :func:`evaluate_run` needs of the rows: addresses and lengths."""
     values, first_control, weights, stop = rows
     tables = (first_control.ctypes.data, stop.ctypes.data, weights.ctypes.data)
     sizes = (uint64(values.shape[1]), uint64(weights.shape[0]), uint64(weights.shape[1]))
@@ -37,7 +37,7 @@ def _locate_rows(rows):
 
 
 @compile_kernel()
-def _evaluate_run(places, row, x0, n, field):
+def evaluate_run(places, row, x0, n, field):
     """Evaluate the field on ``n`` voxels of a row, from column ``x0`` on.
 
     ``field`` is the address of a buffer. Whole blocks of lanes are written, so that up to
@@ -61,10 +61,10 @@ def _evaluate_run(places, row, x0, n, field):
 def evaluate_rows(first, stop, rows, log_field):
     """Evaluate the field on the rows ``first:stop`` of ``log_field`` (rows, columns)."""
     n = log_field.shape[1]
-    places = _locate_rows(rows)
+    places = locate_rows(rows)
     buffer = np.empty(n + LANES, np.float32)
     for row in range(first, stop):
-        _evaluate_run(places, row, 0, n, buffer.ctypes.data)
+        evaluate_run(places, row, 0, n, buffer.ctypes.data)
         for x in range(n):
             log_field[row, x] = buffer[x]
 
@@ -76,11 +76,11 @@ def divide_rows(first, stop, rows, single, image, corrected):
     The exponential is computed in single precision, or in double and rounded to float32.
     """
     n = image.shape[1]
-    places = _locate_rows(rows)
+    places = locate_rows(rows)
     field = np.empty(n + LANES, np.float32)
     factor = np.empty(n, np.float32)
     for row in range(first, stop):
-        _evaluate_run(places, row, 0, n, field.ctypes.data)
+        evaluate_run(places, row, 0, n, field.ctypes.data)
         if single:
             exponentiate_single(field, n, factor)
         else:
@@ -97,13 +97,13 @@ def correct_runs(first, stop, runs, rows, log, corrected, ends):
     is.
     """
     start, xs, row, chunk = runs
-    places = _locate_rows(rows)
+    places = locate_rows(rows)
     field = np.empty(len(rows.first) + LANES, np.float32)
     for c in range(first, stop):
         least, greatest = float32(np.inf), float32(-np.inf)
         for i in range(chunk[c], chunk[c + 1]):
             base, n = uint64(start[i]), start[i + 1] - start[i]
-            _evaluate_run(places, row[i], xs[i], n, field.ctypes.data)
+            evaluate_run(places, row[i], xs[i], n, field.ctypes.data)
             for j in range(uint64(n)):
                 value = log[base + j] - field[j]
                 corrected[base + j] = value
@@ -112,46 +112,3 @@ def correct_runs(first, stop, runs, rows, log, corrected, ends):
                 if value > greatest or value != value:
                     greatest = value
         ends[c, 0], ends[c, 1] = least, greatest
-
-
-@compile_kernel()
-def compute_ratios(first, stop, runs, rows, before, ratios):
-    """Set ``ratios`` to exp(field before - field) of the voxels of the chunks ``first:stop``."""
-    start, xs, row, chunk = runs
-    places, places_before = _locate_rows(rows), _locate_rows(before)
-    change = np.empty(len(rows.first) + LANES, np.float32)
-    ratio = np.empty(len(rows.first) + LANES, np.float32)
-    for i in range(chunk[first], chunk[stop]):
-        base, n = uint64(start[i]), start[i + 1] - start[i]
-        _evaluate_run(places_before, row[i], xs[i], n, change.ctypes.data)
-        _evaluate_run(places, row[i], xs[i], n, ratio.ctypes.data)
-        for j in range(n):
-            change[j] = change[j] - ratio[j]
-        exponentiate_single(change, n, ratio)
-        for j in range(uint64(n)):
-            ratios[base + j] = ratio[j]
-
-
-@compile_kernel()
-def sum_changes(first, stop, runs, rows, before, every, result):
-    """Sum the change of the field over every ``every``-th run of each chunk.
-
-    ``result`` (chunks, 3) holds the number of voxels, the sum of the change and that of its
-    squares.
-    """
-    start, xs, row, chunk = runs
-    places, places_before = _locate_rows(rows), _locate_rows(before)
-    old = np.empty(len(rows.first) + LANES, np.float32)
-    new = np.empty(len(rows.first) + LANES, np.float32)
-    for c in range(first, stop):
-        count, total, squares = 0, 0.0, 0.0
-        for i in range(-(-chunk[c] // every) * every, chunk[c + 1], every):
-            n = start[i + 1] - start[i]
-            _evaluate_run(places_before, row[i], xs[i], n, old.ctypes.data)
-            _evaluate_run(places, row[i], xs[i], n, new.ctypes.data)
-            for j in range(n):
-                change = float64(old[j] - new[j])
-                total += change
-                squares += change * change
-            count += n
-        result[c, 0], result[c, 1], result[c, 2] = count, total, squares

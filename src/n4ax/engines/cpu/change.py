@@ -1,0 +1,157 @@
+"""The stopping measure of an iteration: predicted, or computed with the bits that ITK gives.
+
+:mod:`n4ax.method.convergence` says what is computed. ITK takes one voxel after another. Here the
+voxels are cut into pieces of some thousands. At first, threads compute the ratios of some pieces,
+and one thread replays the recurrence on them. Once no voxel moves mu any more, threads sum up what
+the pieces add to sigma, each in the ulps that sigma is expected to have there. One thread then
+follows sigma from piece to piece. It replays a piece where something else holds than was expected.
+Where the pieces are cut depends on the mask alone, and so does the result.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.engines.cpu.kernels.recurrence import accept_pieces, replay
+from n4ax.engines.cpu.prediction import Course, predict
+from n4ax.engines.cpu.recurrence import (
+    Running,
+    exact_variation,
+    finish_running,
+    start_running,
+)
+from n4ax.method.convergence import (
+    COARSE,
+    Prediction,
+    Samples,
+    choose_samples,
+    may_decide,
+)
+
+PIECE_VOXELS = 1 << 13
+
+FIRST = 4
+"""So many pieces are replayed at a time, until none of their voxels moves mu."""
+
+
+class Voxels(Protocol):
+    """The voxels that count of one image, in pieces. ``fields`` are those of an iteration, the
+    field after and before it, in the form of the engine.
+    """
+
+    @property
+    def number(self) -> npt.NDArray[np.int64]:
+        """Voxels before each piece, and in total."""
+        ...
+
+    def locate(self, samples: Samples) -> Any:
+        """Where some voxels lie."""
+        ...
+
+    def compute_steps(self, places: Any, fields: Any) -> npt.NDArray[np.float32]:
+        """Old field less new field at the voxels that :meth:`locate` has located."""
+        ...
+
+    def compute_ratios(self, first: int, stop: int, fields: Any) -> npt.NDArray[np.float32]:
+        """exp(old field - new field) of the voxels of some pieces, in ITK's order."""
+        ...
+
+    def sum_pieces(
+        self, fields: Any, first: int, running: Running, units: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """What the pieces from ``first`` on add to sigma, each in its ``units``.
+
+        :func:`n4ax.engines.cpu.recurrence.sum_voxels` does that for some voxels.
+        """
+        ...
+
+
+class _Located(NamedTuple):
+    samples: Samples
+    places: Any
+
+
+class ChangeMeter:
+    """Measures how much iterations change the field on the voxels of one image.
+
+    Parameters
+    ----------
+    voxels
+        The voxels.
+    exact
+        Whether the measure is the true coefficient of variation, and not ITK's.
+    """
+
+    def __init__(self, voxels: Voxels, exact: bool) -> None:
+        self._voxels = voxels
+        self._exact = exact
+        self._located: dict[int, _Located] = {}
+
+    def measure_up_to(self, threshold: float, fields: Any) -> float:
+        """The measure, or infinity if it is certainly above the threshold.
+
+        Parameters
+        ----------
+        threshold
+            The threshold. With infinity, the measure is computed in any case.
+        fields
+            The field after and before the iteration.
+        """
+        course: Course | None = None
+
+        def predict_from(count: int) -> Prediction:
+            nonlocal course
+            prediction, course = self.predict(count, fields)
+            return prediction
+
+        if not may_decide(predict_from, threshold, int(self._voxels.number[-1])):
+            return np.inf
+        if self._exact:
+            pieces = len(self._voxels.number) - 1
+            return exact_variation(self._voxels.compute_ratios(0, pieces, fields))
+        return self._replay(fields, course)
+
+    def predict(self, count: int, fields: Any) -> tuple[Prediction, Course]:
+        """Predict the measure from about ``count`` voxels, and how sigma grows."""
+        located = self._located.get(count)
+        if located is None:
+            samples = choose_samples(int(self._voxels.number[-1]), count)
+            located = self._located[count] = _Located(samples, self._voxels.locate(samples))
+        steps = self._voxels.compute_steps(located.places, fields)
+        return predict(steps, located.samples, self._exact)
+
+    def _replay(self, fields: Any, course: Course | None) -> float:
+        """The measure as ITK computes it; ``course`` is what was predicted of sigma, if at all."""
+        pieces = len(self._voxels.number) - 1
+        running = start_running()
+        at, settled = 0, False
+        while at < pieces:
+            mean = running[1]
+            if settled:
+                course = course or self.predict(COARSE, fields)[1]
+                at = self._add_sums(at, fields, course, running)
+            else:
+                stop = min(at + FIRST, pieces)
+                replay(self._voxels.compute_ratios(at, stop, fields), running)
+                at = stop
+            settled = running[1] == mean
+        return finish_running(running)
+
+    def _add_sums(self, at: int, fields: Any, course: Course, running: Running) -> int:
+        """Add the pieces from ``at`` on, until a voxel moves mu or some are done; return the next.
+
+        Four times as many are taken at once as there are already, so that little is in vain.
+        """
+        number = self._voxels.number
+        stop = min(4 * at, len(number) - 1)
+        units = course.expect_ulps(number[at:stop], running[2])
+        mean, first = running[1], at
+        added = self._voxels.sum_pieces(fields, at, running, units)
+        while at < stop and running[1] == mean:
+            rest = slice(at - first, None)
+            at += int(accept_pieces(running, number, at, units[rest], added[rest]))
+            if at < stop:
+                replay(self._voxels.compute_ratios(at, at + 1, fields), running)
+                at += 1
+        return at

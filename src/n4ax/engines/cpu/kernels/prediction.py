@@ -1,0 +1,66 @@
+"""Kernels that predict the stopping measure from a sample of the voxels."""
+
+# pyright: reportCallIssue=false, reportArgumentType=false
+
+import numpy as np
+from numpy import float32, float64
+
+from n4ax.engines.compiled.kernel import compile_kernel
+from n4ax.engines.cpu.kernels.evaluation import exponentiate
+from n4ax.engines.cpu.kernels.recurrence import find_binade_end
+from n4ax.method.convergence import STANDSTILL
+
+
+@compile_kernel()
+def estimate_variation(step, weight, ratio, found):
+    """Set ``found`` to the coefficient of variation and its relative standard error."""
+    exponentiate(step, len(step), ratio)
+    total, mean, squares, errors = 0.0, 0.0, 0.0, 0.0
+    for k in range(len(ratio)):
+        total += weight[k]
+        mean += weight[k] * ratio[k]
+    mean /= total
+    for k in range(len(ratio)):
+        square = weight[k] * (float64(float32(ratio[k])) - mean) ** 2
+        squares += square
+        errors += square * square
+    found[0], found[1] = np.sqrt(squares / (total - 1.0)) / mean, 0.5 * np.sqrt(errors) / squares
+
+
+@compile_kernel()
+def run_recurrence(step, weight, ratio, course, found):
+    """Run ITK's recurrence over the samples, and set ``found`` to the measure and its error.
+
+    ``course`` takes sigma after each sample. In ITK the voxels that a sample stands for would add
+    to mu one after another; here they do so at once, from where mu stood before.
+    """
+    exponentiate(step, len(step), ratio)
+    mu, sigma, errors, count = float64(float32(ratio[0])), 0.0, 0.0, 1.0
+    course[0] = 0.0
+    unit, per_unit, end = 0.0, 0.0, 0.0
+    for k in range(1, len(ratio)):
+        w = float64(weight[k])
+        share = 1.0 / min(count + 0.5 * (w + 1.0), float64(STANDSTILL))
+        gap = float64(float32(ratio[k])) - mu
+        addend = gap * gap * (1.0 - share)
+        if sigma >= end:
+            unit, per_unit, end = _measure_binade(sigma)
+        added = w * (np.rint(addend * per_unit) * unit if unit > 0.0 else addend)
+        sigma += added
+        errors += added * added
+        # At 1, the next number below is half as far away as the next above.
+        ulps = 2.0**23 if mu > 1.0 or (mu == 1.0 and gap > 0.0) else 2.0**24
+        mu = float64(float32(mu + w * np.rint(gap * share * ulps) / ulps))
+        count += w
+        course[k] = sigma
+    degrees = min(count, float64(STANDSTILL)) - 1.0
+    found[0], found[1] = np.sqrt(sigma / degrees) / mu, 0.5 * np.sqrt(errors) / sigma
+
+
+@compile_kernel()
+def _measure_binade(value):
+    """Return the float32 ulp of ``value``, its inverse, and the end of its binade; 0 for 0."""
+    if not (value > 0.0 and value < np.inf):
+        return 0.0, 0.0, 0.0
+    end = find_binade_end(value)
+    return end * 2.0**-24, 2.0**24 / end, end
