@@ -5,25 +5,28 @@ the bits of the result do not depend on it.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.engines.compiled.arguments import LaidOut, lay_out
+from n4ax.engines.compiled.kernel import Kernel
 from n4ax.engines.cpu.basis import stack_basis, stack_planes
 from n4ax.engines.cpu.change import ChangeMeter
-from n4ax.engines.cpu.field import CpuField, allocate_sheets, expand_lattice
-from n4ax.engines.cpu.kernels.extremes import find_extremes
-from n4ax.engines.cpu.kernels.fitting import join_planes, sum_residuals, sum_weights
-from n4ax.engines.cpu.kernels.histogram import fill_histogram
-from n4ax.engines.cpu.kernels.layout import Basis, Bins, IntensityMap, Lattice, Rows, Search
+from n4ax.engines.cpu.field import CpuField, allocate_field
+from n4ax.engines.cpu.kernels.evaluation import expand_planes
+from n4ax.engines.cpu.kernels.extremes import choose_search, find_extremes, join_ends
+from n4ax.engines.cpu.kernels.fitting import join_planes, pair_up, sum_residuals, sum_weights
+from n4ax.engines.cpu.kernels.histogram import close_counts, fill_histogram
+from n4ax.engines.cpu.kernels.layout import Bins, Lattice, Rows
+from n4ax.engines.cpu.kernels.sharpening import sharpen_counts
 from n4ax.engines.cpu.pieces import RowVoxels
+from n4ax.engines.cpu.room import Counts, Extremes, Sharpening
 from n4ax.engines.cpu.rows import pack_rows
-from n4ax.engines.cpu.threads import Threads
-from n4ax.itk.versions import RULES
+from n4ax.engines.cpu.threads import Job, Threads
 from n4ax.method.bspline import refine
 from n4ax.method.problem import Problem
-from n4ax.method.sharpening import sharpened_intensities
 from n4ax.method.solver import ChannelState, Parameters
 from n4ax.settings import N4Settings
 
@@ -37,17 +40,30 @@ MISROUNDED_SHARE = 0.05
 """The histogram is counted again if at least this share of it was rounded unlike in ITK."""
 
 S = TypeVar("S")
+Sums = npt.NDArray[np.float64]
 
 
 class CpuMesh(NamedTuple):
-    """The mesh of one level: ``basis`` to evaluate, ``projection`` to fit, and room for both."""
+    """The mesh of one level, with its tables laid out for the kernels, and room for sums.
 
-    basis: Basis
-    projection: Basis
+    Attributes
+    ----------
+    basis, projection
+        The :class:`~n4ax.engines.cpu.kernels.layout.Basis` to evaluate, and the weights to fit.
+    omega
+        Weight of all voxels on each control point.
+    fields
+        Room for the two most recent fields.
+    plane_sums, delta
+        Room for the sums of each plane, and of all; the leading axes of the latter are one.
+    """
+
+    basis: LaidOut
+    projection: LaidOut
     omega: npt.NDArray[np.float64]
-    values: list[npt.NDArray[np.float32]]
-    """Values of the sheets of the two most recent fields."""
+    fields: list[CpuField]
     plane_sums: npt.NDArray[np.float64]
+    delta: npt.NDArray[np.float64]
 
 
 class CpuBinned(NamedTuple):
@@ -55,14 +71,6 @@ class CpuBinned(NamedTuple):
 
     field: CpuField
     bins: Bins
-
-
-class _FullSearch(NamedTuple):
-    """The lattice when all stretches were last searched for the extremes, and what they were."""
-
-    lattice: Lattice
-    low: float
-    high: float
 
 
 class CpuEngine:
@@ -94,11 +102,13 @@ class CpuEngine:
             threads,
         )
         self.voxels = int(self.rows.included[-1])
+        self._laid_rows = lay_out(self.rows)
         self._chunks = len(self.rows.chunk) - 1
-        # The float32 histogram before each chunk, as the last iteration left it.
-        self._running = np.zeros((self._chunks, settings.nbins), np.float32)
-        self._bounds = np.zeros((len(self.rows.x), 2), np.float32)
-        self._full_search: _FullSearch | None = None
+        self._counts = Counts.allocate(self._chunks, settings.nbins)
+        self._extremes = Extremes.allocate(self._chunks, len(self.rows.x), settings.itk_version)
+        self._searched: Lattice = np.empty(0, np.float32)
+        self._sharpening = Sharpening.allocate(settings.nbins)
+        self._jobs: dict[tuple[Any, ...], tuple[Job, Any]] = {}
         self._level = -1
         self._mesh: CpuMesh
         self._meter = ChangeMeter(
@@ -128,16 +138,20 @@ class CpuEngine:
             for axis, points in zip(self._axes, control_points, strict=True)
         ]
         basis = stack_basis(bases, [basis.weights for basis in bases])
+        squares = lay_out(stack_basis(bases, [basis.squares for basis in bases]))
         plane_sums = np.empty((len(self.rows.slot_plane), *control_points[-2:]))
-        squares = stack_basis(bases, [basis.squares for basis in bases])
-        self._threads.run(self._chunks, sum_weights, self.rows, squares, plane_sums)
+        self._threads.run(self._chunks, sum_weights, self._laid_rows, squares, plane_sums)
+        omega = np.empty(control_points)
+        self._join(squares, plane_sums, stack_planes(omega))
+        self._jobs.clear()  # they hold on to the tables of the last level
         self._level = level
         self._mesh = CpuMesh(
-            basis=basis,
-            projection=stack_basis(bases, [basis.fit_weights for basis in bases]),
-            omega=self._join(squares, plane_sums, control_points),
-            values=[allocate_sheets(basis, control_points) for _ in range(2)],
+            basis=lay_out(basis),
+            projection=lay_out(stack_basis(bases, [basis.fit_weights for basis in bases])),
+            omega=omega,
+            fields=[allocate_field(basis, control_points) for _ in range(2)],
             plane_sums=plane_sums,
+            delta=stack_planes(np.empty(control_points)),
         )
         return self._mesh
 
@@ -153,8 +167,12 @@ class CpuEngine:
 
     def expand(self, mesh: CpuMesh, lattice: Lattice) -> CpuField:
         """The field of a lattice. The two most recent fields of a mesh stay valid."""
-        mesh.values.reverse()
-        return expand_lattice(lattice, mesh.basis, mesh.values[0], self._threads)
+        mesh.fields.reverse()
+        field = mesh.fields[0]
+        field.lattice[...] = lattice
+        planes = len(mesh.basis.value.plane_control)
+        self._run(planes, expand_planes, field.stack, mesh.basis, field.sheets)
+        return field
 
     def channels(
         self, mesh: CpuMesh, field: CpuField
@@ -165,37 +183,39 @@ class CpuEngine:
     def extremes(self, field: CpuField) -> tuple[np.float32, np.float32]:
         """The range of the corrected log intensities, as ITK's scan finds it.
 
-        The spline changes nowhere by more than its control points do. So a stretch of voxels
-        needs no new look if, when all stretches were last looked at, it was further from the
-        extremes than twice the change of the control points since then.
+        Stretches that cannot hold an extreme are left out; :func:`choose_search` says which.
         """
-        last = self._full_search
-        if last is not None and last.lattice.shape == field.lattice.shape:
-            drift = float(np.abs(field.lattice - last.lattice).max()) * (1 + 1e-6) + 1e-5
-            low, high = last.low + 2 * drift, last.high - 2 * drift
-            near = (self._bounds[:, 0] <= low) | (self._bounds[:, 1] >= high)
-            if np.count_nonzero(near) <= MOST_NEAR * len(near):
-                found = self._search(field, low, high, keep=False)
+        found = self._extremes
+        searched, limits = self._searched, found.search.limits
+        if len(searched) == len(field.flat):
+            self._run(
+                1, choose_search, field.flat, searched, found.full, found.search.bounds, limits
+            )
+            if limits[3] <= MOST_NEAR:
+                low, high = self._search(field)
                 # Above this, the voxel that set the minimum now belongs to the rising start, which
                 # ITK 5 leaves out.
-                if found[0] <= last.low + drift:
-                    return found
-        found = self.search_everywhere(field)
-        self._full_search = _FullSearch(field.lattice, float(found[0]), float(found[1]))
-        return found
+                if low <= (found.full[0] + limits[0]) / 2:
+                    return low, high
+        else:
+            self._searched = np.empty_like(field.flat)
+        low, high = self.search_everywhere(field)
+        self._searched[:] = field.flat
+        found.full[:] = low, high
+        return low, high
 
     def search_everywhere(self, field: CpuField) -> tuple[np.float32, np.float32]:
         """The range of the corrected log intensities, from all stretches."""
-        return self._search(field, np.inf, -np.inf, keep=True)
+        self._extremes.search.limits[:3] = np.inf, -np.inf, 1
+        return self._search(field)
 
-    def _search(
-        self, field: CpuField, low: float, high: float, keep: bool
-    ) -> tuple[np.float32, np.float32]:
-        result = np.empty((self._chunks, 2), np.float32)
-        skips_rise = not RULES[self._settings.itk_version].tests_both_ends
-        search = Search(self._bounds, low, high, keep, skips_rise)
-        self._threads.run(self._chunks, find_extremes, self.rows, field.sheets, search, result)
-        return result[:, 0].min(), result[:, 1].max()
+    def _search(self, field: CpuField) -> tuple[np.float32, np.float32]:
+        found = self._extremes
+        self._run(
+            self._chunks, find_extremes, self._laid_rows, field.sheets, found.search, found.chunks
+        )
+        self._run(1, join_ends, found.chunks, found.ends)
+        return found.ends[0], found.ends[1]
 
     def change(self, field: CpuField, before: CpuField, threshold: float) -> float:
         """The convergence measure, or infinity if it is certainly above the threshold.
@@ -208,7 +228,7 @@ class CpuEngine:
 
     def binned(self, field: CpuField, lowest: np.float32, width: np.float32) -> CpuBinned:
         """The field with its bins. Each kernel computes anew where the voxels lie on them."""
-        return CpuBinned(field, Bins(lowest, width))
+        return CpuBinned(field, np.array([lowest, width], np.float32))
 
     def histogram(self, binned: CpuBinned) -> npt.NDArray[np.float64]:
         """Corrected log intensities per bin, each shared linearly between the nearest centres.
@@ -218,16 +238,19 @@ class CpuEngine:
         counts turned out to be. The accelerated schedule, which does not follow ITK to the last
         digit, counts once.
         """
-        gained = np.empty_like(self._running, np.float64)
+        counts = self._counts
+        counts.bins[:] = binned.bins
         for _ in range(1 if self._settings.accelerate else MOST_COUNTS):
-            self._threads.run(
+            self._run(
                 self._chunks, fill_histogram,
-                self.rows, binned.field.sheets, binned.bins, self._running, gained,
+                self._laid_rows, binned.field.sheets, counts.bins, counts.running, counts.gained,
             )  # fmt: skip
-            expected, self._running = self._running, _counts_before_chunks(gained)
-            if _misrounded_share(expected, self._running, gained) < MISROUNDED_SHARE:
+            self._run(
+                1, close_counts, counts.gained, counts.running, counts.total, counts.misrounded
+            )
+            if counts.misrounded[0] < MISROUNDED_SHARE:
                 break
-        return gained.sum(axis=0)
+        return counts.total.copy()
 
     def sharpen(
         self,
@@ -236,45 +259,44 @@ class CpuEngine:
         parameters: Parameters,
     ) -> npt.NDArray[np.float32]:
         """The expected log intensity at each bin centre."""
-        return sharpened_intensities(histogram, *bins, parameters.fwhm, parameters.wiener)
+        room = self._sharpening
+        room.counts[:] = histogram
+        room.bins[:] = bins
+        room.parameters[:2] = parameters.fwhm, parameters.wiener
+        self._run(1, sharpen_counts, *room)
+        return room.expected.copy()
 
     def residual_fit(
         self, mesh: CpuMesh, binned: CpuBinned, expected: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float64]:
-        """Delta of the fit to corrected less expected log intensities (E at the bin centres)."""
-        pairs = np.zeros((self.nbins + 1, 2), np.float32)
-        pairs[:-1, 0], pairs[-1, 0] = expected, expected[-1]
-        pairs[:-2, 1] = np.diff(expected)
-        intensity_map = IntensityMap(binned.bins, pairs.reshape(-1))
-        self._threads.run(
+        """Delta of the fit to corrected less expected log intensities (E at the bin centres).
+
+        The next call overwrites the array.
+        """
+        counts = self._counts
+        counts.bins[:] = binned.bins
+        counts.expected[:] = expected
+        self._run(1, pair_up, counts.expected, counts.map.pairs)
+        self._run(
             self._chunks, sum_residuals,
-            self.rows, binned.field.sheets, intensity_map, mesh.projection, mesh.plane_sums,
+            self._laid_rows, binned.field.sheets, counts.map, mesh.projection, mesh.plane_sums,
         )  # fmt: skip
-        return self._join(mesh.projection, mesh.plane_sums, mesh.omega.shape)
+        self._join(mesh.projection, mesh.plane_sums, mesh.delta)
+        return mesh.delta.reshape(mesh.omega.shape)
 
     def _join(
-        self, projection: Basis, plane_sums: npt.NDArray[np.float64], shape: tuple[int, ...]
-    ) -> npt.NDArray[np.float64]:
-        """Sum the planes over the leading axes, to a lattice of ``shape``."""
-        lattice = np.zeros(shape)
-        self._threads.run(
-            shape[-2], join_planes,
-            self.rows.slot_plane, projection, plane_sums, stack_planes(lattice),
-        )  # fmt: skip
-        return lattice
+        self,
+        projection: LaidOut,
+        plane_sums: npt.NDArray[np.float64],
+        lattice: npt.NDArray[np.float64],
+    ) -> None:
+        """Sum the planes over the leading axes, into a lattice whose leading axes are one."""
+        rows = lattice.shape[1]
+        self._run(rows, join_planes, self.rows.slot_plane, projection, plane_sums, lattice)
 
-
-def _counts_before_chunks(gained: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """The running histogram before each chunk, given what each chunk adds to it."""
-    return (np.cumsum(gained, axis=0) - gained).astype(np.float32)
-
-
-def _misrounded_share(
-    expected: npt.NDArray[np.float32],
-    found: npt.NDArray[np.float32],
-    gained: npt.NDArray[np.float64],
-) -> float:
-    """The share of all counts that was rounded as if the running count had another binade."""
-    wrong = np.frexp(expected)[1] != np.frexp(found)[1]
-    total = gained.sum()  # 0 if a single intensity is left, which has no bin
-    return float(gained[wrong].sum() / total) if total else 0.0
+    def _run(self, parts: int, kernel: Kernel, *arguments: Any) -> None:
+        """Run a kernel on arrays that stay the same from one iteration to the next."""
+        key = (kernel, *map(id, arguments))
+        if key not in self._jobs:
+            self._jobs[key] = self._threads.prepare(parts, kernel, *arguments), arguments
+        self._jobs[key][0]()

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.engines.compiled.arguments import LaidOut, lay_out
 from n4ax.engines.cpu.basis import stack_basis, stack_planes
 from n4ax.engines.cpu.kernels.evaluation import divide_planes, evaluate_planes, expand_planes
 from n4ax.engines.cpu.kernels.layout import LANES, Basis, Lattice, Sheets
@@ -13,10 +14,31 @@ from n4ax.method.bspline import AxisBasis
 
 
 class CpuField(NamedTuple):
-    """A lattice, and the sheets from which the kernels evaluate its spline."""
+    """A lattice, and the sheets from which the kernels evaluate its spline.
+
+    Attributes
+    ----------
+    lattice
+        The control points, C-contiguous.
+    flat, stack
+        Views of the lattice with one axis, and with its leading axes as one.
+    sheets
+        The :class:`~n4ax.engines.cpu.kernels.layout.Sheets`, laid out for the kernels.
+    """
 
     lattice: Lattice
-    sheets: Sheets
+    flat: Lattice
+    stack: Lattice
+    sheets: LaidOut
+
+
+def allocate_field(basis: Basis, control_points: tuple[int, ...]) -> CpuField:
+    """Allocate the memory of a field, for lattices with that many control points per axis."""
+    lattice = np.zeros(control_points, np.float32)
+    stride = basis.x_weight.shape[1] + LANES
+    values = np.empty(len(basis.plane_control) * control_points[-2] * stride, np.float32)
+    sheets = Sheets(values, control_points[-2], stride, basis.y_first, basis.y_weight)
+    return CpuField(lattice, lattice.reshape(-1), stack_planes(lattice), lay_out(sheets))
 
 
 def evaluate(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> npt.NDArray[np.float32]:
@@ -72,28 +94,10 @@ def divide(
     return corrected
 
 
-def _expand_on_grid(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> Sheets:
+def _expand_on_grid(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> LaidOut:
     basis = stack_basis(bases, [axis.weights for axis in bases])
-    values = allocate_sheets(basis, lattice.shape)
-    return expand_lattice(lattice, basis, values, threads).sheets
-
-
-def allocate_sheets(basis: Basis, control_points: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Allocate the values of the sheets of a lattice with that many control points per axis."""
-    return np.empty(len(basis.plane_control) * control_points[-2] * _stride(basis), np.float32)
-
-
-def expand_lattice(
-    lattice: Lattice, basis: Basis, values: npt.NDArray[np.float32], threads: Threads
-) -> CpuField:
-    """Expand a lattice into sheets, whose values are written to ``values``."""
-    stride = _stride(basis)
+    field = allocate_field(basis, lattice.shape)
+    field.lattice[...] = lattice
     planes = len(basis.plane_control)
-    threads.run(planes, expand_planes, stack_planes(lattice), basis, stride, values)
-    sheets = Sheets(values, lattice.shape[-2], stride, basis.y_first, basis.y_weight)
-    return CpuField(lattice, sheets)
-
-
-def _stride(basis: Basis) -> int:
-    """Places of a row of a sheet."""
-    return basis.x_weight.shape[1] + LANES
+    threads.run(planes, expand_planes, field.stack, basis, field.sheets)
+    return field.sheets

@@ -23,13 +23,14 @@ LARGE = 1 << 16
 
 
 @compile_kernel("contract")
-def expand_planes(first, stop, lattice, basis, stride, values):
+def expand_planes(first, stop, lattice, basis, sheets):
     """Sum the lattice over its leading axes for planes ``first:stop``, and expand the rows.
 
-    This fills the ``values`` of :class:`~n4ax.engines.cpu.kernels.layout.Sheets`. The axes are
+    This fills the ``values`` of ``sheets``. The axes are
     summed in the order leading axes, x, y; in ITK the order is z, y, x. Both sum in float32.
     """
     plane_control, plane_weight, _, _, x_weight, x_range = basis
+    values, _, stride, _, _ = sheets
     for plane in range(first, stop):
         for cy in range(lattice.shape[1]):
             base = uint64((plane * lattice.shape[1] + cy) * stride)

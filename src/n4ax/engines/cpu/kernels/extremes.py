@@ -3,7 +3,7 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numpy import float32, int32, uint64
+from numpy import float32, float64, int32, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu.kernels.evaluation import combine, find_sheet_rows
@@ -34,7 +34,8 @@ def find_extremes(first, stop, rows, sheets, search, result):
     every voxel for both.
     """
     log, _, start, length, xs, ys, planes, _, chunk, _, _ = rows
-    bounds, lowest, highest, keep, skips_rise = search
+    bounds, limits, skips_rise = search
+    lowest, highest, keep = limits[0], limits[1], limits[2] != 0.0
     field = np.empty(sheets.stride, np.float32)
     ends = np.empty(2, np.float32)
     end_bits = ends.view(np.int32)
@@ -55,6 +56,41 @@ def find_extremes(first, stop, rows, sheets, search, result):
                 ends[0], last, rising = _follow_rise(field, length[i], last)
             result[c, 0] = min(result[c, 0], ends[0])
             result[c, 1] = max(result[c, 1], ends[1])
+
+
+@compile_kernel()
+def choose_search(points, searched, ends, bounds, limits):
+    """Choose which stretches have to be looked at, and set the ``limits`` for them.
+
+    ``searched`` are the control points when all stretches were last looked at, and ``ends`` the
+    extremes then. The spline changes nowhere by more than its control points do. So a stretch that
+    was further from the extremes than twice that change cannot hold one now.
+    """
+    drift = float32(0)
+    for i in range(len(points)):
+        change = abs(points[i] - searched[i])
+        if not change <= drift:  # NaN stays
+            drift = change
+        if change != change:
+            break
+    drift = float64(drift) * (1.0 + 1e-6) + 1e-5
+    limits[0] = float64(ends[0]) + 2.0 * drift
+    limits[1] = float64(ends[1]) - 2.0 * drift
+    limits[2] = 0.0
+    near = 0
+    for i in range(len(bounds)):
+        if bounds[i, 0] <= limits[0] or bounds[i, 1] >= limits[1]:
+            near += 1
+    limits[3] = near / len(bounds)
+
+
+@compile_kernel()
+def join_ends(result, ends):
+    """Set ``ends`` to the extremes of all chunks."""
+    ends[0], ends[1] = result[0, 0], result[0, 1]
+    for c in range(1, len(result)):
+        ends[0] = min(ends[0], result[c, 0])
+        ends[1] = max(ends[1], result[c, 1])
 
 
 @compile_kernel()

@@ -102,6 +102,16 @@ def sum_residuals(first, stop, rows, sheets, intensity_map, projection, result):
 
 
 @compile_kernel()
+def pair_up(expected, pairs):
+    """Fill the ``pairs`` of an intensity map with expected log intensities and their rises."""
+    last = len(expected) - 1
+    for b in range(last):
+        pairs[2 * b], pairs[2 * b + 1] = expected[b], expected[b + 1] - expected[b]
+    for b in (last, last + 1):
+        pairs[2 * b], pairs[2 * b + 1] = expected[last], float32(0)
+
+
+@compile_kernel()
 def _add_weights(log, confidence, base, n, sums):
     """Add the confidences of a stretch of voxels to ``sums``, rows of sums."""
     zero, one, outside = repeat(float32(0)), repeat(float32(1)), repeat(float32(IS_OUTSIDE))
@@ -142,6 +152,10 @@ def join_planes(first, stop, slot_plane, projection, plane_sums, lattice):
     rows, columns).
     """
     plane_control, plane_weight, _, _, _, _ = projection
+    for cz in range(lattice.shape[0]):
+        for cy in range(first, stop):
+            for cx in range(lattice.shape[2]):
+                lattice[cz, cy, cx] = 0.0
     for s in range(len(slot_plane)):
         plane = slot_plane[s]
         for k in range(plane_control.shape[1]):

@@ -30,7 +30,7 @@ HISTOGRAMS = 4
 def lay_out_bins(bins, nbins):
     """Return the bins in lanes, for :func:`place_on_bins`."""
     ends = repeat(float32(0)), repeat(float32(nbins - 1))
-    return repeat(bins.lowest), repeat(bins.width), ends, repeat(float32(nbins))
+    return repeat(bins[0]), repeat(bins[1]), ends, repeat(float32(nbins))
 
 
 @compile_kernel()
@@ -91,3 +91,38 @@ def fill_histogram(first, stop, rows, sheets, bins, running, gained):
             for h in range(HISTOGRAMS):
                 total += float64(cells[h * size + b]) - float64(running[c, b])
             gained[c, b] = total
+
+
+@compile_kernel()
+def close_counts(gained, running, counts, misrounded):
+    """Add up what the chunks have gained, and find the counts before each chunk anew.
+
+    ``running`` (chunks, nbins) are the counts that the chunks have started from, and afterwards
+    those that they should have started from. ``counts`` (nbins,) become those of all chunks.
+    ``misrounded`` (1,) becomes the share of all counts that was rounded as if the running count had
+    another binade.
+    """
+    wrong, total = 0.0, 0.0
+    for b in range(gained.shape[1]):
+        before = 0.0
+        for c in range(gained.shape[0]):
+            after = before + gained[c, b]
+            found = float32(after - gained[c, b])
+            if _find_binade(found) != _find_binade(running[c, b]):
+                wrong += gained[c, b]
+            running[c, b] = found
+            before = after
+        counts[b] = before
+        total += before
+    misrounded[0] = wrong / total if total != 0.0 else 0.0  # a single intensity has no bin
+
+
+@compile_kernel()
+def _find_binade(count):
+    """Find the least power of two above a count; that of 0 is 1."""
+    end = float32(1)
+    while end <= count:
+        end *= float32(2)
+    while count > float32(0) and float32(0.5) * end > count:
+        end *= float32(0.5)
+    return end

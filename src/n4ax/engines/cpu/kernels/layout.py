@@ -102,27 +102,22 @@ class Search(NamedTuple):
     ----------
     bounds
         The extremes of each stretch when all stretches were last looked at, shape (stretches, 2).
-    low, high
-        A stretch whose ``bounds`` lie strictly between these is left out.
-    keep
-        Whether ``bounds`` are set anew; then no stretch may be left out.
+    limits
+        A stretch whose ``bounds`` lie strictly between the first two is left out. If the third is
+        not 0, ``bounds`` are set anew, and no stretch may be left out. The fourth is the share of
+        the stretches that are not left out. Shape (4,).
     skips_rise
         Whether the strictly rising run of voxels at the start of the image is left out of the
         minimum, as in ITK 5.
     """
 
     bounds: npt.NDArray[np.float32]
-    low: float
-    high: float
-    keep: bool
+    limits: npt.NDArray[np.float64]
     skips_rise: bool
 
 
-class Bins(NamedTuple):
-    """Histogram bins of one ``width``, the first one centred on ``lowest`` (log intensities)."""
-
-    lowest: np.float32
-    width: np.float32
+Bins = npt.NDArray[np.float32]
+"""Histogram bins of one width: the log intensity of the first centre, and the width, (2,)."""
 
 
 class IntensityMap(NamedTuple):

@@ -15,7 +15,7 @@ from n4ax.engines.compiled.kernel import compile_kernel
 
 
 @compile_kernel()
-def sharpen_counts(counts, bins, parameters, turns, work, expected, rise):
+def sharpen_counts(counts, bins, parameters, turns, work, expected):
     """Set ``expected`` to the expected log intensity at each bin centre.
 
     Parameters
@@ -23,20 +23,19 @@ def sharpen_counts(counts, bins, parameters, turns, work, expected, rise):
     counts
         Number of voxels per bin, shape (nbins,).
     bins
-        Log intensity of the first bin centre, and the width of a bin (float32).
+        Log intensity of the first bin centre, and the width of a bin, float32.
     parameters
-        Full width at half maximum of the Gaussian and the noise of the Wiener filter (float32),
-        and the numbers ``4 ln 2`` and ``2 sqrt(ln 2 / pi)``.
+        Full width at half maximum of the Gaussian and the noise of the Wiener filter, and the
+        numbers ``4 ln 2`` and ``2 sqrt(ln 2 / pi)``, float32.
     turns
         Cosines and sines of all whole multiples of 2 pi / size, shape (2, size).
     work
         Room, shape (6, size).
-    expected, rise
-        The result, and how much it rises to the next bin, shape (nbins + 1,). The last value is
-        repeated.
+    expected
+        The result, shape (nbins,).
     """
-    lowest, width = bins
-    fwhm, noise, four_ln_2, height = parameters
+    lowest, width = bins[0], bins[1]
+    four_ln_2, height = parameters[2], parameters[3]
     nbins, size = uint64(len(counts)), uint64(work.shape[1])
     pad = (size - nbins) >> uint64(1)
     a, b, blur, _, x, y = work
@@ -45,12 +44,12 @@ def sharpen_counts(counts, bins, parameters, turns, work, expected, rise):
         a[i] = 0.0
     for i in range(nbins):
         a[pad + i] = counts[i] * scale
-    _fill_gaussian(b, fwhm / width, four_ln_2, height)
+    _fill_gaussian(b, parameters[0] / width, four_ln_2, height)
     _transform(a, b, x, y, turns)
-    _filter(a, b, blur, float64(noise))
+    _filter(a, b, blur, float64(parameters[1]))
     _transform(b, a, y, x, turns)  # backwards: the parts change places
     for i in range(size):
-        count = max(a[i], 0.0)
+        count = 0.0 if a[i] < 0.0 else a[i]
         centre = lowest + (float32(i) - float32(pad)) * width
         a[i], b[i] = float64(centre) * count, count
     _transform(a, b, x, y, turns)
@@ -60,10 +59,6 @@ def sharpen_counts(counts, bins, parameters, turns, work, expected, rise):
     for i in range(nbins):
         value, total = a[pad + i], b[pad + i]
         expected[i] = float32(value / total) if total != 0.0 else float32(0)
-    expected[nbins] = expected[nbins - 1]
-    for i in range(nbins):
-        rise[i] = expected[i + 1] - expected[i]
-    rise[nbins] = float32(0)
 
 
 @compile_kernel()
