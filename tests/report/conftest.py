@@ -12,6 +12,7 @@ import n4ax
 from n4ax.report.measures import measure
 from n4ax.report.pages import write_all
 from n4ax.report.pictures import draw
+from n4ax.report.volumes import Volumes
 from tests.report.support import make_measures, write_record
 
 
@@ -21,11 +22,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], di
     scan: Any = nib.load(Path(n4ax.__file__).parent / "data" / "head.nii.gz")
     image = np.asarray(scan.dataobj, np.float32)
     result = n4ax.fit(image, shrink_factor=4, iters=(5, 5), voxel_order="F", num_threads=1)
-    arrays = (image, result.log_bias, result.corrected, n4ax.otsu_mask(image).astype(bool))
-    paths = draw(tmp_path_factory.mktemp("head"), "a", *arrays, scan.affine)
+    mask = n4ax.otsu_mask(image).astype(bool)
+    volumes = Volumes(image, result.log_bias, result.corrected, mask)
+    paths = draw(tmp_path_factory.mktemp("head"), "a", volumes, scan.affine)
     names = ("before", "after", "field")
     pictures = {name: path.read_bytes() for name, path in zip(names, paths, strict=True)}
-    return pictures, measure(*arrays)
+    return pictures, measure(volumes)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from n4ax.messages import make_one_line
 from n4ax.pipeline import Run
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
+from n4ax.report.volumes import Volumes
 from n4ax.scan import Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
 from n4ax.series import Estimate, find_unweighted_volumes
 
@@ -148,9 +149,10 @@ def _correct_unless_complete(
     with clock.step("Write"):
         _write_images(correction, staging)
     with clock.step("Report"):
-        problem = _draw_pictures(correction, staging)
         done, result = correction.done, correction.done.results[0]
-        measures = measure(done.scan.voxels, result.log_bias, result.corrected, done.mask)
+        volumes = Volumes(done.scan.voxels, result.log_bias, result.corrected, done.mask)
+        problem = _draw_pictures(correction, volumes, staging)
+        measures = measure(volumes)
     record = f"{outputs.figures}.json"
     content = describe_for_report(correction, measures, clock.seconds)
     write_text(staging / record, format_json(content))
@@ -200,14 +202,12 @@ def _write_images(correction: Correction, staging: Path) -> None:
         write_file(staging / outputs.gradients[extension], path.read_bytes())
 
 
-def _draw_pictures(correction: Correction, staging: Path) -> str:
+def _draw_pictures(correction: Correction, volumes: Volumes, staging: Path) -> str:
     """Draw the pictures of the report; return why that was impossible, or an empty text."""
-    done, result = correction.done, correction.done.results[0]
     place = staging / correction.outputs.figures
     place.parent.mkdir(parents=True)
-    volumes = done.scan.voxels, result.log_bias, result.corrected
     try:
-        draw(place.parent, place.name, *volumes, done.mask, done.scan.affine)
+        draw(place.parent, place.name, volumes, correction.done.scan.affine)
     except OSError:
         raise
     except Exception as error:  # the images are worth keeping without pictures

@@ -14,12 +14,11 @@ from PIL import Image
 from n4ax.files import write_file
 from n4ax.images.planes import (
     Plane,
-    find_field_window,
     find_grey_window,
     find_planes,
     turn_upright,
 )
-from n4ax.report.measures import sample_positions
+from n4ax.report.volumes import Volumes
 
 _HEIGHT, _WIDTH = 300, 375
 """The largest size of a plane, in pixels."""
@@ -39,15 +38,7 @@ class _View(NamedTuple):
     """Width and height, in pixels."""
 
 
-def draw(
-    folder: Path,
-    stem: str,
-    before: npt.NDArray[Any],
-    log_bias: npt.NDArray[Any],
-    after: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_],
-    affine: npt.NDArray[np.float64],
-) -> list[Path]:
+def draw(folder: Path, stem: str, volumes: Volumes, affine: npt.NDArray[np.float64]) -> list[Path]:
     """Draw ``{stem}_before.webp``, ``{stem}_after.webp`` and ``{stem}_field.webp``.
 
     Each picture has the axial, the coronal and the sagittal plane through the middle of the mask
@@ -63,11 +54,9 @@ def draw(
         The folder to write to, which exists.
     stem : str
         The beginning of the file names. Each file appears only when it is complete.
-    before, log_bias, after : array
-        Arrays of the same shape, with 2 or 3 axes; any further axes have length 1. Voxels that
-        are not finite are black.
-    mask : array of bool
-        The mask. If it is empty, the planes go through the middle of the volume.
+    volumes : Volumes
+        Arrays with 2 or 3 axes; any further axes have length 1. Voxels that are not finite are
+        black. If the mask is empty, the planes go through the middle of the volume.
     affine : array, shape (4, 4)
         Maps voxel indices to mm; the planes are turned upright by it.
 
@@ -81,20 +70,20 @@ def draw(
     OSError
         The folder cannot be written to, or the disk is full.
     """
-    positions = sample_positions(mask)
-    volumes = [_turn_upright(volume, affine)[0] for volume in (before, log_bias, after)]
-    upright_mask, voxel_sizes = _turn_upright(mask.view(np.uint8), affine)
-    centred = upright_mask if len(positions[0]) else np.ones_like(upright_mask)
-    views = _find_views(centred, voxel_sizes)
-    first, last = (
-        _draw_cells(volume, views, find_grey_window(image[positions].astype(np.float64)))
-        for volume, image in ((volumes[0], before), (volumes[2], after))
+    sample = volumes.sample
+    first, log_bias, last = (
+        _turn_upright(volume, affine)[0]
+        for volume in (volumes.before, volumes.log_bias, volumes.after)
     )
-    shade = _draw_cells(upright_mask, views, (-_DIMMED / (1 - _DIMMED), 1.0))
-    mean, swing = find_field_window(log_bias[positions].astype(np.float64))
-    field = _colour(_draw_cells(volumes[1], views, (mean - swing, mean + swing)), shade)
+    mask, voxel_sizes = _turn_upright(volumes.mask.view(np.uint8), affine)
+    views = _find_views(mask if len(sample.log_bias) else np.ones_like(mask), voxel_sizes)
+    before = _draw_cells(first, views, find_grey_window(sample.before))
+    after = _draw_cells(last, views, find_grey_window(sample.after))
+    shade = _draw_cells(mask, views, (-_DIMMED / (1 - _DIMMED), 1.0))
+    mean, swing = volumes.field_window
+    field = _colour(_draw_cells(log_bias, views, (mean - swing, mean + swing)), shade)
     paths = []
-    for name, picture in (("before", first), ("after", last), ("field", field)):
+    for name, picture in (("before", before), ("after", after), ("field", field)):
         paths.append(folder / f"{stem}_{name}.webp")
         write_file(paths[-1], encode_webp(Image.fromarray(picture)))
     return paths
