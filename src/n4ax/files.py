@@ -81,6 +81,16 @@ def write_file(target: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def sync(path: Path) -> None:
+    """Bring the content of a file to the disk, unless the file system cannot say so."""
+    with _name_errors(path), path.open("r+b") as file:  # Windows syncs no file open for reading
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
+
+
 def move_files(places: Mapping[Path, Path]) -> None:
     """Move finished files to their places on the same file system: all of them or none.
 
@@ -158,7 +168,7 @@ class _Change:
 
     def finish(self) -> None:
         """Make sure that the content is on the disk before the file gets its name."""
-        _sync(self.new)
+        sync(self.new)
         mode = _read_mode(self.place)
         if mode is not None:
             with suppress(OSError):  # some file systems have no modes
@@ -275,16 +285,6 @@ def _read_mode(place: Path) -> int | None:
     except FileNotFoundError:
         return None
     return stat.S_IMODE(found.st_mode) & 0o777 if stat.S_ISREG(found.st_mode) else None
-
-
-def _sync(path: Path) -> None:
-    """Bring the content of a file to the disk, unless the file system cannot say so."""
-    with _name_errors(path), path.open("r+b") as file:  # Windows syncs no file open for reading
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _CANNOT_SYNC:
-                raise
 
 
 def _sync_folder(folder: Path) -> None:

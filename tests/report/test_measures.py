@@ -114,7 +114,7 @@ def test_degenerate_images_have_no_numbers_but_no_errors_either(
         assert found["CoefficientOfJointVariation"]["After"] is None
     if name == "negative":
         assert found["CoefficientOfVariation"]["After"] == [None, None]
-    assert len(draw(tmp_path, "a", Volumes(image, log_bias, image, mask), np.eye(4))) == 3
+    assert len(draw(Volumes(image, log_bias, image, mask), np.eye(4))) == 3
     write_record(tmp_path, "01", None, "T1w", found, shape=image.shape)
     assert write_all(tmp_path)
 
