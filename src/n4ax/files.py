@@ -81,16 +81,6 @@ def write_file(target: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def sync(path: Path) -> None:
-    """Bring the content of a file to the disk, unless the file system cannot say so."""
-    with _name_errors(path), path.open("r+b") as file:  # Windows syncs no file open for reading
-        try:
-            os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno not in _CANNOT_SYNC:
-                raise
-
-
 def move_files(places: Mapping[Path, Path]) -> None:
     """Move finished files to their places on the same file system: all of them or none.
 
@@ -285,6 +275,16 @@ def _read_mode(place: Path) -> int | None:
     except FileNotFoundError:
         return None
     return stat.S_IMODE(found.st_mode) & 0o777 if stat.S_ISREG(found.st_mode) else None
+
+
+def sync(path: Path) -> None:
+    """Bring the content of a file to the disk, unless the file system cannot say so."""
+    with _name_errors(path), path.open("r+b") as file:  # Windows syncs no file open for reading
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC:
+                raise
 
 
 def _sync_folder(folder: Path) -> None:
