@@ -3,15 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint docs exactness bench gpu clean
+.PHONY: demo kernels test test-all lint docs exactness bench gpu clean
 
 demo: $(VENV)/.installed  ## correct the packaged head and draw it
 	$(BIN)/n4ax demo
 
-test: $(VENV)/.installed-test  ## run the quick tests
+kernels: $(VENV)/.installed  ## compile the kernels again, if their sources have changed
+	@$(BIN)/python -m n4ax.kernels >/dev/null || echo "numba compiles them when they are first used"
+
+test: $(VENV)/.installed-test kernels  ## run the quick tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/.installed-test  ## run every test, which takes about 10 minutes
+test-all: $(VENV)/.installed-test kernels  ## run every test, which takes about 10 minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## style and types
@@ -22,10 +25,10 @@ lint: $(VENV)/.installed-dev  ## style and types
 docs: $(VENV)/.installed-test  ## the site, into build/site
 	$(BIN)/python -m mkdocs build --strict
 
-exactness: $(VENV)/.installed-test  ## compare with ITK and ANTs, write docs/exactness.md
+exactness: $(VENV)/.installed-test kernels  ## compare with ITK and ANTs, write docs/exactness.md
 	$(BIN)/python -m benchmarks exactness
 
-bench: $(VENV)/.installed-test  ## all measurements beside the peers, write docs/performance.md too
+bench: $(VENV)/.installed-test kernels  ## all measurements beside the peers, write docs/performance.md too
 	$(BIN)/python -m benchmarks
 
 gpu: $(VENV)/.installed  ## time and check the XLA engine on the device that JAX finds

@@ -1,22 +1,24 @@
-"""Time and exactness on an accelerator: one script that needs NumPy, JAX and this checkout.
+"""Time and exactness on an accelerator: one script that needs this checkout, JAX and Numba.
 
-Usage: python benchmarks/gpu.py [--small] [--old WHEEL] [--repeats N] [--json FILE] [VOLUME.npz ...]
+Usage: python benchmarks/gpu.py [--small] [--brief] [--old WHEEL] [--repeats N] [--json FILE]
+       [VOLUME.npz ...]
 
 Makes its own phantom of a head (256 x 176 x 256, about 2 M voxels in the mask; ``--small``: a
 quarter of that along each axis), compares with what SimpleITK answered on it
 (``benchmarks/data/phantom.npz``, made by ``python -m scripts.make_phantom_oracle``), and prints
 one table. A VOLUME holds ``image`` and ``mask``, and maybe ``log_bias``, SimpleITK's answer to its
 defaults on every 16th voxel of each axis. ``--old`` times n4ax 0.1.1 from its wheel as well.
-Exits with 1 where a difference to SimpleITK is larger than ``LARGEST``.
+Without ``--brief`` it looks closer at the phantom: see :func:`look_closer`. Exits with 1 where a
+difference to SimpleITK is larger than ``LARGEST``.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,6 +38,9 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "SimpleITK's defaults": {},
     "(8,12,12,8) x 1.8": {"iters": (8, 12, 12, 8), "conv_threshold": 0.0, "over_relax": 1.8},
 }
+PROFILED = (10, 30)
+"""Iterations of the first level in the two calls whose difference is profiled."""
+
 ORACLE: dict[str, dict[str, Any]] = {
     "ten": {"iters": (10,), "conv_threshold": 0.0},
     "default": {},
@@ -159,28 +164,6 @@ def exactness(image: Any, mask: Any, answers: dict[str, Any]) -> dict[str, dict[
     return found
 
 
-def old_times(wheel: str, volume: Path, repeats: int) -> dict[str, Any]:
-    """n4ax 0.1.1 on the same volume, in a process of its own."""
-    program = f"""
-import sys, time, json; sys.path.insert(0, {wheel!r})
-import numpy as np, jax, jax.numpy as jnp, n4ax
-assert not hasattr(n4ax, "fit"), "this is not n4ax 0.1"
-data = np.load({str(volume)!r}); image, mask = jnp.asarray(data["image"]), jnp.asarray(data["mask"])
-times = []
-for _ in range({repeats} + 1):
-    start = time.perf_counter(); n4ax.n4(image, mask).block_until_ready()
-    times.append(time.perf_counter() - start)
-print(json.dumps({{"first": times[0], "median": float(np.median(times[1:]))}}))
-"""
-    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
-    )
-    if done.returncode:
-        raise SystemExit(f"n4ax 0.1.1 did not run:\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def table(report: dict[str, Any]) -> str:
     lines = [
         f"{report['device']}, JAX {report['jax']}; copies at {report['bandwidth'] / 1e9:.0f} GB/s. "
@@ -208,51 +191,194 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
+def compare_engines(image: npt.NDArray[Any], mask: npt.NDArray[Any]) -> dict[str, dict[str, Any]]:
+    """Difference to the CPU engine's log field in the mask, and where the levels ended."""
+    import jax.numpy as jnp
+
+    import n4ax
+
+    found = {}
+    for name, keywords in SCHEDULES.items():
+        cpu = n4ax.fit(image, mask, engine="cpu", **keywords)
+        xla = n4ax.fit(jnp.asarray(image), jnp.asarray(mask), engine="xla", **keywords)
+        gap = np.abs(np.asarray(xla.log_bias) - cpu.log_bias)[mask != 0]
+        found[name] = {
+            "mean": float(gap.mean()),
+            "max": float(gap.max()),
+            "iterations": xla.iterations,
+            "as the CPU engine": xla.iterations == cpu.iterations,
+        }
+    return found
+
+
+def analyse_memory(image: Any, mask: Any, row: dict[str, Any], bandwidth: float) -> dict[str, Any]:
+    """Bytes that an iteration moves a second, and what the compiler and the device say."""
+    import jax
+    import jax.numpy as jnp
+
+    from n4ax.engines.xla import programs
+    from n4ax.pipeline import Inputs, pose_image
+    from n4ax.settings import N4Settings
+
+    iterations = sum(SCHEDULES["[50,50,30,20], all"]["iters"])
+    rate = iterations * row["bytes per iteration"] / row["[50,50,30,20], all"]["median"]
+    posed = pose_image(N4Settings(), Inputs(jnp.asarray(image), jnp.asarray(mask)), "xla")
+    with jax.enable_x64(True):
+        arguments, key = programs.prepare(posed.pose.problem, posed.settings)
+        program = programs.compiled_run.lower(arguments, key).compile()
+    cost, memory = program.cost_analysis() or {}, program.memory_analysis()
+    statistics = jax.devices()[0].memory_stats() or {}
+    return {
+        "bytes a second": rate,
+        "share of a copy's": rate / bandwidth,
+        "bytes that the compiler counts, each loop once": cost.get("bytes accessed"),
+        "temporary bytes of the program": getattr(memory, "temp_size_in_bytes", None),
+        "most bytes in use so far": statistics.get("peak_bytes_in_use"),
+    }
+
+
+def look_closer(
+    image: npt.NDArray[Any], mask: npt.NDArray[Any], report: dict[str, Any], repeats: int
+) -> Iterator[tuple[str, Any, str]]:
+    """Everything else about one volume: the name of a part, what it found, and that as text."""
+    import jax.numpy as jnp
+
+    import n4ax
+    from benchmarks import gpu_alternatives, gpu_processes, gpu_profile
+
+    row, on_device, inside = report["rows"][0], jnp.asarray(image), jnp.asarray(mask)
+
+    def call(number: int) -> Callable[[], Any]:
+        settings = {"iters": (number,), "conv_threshold": 0.0}
+        return lambda: n4ax.n4(on_device, inside, engine="xla", **settings)
+
+    def default_hash() -> str:
+        return gpu_processes.hash_field(n4ax.fit(on_device, inside, engine="xla").log_bias)
+
+    few, many = PROFILED
+    calls = call(few), call(many)
+    for one in calls:
+        one()  # compiles
+    volume, hashes = save_volume(image, mask), {default_hash() for _ in range(5)}
+    own, bandwidth = min(hashes), report["bandwidth"]
+    by_iteration = lambda: gpu_profile.profile_iteration(*calls, many - few)  # noqa: E731
+    parts: dict[str, tuple[Callable[[], Any], Callable[[Any], str]]] = {
+        "profile": (by_iteration, gpu_profile.describe),
+        "profile of the defaults": (
+            lambda: gpu_profile.profile_call(lambda: n4ax.n4(on_device, inside, engine="xla")),
+            gpu_profile.describe,
+        ),
+        "engines": (lambda: compare_engines(image, mask), _as_lines),
+        "memory": (lambda: analyse_memory(image, mask, row, bandwidth), _as_lines),
+        "alternatives": (
+            lambda: gpu_alternatives.compare(image, mask, repeats),
+            gpu_alternatives.describe,
+        ),
+        "processes": (
+            lambda: gpu_processes.compare_processes(volume, repeats, own),
+            lambda found: gpu_processes.describe(found, own),
+        ),
+    }
+    found: Any = {}
+    for name, (part, describe) in parts.items():
+        found, text = attempt(part, describe)
+        yield name, found, f"{name}:\n\n{text}"
+    bits = {"runs": len(hashes) == 1, "processes": found.get("same bits")}
+    yield "bits", bits, f"bits:\n\n{_as_lines(bits)}"
+
+
+def attempt(part: Callable[[], Any], describe: Callable[[Any], str]) -> tuple[Any, str]:
+    """What a part of the report found, and that as text; if it failed, why."""
+    try:
+        found = part()
+        return found, describe(found)
+    except Exception as error:  # one run on a lent device has to say all that it can
+        return {"why": repr(error)[:500]}, f"failed: {error!r}\n"
+
+
+def _as_lines(found: dict[str, Any]) -> str:
+    return "".join(f"- {name}: {value}\n" for name, value in found.items())
+
+
+def save_volume(image: npt.NDArray[Any], mask: npt.NDArray[Any]) -> Path:
+    """Write a volume for other processes."""
+    volume = ROOT / ".peers" / "volume.npz"
+    volume.parent.mkdir(exist_ok=True)
+    np.savez(volume, image=image, mask=mask)
+    return volume
+
+
+def read_volumes(options: argparse.Namespace) -> list[tuple[str, Any, Any, dict[str, Any]]]:
+    """The phantom and the given volumes: name, image, mask, SimpleITK's answers."""
+    size = "small" if options.small else "full"
+    stored = np.load(ANSWERS)
+    answers = {case: stored[f"{size}_{case}"] for case in ORACLE}
+    volumes = [(f"phantom, {size}", *phantom(SMALL if options.small else FULL), answers)]
+    for path in options.volumes:
+        data = np.load(path)
+        known = {"default": data["log_bias"]} if "log_bias" in data else {}
+        volumes.append((path.stem, data["image"], data["mask"], known))
+    return volumes
+
+
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("volumes", nargs="*", type=Path)
     parser.add_argument("--small", action="store_true", help="the phantom at a quarter the size")
     parser.add_argument("--old", metavar="WHEEL", help="time n4ax 0.1.1 too")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--brief", action="store_true", help="the table of volumes alone")
     parser.add_argument("--json", type=Path, help="write all that was measured there")
-    options = parser.parse_args()
+    return parser.parse_args()
 
-    os.environ["N4AX_CACHE_DIR"] = ""  # the first call is to compile
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    sys.path.insert(0, str(ROOT / "src"))
+
+def describe_device(options: argparse.Namespace) -> dict[str, Any]:
+    """The device, the versions, the date, and how fast it copies."""
     import jax
 
-    size = "small" if options.small else "full"
-    image, mask = phantom(SMALL if options.small else FULL)
-    stored = np.load(ANSWERS)
-    answers = {case: stored[f"{size}_{case}"] for case in ORACLE}
-    volumes = [(f"phantom, {size}", image, mask, answers)]
-    for path in options.volumes:
-        data = np.load(path)
-        known = {"default": data["log_bias"]} if "log_bias" in data else {}
-        volumes.append((path.stem, data["image"], data["mask"], known))
+    import n4ax
 
-    report: dict[str, Any] = {
+    return {
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
+        "n4ax": n4ax.__version__,
+        "date": datetime.now(UTC).date().isoformat(),
         "bandwidth": copy_bandwidth(options.repeats, 32 if options.small else 512),
         "rows": [],
     }
-    worst = 0.0
+
+
+def main() -> int:
+    options = parse_options()
+    os.environ["N4AX_CACHE_DIR"] = ""  # the first call is to compile
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+    from benchmarks import gpu_processes
+
+    report = describe_device(options)
+
+    def keep(text: str) -> None:
+        """Print a part, and write what is known so far: the time may be up at any moment."""
+        print(text, flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+    volumes = read_volumes(options)
     for name, image, mask, answers in volumes:
         row = measure(name, image, mask, options.repeats, options.batch)
         row["exactness"] = exactness(image, mask, answers)
-        worst = max([worst, *(gap["max"] for gap in row["exactness"].values())])
         if options.old:
-            volume = ROOT / ".peers" / "volume.npz"
-            volume.parent.mkdir(exist_ok=True)
-            np.savez(volume, image=image, mask=mask)
-            row["old"] = old_times(options.old, volume, options.repeats)
+            volume = save_volume(image, mask)
+            row["old"] = gpu_processes.time_old(options.old, volume, options.repeats)
         report["rows"].append(row)
-    print(table(report))
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    keep(table(report))
+    if not options.brief:
+        _, image, mask, _ = volumes[0]
+        for name, found, text in look_closer(image, mask, report, options.repeats):
+            report[name] = found
+            keep(text)
+    worst = max(gap["max"] for row in report["rows"] for gap in row["exactness"].values())
     if worst > LARGEST:
         print(f"largest difference to SimpleITK {worst:.1e}, more than {LARGEST}", file=sys.stderr)
         return 1

@@ -25,14 +25,14 @@ def describe_machine() -> dict[str, Any]:
 
 def list_versions() -> dict[str, Any]:
     """The versions of this package and of the packages in every peer's environment."""
-    found: dict[str, Any] = {"n4ax": n4ax.__version__, "revision": _revision()}
+    found: dict[str, Any] = {"n4ax": n4ax.__version__, "revision": find_revision()}
     for peer in list_peers():
         with Worker(peer) as worker:
             found[f"environment of {peer.name}"] = worker.ask(do="versions")
     return found
 
 
-def _revision() -> str | None:
+def find_revision() -> str | None:
     """The commit, with a "+" if src/ differs from it; ``None`` outside a clone."""
     commit = _git("rev-parse", "--short", "HEAD")
     return commit and commit + ("+" if _git("status", "--porcelain", "src") else "")

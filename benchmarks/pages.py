@@ -8,18 +8,19 @@ from typing import Any
 import jinja2
 
 from benchmarks import plots
+from benchmarks.judgement import list_rows
 from benchmarks.peers import ROOT
 
 PAGES = {
     "performance": (
         "iterations", "arithmetic", "pipelines", "scaling", "batches", "roofline", "accelerated",
-        "studies",
+        "studies", "goals",
     ),
     "exactness": ("exactness", "known_field"),
     "itk-bits": ("threads",),
     "itk-versions": ("versions",),
 }  # fmt: skip
-"""The sections of each page, in order."""
+"""The sections of each page, in order. The goals come last: they judge what the others found."""
 
 SECTIONS = tuple(name for names in PAGES.values() for name in names)
 
@@ -93,7 +94,7 @@ def _templates() -> jinja2.Environment:
     templates.filters |= {
         "seconds": format_seconds, "spread": format_spread, "error": format_error,
         "pair": format_pair, "times": format_ratio, "megabytes": format_megabytes,
-        "counts": format_counts,
+        "counts": format_counts, "goals": list_rows,
     }  # fmt: skip
     return templates
 

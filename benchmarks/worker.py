@@ -20,6 +20,10 @@ script needs only the standard library, NumPy and the peer. A request that fails
 ``{"do": "ants_field", "input": NPZ, "keywords": {...}, "output": NPZ}``
     Passes the keywords to ``ants.n4_bias_field_correction`` itself, with arrays in nibabel's axis
     order and their ``spacing``, and writes the log field and the corrected image.
+``{"do": "call", "function": "n4", "input": NPZ, "keywords": {...}, "masked": true}``
+    Calls a function of n4ax on ``image``, with ``mask`` if "masked" is true, and answers its
+    seconds: "n4", "fit" (also the iterations per level), or "solve", which is the part of both that
+    estimates the field. "num_threads" may replace the number of threads.
 ``{"do": "solve", "program": "n4ax.cli", "words": [...], "repeats": N}``
     Runs the main function of one of our programs, and answers the seconds of the solver alone.
 ``{"do": "versions"}``
@@ -62,6 +66,8 @@ def answer_request(peer: str, threads: int, request: dict[str, Any]) -> dict[str
         return correct_batch(peer, threads, request)
     if what == "ants_field":
         return ants_field(request)
+    if what == "call":
+        return call_function(threads, request)
     if what == "solve":
         return solve(request)
     if what == "versions":
@@ -265,6 +271,24 @@ def ants_field(request: dict[str, Any]) -> dict[str, Any]:
     )
     np.savez(request["output"], log_bias=np.log(field), corrected=corrected)
     return {}
+
+
+def call_function(threads: int, request: dict[str, Any]) -> dict[str, Any]:
+    """Time ``n4ax.n4``, ``n4ax.fit``, or the solver alone, without its settings and masks."""
+    import n4ax
+    from n4ax.pipeline import Inputs, Run, pose_image, solve_image
+
+    given, keywords = np.load(request["input"]), request["keywords"]
+    image, mask = given["image"], given["mask"] if request["masked"] else None
+    threads = request.get("num_threads", threads)
+    if request["function"] == "solve":
+        posed = pose_image(n4ax.N4Settings(**keywords), Inputs(image, mask), "cpu")
+        machine = Run(engine="cpu", num_threads=threads)
+        return {"seconds": time_call(lambda: solve_image(posed, machine))[0]}
+    function = {"n4": n4ax.n4, "fit": n4ax.fit}[request["function"]]
+    options = keywords | {"engine": "cpu", "num_threads": threads}
+    seconds, result = time_call(lambda: function(image, mask, **options))
+    return {"seconds": seconds, "iterations": getattr(result, "iterations", None)}
 
 
 def solve(request: dict[str, Any]) -> dict[str, Any]:

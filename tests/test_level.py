@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
+from n4ax.level import stretch_range
 
 QUICK: dict[str, Any] = {"iters": (6, 5), "conv_threshold": 0.0, "shrink_factor": 2}
 
@@ -137,3 +138,35 @@ def test_policies_inside_jit(head: Any, inside: Any) -> None:
     found = np.asarray(traced(jnp.asarray(head - 300), jnp.asarray(inside)))
     expected = n4ax.n4(head - 300, inside, engine="xla", **keywords)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("order_of_mask", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_stretch_is_the_same_however_arrays_lie_in_memory(
+    order: Any, order_of_mask: Any, dtype: str
+) -> None:
+    random = np.random.default_rng(0)
+    image = random.integers(-50, 900, (6, 7, 8)).astype(dtype)
+    wide = np.float64 if dtype == "f8" else np.float32
+    corrected = (image * random.uniform(0.8, 1.2, image.shape)).astype(wide)
+    mask = random.random(image.shape) < 0.6
+    where = mask & (random.random(image.shape) < 0.8)
+    if dtype != "i2":
+        image[2, 3, 4], corrected[2, 3, 4], mask[2, 3, 4] = np.nan, np.nan, True
+        corrected[0, 0, 0], mask[0, 0, 0] = np.inf, True
+    found = stretch_range(
+        image.copy(order),
+        corrected.copy(order),
+        mask.copy(order_of_mask),
+        where.copy(order_of_mask),
+    )
+    ends = [
+        [wide(end(values[mask & np.isfinite(values)])) for end in (np.min, np.max)]
+        for values in (image, corrected)
+    ]
+    (low, high), (corrected_low, corrected_high) = ends
+    slope = (high - low) / (corrected_high - corrected_low)
+    expected = np.where(where, high - slope * (corrected_high - corrected), corrected)
+    assert found.dtype == wide
+    np.testing.assert_array_equal(found, expected)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numba.core import event
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.files import discard_unfinished, replace_files
 from n4ax.signals import clean_up_on_signals
 
@@ -151,7 +151,7 @@ def test_interrupts_do_not_reach_the_compiler() -> None:
     with event.install_listener("numba:compile", listener):
         for value in (1, 1.5, np.float32(2), np.ones(3), 2.5, 3):
             np.testing.assert_array_equal(kernel(value), value + 1)
-    assert len(kernel.signatures) == 4
+    assert len(kernel.dispatcher.signatures) == 4
     assert len(listener.threads) >= 4
     assert threading.main_thread() not in listener.threads
 

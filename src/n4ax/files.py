@@ -10,8 +10,7 @@ import os
 import stat
 import tempfile
 import threading
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -81,6 +80,18 @@ def write_file(target: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_pieces(target: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write the content of a file piece by piece, as it is made.
+
+    The file may appear in part: :func:`replace_file` gives the name of one that does not matter.
+    """
+    with target.open("wb", buffering=0) as file:
+        for piece in pieces:
+            left = memoryview(piece)
+            while len(left):  # the system may write less than it is given
+                left = left[file.write(left) :]
+
+
 def move_files(places: Mapping[Path, Path]) -> None:
     """Move finished files to their places on the same file system: all of them or none.
 
@@ -138,7 +149,7 @@ class _Change:
         self.new = new
         self.place = place
         self.name = name  # of the place, for messages
-        self.old = new.with_name(f".n4ax-{uuid.uuid4().hex}")  # keeps the old file meanwhile
+        self.old = new.with_name(f".n4ax-{_make_name()}")  # keeps the old file meanwhile
         self._replaces = False
 
     @classmethod
@@ -147,7 +158,7 @@ class _Change:
         _check_kind(target)
         place = target.absolute()  # because the current folder may change
         suffix = "".join(place.suffixes[-2:])
-        return cls(place.with_name(f".n4ax-{uuid.uuid4().hex}{suffix}"), place, str(target))
+        return cls(place.with_name(f".n4ax-{_make_name()}{suffix}"), place, str(target))
 
     def create(self) -> None:
         """Create the new file, empty, with the mode of the old one or of any file that is made."""
@@ -252,6 +263,10 @@ def _name_errors(path: Path) -> Iterator[None]:
         if error.filename is not None:
             raise
         raise _rename_error(error, str(path)) from error
+
+
+def _make_name() -> str:
+    return os.urandom(16).hex()
 
 
 def _rename_error(error: OSError, name: str) -> OSError:

@@ -10,9 +10,11 @@ These settings concern intensities, each in a place of its own:
 | ``outside`` | the corrected image outside the mask | here |
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.field import BiasField, fill_outside
@@ -122,12 +124,17 @@ def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:
     Only the voxels in ``where`` change. The largest intensity stays the largest to the bit, as in
     ANTs. A mask with a single intensity has no range, and all of it becomes the largest.
     """
-    low, high = _find_ends(image, mask)
-    corrected_low, corrected_high = _find_ends(corrected, mask)
+    low, high = find_ends(image, mask)
+    corrected_low, corrected_high = find_ends(corrected, mask)
     width = corrected_high - corrected_low
     slope = (high - low) / width.__array_namespace__().where(width == 0, 1, width)
-    xp = namespace_of(corrected)
-    return xp.where(where, high - slope * (corrected_high - corrected), corrected)
+    if not isinstance(corrected, np.ndarray):
+        inside = high - slope * (corrected_high - corrected)
+        return namespace_of(corrected).where(where, inside, corrected)
+    stretched = np.empty_like(corrected)
+    for values, chosen, result in _cut(corrected, where, stretched):
+        result[...] = np.where(chosen, high - slope * (corrected_high - values), values)
+    return stretched
 
 
 def _log_loss(image: Any, corrected: Any, mask: Any) -> Any:
@@ -154,8 +161,10 @@ def _find_mean(values: Any, mask: Any) -> Any:
     return load_array(total / counted.sum())
 
 
-def _find_ends(values: Any, mask: Any) -> tuple[Any, Any]:
+def find_ends(values: Any, mask: Any) -> tuple[Any, Any]:
     """Find the least and the greatest finite value in the mask, in the corrected image's type."""
+    if isinstance(values, np.ndarray):
+        return _search_planes(values, mask)
     values = _as_float(values)
     xp = namespace_of(values)
     counted = mask & xp.isfinite(values)
@@ -163,3 +172,22 @@ def _find_ends(values: Any, mask: Any) -> tuple[Any, Any]:
     low = xp.where(counted, values, infinity).min()
     high = xp.where(counted, values, -infinity).max()
     return load_array(low), load_array(high)
+
+
+def _search_planes(values: npt.NDArray[Any], mask: npt.NDArray[np.bool_]) -> tuple[Any, Any]:
+    kind = _as_float(values[(slice(0, 0),) * values.ndim]).dtype.type
+    low, high = kind(np.inf), kind(-np.inf)
+    for plane, inside in _cut(values, mask):
+        found = _as_float(plane[inside])
+        finite = np.isfinite(found)
+        found = found if finite.all() else found[finite]
+        if found.size:
+            low, high = min(low, found.min()), max(high, found.max())
+    return low, high
+
+
+def _cut(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Cut arrays of one shape into planes that stay in the cache, as the first lies in memory."""
+    strides = arrays[0].strides
+    order = sorted(range(len(strides)), key=lambda axis: -strides[axis])
+    return zip(*(array.transpose(order) for array in arrays), strict=True)

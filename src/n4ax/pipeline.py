@@ -21,7 +21,7 @@ from n4ax.engines.choice import (
 )
 from n4ax.field import BiasField
 from n4ax.field.file import check_affine, is_usable
-from n4ax.images.arrays import import_array, is_jax, is_traced
+from n4ax.images.arrays import import_array, is_jax, is_masked, is_traced
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import make_like, open_together
 from n4ax.images.masks import leave_out_masked
@@ -135,7 +135,7 @@ def pose_image(
     """
     mask = leave_out_masked(inputs.image, inputs.mask, settings.mask_label)
     weights = inputs.weights
-    weights = weights.filled(0) if isinstance(weights, np.ma.MaskedArray) else weights
+    weights = weights.filled(0) if is_masked(weights) else weights
     opened = open_together(inputs.image, mask, weights, settings.voxel_order)
     if opened.order is not None:
         settings = replace(settings, voxel_order=opened.order)

@@ -213,10 +213,10 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(
     write_image(image(), target)
     before = target.read_bytes()
 
-    def full(*_: object) -> int:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("n4ax.images.plain.write_pieces", full)
     with pytest.raises(OSError, match="No space"):
         write_image(image(np.uint8), target)
     monkeypatch.undo()

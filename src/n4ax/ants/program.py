@@ -7,15 +7,16 @@ parse.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from n4ax.ants.options import Options, read_options
 from n4ax.errors import InputError
-from n4ax.itk.threads import read_thread_count
+from n4ax.itk.threads import find_default_threads, read_thread_count
 from n4ax.messages import escape_what_cannot_be_printed, hide_warnings, make_one_line
 from n4ax.settings import EngineName
 from n4ax.signals import exit_on_signals
@@ -23,9 +24,12 @@ from n4ax.version import __version__
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Pair
+    from numpy import float32
+    from numpy.typing import NDArray
 
     from n4ax.ants.steps import AntsResult, Volume
-    from n4ax.images.arguments import MaskWord
+    from n4ax.images.plain import Header
+    from n4ax.itk.space import Space
 
 FAILURE = 1
 _SUFFIXES = (".nii", ".nii.gz")
@@ -200,13 +204,14 @@ def _message_of(error: ValueError) -> str:
 
 def _correct_file(options: Options) -> None:
     _check_files(options)
-    from n4ax.ants.steps import Request, correct_as_ants
+    files = _read_ahead(options)
+    from n4ax.ants.steps import Request, correct_as_ants, find_otsu_mask
     from n4ax.ants.verbose import correct_and_print
     from n4ax.pipeline import Run
 
-    header, image = _read_volume("-i", options.image, options.dimension)
-    mask = _read_beside("-x", options.mask, image)
-    weights = _read_beside("-w", options.weights, image)
+    header, image = _read_volume(files.pop("-i"), options.dimension)
+    mask = find_otsu_mask(image) if options.mask == "otsu" else _read_beside("-x", files, image)
+    weights = _read_beside("-w", files, image)
     request = Request(image, mask, weights, options.settings, options.rescale)
     correct = correct_and_print if options.verbose else correct_as_ants
     engine = cast("EngineName | None", os.environ.get("N4AX_ENGINE") or None)
@@ -239,47 +244,99 @@ def _check_files(options: Options) -> None:
         raise ValueError(f"-o {overwritten.pop()} would overwrite the mask or the weights")
 
 
-def _read_beside(flag: str, given: "Path | MaskWord | None", image: "Volume") -> "Volume | None":
-    """Read a mask or weights on the grid of the image, or make the mask that a word stands for."""
-    from n4ax.ants.steps import find_otsu_mask, match_grid
+class _File(NamedTuple):
+    """A file that is being read: the option that names it, and how its content is waited for."""
 
-    if given is None:
+    flag: str
+    path: Path
+    load: Callable[[], bytes]
+
+
+def _read_ahead(options: Options) -> dict[str, _File]:
+    """Read files in another thread, while this one loads the modules that work on them."""
+    from n4ax.images import gzip
+
+    given = {"-i": options.image, "-x": options.mask, "-w": options.weights}
+    paths = {flag: path for flag, path in given.items() if isinstance(path, Path)}
+    reader = ThreadPoolExecutor(1)
+    files = {
+        flag: _File(flag, path, reader.submit(gzip.read_file, path).result)
+        for flag, path in paths.items()
+    }
+    reader.shutdown(wait=False)
+    return files
+
+
+def _read_beside(flag: str, files: dict[str, _File], image: "Volume") -> "Volume | None":
+    """Read a mask or weights on the grid of the image, if they are given."""
+    from n4ax.ants.steps import match_grid
+
+    if flag not in files:
         return None
-    if not isinstance(given, Path):
-        return find_otsu_mask(image)
-    return match_grid(_read_volume(flag, given, image.voxels.ndim)[1], image, _warn)
+    return match_grid(_read_volume(files.pop(flag), image.voxels.ndim)[1], image, _warn)
 
 
-def _read_volume(flag: str, path: Path, dimension: int | None) -> "tuple[Nifti1Pair, Volume]":
+def _read_volume(file: _File, dimension: int | None) -> "tuple[Header | Nifti1Pair, Volume]":
     """Read a file. If it has more axes than ``dimension``, take the first volume or slice (ITK)."""
     from n4ax.ants.steps import Volume
-    from n4ax.images import nifti
     from n4ax.itk.space import drop_last_ones
 
-    image = nifti.read_image(path)
-    shape = drop_last_ones(image.shape, least=3)
+    header, voxels, space = _read_file(file)
+    shape = drop_last_ones(voxels.shape, least=3)
     if len(shape) == 3 and shape[2] == 1 and dimension in (None, 2):
         shape = shape[:2]
     if dimension is None:
         dimension = min(len(shape), 3)
     if len(shape) < dimension:
-        raise ValueError(f"{flag} {path} has {len(shape)} axes, {shape}; -d asks for {dimension}")
-    voxels = nifti.read_voxels(image, path).reshape(shape)
-    voxels = voxels[(..., *(0,) * (len(shape) - dimension))]
-    space = nifti.read_space(image).select_axes(range(dimension))
+        raise ValueError(
+            f"{file.flag} {file.path} has {len(shape)} axes, {shape}; -d asks for {dimension}"
+        )
+    voxels = voxels.reshape(shape)[(..., *(0,) * (len(shape) - dimension))]
+    space = space.select_axes(range(dimension))
     # ITK ignores the directions of a file that has more axes than it reads.
     sampling_space = space if len(shape) == dimension else space.straighten()
-    return image, Volume(f"{flag} {path}", voxels, space, sampling_space)
+    return header, Volume(f"{file.flag} {file.path}", voxels, space, sampling_space)
 
 
-def _write_outputs(options: Options, header: "Nifti1Pair", corrected: "AntsResult") -> None:
+def _read_file(file: _File) -> "tuple[Header | Nifti1Pair, NDArray[float32], Space]":
+    """Read the header, the voxels and the place of a file, by nibabel only if that is needed."""
+    from n4ax.images import plain
+
+    read = plain.read_file(file.path, file.load)
+    if read is not None:
+        return read
+    from n4ax.images import nifti
+
+    image = nifti.read_image(file.path)
+    return image, nifti.read_voxels(image, file.path), nifti.read_space(image)
+
+
+def _write_outputs(
+    options: Options, header: "Header | Nifti1Pair", corrected: "AntsResult"
+) -> None:
     """Write all files or none."""
     from n4ax.files import replace_files
-    from n4ax.images import nifti
 
     images = {options.corrected: corrected.image}
     if options.bias is not None:
         images[options.bias] = corrected.bias
     with replace_files(list(images)) as places:
         for place, voxels in zip(places, images.values(), strict=True):
-            nifti.write_image(nifti.replace_voxels(header, voxels), place)
+            _write_file(options.image, header, voxels, place)
+
+
+def _write_file(
+    source: Path, header: "Header | Nifti1Pair", voxels: "NDArray[float32]", place: Path
+) -> None:
+    """Write voxels with the header of the file that they come from."""
+    from n4ax.images import plain
+    from n4ax.images.headers import read_shape
+
+    threads = find_default_threads()
+    if isinstance(header, plain.Header) and read_shape(header) == voxels.shape:
+        plain.write_file(header, voxels, place, threads)
+        return
+    from n4ax.images import nifti
+
+    image = nifti.read_image(source) if isinstance(header, plain.Header) else header
+    nifti.write_image(nifti.replace_voxels(image, voxels), place, threads)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from n4ax.errors import InputError
 from n4ax.images.otsu import find_foreground
 from n4ax.itk.space import ITK_TOLERANCE, Space, Spaces, check_same_place
-from n4ax.level import compute_bias, stretch_range
+from n4ax.level import compute_bias, find_ends, stretch_range
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
@@ -183,8 +183,8 @@ def _find_range(image: Volume, mask: Volume | None) -> tuple[float, float]:
     inside = mask.voxels != 0
     if not inside.any():
         raise InputError("{0} is empty: every voxel is 0", mask.name)
-    values = image.voxels[inside]
-    return float(values.min()), float(values.max())
+    low, high = find_ends(image.voxels, inside)
+    return float(low), float(high)
 
 
 def _warn_of_negatives(image: Volume, low: float, warn: Warn) -> None:

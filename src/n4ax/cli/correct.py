@@ -140,7 +140,7 @@ def correct(
     figure_content, problem = _draw_figure(outputs, done)
     if problem:
         outputs = outputs._replace(figure=None)
-    _write_outputs(outputs, scan, done, dtype, figure_content)
+    _write_outputs(outputs, scan, done, dtype, figure_content, threads)
     if not quiet:
         print(_summarise(scan, mask, done, outputs, time.perf_counter() - start))
     if problem:
@@ -255,19 +255,22 @@ def _write_outputs(
     done: "CorrectedScan",
     dtype: Literal["float32", "same"],
     figure: bytes,
+    threads: int | None,
 ) -> None:
     """Write all files or none."""
+    from n4ax.engines.cpu.threads import available_cpus
     from n4ax.files import replace_files, write_file
     from n4ax.images import nifti
     from n4ax.scan import make_bias_image, make_corrected_image
 
+    count = threads or available_cpus()
     paths = [path for _, path in outputs.items()]
     with replace_files(paths) as places:
         temporary = dict(zip(paths, places, strict=True))
         corrected = make_corrected_image(scan, done, dtype)
-        nifti.write_image(corrected, temporary[outputs.output])
+        nifti.write_image(corrected, temporary[outputs.output], count)
         if outputs.bias is not None:
-            nifti.write_image(make_bias_image(scan, done), temporary[outputs.bias])
+            nifti.write_image(make_bias_image(scan, done), temporary[outputs.bias], count)
         if outputs.field is not None:
             done.results[0].field.save(temporary[outputs.field])
         if outputs.figure is not None:

@@ -10,8 +10,15 @@ from n4ax.settings import Outside
 
 
 def fill_outside(corrected: Any, volume: Any, mask: Any, outside: Outside) -> Any:
-    """Fill the corrected image outside the mask: divided as it is, kept as it was, or 0."""
+    """Fill the corrected image outside the mask: divided as it is, kept as it was, or 0.
+
+    The memory of a NumPy array takes the result.
+    """
     if outside == "divide":
+        return corrected
+    if isinstance(corrected, np.ndarray):
+        other = np.asarray(volume) if outside == "keep" else np.float32(0)
+        np.copyto(corrected, other, where=~np.asarray(mask))
         return corrected
     other = volume.astype(corrected.dtype) if outside == "keep" else np.float32(0)
     return namespace_of(corrected).where(mask, corrected, other)

@@ -90,6 +90,12 @@ def is_jax(array: Any) -> bool:
     return jax is not None and isinstance(array, jax.Array)
 
 
+def is_masked(array: Any) -> bool:
+    """Whether this is a masked array of NumPy, which loads them when they are first used."""
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(array, masked.MaskedArray)
+
+
 def is_lazy(array: Any) -> bool:
     """Whether this is a dask array, whose blocks are not computed until they are needed."""
     dask = sys.modules.get("dask.array")

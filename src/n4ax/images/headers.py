@@ -26,6 +26,9 @@ _QUATERNION = ("quatern_b", "quatern_c", "quatern_d")
 _OFFSETS = ("qoffset_x", "qoffset_y", "qoffset_z")
 _OF_PLACE = ("pixdim", "xyzt_units", "toffset", "qform_code", "sform_code")
 
+SHOWN = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3")
+"""Fields that say how the intensities are to be shown and what they mean. All are 0 in ANTs."""
+
 PLACE_FIELDS = (*_OF_PLACE, *_ROWS, *_QUATERNION, *_OFFSETS)
 """The fields that :func:`read_space` reads."""
 

@@ -17,7 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
-from n4ax.images.arrays import check_real, export_array, import_array, is_lazy, load_array
+from n4ax.images.arrays import (
+    check_real,
+    export_array,
+    import_array,
+    is_lazy,
+    is_masked,
+    load_array,
+)
 from n4ax.itk.space import Space, Spaces, check_same_place, drop_last_ones
 from n4ax.settings import VoxelOrder
 
@@ -178,7 +185,7 @@ def make_like(image: Any, voxels: Any) -> Any:
     zarr array gives a dask array.
     """
     library = _library_of(image)
-    if isinstance(image, np.ma.MaskedArray):
+    if is_masked(image):
         return np.ma.MaskedArray(np.asarray(voxels), mask=np.ma.getmaskarray(image))
     if hasattr(image, "dataobj"):
         return _make_nibabel(image, _numbers(voxels).reshape(image.shape))

@@ -11,6 +11,7 @@ from n4ax.images.arrays import (
     has_values,
     import_array,
     is_lazy,
+    is_masked,
     is_traced,
     namespace_of,
 )
@@ -149,9 +150,9 @@ def leave_out_masked(image: Any, mask: Any, label: int | None) -> Any:
         Every voxel of the image is masked.
     """
     outside = 1 if label == 0 else 0
-    if isinstance(mask, np.ma.MaskedArray):
+    if is_masked(mask):
         mask = mask.filled(outside)
-    if not isinstance(image, np.ma.MaskedArray):
+    if not is_masked(image):
         return mask
     valid = ~np.ma.getmaskarray(image)
     if not valid.any():

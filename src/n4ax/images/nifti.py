@@ -1,14 +1,10 @@
 """NIfTI files are read and written here; headers are kept, and their scaling is applied.
 
-What a header means is said in :mod:`n4ax.images.headers`.
-
-gzip goes through ISA-L (igzip), which is several times faster than zlib. With zlib, compression
-would take longer than N4.
+What a header means is said in :mod:`n4ax.images.headers`, and :mod:`n4ax.images.gzip` compresses.
 """
 
 import math
 import warnings
-from gzip import BadGzipFile
 from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, isal_zlib
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
@@ -26,18 +21,11 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import native_code
 from nibabel.wrapstruct import WrapStructError
 
-from n4ax.files import replace_file
-from n4ax.images import headers
+from n4ax.images import gzip, headers, plain
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
 
-_GZIP_LEVEL = 1  # of ISA-L's 0 to 3; higher levels save little on the voxels of corrected images
-_GZIP_START = b"\x1f\x8b"  # because some files named .nii.gz are not compressed
 _STATED = "header as it is in the file"
 """The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
-_SHOWN = ("cal_min", "cal_max", "intent_code", "intent_p1", "intent_p2", "intent_p3")
-"""Fields that say how the intensities are to be shown and what they mean. All are 0 in ANTs."""
-
-_ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 _UNREADABLE = (
     OSError,
     EOFError,
@@ -45,7 +33,7 @@ _UNREADABLE = (
     ImageFileError,
     HeaderDataError,
     WrapStructError,
-    _ISAL_ERROR,
+    gzip.ISAL_ERROR,
 )
 
 
@@ -62,7 +50,9 @@ def read_image(path: Path) -> Nifti1Pair:
     """
     try:
         if path.name.endswith(".nii.gz"):
-            content = _decompress(path.read_bytes())
+            content = path.read_bytes()
+            _check_content(content)
+            content = gzip.decompress(content)
             image = _assemble(BytesIO(content), BytesIO(content), single=True)
             if image is None:
                 raise ImageFileError("it does not begin with a header of NIfTI")
@@ -169,19 +159,24 @@ def scale_voxels(image: Any, dtype: Any) -> npt.NDArray[Any]:
     image
         An image with real voxels.
     dtype
-        float32 or float64. ITK converts stored integers to float32 before it scales them in
-        float64, which rounds those above 2 to the power of 24.
+        float32 or float64.
     """
     proxy = image.dataobj
-    if not isinstance(proxy, ArrayProxy) or (proxy.slope, proxy.inter) == (1, 0):
+    if not isinstance(proxy, ArrayProxy):
         return np.asarray(proxy, dtype)
-    stored = proxy.get_unscaled()
-    if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
-        stored = stored.astype(np.float32)
-    scaled = np.multiply(stored, float(proxy.slope), dtype=np.float64)
-    if proxy.inter:
-        scaled += float(proxy.inter)
-    return scaled.astype(dtype, copy=False)
+    return plain.scale(_read_stored(proxy), float(proxy.slope), float(proxy.inter), dtype)
+
+
+def _read_stored(proxy: ArrayProxy) -> npt.NDArray[Any]:
+    """The numbers in the file, without a copy if the content of the file is in memory."""
+    content = proxy.file_like
+    count = math.prod(proxy.shape)
+    if isinstance(content, BytesIO):
+        whole = content.getvalue()
+        if len(whole) >= proxy.offset + count * proxy.dtype.itemsize:
+            flat = np.frombuffer(whole, proxy.dtype, count, proxy.offset)
+            return flat.reshape(proxy.shape, order="F")
+    return proxy.get_unscaled()
 
 
 def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:
@@ -244,7 +239,7 @@ def replace_voxels(
         voxels = _clip_to(whole((voxels.astype(np.float64) - inter) / slope), kind)
     header = image.header.copy()
     header.set_data_dtype(kind)
-    for name in _SHOWN:
+    for name in headers.SHOWN:
         header[name] = 0
     header["intent_name"] = header["aux_file"] = b""
     single = Nifti2Image if isinstance(image, Nifti2Image | Nifti2Pair) else Nifti1Image
@@ -262,19 +257,32 @@ def _clip_to(values: npt.NDArray[np.float64], kind: np.dtype[Any]) -> npt.NDArra
     return np.clip(values, limits.min, most).astype(kind)
 
 
-def write_image(image: Nifti1Image, path: Path) -> None:
+def write_image(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
     """Write an image to ``.nii`` or ``.nii.gz``, so that the file appears whole or not at all.
+
+    Parameters
+    ----------
+    image
+        An image that :func:`replace_voxels` made: its voxels are stored as they are.
+    path
+        The file. Its bytes do not depend on ``num_threads``.
+    num_threads
+        Number of threads that compress.
 
     Raises
     ------
     OSError
         The folder cannot be written to, or the disk is full; the error names ``path``.
     """
-    content = image.to_bytes()
-    if path.suffix == ".gz":
-        content = igzip.compress(content, _GZIP_LEVEL, mtime=0)
-    with replace_file(path) as temporary:
-        temporary.write_bytes(content)
+    image.update_header()
+    header = image.header.copy()
+    if header.get_slope_inter()[0] is None:
+        header.set_slope_inter(1, 0)
+    start = BytesIO()
+    header.write_to(start)
+    gap = header.get_data_offset() - start.tell()
+    parts = [start.getvalue() + bytes(gap), plain.voxels_as_bytes(image.dataobj, header)]
+    plain.write_parts(parts, path, num_threads)
 
 
 def read_on_grid(
@@ -312,24 +320,6 @@ def read_on_grid(
     check_same_place(str(path), theirs, str(image_path), ours)
     place = read_space(other if other.ndim == image.ndim else image)
     return read_voxels(other, path).reshape(image.shape), place
-
-
-def _decompress(content: bytes) -> bytes:
-    """The content of a file named ``.nii.gz``, which need not be compressed."""
-    _check_content(content)
-    if not content.startswith(_GZIP_START):
-        return content
-    try:
-        return igzip.decompress(content)
-    except BadGzipFile:
-        parts = []
-        while content.startswith(_GZIP_START):  # what follows is no part of the image, as in ITK
-            member = isal_zlib.decompressobj(wbits=31)
-            parts.append(member.decompress(content))
-            if not member.eof:
-                raise
-            content = member.unused_data
-        return b"".join(parts)
 
 
 def _check_content(content: bytes) -> None:

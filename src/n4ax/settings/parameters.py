@@ -6,7 +6,6 @@ sets of parameters that are in common use.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any, Literal, Self, TypedDict, Unpack, get_args
 
 from n4ax.errors import InputError
@@ -394,5 +393,7 @@ _CHOICES = {
 
 
 def _suggest(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
     close = get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; they are {', '.join(known)}"

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.cpu.basis import stack_basis, stack_planes
-from n4ax.engines.cpu.compiled import warn_if_compiling
 from n4ax.engines.cpu.field import CpuField, allocate_sheets, expand_lattice
 from n4ax.engines.cpu.kernels.changes import compute_ratios, sum_changes
 from n4ax.engines.cpu.kernels.extremes import find_extremes
@@ -82,7 +81,6 @@ class CpuEngine:
     """
 
     def __init__(self, problem: Problem, settings: N4Settings, threads: Threads) -> None:
-        warn_if_compiling(sum_residuals)
         self._threads = threads
         self._settings = settings
         self._axes = problem.axes

@@ -9,9 +9,9 @@ whole number of ulps of sigma, whatever sigma is. So the block is summed as inte
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, float64, uint64
+from numpy import float32, float64, uint64
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 
 _BLOCK = 256
 _SETTLED = 1 << 14

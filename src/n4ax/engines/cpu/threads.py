@@ -5,12 +5,15 @@ from several threads at once and after a fork.
 """
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import numpy as np
 
+from n4ax.engines.compiled.kernel import NO_MEMORY, Bound, Kernel
+from n4ax.engines.cpu.kernels import team
 from n4ax.method.problem import Problem
 
 MOST_THREADS = 16
@@ -21,9 +24,22 @@ FEW_VOXELS = 200_000
 """Images with fewer voxels that count are solved by one thread: handing out so little work takes
 longer than it saves."""
 
+PIECES_PER_THREAD = 4
+"""The work is shared out in so many pieces for each thread."""
+
+PATIENCE = 2_000
+"""A helper looks so many times for the next job, for about 0.1 ms, before it sleeps."""
+
+Job = Callable[[], None]
+"""A kernel with its arguments, to be run over all parts."""
+
 
 class Threads:
     """A fixed number of threads that run kernels.
+
+    Helpers look out for the next job for a moment, and then sleep until they are woken. So the
+    short jobs of an iteration, one after another, are shared out within a microsecond. Where numba
+    compiles the kernels, a pool of Python's shares them out.
 
     Parameters
     ----------
@@ -33,23 +49,41 @@ class Threads:
 
     def __init__(self, num_threads: int | None = None) -> None:
         self.count = min(available_cpus(), MOST_THREADS) if num_threads is None else num_threads
-        self._pool = ThreadPoolExecutor(self.count - 1) if self.count > 1 else None
+        self._team: Team | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
-    def run(self, parts: int, kernel: Any, *arguments: Any) -> None:
+    def run(self, parts: int, kernel: Kernel, *arguments: Any) -> None:
         """Call ``kernel(first, stop, *arguments)`` on pieces of ``range(parts)`` until all is done.
 
         A thread takes the next piece as soon as it is free, so no thread waits for a slower one.
         """
-        if self._pool is None or parts < 2:
-            kernel(0, parts, *arguments)
-            return
-        pieces = min(parts, 4 * self.count)
+        self.prepare(parts, kernel, *arguments)()
+
+    def prepare(self, parts: int, kernel: Kernel, *arguments: Any) -> Job:
+        """The job of :meth:`run`, which can be done many times.
+
+        The arrays are read anew every time; numbers stay what they are now.
+        """
+        bound = kernel.bind(*arguments)
+        if self.count == 1 or parts < 2:
+            return lambda: bound(0, parts)
+        if bound.entry is None:
+            return lambda: self._share(parts, bound)
+        if self._team is None:
+            self._team = Team(self.count)
+        return self._team.prepare(parts, bound)
+
+    def _share(self, parts: int, bound: Bound) -> None:
+        """Share out a job by a pool."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.count - 1)
+        pieces = min(parts, PIECES_PER_THREAD * self.count)
         bounds = [parts * k // pieces for k in range(pieces + 1)]
         queue = iter(range(pieces))
 
         def work() -> None:
             for k in queue:
-                kernel(bounds[k], bounds[k + 1], *arguments)
+                bound(bounds[k], bounds[k + 1])
 
         helpers = [self._pool.submit(work) for _ in range(min(self.count, pieces) - 1)]
         try:
@@ -62,8 +96,73 @@ class Threads:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._team is not None:
+            self._team.close()
         if self._pool is not None:
             self._pool.shutdown()
+
+
+class Team:
+    """The helpers of some threads, and the table through which they find their work.
+
+    Parameters
+    ----------
+    count
+        Number of threads, with the one that leads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._table = np.zeros(team.TABLE, np.int64)
+        address = self._table.ctypes.data
+        self._serve = team.serve.bind(address, PATIENCE)
+        self._lead = team.lead.bind(address)
+        self._asleep = 0
+        self._lock = threading.Lock()
+        self._bell = threading.Semaphore(0)
+        self._helpers = [threading.Thread(target=self._help, daemon=True) for _ in range(count - 1)]
+        for helper in self._helpers:
+            helper.start()
+
+    def _help(self) -> None:
+        while True:
+            self._serve(0, 0)
+            with self._lock:
+                if self._table[team.CLOSED]:
+                    return
+                self._asleep += 1
+            self._bell.acquire()
+
+    def prepare(self, parts: int, bound: Bound) -> Job:
+        """A job that is shared out in pieces."""
+        pieces = min(parts, PIECES_PER_THREAD * self._count)
+        description = np.array([bound.entry_address, bound.address, parts, pieces], np.int64)
+        place = self._table[team.ENTRY : team.ENTRY + 4]
+
+        def run(_kept: Bound = bound) -> None:
+            place[:] = description
+            if self._asleep:
+                self._wake()
+            self._lead(0, 0)
+            if self._table[team.FAILED]:
+                self._table[team.FAILED] = 0
+                raise MemoryError(NO_MEMORY)
+
+        return run
+
+    def _wake(self) -> None:
+        with self._lock:
+            asleep, self._asleep = self._asleep, 0
+        if asleep:
+            self._bell.release(asleep)
+
+    def close(self) -> None:
+        """Send the helpers away, and wait until they have gone."""
+        with self._lock:
+            self._table[team.CLOSED] = 1
+        self._wake()
+        for helper in self._helpers:
+            helper.join()
 
 
 def make_threads(problems: Sequence[Problem], num_threads: int | None) -> Threads:

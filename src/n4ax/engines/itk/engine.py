@@ -12,7 +12,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.engines.cpu.compiled import warn_if_compiling
 from n4ax.engines.cpu.recurrence import exact_variation, itk_variation
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.bases import AxisTable, make_fit_table, make_sample_table
@@ -25,7 +24,7 @@ from n4ax.engines.itk.kernels.evaluation import (
 )
 from n4ax.engines.itk.kernels.fitting import sum_squares, sum_units
 from n4ax.engines.itk.kernels.histogram import compute_residuals, fill_histogram
-from n4ax.engines.itk.kernels.layout import Bins, Fit, Rows, Runs
+from n4ax.engines.itk.kernels.layout import Bins, Fit
 from n4ax.engines.itk.refinement import refine
 from n4ax.engines.itk.runs import pack_voxels
 from n4ax.engines.itk.sharpening import sharpen
@@ -73,7 +72,6 @@ class ItkEngine:
     """
 
     def __init__(self, problem: Problem, settings: N4Settings, threads: Threads) -> None:
-        warn_if_compiling(sum_units)
         self._threads = threads
         self._settings = settings
         self._rules = RULES[settings.itk_version]
@@ -162,8 +160,9 @@ class ItkEngine:
         """The range of the corrected log intensities, as ITK's scan finds it."""
         values = self._values
         ends = np.empty((self._chunks, 2), np.float32)
-        arguments = (self._runs, field.rows, self._log, values, ends)
-        self._threads.run(self._chunks, _correct_chunks, *arguments)
+        self._threads.run(
+            self._chunks, correct_runs, self._runs, field.rows, self._log, values, ends
+        )
         lowest, highest = ends[:, 0].min(), ends[:, 1].max()
         if not self._rules.tests_both_ends:
             rising = _count_rising(values)  # ITK 5 does not test these for the minimum
@@ -228,15 +227,6 @@ class ItkEngine:
             return np.sqrt(variance), count / len(self._log)
 
         return may_decide_by_parts(estimate, threshold, len(self._log))
-
-
-def _correct_chunks(
-    first: int, stop: int, runs: Runs, rows: Rows, log: Values, values: Values, ends: Values
-) -> None:
-    """Subtract the field from some chunks, and find their least and greatest value together."""
-    correct_runs(first, stop, runs, rows, log, values)
-    part = values[runs.start[runs.chunk[first]] : runs.start[runs.chunk[stop]]]
-    ends[first:stop] = part.min(), part.max()
 
 
 def _count_rising(values: npt.NDArray[np.float32]) -> int:

@@ -10,7 +10,7 @@ from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.bases import AxisTable
 from n4ax.engines.itk.kernels.evaluation import collapse_axis, divide_rows, evaluate_rows
 from n4ax.engines.itk.kernels.layout import LANES, Rows
-from n4ax.engines.itk.libm import exponentiate_double
+from n4ax.engines.itk.kernels.libm import exponentiate_double
 
 Lattice = npt.NDArray[np.float32]
 

@@ -4,8 +4,6 @@ GNU's single-precision functions are not correctly rounded, so no other implemen
 bits. The kernels call those of the C library that this process has loaded, as SimpleITK does.
 """
 
-# pyright: reportCallIssue=false, reportArgumentType=false
-
 import ctypes
 import platform
 import sys
@@ -13,36 +11,9 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import float32, float64, types
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.itk.kernels.libm import exponentiate_double, exponentiate_single, take_logarithms
 from n4ax.errors import InputError
-
-_logf = types.ExternalFunction("logf", float32(float32))
-_expf = types.ExternalFunction("expf", float32(float32))
-_exp = types.ExternalFunction("exp", float64(float64))
-
-
-@compile_kernel()
-def take_logarithms(first, stop, values):
-    """Replace the values from ``first`` to ``stop`` that are above 0 by their logarithms."""
-    for i in range(first, stop):
-        if values[i] > float32(0):
-            values[i] = _logf(values[i])
-
-
-@compile_kernel()
-def exponentiate_single(values, n, out):
-    """Set ``out[:n]`` to the single-precision exponentials of ``values[:n]``."""
-    for i in range(n):
-        out[i] = _expf(values[i])
-
-
-@compile_kernel()
-def exponentiate_double(values, n, out):
-    """Set ``out[:n]`` to the double-precision exponentials of ``values[:n]``, as float32."""
-    for i in range(n):
-        out[i] = float32(_exp(float64(values[i])))
 
 
 def exponentiate(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from n4ax.engines.cpu.rows import find_edges
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.kernels.layout import Runs
-from n4ax.engines.itk.libm import take_logarithms
+from n4ax.engines.itk.kernels.libm import take_logarithms
 from n4ax.method.problem import Problem
 
 CHUNK_VOXELS = 1 << 14

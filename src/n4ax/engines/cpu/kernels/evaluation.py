@@ -3,9 +3,9 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numba import float32, float64, uint64
+from numpy import float32, float64, uint64
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 
 LARGE = 1 << 16
 """A stretch of a row whose log field has this Euclidean norm or a larger one is not squared."""

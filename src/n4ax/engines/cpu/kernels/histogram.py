@@ -3,9 +3,9 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numba import float32, float64, int32, uint64
+from numpy import float32, float64, int32, uint64
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu.kernels.evaluation import evaluate_row
 
 

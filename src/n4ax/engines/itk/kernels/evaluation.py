@@ -3,12 +3,12 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numba import float32, float64, uint64
+from numpy import float32, float64, uint64
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.itk.kernels.lanes import raise_lanes, read_index, read_single, set_lanes
 from n4ax.engines.itk.kernels.layout import LANES
-from n4ax.engines.itk.libm import exponentiate_double, exponentiate_single
+from n4ax.engines.itk.kernels.libm import exponentiate_double, exponentiate_single
 
 
 @compile_kernel()
@@ -90,16 +90,28 @@ def divide_rows(first, stop, rows, single, image, corrected):
 
 
 @compile_kernel()
-def correct_runs(first, stop, runs, rows, log, corrected):
-    """Subtract the field from the log intensities of the chunks ``first:stop``."""
+def correct_runs(first, stop, runs, rows, log, corrected, ends):
+    """Subtract the field from the log intensities of the chunks ``first:stop``.
+
+    ``ends`` (chunks, 2) are set to the least and the greatest of each chunk, and are NaN if any
+    is.
+    """
     start, xs, row, chunk = runs
     places = _locate_rows(rows)
     field = np.empty(len(rows.first) + LANES, np.float32)
-    for i in range(chunk[first], chunk[stop]):
-        base, n = uint64(start[i]), start[i + 1] - start[i]
-        _evaluate_run(places, row[i], xs[i], n, field.ctypes.data)
-        for j in range(uint64(n)):
-            corrected[base + j] = log[base + j] - field[j]
+    for c in range(first, stop):
+        least, greatest = float32(np.inf), float32(-np.inf)
+        for i in range(chunk[c], chunk[c + 1]):
+            base, n = uint64(start[i]), start[i + 1] - start[i]
+            _evaluate_run(places, row[i], xs[i], n, field.ctypes.data)
+            for j in range(uint64(n)):
+                value = log[base + j] - field[j]
+                corrected[base + j] = value
+                if value < least or value != value:
+                    least = value
+                if value > greatest or value != value:
+                    greatest = value
+        ends[c, 0], ends[c, 1] = least, greatest
 
 
 @compile_kernel()

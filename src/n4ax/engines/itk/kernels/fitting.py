@@ -3,11 +3,10 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numba import float32, float64, uint64
+from numpy import float32, float64, uint64
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.itk.kernels.lanes import (
-    TINY,
     add_confidence,
     add_larger,
     add_residual,
@@ -21,7 +20,7 @@ from n4ax.engines.itk.kernels.lanes import (
     tiny_matter,
     write_single,
 )
-from n4ax.engines.itk.kernels.layout import LANES
+from n4ax.engines.itk.kernels.layout import LANES, TINY
 
 _RESIDUALS, _WEIGHTED, _CONFIDENCES, _ONES = range(4)
 """What is summed: residuals without and with confidences; confidences; or ones in their place."""

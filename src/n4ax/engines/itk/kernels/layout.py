@@ -8,6 +8,10 @@ import numpy.typing as npt
 LANES = 16
 """The control points of a voxel are padded to a multiple of this many, for vector instructions."""
 
+TINY = 2.0**-36
+"""The third power of a weight below this may leave the numbers of full precision, with which
+processors take a hundred times as long."""
+
 
 class Runs(NamedTuple):
     """The voxels that count, in ITK's order: runs of neighbours in the rows of the image.

@@ -10,7 +10,7 @@ what is left; after it, the outputs of the pass vary faster than what is left.
 
 import numpy as np
 
-from n4ax.engines.cpu.compiled import compile_kernel
+from n4ax.engines.compiled.kernel import compile_kernel
 
 
 @compile_kernel(inline=True)
