@@ -169,7 +169,7 @@ class _Change:
 
     def finish(self) -> None:
         """Make sure that the content is on the disk before the file gets its name."""
-        _sync(self.new)
+        sync(self.new)
         mode = _read_mode(self.place)
         if mode is not None:
             with suppress(OSError):  # some file systems have no modes
@@ -292,7 +292,7 @@ def _read_mode(place: Path) -> int | None:
     return stat.S_IMODE(found.st_mode) & 0o777 if stat.S_ISREG(found.st_mode) else None
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Bring the content of a file to the disk, unless the file system cannot say so."""
     with _name_errors(path), path.open("r+b") as file:  # Windows syncs no file open for reading
         try:

@@ -37,6 +37,32 @@ def test_libraries_that_are_not_installed(
             pass
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries have other variables")
+def test_workers_keep_freed_memory_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+
+    def count_faults() -> int:
+        """Pages that the system clears for arrays of 32 MB, of which one is in use at a time."""
+        import resource
+
+        import numpy as np
+
+        counts = []
+        for _ in range(40):
+            counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+            np.full(1 << 23, 1.5, np.float32)
+        return counts[-1] - counts[1]
+
+    with connect(Workers(), tmp_path) as client:
+        told = client.run(variables("MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_")).values()
+        assert {words[2:] for words in told} == {("4", str(2**30))}
+        assert client.submit(count_faults).result() < 100
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+
+
 def test_processes_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
 

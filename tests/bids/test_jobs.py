@@ -69,9 +69,10 @@ def test_job_scripts(cluster: Any, tmp_path: Path) -> None:
     *header, command = script.strip().splitlines()
     for directive in SCRIPTS[cluster]:
         assert any(directive in line for line in header), script
-    assert {"export OMP_NUM_THREADS=3", "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False"} < {
-        *header
-    }
+    assert {
+        "export OMP_NUM_THREADS=3", "export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False",
+        f"export MALLOC_TRIM_THRESHOLD_={2**30}",
+    } < {*header}  # fmt: skip
     assert header[-1] == "module load cuda"
     for part in (
         f"{sys.executable} -m distributed.cli.dask_worker tcp://127.0.0.1:", "--nworkers 2 --nanny",

@@ -12,7 +12,7 @@ import pytest
 from n4ax.bids.image import correct_source
 from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.staging import append_text, make_lock, put_in_place
+from n4ax.bids.staging import append_text, make_lock, put_in_place, stage_files
 from n4ax.settings import N4Settings
 from tests.bids.runs import make_small_study, run_small_study
 
@@ -56,6 +56,33 @@ def test_the_files_of_an_image_are_all_old_or_all_new(
     last = [*names[1:], names[0]]  # the sidecar comes last
     assert caught.value.filename == str(output / last[at - 1])
     assert read_all(output) == before
+
+
+@pytest.mark.parametrize("failing", ["anat/a.nii.gz", "figures/a.webp", None])
+def test_files_get_their_names_only_when_all_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str | None
+) -> None:
+    contents = {"anat/a.nii.gz": b"image", "figures/a.webp": b"picture"}
+    synced: list[bytes] = []
+
+    def sync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_file():
+            synced.append(path.read_bytes())
+            if failing is not None and path.read_bytes() == contents[failing]:
+                raise OSError(errno.EIO, "Input/output error")
+        elif path.is_relative_to(tmp_path):
+            assert set(contents.values()) <= set(synced)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    if failing is None:
+        stage_files(tmp_path, contents)
+        assert {name: (tmp_path / name).read_bytes() for name in contents} == contents
+        return
+    with pytest.raises(OSError, match="Input/output") as caught:
+        stage_files(tmp_path, contents)
+    assert caught.value.filename == str(tmp_path / failing)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_saved_log_is_replaced_and_an_own_one_is_appended_to(tmp_path: Path) -> None:

@@ -12,20 +12,19 @@ import n4ax
 from n4ax.report.measures import measure
 from n4ax.report.pages import write_all
 from n4ax.report.pictures import draw
+from n4ax.report.volumes import Volumes
 from tests.report.support import make_measures, write_record
 
 
 @pytest.fixture(scope="session")
-def head(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, bytes], dict[str, Any]]:
+def head() -> tuple[dict[str, bytes], dict[str, Any]]:
     """The pictures and the measures of the packaged head."""
     scan: Any = nib.load(Path(n4ax.__file__).parent / "data" / "head.nii.gz")
     image = np.asarray(scan.dataobj, np.float32)
     result = n4ax.fit(image, shrink_factor=4, iters=(5, 5), voxel_order="F", num_threads=1)
-    arrays = (image, result.log_bias, result.corrected, n4ax.otsu_mask(image).astype(bool))
-    paths = draw(tmp_path_factory.mktemp("head"), "a", *arrays, scan.affine)
-    names = ("before", "after", "field")
-    pictures = {name: path.read_bytes() for name, path in zip(names, paths, strict=True)}
-    return pictures, measure(*arrays)
+    mask = n4ax.otsu_mask(image).astype(bool)
+    volumes = Volumes(image, result.log_bias, result.corrected, mask)
+    return draw(volumes, scan.affine), measure(volumes)
 
 
 @pytest.fixture

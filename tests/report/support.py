@@ -1,5 +1,6 @@
 """Images with known tissues, and the folders of runs that reports are made of."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,9 @@ def make_shading(shape: tuple[int, ...], strength: float = 0.2) -> Any:
     return np.broadcast_to(ramp, shape).astype(np.float32)
 
 
-def read_pixels(picture: Path, mode: str = "L") -> Any:
+def read_pixels(content: bytes, mode: str = "L") -> Any:
     """The pixels of a picture, as integers that can be subtracted."""
-    with Image.open(picture) as opened:
+    with Image.open(io.BytesIO(content)) as opened:
         return np.asarray(opened.convert(mode)).astype(int)
 
 

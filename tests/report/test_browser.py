@@ -142,12 +142,12 @@ def test_edge_shows_before_on_its_left_and_after_on_its_right(browser: Pages, fe
     browser.ask("document.querySelector('.frame').scrollIntoView()")
     shot = few / "shot.png"
     browser.find(".frame").screenshot(str(shot))
-    row = read_pixels(shot)[20]
+    row = read_pixels(shot.read_bytes())[20]
     places = (np.arange(3) / 3)[:, None] + np.array([0.25, 0.75]) / 3
     assert row[(places * len(row)).astype(int)].tolist() == [[255, 80]] * 3
     browser.find("[data-plane='2']").click()
     browser.find(".frame").screenshot(str(shot))
-    row = read_pixels(shot)[20]
+    row = read_pixels(shot.read_bytes())[20]
     assert row[[len(row) // 4, 3 * len(row) // 4]].tolist() == [255, 80]
     assert browser.find("[data-plane='2']").get_attribute("aria-pressed") == "true"
 

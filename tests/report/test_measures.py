@@ -11,6 +11,7 @@ import pytest
 from n4ax.report.measures import measure
 from n4ax.report.pages import write_all
 from n4ax.report.pictures import draw
+from n4ax.report.volumes import Volumes, find_positions
 from tests.report.support import make_phantom, make_shading, write_record
 
 
@@ -26,7 +27,7 @@ def test_measures_are_those_of_the_known_tissues() -> None:
     image, labels = make_phantom()
     log_bias = make_shading(image.shape, 0.05)
     mask = np.ones(image.shape, bool)
-    found = measure(image * np.exp(log_bias), log_bias, image, mask)
+    found = measure(Volumes(image * np.exp(log_bias), log_bias, image, mask))
 
     # The expected values come from the labels of the phantom, which measure() does not see.
     clipped = np.clip(image.astype(float), *np.percentile(image, (1, 99)))
@@ -49,7 +50,7 @@ def test_measures_are_those_of_the_known_tissues() -> None:
 def test_shading_raises_variation_and_its_removal_lowers_it() -> None:
     image, _ = make_phantom()
     log_bias = make_shading(image.shape, 0.15)
-    found = measure(image * np.exp(log_bias), log_bias, image, np.ones(image.shape, bool))
+    found = measure(Volumes(image * np.exp(log_bias), log_bias, image, np.ones(image.shape, bool)))
     variation, joint = found["CoefficientOfVariation"], found["CoefficientOfJointVariation"]
     assert all(b > 1.5 * a for b, a in zip(variation["Before"], variation["After"], strict=True))
     assert joint["Before"] > 1.5 * joint["After"]
@@ -60,25 +61,25 @@ def test_measures_do_not_depend_on_what_lies_outside_the_mask_or_is_not_finite()
     log_bias = make_shading(image.shape)
     mask = np.zeros(image.shape, bool)
     mask[:, 4:-4] = True
-    clean = measure(image, log_bias, image, mask)
+    clean = measure(Volumes(image, log_bias, image, mask))
     dirty, field = image.copy(), log_bias.copy()
     dirty[:, 0], field[:, 0] = np.nan, np.inf
-    assert measure(dirty, field, dirty, mask) == clean
+    assert measure(Volumes(dirty, field, dirty, mask)) == clean
     for order in "CF":  # the same call gives the same numbers again
         arrays = [np.asarray(array, order=order) for array in (image, log_bias, image, mask)]
-        assert measure(*arrays) == measure(*arrays)
+        assert measure(Volumes(*arrays)) == measure(Volumes(*arrays))
     dirty[:, 5], field[:, 5] = np.inf, np.nan
-    some = measure(dirty, field, image, mask)
+    some = measure(Volumes(dirty, field, image, mask))
     assert is_finite(some)
     assert None not in some["ClassMeans"]["Before"]
 
 
 def test_large_masks_are_sampled() -> None:
     image, _ = make_phantom((120, 80, 80))
-    found = measure(image, image * 0, image, np.ones(image.shape, bool))
+    found = measure(Volumes(image, image * 0, image, np.ones(image.shape, bool)))
     assert sum(found["Histogram"]["After"]) <= 250_000
     whole = np.asfortranarray(image)
-    again = measure(whole, whole * 0, whole, np.ones(image.shape, bool, order="F"))
+    again = measure(Volumes(whole, whole * 0, whole, np.ones(image.shape, bool, order="F")))
     assert again["ClassMeans"]["After"] == pytest.approx(found["ClassMeans"]["After"], rel=0.01)
 
 
@@ -104,7 +105,7 @@ def test_degenerate_images_have_no_numbers_but_no_errors_either(
     mask = np.full(image.shape, voxels == "all")
     mask.flat[0] |= voxels == "one"
     log_bias = np.full(image.shape, 900.0 if name == "huge" else 0.0, np.float32)
-    found = measure(image, log_bias, image, mask)
+    found = measure(Volumes(image, log_bias, image, mask))
     assert is_finite(found)
     json.dumps(found, allow_nan=False)
     assert [len(found["Histogram"][when]) for when in ("Before", "After")] == [128, 128]
@@ -113,7 +114,7 @@ def test_degenerate_images_have_no_numbers_but_no_errors_either(
         assert found["CoefficientOfJointVariation"]["After"] is None
     if name == "negative":
         assert found["CoefficientOfVariation"]["After"] == [None, None]
-    assert len(draw(tmp_path, "a", image, log_bias, image, mask, np.eye(4))) == 3
+    assert len(draw(Volumes(image, log_bias, image, mask), np.eye(4))) == 3
     write_record(tmp_path, "01", None, "T1w", found, shape=image.shape)
     assert write_all(tmp_path)
 
@@ -121,5 +122,18 @@ def test_degenerate_images_have_no_numbers_but_no_errors_either(
 def test_no_warning_is_swallowed() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        measure(*[np.full((3, 3, 3), np.inf, np.float32)] * 3, np.ones((3, 3, 3), bool))
+        measure(Volumes(*[np.full((3, 3, 3), np.inf, np.float32)] * 3, np.ones((3, 3, 3), bool)))
     assert caught == []
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-5, 0.1, 0.5, 1.0])
+def test_the_sample_is_every_nth_voxel_of_the_mask(share: float) -> None:
+    random = np.random.default_rng(2)
+    for size in (0, 1, 65_535, 65_536, 1_300_000):
+        mask = random.random(size) < share
+        mask[size // 3 : size // 2] = share > 0.4
+        voxels = np.flatnonzero(mask)
+        step = max(-(-len(voxels) // 250_000), 1)
+        found = find_positions(mask)
+        assert len(found) <= 250_000
+        np.testing.assert_array_equal(found, voxels[::step])

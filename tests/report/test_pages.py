@@ -16,6 +16,7 @@ from n4ax.report.entries import complete
 from n4ax.report.measures import measure
 from n4ax.report.pages import find_neighbours, write_all, write_group, write_participant
 from n4ax.report.records import read_records
+from n4ax.report.volumes import Volumes
 from tests.report.support import write_record
 
 MISSING = object()
@@ -101,9 +102,8 @@ def test_names_are_escaped(few: Path, head: Any) -> None:
 def test_missing_pictures_and_numbers_leave_a_note(few: Path) -> None:
     for path in few.rglob("*.webp"):
         path.unlink()
-    path = write_record(
-        few, "4", None, "T2w", measure(*[np.zeros((4, 4, 4))] * 3, np.zeros((4, 4, 4), bool))
-    )
+    nothing = measure(Volumes(*[np.zeros((4, 4, 4))] * 3, np.zeros((4, 4, 4), bool)))
+    path = write_record(few, "4", None, "T2w", nothing)
     entries = json.loads(path.read_text())
     path.write_text(
         json.dumps({k: entries[k] for k in ("Source", "Subject", "Suffix", "Measures")})

@@ -41,12 +41,24 @@ _THREAD_COUNTS = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
+_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+}
+"""Let the C library of Linux keep up to 1 GiB of freed memory for the next arrays.
+
+Otherwise the system has to clear new pages for every array, the more often since Dask makes the C
+library give freed memory back at once. A variable that is set already stays as it is.
+"""
+
 _SCHEDULER_SETTINGS = {
     "distributed.scheduler.allowed-failures": TRIES - 1,
     "distributed.scheduler.worker-saturation": 1.0,
 }
 
 _WORKER_SETTINGS = {
+    "distributed.admin.tick.interval": "500ms",  # at Dask's 20 ms it slows the work by 4 %
     "distributed.diagnostics.nvml": False,
     "distributed.worker.memory.target": False,  # results are tiny, so there is nothing to spill
     "distributed.worker.memory.spill": False,
@@ -239,6 +251,7 @@ class _UnwantedMessages(logging.Filter):
 def _choose_variables(workers: Workers) -> dict[str, str]:
     """Environment variables of the workers; libraries read them as soon as a worker starts."""
     variables: dict[str, str] = dict.fromkeys(_THREAD_COUNTS, str(workers.threads))
+    variables |= {name: os.environ.get(name, value) for name, value in _MEMORY.items()}
     if workers.cluster == "local":  # a job logs to a file, where messages do no harm
         variables["DASK_LOGGING__DISTRIBUTED"] = "error"
     return variables

@@ -23,14 +23,23 @@ from n4ax.bids.sidecar import (
     is_complete,
     make_stamp,
 )
-from n4ax.bids.staging import DISK_FULL, BusyError, format_json, put_in_place, reserve, write_text
+from n4ax.bids.staging import (
+    DISK_FULL,
+    BusyError,
+    format_json,
+    put_in_place,
+    reserve,
+    stage,
+    stage_files,
+    sync_meanwhile,
+)
 from n4ax.errors import InputError
-from n4ax.files import write_file
 from n4ax.images import nifti
 from n4ax.messages import make_one_line
 from n4ax.pipeline import Run
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
+from n4ax.report.volumes import Volumes
 from n4ax.scan import Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
 from n4ax.series import Estimate, find_unweighted_volumes
 
@@ -145,19 +154,22 @@ def _correct_unless_complete(
         return replace(outcome, state="unchanged", notes=companions.notes)
     clock = _Clock()
     correction = _correct(recipe, source, companions, clock)
-    with clock.step("Write"):
-        _write_images(correction, staging)
-    with clock.step("Report"):
-        problem = _draw_pictures(correction, staging)
-        done, result = correction.done, correction.done.results[0]
-        measures = measure(done.scan.voxels, result.log_bias, result.corrected, done.mask)
-    record = f"{outputs.figures}.json"
-    content = describe_for_report(correction, measures, clock.seconds)
-    write_text(staging / record, format_json(content))
-    sizes = _list_sizes(staging)
-    del sizes[record]  # it has times in it, so its size varies
-    sidecar = describe_image(correction, stamp, sizes)
-    write_text(staging / outputs.sidecar, format_json(sidecar))
+    with stage(staging, (outputs.image, outputs.field)) as places:
+        with clock.step("Write"):
+            _write_images(correction, *places)
+        with sync_meanwhile(places), clock.step("Report"):
+            volumes = _find_volumes(correction)
+            pictures, problem = _draw_pictures(correction, volumes)
+            measures = measure(volumes)
+    contents = pictures | _describe_others(correction)
+    sizes = {name: (staging / name).stat().st_size for name in (outputs.image, outputs.field)}
+    sizes |= {name: len(content) for name, content in contents.items()}
+    record = describe_for_report(correction, measures, clock.seconds)
+    # The size of the record varies with the times in it, so that the sidecar does not list it.
+    sidecar = describe_image(correction, stamp, dict(sorted(sizes.items())))
+    contents[f"{outputs.figures}.json"] = format_json(record).encode()
+    contents[outputs.sidecar] = format_json(sidecar).encode()
+    stage_files(staging, contents)
     put_in_place(staging, recipe.output, outputs.sidecar)
     log = _summarise(correction, clock.seconds)
     return replace(outcome, state="corrected", notes=companions.notes, problem=problem, log=log)
@@ -188,37 +200,37 @@ def _choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estim
     return recipe.series
 
 
-def _write_images(correction: Correction, staging: Path) -> None:
-    """Write the corrected image, the field with its sidecar, and copies of the gradients."""
-    outputs, scan, done = correction.outputs, correction.scan, correction.done
-    (staging / outputs.image).parent.mkdir(parents=True)
-    corrected = make_corrected_image(scan, done, correction.recipe.dtype)
-    nifti.write_image(corrected, staging / outputs.image)
-    nifti.write_image(make_bias_image(scan, done), staging / outputs.field)
-    write_text(staging / outputs.field_sidecar, format_json(describe_field(correction)))
-    for extension, path in correction.companions.gradients.items():
-        write_file(staging / outputs.gradients[extension], path.read_bytes())
+def _write_images(correction: Correction, image: Path, field: Path) -> None:
+    scan, done = correction.scan, correction.done
+    nifti.write_image(make_corrected_image(scan, done, correction.recipe.dtype), image)
+    nifti.write_image(make_bias_image(scan, done), field)
 
 
-def _draw_pictures(correction: Correction, staging: Path) -> str:
-    """Draw the pictures of the report; return why that was impossible, or an empty text."""
+def _describe_others(correction: Correction) -> dict[str, bytes]:
+    """The field's sidecar and the copies of the gradients, by their paths in the output."""
+    outputs, gradients = correction.outputs, correction.companions.gradients
+    return {
+        outputs.field_sidecar: format_json(describe_field(correction)).encode(),
+        **{outputs.gradients[kind]: path.read_bytes() for kind, path in gradients.items()},
+    }
+
+
+def _find_volumes(correction: Correction) -> Volumes:
+    """What the report is about: of a series, the volume that the field was estimated on."""
     done, result = correction.done, correction.done.results[0]
-    place = staging / correction.outputs.figures
-    place.parent.mkdir(parents=True)
-    volumes = done.scan.voxels, result.log_bias, result.corrected
+    return Volumes(done.scan.voxels, result.log_bias, result.corrected, done.mask)
+
+
+def _draw_pictures(correction: Correction, volumes: Volumes) -> tuple[dict[str, bytes], str]:
+    """The pictures of the report by their paths in the output, or why they cannot be drawn."""
     try:
-        draw(place.parent, place.name, *volumes, done.mask, done.scan.affine)
+        pictures = draw(volumes, correction.done.scan.affine)
     except OSError:
         raise
     except Exception as error:  # the images are worth keeping without pictures
-        return f"its pictures could not be drawn ({type(error).__name__}: {error})"
-    return ""
-
-
-def _list_sizes(staging: Path) -> dict[str, int]:
-    """Sizes in bytes of all files in a folder, by their paths."""
-    files = [path for path in sorted(staging.rglob("*")) if path.is_file()]
-    return {path.relative_to(staging).as_posix(): path.stat().st_size for path in files}
+        return {}, f"its pictures could not be drawn ({type(error).__name__}: {error})"
+    start = correction.outputs.figures
+    return {f"{start}_{name}.webp": content for name, content in pictures.items()}, ""
 
 
 def _summarise(correction: Correction, seconds: Mapping[str, float]) -> tuple[str, ...]:

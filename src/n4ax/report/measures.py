@@ -1,15 +1,13 @@
 """Numbers that say what a correction did to an image: how evenly its tissues are lit."""
 
-from math import exp, isfinite
+from math import exp, isfinite, nan
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from n4ax.images.planes import find_field_window
+from n4ax.report.volumes import Volumes
 
-_SAMPLE = 250_000
-"""The most voxels that are measured, which bounds the time for large images."""
 _LEVELS = 256
 """Bins of the histogram in which the thresholds are searched."""
 _BINS = 128
@@ -29,12 +27,7 @@ class _Classes(NamedTuple):
     """The standard deviation, NaN for an empty class."""
 
 
-def measure(
-    before: npt.NDArray[Any],
-    log_bias: npt.NDArray[Any],
-    after: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_],
-) -> dict[str, Any]:
+def measure(volumes: Volumes) -> dict[str, Any]:
     """The range of the field, and the evenness of the two main tissues before and after.
 
     A tissue is a class of intensities. The intensities in the mask are clipped to their 1st and
@@ -49,12 +42,10 @@ def measure(
 
     Parameters
     ----------
-    before, log_bias, after : array
-        Arrays of the same shape.
-    mask : array of bool
-        The mask, with the same shape. Voxels that are not finite are left out. If it has more
-        than 250,000 voxels, an evenly spaced part of them is used, except for the range of the
-        field.
+    volumes : Volumes
+        The image before and after, its log field and its mask. Voxels that are not finite are left
+        out. If the mask has more than 250,000 voxels, an evenly spaced part of them is used, except
+        for the range of the field.
 
     Returns
     -------
@@ -73,16 +64,13 @@ def measure(
         - ``Histogram``: histograms of both images over one range, which holds all but the
           outermost half percent of each.
     """
-    positions = sample_positions(mask)
-    first, last = (image[positions].astype(np.float64) for image in (before, after))
-    finite = np.isfinite(first) & np.isfinite(last)
-    first, last = first[finite], last[finite]
+    first, last = volumes.sample.both
     classes = {"Before": _find_classes(first), "After": _find_classes(last)}
     # The sort is stable, so that the darker of two classes with as many voxels is taken.
     main = sorted(np.argsort(-classes["After"].voxels, kind="stable")[:2].tolist())
     return {
-        "FieldRange": _measure_field_range(log_bias, mask),
-        "FieldWindow": _measure_field_window(log_bias[positions]),
+        "FieldRange": _measure_field_range(volumes),
+        "FieldWindow": _measure_field_window(volumes),
         "CoefficientOfVariation": {
             when: [_measure_variation(found, rank) for rank in main]
             for when, found in classes.items()
@@ -98,44 +86,26 @@ def measure(
     }
 
 
-def sample_positions(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], ...]:
-    """Positions of at most 250,000 voxels of a mask, evenly spaced in the order of its memory."""
-    if mask.flags.f_contiguous and not mask.flags.c_contiguous:
-        return sample_positions(mask.T)[::-1]
-    flat = np.flatnonzero(mask)
-    step = -(-len(flat) // _SAMPLE) or 1
-    return np.unravel_index(flat[::step], mask.shape)
-
-
 def _round(value: float) -> float | None:
     """Six digits of a number, since the files are read by people too."""
     return float(f"{value:.6g}") if isfinite(value) else None
 
 
-def _measure_field_range(
-    log_bias: npt.NDArray[Any], mask: npt.NDArray[np.bool_]
-) -> list[float | None]:
-    if log_bias.flags.f_contiguous:  # the order does not matter, and along memory is faster
-        log_bias, mask = log_bias.T, mask.T
-    known = mask & np.isfinite(log_bias)
-    ends = (
-        float(np.min(log_bias, where=known, initial=np.inf)),
-        float(np.max(log_bias, where=known, initial=-np.inf)),
-    )
+def _measure_field_range(volumes: Volumes) -> list[float | None]:
     with np.errstate(over="ignore"):
-        return [_round(float(np.exp(end))) if isfinite(end) else None for end in ends]
+        ends = [float(np.exp(end)) if isfinite(end) else nan for end in volumes.find_field_ends()]
+    return [_round(end) for end in ends]
 
 
-def _measure_field_window(log_bias: npt.NDArray[Any]) -> list[float | None]:
-    if not np.isfinite(log_bias).any():
+def _measure_field_window(volumes: Volumes) -> list[float | None]:
+    if not np.isfinite(volumes.sample.log_bias).any():
         return [None, None]
-    _, swing = find_field_window(log_bias.astype(np.float64))
-    swing = min(swing, _LARGEST_SWING)
+    swing = min(volumes.field_window[1], _LARGEST_SWING)
     return [_round(exp(-swing)), _round(exp(swing))]
 
 
 def _find_classes(values: npt.NDArray[np.float64]) -> _Classes:
-    """Cut values by two thresholds that maximise the variance between the classes (Otsu 1979)."""
+    """Cut sorted values by two thresholds that maximise the variance between (Otsu 1979)."""
     unknown = np.full(_CLASSES, np.nan)
     low, high = np.percentile(values, (1, 99)) if len(values) else (0.0, 0.0)
     width = (high - low) / _LEVELS
@@ -143,13 +113,14 @@ def _find_classes(values: npt.NDArray[np.float64]) -> _Classes:
         return _Classes(np.zeros(_CLASSES, np.int64), unknown, unknown)
     values = np.clip(values, low, high)
     bins = np.minimum((values - low) / width, _LEVELS - 1).astype(np.intp)
-    dark, bright = _find_thresholds(np.bincount(bins, minlength=_LEVELS))
-    ranks = (bins > dark).astype(np.intp) + (bins > bright)
-    count = np.bincount(ranks, minlength=_CLASSES)
-    some = np.where(count > 0, count, np.nan)
-    mean = np.bincount(ranks, values, _CLASSES) / some
-    squares = np.bincount(ranks, (values - mean[ranks]) ** 2, _CLASSES)
-    return _Classes(count, mean, np.sqrt(squares / some))
+    counts = np.bincount(bins, minlength=_LEVELS)
+    ends = np.cumsum(counts)[list(_find_thresholds(counts))]
+    classes = np.split(values, ends)
+    return _Classes(
+        np.array([len(found) for found in classes]),
+        np.array([found.mean() if len(found) else np.nan for found in classes]),
+        np.array([found.std() if len(found) else np.nan for found in classes]),
+    )
 
 
 def _find_thresholds(counts: npt.NDArray[np.int64]) -> tuple[int, int]:
@@ -183,6 +154,7 @@ def _measure_joint_variation(classes: _Classes, one: int, other: int) -> float |
 def _count_histograms(
     first: npt.NDArray[np.float64], last: npt.NDArray[np.float64]
 ) -> dict[str, Any]:
+    """Histograms of sorted values."""
     nothing = {"Range": [None, None], "Before": [0] * _BINS, "After": [0] * _BINS}
     if len(first) == 0:
         return nothing
@@ -190,5 +162,15 @@ def _count_histograms(
     low, high = _round(ends[0].min()), _round(ends[1].max())
     if low is None or high is None or not (high - low) / _BINS > 0:
         return {**nothing, "Range": [low, high]}
-    before, after = (np.histogram(values, _BINS, (low, high))[0] for values in (first, last))
-    return {"Range": [low, high], "Before": before.tolist(), "After": after.tolist()}
+    edges = np.linspace(low, high, _BINS + 1)
+    before, after = (_count_between(values, edges).tolist() for values in (first, last))
+    return {"Range": [low, high], "Before": before, "After": after}
+
+
+def _count_between(
+    values: npt.NDArray[np.float64], edges: npt.NDArray[np.float64]
+) -> npt.NDArray[np.intp]:
+    """The histogram of sorted values; the last bin holds its right edge."""
+    below = np.searchsorted(values, edges)
+    below[-1] = np.searchsorted(values, edges[-1], "right")
+    return np.diff(below)

@@ -3,23 +3,19 @@
 import base64
 import io
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from n4ax.files import write_file
 from n4ax.images.planes import (
     Plane,
-    find_field_window,
     find_grey_window,
     find_planes,
     turn_upright,
 )
-from n4ax.report.measures import sample_positions
+from n4ax.report.volumes import Volumes
 
 _HEIGHT, _WIDTH = 300, 375
 """The largest size of a plane, in pixels."""
@@ -29,6 +25,11 @@ _GAP = 6
 """Pixels around the widest and the highest plane in their cells."""
 _DIMMED = 0.35
 """Brightness of the field outside the mask, where it is extrapolated."""
+_BLUE_TO_RED = (
+    "053061", "2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7",
+    "fddbc7", "f4a582", "d6604d", "b2182b", "67001f",
+)  # fmt: skip
+"""ColorBrewer's scheme RdBu of Cynthia Brewer, from its end: evenly spaced colours."""
 
 
 class _View(NamedTuple):
@@ -39,16 +40,8 @@ class _View(NamedTuple):
     """Width and height, in pixels."""
 
 
-def draw(
-    folder: Path,
-    stem: str,
-    before: npt.NDArray[Any],
-    log_bias: npt.NDArray[Any],
-    after: npt.NDArray[Any],
-    mask: npt.NDArray[np.bool_],
-    affine: npt.NDArray[np.float64],
-) -> list[Path]:
-    """Draw ``{stem}_before.webp``, ``{stem}_after.webp`` and ``{stem}_field.webp``.
+def draw(volumes: Volumes, affine: npt.NDArray[np.float64]) -> dict[str, bytes]:
+    """Draw the pictures ``before``, ``after`` and ``field``.
 
     Each picture has the axial, the coronal and the sagittal plane through the middle of the mask
     side by side, in cells of one size and at one scale in mm; a 2-D image has one cell. Black and
@@ -59,45 +52,31 @@ def draw(
 
     Parameters
     ----------
-    folder : Path
-        The folder to write to, which exists.
-    stem : str
-        The beginning of the file names. Each file appears only when it is complete.
-    before, log_bias, after : array
-        Arrays of the same shape, with 2 or 3 axes; any further axes have length 1. Voxels that
-        are not finite are black.
-    mask : array of bool
-        The mask. If it is empty, the planes go through the middle of the volume.
+    volumes : Volumes
+        Arrays with 2 or 3 axes; any further axes have length 1. Voxels that are not finite are
+        black. If the mask is empty, the planes go through the middle of the volume.
     affine : array, shape (4, 4)
         Maps voxel indices to mm; the planes are turned upright by it.
 
     Returns
     -------
-    list of Path
-        The three files.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to, or the disk is full.
+    dict
+        The content of a WebP file, by the name of the picture.
     """
-    positions = sample_positions(mask)
-    volumes = [_turn_upright(volume, affine)[0] for volume in (before, log_bias, after)]
-    upright_mask, voxel_sizes = _turn_upright(mask.view(np.uint8), affine)
-    centred = upright_mask if len(positions[0]) else np.ones_like(upright_mask)
-    views = _find_views(centred, voxel_sizes)
-    first, last = (
-        _draw_cells(volume, views, find_grey_window(image[positions].astype(np.float64)))
-        for volume, image in ((volumes[0], before), (volumes[2], after))
+    sample = volumes.sample
+    first, log_bias, last = (
+        _turn_upright(volume, affine)[0]
+        for volume in (volumes.before, volumes.log_bias, volumes.after)
     )
-    shade = _draw_cells(upright_mask, views, (-_DIMMED / (1 - _DIMMED), 1.0))
-    mean, swing = find_field_window(log_bias[positions].astype(np.float64))
-    field = _colour(_draw_cells(volumes[1], views, (mean - swing, mean + swing)), shade)
-    paths = []
-    for name, picture in (("before", first), ("after", last), ("field", field)):
-        paths.append(folder / f"{stem}_{name}.webp")
-        write_file(paths[-1], encode_webp(Image.fromarray(picture)))
-    return paths
+    mask, voxel_sizes = _turn_upright(volumes.mask.view(np.uint8), affine)
+    views = _find_views(mask if len(sample.log_bias) else np.ones_like(mask), voxel_sizes)
+    before = _draw_cells(first, views, find_grey_window(sample.before))
+    after = _draw_cells(last, views, find_grey_window(sample.after))
+    shade = _draw_cells(mask, views, (-_DIMMED / (1 - _DIMMED), 1.0))
+    mean, swing = volumes.field_window
+    field = _colour(_draw_cells(log_bias, views, (mean - swing, mean + swing)), shade)
+    pictures = {"before": before, "after": after, "field": field}
+    return {name: encode_webp(Image.fromarray(shown)) for name, shown in pictures.items()}
 
 
 def encode_webp(picture: Image.Image, quality: int = 84) -> bytes:
@@ -115,7 +94,10 @@ def make_data_uri(webp: bytes) -> str:
 @cache
 def make_field_colours() -> npt.NDArray[np.uint8]:
     """The 256 colours of a field, from low to high, with shape (256, 3)."""
-    return (matplotlib.colormaps["RdBu_r"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    known = np.array([list(bytes.fromhex(colour)) for colour in _BLUE_TO_RED])
+    at = np.linspace(0, len(known) - 1, 256)
+    channels = [np.interp(at, np.arange(len(known)), channel) for channel in known.T]
+    return np.stack(channels, -1).round().astype(np.uint8)
 
 
 def _turn_upright(
