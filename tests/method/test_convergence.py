@@ -12,7 +12,7 @@ import pytest
 from n4ax.engines.cpu.change import ChangeMeter
 from n4ax.engines.cpu.kernels.recurrence import replay as take_in
 from n4ax.engines.cpu.kernels.recurrence import sum_voxels
-from n4ax.engines.cpu.prediction import predict
+from n4ax.engines.cpu.prediction import Course, Predictor
 from n4ax.engines.cpu.recurrence import (
     exact_variation,
     finish_running,
@@ -39,6 +39,14 @@ replay = jax.jit(xla_recurrence.itk_variation, static_argnames=("packed", "block
 
 
 Ratios = npt.NDArray[np.float32]
+
+
+def predict(
+    steps: npt.NDArray[np.float32], samples: Samples, exact: bool
+) -> tuple[Prediction, Course]:
+    predictor = Predictor(samples, exact)
+    predictor.steps[:] = steps
+    return predictor.predict()
 
 
 def one_by_one(ratios: npt.NDArray[np.float32]) -> float:

@@ -24,13 +24,16 @@ import numpy.typing as npt
 STANDSTILL = 1 << 24
 """ITK's count of voxels is float32, and stops growing here."""
 
-COARSE, FINE = 2048, 16384
-"""About how many voxels the first and the second prediction look at. The second one is made only
-if the first one is not clear."""
+STAGES = ROUGH, COARSE, FINE = 512, 2048, 16384
+"""About how many voxels the predictions look at. A finer one is made only if the one before is not
+clear."""
 
 BIAS = 0.08
 """The recurrence over a sample may be off by this share, apart from the error of sampling: where
 mu stops moving depends on its last bits, above all near 1, where its ulp changes."""
+
+SETTLED_BIAS = 0.01
+"""The same once mu has settled and is known, so that the sample has only to tell sigma."""
 
 BIAS_OF_MANY = 0.05
 """It may be off by as much more for every ``STANDSTILL`` voxels, since sigma then loses most of
@@ -92,14 +95,14 @@ def choose_samples(voxels: int, count: int) -> Samples:
     return Samples(start + (shift * weight).astype(np.int64), weight)
 
 
-def is_above(prediction: Prediction, threshold: Any, voxels: Any) -> Any:
-    """Whether the measure is certainly above the threshold, given a prediction.
+def is_above(prediction: Prediction, threshold: Any, voxels: Any, bias: float = BIAS) -> Any:
+    """Whether the measure is certainly above the threshold, given a prediction and its bias.
 
     This is never certain of a measure near the rounding errors of the fields, nor of one so large
     that the recurrence may leave the range of numbers. NaN is not certain either.
     """
     measure, error = prediction
-    share = BIAS + BIAS_OF_MANY * voxels / STANDSTILL + STANDARD_ERRORS * error
+    share = bias + BIAS_OF_MANY * voxels / STANDSTILL + STANDARD_ERRORS * error
     return (measure * (1.0 - share) > threshold) & (measure > 1e-6) & (measure < 1.0)
 
 
@@ -117,7 +120,7 @@ def may_decide(predict: Callable[[int], Prediction], threshold: float, voxels: i
     """
     if threshold == np.inf:
         return True
-    for count in (COARSE, FINE):
+    for count in STAGES:
         if voxels <= 2 * count:
             return True  # the measure itself takes hardly longer than a prediction
         if is_above(predict(count), threshold, voxels):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.cpu.kernels.recurrence import accept_pieces, replay
-from n4ax.engines.cpu.prediction import Course, predict
+from n4ax.engines.cpu.prediction import Course, Predictor
 from n4ax.engines.cpu.recurrence import (
     Running,
     exact_variation,
@@ -23,9 +23,12 @@ from n4ax.engines.cpu.recurrence import (
 )
 from n4ax.method.convergence import (
     COARSE,
+    FINE,
+    SETTLED_BIAS,
     Prediction,
     Samples,
     choose_samples,
+    is_above,
     may_decide,
 )
 
@@ -49,8 +52,8 @@ class Voxels(Protocol):
         """Where some voxels lie."""
         ...
 
-    def compute_steps(self, places: Any, fields: Any) -> npt.NDArray[np.float32]:
-        """Old field less new field at the voxels that :meth:`locate` has located."""
+    def compute_steps(self, places: Any, fields: Any, steps: npt.NDArray[np.float32]) -> None:
+        """Set ``steps`` to old field less new field at the voxels that were located."""
         ...
 
     def compute_ratios(self, first: int, stop: int, fields: Any) -> npt.NDArray[np.float32]:
@@ -68,7 +71,7 @@ class Voxels(Protocol):
 
 
 class _Located(NamedTuple):
-    samples: Samples
+    predictor: Predictor
     places: Any
 
 
@@ -110,19 +113,23 @@ class ChangeMeter:
         if self._exact:
             pieces = len(self._voxels.number) - 1
             return exact_variation(self._voxels.compute_ratios(0, pieces, fields))
-        return self._replay(fields, course)
+        return self._replay(fields, course, threshold)
 
     def predict(self, count: int, fields: Any) -> tuple[Prediction, Course]:
         """Predict the measure from about ``count`` voxels, and how sigma grows."""
-        located = self._located.get(count)
-        if located is None:
+        if count not in self._located:
             samples = choose_samples(int(self._voxels.number[-1]), count)
-            located = self._located[count] = _Located(samples, self._voxels.locate(samples))
-        steps = self._voxels.compute_steps(located.places, fields)
-        return predict(steps, located.samples, self._exact)
+            predictor = Predictor(samples, self._exact)
+            self._located[count] = _Located(predictor, self._voxels.locate(samples))
+        predictor, places = self._located[count]
+        self._voxels.compute_steps(places, fields, predictor.steps)
+        return predictor.predict()
 
-    def _replay(self, fields: Any, course: Course | None) -> float:
-        """The measure as ITK computes it; ``course`` is what was predicted of sigma, if at all."""
+    def _replay(self, fields: Any, course: Course | None, threshold: float) -> float:
+        """The measure as ITK computes it, or infinity if it is certainly above the threshold.
+
+        ``course`` is what was predicted of sigma, if at all.
+        """
         pieces = len(self._voxels.number) - 1
         running = start_running()
         at, settled = 0, False
@@ -135,6 +142,11 @@ class ChangeMeter:
                 stop = min(at + FIRST, pieces)
                 replay(self._voxels.compute_ratios(at, stop, fields), running)
                 at = stop
+                # Now that mu is known, the last prediction can be made anew.
+                if running[1] == mean and threshold < np.inf and FINE in self._located:
+                    prediction, course = self._located[FINE].predictor.predict(running)
+                    if is_above(prediction, threshold, int(self._voxels.number[-1]), SETTLED_BIAS):
+                        return np.inf
             settled = running[1] == mean
         return finish_running(running)
 

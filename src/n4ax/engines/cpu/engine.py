@@ -24,7 +24,7 @@ from n4ax.engines.cpu.kernels.sharpening import sharpen_counts
 from n4ax.engines.cpu.pieces import RowVoxels
 from n4ax.engines.cpu.room import Counts, Extremes, Sharpening
 from n4ax.engines.cpu.rows import pack_rows
-from n4ax.engines.cpu.threads import Job, Threads
+from n4ax.engines.cpu.threads import ALONE, Job, Threads
 from n4ax.method.bspline import refine
 from n4ax.method.problem import Problem
 from n4ax.method.solver import ChannelState, Parameters
@@ -38,6 +38,9 @@ MOST_COUNTS = 3
 
 MISROUNDED_SHARE = 0.05
 """The histogram is counted again if at least this share of it was rounded unlike in ITK."""
+
+FEW_POINTS = 20_000
+"""Lattices with fewer control points are summed by one thread."""
 
 S = TypeVar("S")
 Sums = npt.NDArray[np.float64]
@@ -291,12 +294,18 @@ class CpuEngine:
         lattice: npt.NDArray[np.float64],
     ) -> None:
         """Sum the planes over the leading axes, into a lattice whose leading axes are one."""
-        rows = lattice.shape[1]
-        self._run(rows, join_planes, self.rows.slot_plane, projection, plane_sums, lattice)
+        self._run(
+            lattice.shape[1], join_planes, self.rows.slot_plane, projection, plane_sums, lattice,
+            alone=lattice.size < FEW_POINTS,
+        )  # fmt: skip
 
-    def _run(self, parts: int, kernel: Kernel, *arguments: Any) -> None:
-        """Run a kernel on arrays that stay the same from one iteration to the next."""
+    def _run(self, parts: int, kernel: Kernel, *arguments: Any, alone: bool = False) -> None:
+        """Run a kernel on arrays that stay the same from one iteration to the next.
+
+        ``alone`` leaves it to one thread, for work that is too little to be shared.
+        """
         key = (kernel, *map(id, arguments))
         if key not in self._jobs:
-            self._jobs[key] = self._threads.prepare(parts, kernel, *arguments), arguments
+            threads = ALONE if alone else self._threads
+            self._jobs[key] = threads.prepare(parts, kernel, *arguments), arguments
         self._jobs[key][0]()

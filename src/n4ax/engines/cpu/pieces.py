@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.engines.compiled.arguments import LaidOut, lay_out
 from n4ax.engines.cpu.change import PIECE_VOXELS
 from n4ax.engines.cpu.kernels.changes import (
     compute_ratios,
@@ -12,13 +13,21 @@ from n4ax.engines.cpu.kernels.changes import (
     locate_voxels,
     sum_pieces,
 )
-from n4ax.engines.cpu.kernels.layout import Rows, Sheets
+from n4ax.engines.cpu.kernels.layout import Rows
 from n4ax.engines.cpu.recurrence import Running
-from n4ax.engines.cpu.threads import Threads
+from n4ax.engines.cpu.threads import ALONE, Job, Threads
 from n4ax.method.convergence import Samples
 
-Fields = tuple[Sheets, Sheets]
+Fields = tuple[LaidOut, LaidOut]
 """The sheets after and before an iteration."""
+
+Steps = npt.NDArray[np.float32]
+
+MANY_STEPS = 8_192
+"""So many changes of the field are computed by all threads."""
+
+MOST_JOBS = 8
+"""So many calls for ratios are remembered, with their memory."""
 
 
 class Places(NamedTuple):
@@ -58,30 +67,45 @@ class RowVoxels:
     """
 
     def __init__(self, rows: Rows, threads: Threads) -> None:
-        self._rows = rows
+        self._rows = lay_out(rows)
         self._threads = threads
+        self._jobs: dict[tuple[int, ...], tuple[Job, Steps, Fields]] = {}
         self._pieces = cut_pieces(rows.included)
         self.number = rows.included[self._pieces]
 
-    def locate(self, samples: Samples) -> Places:
+    def locate(self, samples: Samples) -> LaidOut:
         """Where some voxels lie."""
         count = len(samples.voxel)
         places = Places(*(np.empty(count, np.int64) for _ in Places._fields))
         locate_voxels(0, count, samples.voxel, self._rows, *places)
-        return places
+        return lay_out(places)
 
-    def compute_steps(self, places: Places, fields: Fields) -> npt.NDArray[np.float32]:
-        """Old field less new field at the voxels that :meth:`locate` has located."""
-        steps = np.empty(len(places.x), np.float32)
-        compute_steps(0, len(steps), places, *fields, steps)
-        return steps
+    def compute_steps(self, places: LaidOut, fields: Fields, steps: Steps) -> None:
+        """Set ``steps`` to old field less new field at the voxels that were located."""
+        threads = self._threads if len(steps) >= MANY_STEPS else ALONE
+        threads.run(len(steps), compute_steps, places, *fields, steps)
 
     def compute_ratios(self, first: int, stop: int, fields: Fields) -> npt.NDArray[np.float32]:
-        """exp(old field - new field) of the voxels of some pieces, in ITK's order."""
+        """exp(old field - new field) of the voxels of some pieces, in ITK's order.
+
+        A later call for the same pieces overwrites the array.
+        """
+        key = (first, stop, *map(id, fields))
+        if key not in self._jobs:
+            if len(self._jobs) == MOST_JOBS:
+                self._jobs.clear()
+            self._jobs[key] = self._prepare_ratios(first, stop, fields)
+        job, ratios, _ = self._jobs[key]
+        job()
+        return ratios
+
+    def _prepare_ratios(self, first: int, stop: int, fields: Fields) -> tuple[Job, Steps, Fields]:
         pieces = self._pieces[first : stop + 1]
         ratios = np.empty(self.number[stop] - self.number[first], np.float32)
-        self._threads.run(stop - first, compute_ratios, pieces, self._rows, fields, ratios)
-        return ratios
+        job = self._threads.prepare(
+            stop - first, compute_ratios, pieces, self._rows, fields, ratios
+        )
+        return job, ratios, fields
 
     def sum_pieces(
         self, fields: Fields, first: int, running: Running, units: npt.NDArray[np.float64]

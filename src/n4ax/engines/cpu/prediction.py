@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.cpu.kernels.prediction import estimate_variation, run_recurrence
+from n4ax.engines.cpu.recurrence import Running
 from n4ax.method.convergence import Prediction, Samples
 
 
@@ -35,26 +36,42 @@ class Course(NamedTuple):
         return np.spacing((share * course).astype(np.float32)).astype(np.float64)
 
 
-def predict(
-    step: npt.NDArray[np.float32], samples: Samples, exact: bool
-) -> tuple[Prediction, Course]:
-    """Predict the measure from the change of the field at the samples.
+class Predictor:
+    """Predicts the measure from the change of the field at some samples.
+
+    Attributes
+    ----------
+    steps
+        Old field less new field at each sample, to be filled in before a prediction.
 
     Parameters
     ----------
-    step
-        Old field less new field at each sample.
     samples
         The samples.
     exact
         Whether the measure is the true coefficient of variation, and not ITK's.
     """
-    ratio = np.empty(len(step))
-    number = np.cumsum(samples.weight)
-    squares = np.empty(len(step))
-    found = np.empty(2)
-    if exact:
-        estimate_variation(step, samples.weight, ratio, found)
-    else:
-        run_recurrence(step, samples.weight, ratio, squares, found)
-    return Prediction(*found), Course(number, squares)
+
+    def __init__(self, samples: Samples, exact: bool) -> None:
+        count = len(samples.weight)
+        self.steps = np.empty(count, np.float32)
+        self._course = Course(np.cumsum(samples.weight), np.empty(count))
+        self._begin, self._found = np.zeros(5), np.empty(2)
+        room = (self.steps, samples.weight, np.empty(count))
+        if exact:
+            self._run = estimate_variation.bind(*room, self._found)
+        else:
+            self._run = run_recurrence.bind(*room, self._begin, self._course.squares, self._found)
+
+    def predict(self, running: Running | None = None) -> tuple[Prediction, Course]:
+        """Predict the measure, and how sigma grows; the next call overwrites the latter.
+
+        ``running`` are the running values after the first voxels, if these are known.
+        """
+        self._begin[:] = 0.0
+        if running is not None:
+            sample = np.searchsorted(self._course.number, running[0], side="right")
+            left = self._course.number[sample] - running[0]
+            self._begin[:] = sample, left, *running
+        self._run(0, 0)
+        return Prediction(*self._found.tolist()), self._course

@@ -20,15 +20,15 @@ MOST_THREADS = 16
 """The default number of threads is at most this: handing out the work on a head to more threads
 takes longer than it saves."""
 
-FEW_VOXELS = 200_000
+FEW_VOXELS = 30_000
 """Images with fewer voxels that count are solved by one thread: handing out so little work takes
 longer than it saves."""
 
 PIECES_PER_THREAD = 4
 """The work is shared out in so many pieces for each thread."""
 
-PATIENCE = 2_000
-"""A helper looks so many times for the next job, for about 0.1 ms, before it sleeps."""
+PATIENCE = 20_000
+"""A helper looks so many times for the next job, for up to a millisecond, before it sleeps."""
 
 Job = Callable[[], None]
 """A kernel with its arguments, to be run over all parts."""
@@ -102,6 +102,10 @@ class Threads:
             self._pool.shutdown()
 
 
+ALONE = Threads(1)
+"""One thread, for work that is too little to be shared."""
+
+
 class Team:
     """The helpers of some threads, and the table through which they find their work.
 
@@ -130,6 +134,8 @@ class Team:
             with self._lock:
                 if self._table[team.CLOSED]:
                     return
+                if self._table[team.LEFT]:  # a job has come since
+                    continue
                 self._asleep += 1
             self._bell.acquire()
 

@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.engines.compiled.arguments import LaidOut, lay_out
 from n4ax.engines.cpu.pieces import cut_pieces
 from n4ax.engines.cpu.recurrence import Running
 from n4ax.engines.cpu.threads import Threads
@@ -12,9 +13,6 @@ from n4ax.method.convergence import Samples
 
 Fields = tuple[Rows, Rows]
 """The rows of the field after and before an iteration."""
-
-Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""The rows and columns of voxels."""
 
 
 class RunVoxels:
@@ -34,16 +32,17 @@ class RunVoxels:
         self._pieces = cut_pieces(runs.start)
         self.number = runs.start[self._pieces]
 
-    def locate(self, samples: Samples) -> Places:
-        """Where some voxels lie."""
-        run = np.searchsorted(self._runs.start, samples.voxel, side="right") - 1
-        return self._runs.row[run], self._runs.x[run] + samples.voxel - self._runs.start[run]
+    def locate(self, samples: Samples) -> LaidOut:
+        """Where some voxels lie: their rows and columns."""
+        runs = self._runs
+        run = np.searchsorted(runs.start, samples.voxel, side="right") - 1
+        return lay_out((runs.row[run], runs.x[run] + samples.voxel - runs.start[run]))
 
-    def compute_steps(self, places: Places, fields: Fields) -> npt.NDArray[np.float32]:
-        """Old field less new field at the voxels that :meth:`locate` has located."""
-        steps = np.empty(len(places[0]), np.float32)
+    def compute_steps(
+        self, places: LaidOut, fields: Fields, steps: npt.NDArray[np.float32]
+    ) -> None:
+        """Set ``steps`` to old field less new field at the voxels that were located."""
         compute_steps(0, len(steps), places, *fields, steps)
-        return steps
 
     def compute_ratios(self, first: int, stop: int, fields: Fields) -> npt.NDArray[np.float32]:
         """exp(old field - new field) of the voxels of some pieces, in ITK's order."""

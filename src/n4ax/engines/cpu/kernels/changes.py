@@ -6,9 +6,13 @@ import numpy as np
 from numpy import float32, float64, int64, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
-from n4ax.engines.cpu.kernels.evaluation import evaluate_row, exponentiate
-from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE
+from n4ax.engines.cpu.kernels.evaluation import combine, exponentiate, find_sheet_rows
+from n4ax.engines.cpu.kernels.lanes import store, subtract
+from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, LANES
 from n4ax.engines.cpu.kernels.recurrence import sum_voxels
+
+_BLOCK = 256
+"""Ratios are computed for so many places at a time."""
 
 
 @compile_kernel()
@@ -55,11 +59,23 @@ def compute_ratios(first, stop, pieces, rows, fields, out):
     ``first`` to ``stop``. ``out`` begins with those of the first piece of all. ``fields`` are the
     sheets after and before the iteration.
     """
-    included = rows[7]
-    base = included[pieces[0]]
+    log, _, start, length, _, _, _, included, _, _, _ = rows
+    room = np.empty(_count_places(first, stop, pieces, start), np.float32)
+    ratios = np.empty_like(room)
     for k in range(first, stop):
-        at = included[pieces[k]] - base
-        _fill_ratios(pieces[k], pieces[k + 1], rows, fields, out[at:])
+        _fill_ratios(pieces[k], pieces[k + 1], rows, fields, room, ratios)
+        for i in range(pieces[k], pieces[k + 1]):
+            place = uint64(start[i] - start[pieces[k]])
+            at = uint64(included[i] - included[pieces[0]])
+            if included[i + 1] - included[i] == length[i]:
+                for j in range(uint64(length[i])):
+                    out[at + j] = ratios[place + j]
+                continue
+            # The ratio of a gap is overwritten by the next one, since a stretch ends on a voxel
+            # that counts.
+            for j in range(uint64(length[i])):
+                out[at] = ratios[place + j]
+                at += uint64(log[uint64(start[i]) + j] < float32(IS_OUTSIDE))
 
 
 @compile_kernel()
@@ -69,55 +85,46 @@ def sum_pieces(first, stop, pieces, rows, fields, mean, units, added):
     ``mean`` is mu before the first piece of all. A voxel of a gap gets this as its ratio, since
     it then adds nothing.
     """
-    log, _, start, _, xs, ys, planes, included, _, _, _ = rows
-    sheets, before = fields
+    log, _, start, _, _, _, _, included, _, _, _ = rows
     mu = float32(mean)
-    field = np.empty(sheets.stride, np.float32)
-    change = np.empty(sheets.stride, np.float32)
-    ratio = np.empty(sheets.stride, np.float64)
-    most = 0
+    room = np.empty(_count_places(first, stop, pieces, start), np.float32)
+    ratios = np.empty_like(room)
     for k in range(first, stop):
-        most = max(most, start[pieces[k + 1]] - start[pieces[k]])
-    voxels = np.empty(most, np.float32)
-    for k in range(first, stop):
-        at = uint64(0)
-        for i in range(pieces[k], pieces[k + 1]):
-            base = uint64(start[i])
-            n = uint64(start[i + 1]) - base
-            evaluate_row(sheets, planes[i], ys[i], xs[i], n, field)
-            evaluate_row(before, planes[i], ys[i], xs[i], n, change)
-            for j in range(n):
-                change[j] -= field[j]
-            exponentiate(change, n, ratio)
-            for j in range(n):
-                counts = log[base + j] < float32(IS_OUTSIDE)
-                voxels[at + j] = float32(ratio[j]) if counts else mu
-            at += n
+        base = uint64(start[pieces[k]])
+        n = uint64(start[pieces[k + 1]]) - base
+        _fill_ratios(pieces[k], pieces[k + 1], rows, fields, room, ratios)
+        for j in range(n):
+            ratios[j] = ratios[j] if log[base + j] < float32(IS_OUTSIDE) else mu
         count = included[pieces[k]]
-        gaps = int64(at) - (included[pieces[k + 1]] - count)
-        added[k] = sum_voxels(voxels, int64(at), float64(count), gaps, mu, units[k])
+        gaps = int64(n) - (included[pieces[k + 1]] - count)
+        added[k] = sum_voxels(ratios, int64(n), float64(count), gaps, mu, units[k])
 
 
 @compile_kernel()
-def _fill_ratios(first, stop, rows, fields, out):
-    """Set ``out`` to the ratios of the voxels that count of the stretches ``first:stop``."""
-    log, _, start, length, xs, ys, planes, included, _, _, _ = rows
+def _count_places(first, stop, pieces, start):
+    """Count the places of the longest of some pieces, gaps included."""
+    most = 0
+    for k in range(first, stop):
+        most = max(most, start[pieces[k + 1]] - start[pieces[k]])
+    return most
+
+
+@compile_kernel()
+def _fill_ratios(first, stop, rows, fields, room, ratios):
+    """Set ``ratios`` to those of all places of the stretches ``first:stop``, gaps included."""
+    _, _, start, _, xs, ys, planes, _, _, _, _ = rows
     sheets, before = fields
-    field = np.empty(sheets.stride, np.float32)
-    change = np.empty(sheets.stride, np.float32)
-    ratio = np.empty(sheets.stride, np.float64)
     for i in range(first, stop):
-        base = uint64(start[i])
-        n = uint64(start[i + 1]) - base
-        p, y, x = planes[i], ys[i], xs[i]
-        evaluate_row(sheets, p, y, x, n, field)
-        evaluate_row(before, p, y, x, n, change)
-        for j in range(n):
-            change[j] -= field[j]
-        exponentiate(change, n, ratio)
-        at = uint64(included[i] - included[first])
-        # The ratio of a gap is overwritten by the next one, since a stretch ends on a voxel that
-        # counts.
-        for j in range(uint64(length[i])):
-            out[at] = float32(ratio[j])
-            at += uint64(log[base + j] < float32(IS_OUTSIDE))
+        at, n = uint64(start[i] - start[first]), uint64(start[i + 1] - start[i])
+        rows_after = find_sheet_rows(sheets, planes[i], ys[i], xs[i])
+        rows_before = find_sheet_rows(before, planes[i], ys[i], xs[i])
+        for j in range(uint64(0), n, uint64(LANES)):
+            store(room, at + j, subtract(combine(rows_before, j), combine(rows_after, j)))
+    ratio = np.empty(_BLOCK, np.float64)
+    places = start[stop] - start[first]
+    for at in range(0, places, _BLOCK):
+        size = min(_BLOCK, places - at)
+        exponentiate(room[at:], size, ratio)
+        base = uint64(at)
+        for j in range(uint64(size)):
+            ratios[base + j] = float32(ratio[j])

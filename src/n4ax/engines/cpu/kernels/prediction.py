@@ -3,7 +3,7 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numpy import float32, float64
+from numpy import float32, float64, int64
 
 from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu.kernels.evaluation import exponentiate
@@ -28,18 +28,24 @@ def estimate_variation(step, weight, ratio, found):
 
 
 @compile_kernel()
-def run_recurrence(step, weight, ratio, course, found):
+def run_recurrence(step, weight, ratio, begin, course, found):
     """Run ITK's recurrence over the samples, and set ``found`` to the measure and its error.
+
+    ``begin`` holds the first sample, how many of its voxels are still to come, and ITK's count, mu
+    and sigma before them. From the first voxel on, they are all 0.
 
     ``course`` takes sigma after each sample. In ITK the voxels that a sample stands for would add
     to mu one after another; here they do so at once, from where mu stood before.
     """
     exponentiate(step, len(step), ratio)
-    mu, sigma, errors, count = float64(float32(ratio[0])), 0.0, 0.0, 1.0
-    course[0] = 0.0
+    first, count, mu, sigma = int64(begin[0]), begin[2], begin[3], begin[4]
+    if count == 0.0:
+        first, count, mu = 1, 1.0, float64(float32(ratio[0]))
+        course[0] = 0.0
+    errors = 0.0
     unit, per_unit, end = 0.0, 0.0, 0.0
-    for k in range(1, len(ratio)):
-        w = float64(weight[k])
+    for k in range(first, len(ratio)):
+        w = begin[1] if k == begin[0] and begin[2] > 0.0 else float64(weight[k])
         share = 1.0 / min(count + 0.5 * (w + 1.0), float64(STANDSTILL))
         gap = float64(float32(ratio[k])) - mu
         addend = gap * gap * (1.0 - share)
@@ -49,8 +55,11 @@ def run_recurrence(step, weight, ratio, course, found):
         sigma += added
         errors += added * added
         # At 1, the next number below is half as far away as the next above.
-        ulps = 2.0**23 if mu > 1.0 or (mu == 1.0 and gap > 0.0) else 2.0**24
-        mu = float64(float32(mu + w * np.rint(gap * share * ulps) / ulps))
+        coarse = mu > 1.0 or (mu == 1.0 and gap > 0.0)
+        ulps, ulp = (2.0**23, 2.0**-23) if coarse else (2.0**24, 2.0**-24)
+        moved = gap * share * ulps
+        if not abs(moved) < 0.5:  # seldom, so that the processor need not wait for mu
+            mu = float64(float32(mu + w * np.rint(moved) * ulp))
         count += w
         course[k] = sigma
     degrees = min(count, float64(STANDSTILL)) - 1.0

@@ -9,7 +9,7 @@ can be summed before it is known where sigma stands, if only its binade is known
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 import numpy as np
-from numpy import float32, float64, uint64
+from numpy import float32, float64, int32, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.method.convergence import STANDSTILL
@@ -143,12 +143,13 @@ def _sum_units(p, at, size, mu, a, growth, doubt, unit):
     added = 0.0
     doubtful = 0.0
     start = uint64(at)
-    per_unit = 1.0 / unit  # a power of two, so that nothing is rounded
+    per_unit = 1.0 / unit
+    constant, linear = (1.0 - a) * per_unit, a * growth * per_unit
+    quadratic = linear * growth
     for i in range(uint64(size)):
         gap = p[start + i] - mu
-        t = float64(i) * growth
-        share = (1.0 - a * (1.0 - t * (1.0 - t))) * per_unit
-        addend = float64(gap * gap) * share
+        t = float64(int32(i))
+        addend = float64(gap * gap) * (constant + t * (linear - t * quadratic))
         whole = np.rint(addend)
         added += whole
         doubtful += 1.0 if 0.5 - abs(addend - whole) <= 1e-8 + doubt * addend else 0.0
