@@ -219,7 +219,7 @@ def make_result(
     """
     solution = summarise(state, posed.settings)
     problem = (first or posed).pose.problem
-    measures: Any = Measures(problem, posed.settings, state, solution)
+    measures: Any = Measures(problem, posed.settings, state, solution, num_threads)
     corrected, field = correct_image(posed, solution.lattice, num_threads)
     return N4Result(
         corrected=make_like(posed.image, corrected),

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import html
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -138,7 +138,7 @@ class _Convergence:
     def __get__(self, result: Any, owner: Any = None) -> list[list[float]]:
         if result is None:
             raise AttributeError("convergence")
-        given: list[list[float]] | Measures = vars(result)["_convergence"]
+        given = cast("list[list[float]] | Measures", vars(result)["_convergence"])
         return given.read() if isinstance(given, Measures) else given
 
     def __set__(self, result: Any, value: "list[list[float]] | Measures") -> None:

@@ -14,7 +14,7 @@ import pytest
 import n4ax
 from n4ax.engines.cpu.engine import CpuEngine
 from n4ax.engines.cpu.kernels.histogram import fill_histogram
-from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE, Bins
+from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE
 from n4ax.engines.cpu.pieces import RowVoxels
 from n4ax.engines.cpu.recurrence import itk_variation
 from n4ax.engines.cpu.rows import BRIDGED_GAP, CHUNK_VOXELS
@@ -25,7 +25,7 @@ from n4ax.engines.xla.engine import XlaEngine
 from n4ax.engines.xla.histogram import count_by_chunks, count_in_order
 from n4ax.engines.xla.rounding import binade
 from n4ax.method.bspline import axis_basis, refine
-from n4ax.method.convergence import COARSE, FINE, Samples
+from n4ax.method.convergence import FINE, ROUGH, Samples
 from n4ax.method.problem import Problem
 from n4ax.posing import pose
 from n4ax.settings import N4Settings
@@ -178,7 +178,7 @@ def test_change_of_the_field_is_measured(engine_on: Any, fill: float, convergenc
         found = engine.change(after, before, np.float64(np.inf))
         assert found == pytest.approx(measure[convergence], rel=1e-4)
         # A measure far above the threshold is not computed; near the threshold it is.
-        few = isinstance(engine, CpuEngine) and engine.voxels <= 2 * COARSE
+        few = isinstance(engine, CpuEngine) and engine.voxels <= 2 * ROUGH
         far = engine.change(after, before, np.float64(found / 9))
         assert far == (found if few else np.inf)
         assert engine.change(after, before, np.float64(found)) == found
@@ -200,8 +200,9 @@ def test_ratios_of_the_fields_are_those_of_double() -> None:
         np.testing.assert_allclose(voxels.compute_ratios(0, pieces, fields), truth, rtol=3e-7)
         index = np.random.default_rng(2).permutation(engine.voxels)
         places = voxels.locate(Samples(index, np.ones_like(index)))
-        steps = np.exp(voxels.compute_steps(places, fields).astype(np.float64))
-        np.testing.assert_allclose(steps, truth[index], rtol=3e-7)
+        steps = np.empty(len(index), np.float32)
+        voxels.compute_steps(places, fields, steps)
+        np.testing.assert_allclose(np.exp(steps.astype(np.float64)), truth[index], rtol=3e-7)
 
 
 @pytest.mark.parametrize("arithmetic", ["limit", "itk"])
@@ -217,7 +218,7 @@ def test_measure_by_pieces_is_the_replay_of_all_ratios(arithmetic: str, threads:
         engine: Any = (ItkEngine if arithmetic == "itk" else CpuEngine)(problem, settings, pool)
         mesh = engine.mesh(0)
         before, after = engine.expand(mesh, lattice), engine.expand(mesh, other)
-        fields = (after[1], before[1])
+        fields = (after[-1], before[-1])
         voxels = engine._meter._voxels
         ratios = voxels.compute_ratios(0, len(voxels.number) - 1, fields)
         assert len(ratios) == np.count_nonzero(problem.included) > 200_000
@@ -319,7 +320,7 @@ def test_histogram_on_the_cpu_is_counted_in_float32_in_turn(order: int) -> None:
         chunks = len(rows.chunk) - 1
         running = random.uniform(0, 2**22, (chunks, 20)).astype(np.float32)
         gained = np.empty((chunks, 20))
-        bins = Bins(lowest, width)
+        bins = np.array([lowest, width], np.float32)
         fill_histogram(0, chunks, rows, field.sheets, bins, running, gained)
     for c in range(chunks):
         cells = np.zeros((22, 4), np.float32)

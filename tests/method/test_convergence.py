@@ -25,6 +25,7 @@ from n4ax.method.convergence import (
     BIAS,
     COARSE,
     FINE,
+    ROUGH,
     Prediction,
     Samples,
     choose_samples,
@@ -94,7 +95,7 @@ def test_equal_ratios_have_no_variation() -> None:
 
 
 @pytest.mark.parametrize("voxels", [1, 5, 511, 4097, 100_000, 5_000_000])
-@pytest.mark.parametrize("count", [COARSE, FINE])
+@pytest.mark.parametrize("count", [ROUGH, COARSE, FINE])
 def test_samples_stand_for_all_voxels_in_their_order(voxels: int, count: int) -> None:
     index, weight = choose_samples(voxels, count)
     stop = np.cumsum(weight)
@@ -129,7 +130,7 @@ def test_only_a_clear_prediction_spares_the_measure(
     assert bool(is_above(prediction, threshold, voxels=100_000)) is above
 
 
-def test_second_prediction_is_made_only_if_the_first_is_not_clear() -> None:
+def test_finer_prediction_is_made_only_if_the_one_before_is_not_clear() -> None:
     asked: list[int] = []
 
     def predict_as(*measures: float) -> Callable[[int], Prediction]:
@@ -143,10 +144,12 @@ def test_second_prediction_is_made_only_if_the_first_is_not_clear() -> None:
         return predict
 
     assert not may_decide(predict_as(2e-3), 1e-3, 10**6)
-    assert asked == [COARSE]
+    assert asked == [ROUGH]
     assert not may_decide(predict_as(1.05e-3, 1.3e-3), 1e-3, 10**6)
-    assert asked == [COARSE, FINE]
-    assert may_decide(predict_as(1.05e-3, 1.05e-3), 1e-3, 10**6)
+    assert asked == [ROUGH, COARSE]
+    assert not may_decide(predict_as(1.05e-3, 1.05e-3, 1.3e-3), 1e-3, 10**6)
+    assert asked == [ROUGH, COARSE, FINE]
+    assert may_decide(predict_as(1.05e-3, 1.05e-3, 1.05e-3), 1e-3, 10**6)
     assert may_decide(predict_as(2e-3), np.inf, 10**6)  # asked for in any case
     assert asked == []
 
@@ -166,7 +169,7 @@ def test_prediction_is_close_to_the_measure(voxels: int, spread: float, offset: 
     steps = make_steps(voxels, spread, offset)
     ratios = np.exp(steps.astype(np.float64)).astype(np.float32)
     for exact, measure in ((False, itk_variation(ratios)), (True, exact_variation(ratios))):
-        for count in (COARSE, FINE):
+        for count in (ROUGH, COARSE, FINE):
             samples = choose_samples(voxels, count)
             found, course = predict(steps[samples.voxel], samples, exact)
             assert found.measure == pytest.approx(measure, rel=BIAS + 2 * found.error)
@@ -197,8 +200,8 @@ class RatioVoxels:
     def locate(self, samples: Samples) -> Any:
         return samples.voxel
 
-    def compute_steps(self, places: Any, fields: Any) -> Ratios:
-        return np.log(self.ratios[places].astype(np.float64)).astype(np.float32)
+    def compute_steps(self, places: Any, fields: Any, steps: Ratios) -> None:
+        steps[:] = np.log(self.ratios[places].astype(np.float64))
 
     def compute_ratios(self, first: int, stop: int, fields: Any) -> Ratios:
         self.replayed += int(self.number[stop] - self.number[first])

@@ -31,12 +31,20 @@ class Measures:
         The parameters of N4.
     state, solution
         What the solver has found.
+    num_threads
+        Number of threads that compute them; ``None`` for the default.
     """
 
     def __init__(
-        self, problem: Problem, settings: N4Settings, state: State, solution: Solution
+        self,
+        problem: Problem,
+        settings: N4Settings,
+        state: State,
+        solution: Solution,
+        num_threads: int | None = None,
     ) -> None:
         self._values = solution.convergence
+        self._num_threads = num_threads
         self._path: list[list[npt.NDArray[np.float32]]] = []
         if state.path is None:
             return
@@ -74,7 +82,7 @@ class Measures:
         if not self._path or not places:
             return
         problem = self._make_problem()
-        with make_threads([problem], None) as threads:
+        with make_threads([problem], self._num_threads) as threads:
             engine: Engine[Any, Any]
             if self._settings.arithmetic == "itk":
                 from n4ax.engines.itk.engine import ItkEngine

@@ -134,26 +134,28 @@ class ChangeMeter:
         running = start_running()
         at, settled = 0, False
         while at < pieces:
-            mean = running[1]
             if settled:
                 course = course or self.predict(COARSE, fields)[1]
-                at = self._add_sums(at, fields, course, running)
-            else:
-                stop = min(at + FIRST, pieces)
-                replay(self._voxels.compute_ratios(at, stop, fields), running)
-                at = stop
+                at, settled = self._add_sums(at, fields, course, running)
+                continue
+            mean = running[1]
+            stop = min(at + FIRST, pieces)
+            replay(self._voxels.compute_ratios(at, stop, fields), running)
+            at, settled = stop, running[1] == mean
+            if settled and at < pieces and threshold < np.inf and FINE in self._located:
                 # Now that mu is known, the last prediction can be made anew.
-                if running[1] == mean and threshold < np.inf and FINE in self._located:
-                    prediction, course = self._located[FINE].predictor.predict(running)
-                    if is_above(prediction, threshold, int(self._voxels.number[-1]), SETTLED_BIAS):
-                        return np.inf
-            settled = running[1] == mean
+                number = self._voxels.number
+                predictor = self._located[FINE].predictor
+                prediction, course = predictor.predict(int(number[at]), running)
+                if is_above(prediction, threshold, int(number[-1]), SETTLED_BIAS):
+                    return np.inf
         return finish_running(running)
 
-    def _add_sums(self, at: int, fields: Any, course: Course, running: Running) -> int:
-        """Add the pieces from ``at`` on, until a voxel moves mu or some are done; return the next.
+    def _add_sums(self, at: int, fields: Any, course: Course, running: Running) -> tuple[int, bool]:
+        """Add the pieces from ``at`` on, until a voxel moves mu or some are done.
 
-        Four times as many are taken at once as there are already, so that little is in vain.
+        Four times as many are taken at once as there are already, so that little is in vain. The
+        result is the next piece, and whether mu has stayed.
         """
         number = self._voxels.number
         stop = min(4 * at, len(number) - 1)
@@ -166,4 +168,4 @@ class ChangeMeter:
             if at < stop:
                 replay(self._voxels.compute_ratios(at, at + 1, fields), running)
                 at += 1
-        return at
+        return at, running[1] == mean

@@ -63,15 +63,15 @@ class Predictor:
         else:
             self._run = run_recurrence.bind(*room, self._begin, self._course.squares, self._found)
 
-    def predict(self, running: Running | None = None) -> tuple[Prediction, Course]:
+    def predict(self, done: int = 0, running: Running | None = None) -> tuple[Prediction, Course]:
         """Predict the measure, and how sigma grows; the next call overwrites the latter.
 
-        ``running`` are the running values after the first voxels, if these are known.
+        ``running`` are the running values when ``done`` voxels are done, if these are known.
         """
         self._begin[:] = 0.0
         if running is not None:
-            sample = np.searchsorted(self._course.number, running[0], side="right")
-            left = self._course.number[sample] - running[0]
-            self._begin[:] = sample, left, *running
+            sample = np.searchsorted(self._course.number, done, side="right")
+            left = self._course.number[sample] - done
+            self._begin[:] = sample, left, done, running[1], running[2]
         self._run(0, 0)
         return Prediction(*self._found.tolist()), self._course

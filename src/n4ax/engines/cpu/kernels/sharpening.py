@@ -39,7 +39,11 @@ def sharpen_counts(counts, bins, parameters, turns, work, expected):
     nbins, size = uint64(len(counts)), uint64(work.shape[1])
     pad = (size - nbins) >> uint64(1)
     a, b, blur, _, x, y = work
-    scale = _find_scale(counts)
+    total = counts.sum()
+    if total == 0.0 and np.isfinite(width):  # no intensity reaches any bin
+        expected[:] = float32(0)
+        return
+    scale = _find_scale(total)
     for i in range(size):
         a[i] = 0.0
     for i in range(nbins):
@@ -62,11 +66,8 @@ def sharpen_counts(counts, bins, parameters, turns, work, expected):
 
 
 @compile_kernel()
-def _find_scale(counts):
+def _find_scale(total):
     """Find a power of two that brings the sum of the counts near to 1, that of the Gaussian."""
-    total = 0.0
-    for i in range(uint64(len(counts))):
-        total += counts[i]
     scale = 1.0
     while total * scale > 1.0:
         scale *= 0.5
