@@ -45,19 +45,19 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import matplotlib.pyplot as plt
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks import gpu, plots, volumes
 from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import spread
+from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu import engine as cpu
 from n4ax.engines.cpu.field import divide, evaluate
 from n4ax.engines.cpu.kernels.fitting import sum_weights
 from n4ax.engines.cpu.pieces import RowVoxels
 from n4ax.engines.cpu.rows import pack_rows
-from n4ax.engines.cpu.threads import Threads
+from n4ax.engines.cpu.threads import Job, Threads
 from n4ax.method import solver
 from n4ax.method.problem import Problem
 from n4ax.method.sharpening import bin_width
@@ -77,7 +77,6 @@ FEW, MANY = (3, 3, 3, 3), (9, 9, 9, 9)
 
 
 OUTSIDE_KERNELS = [
-    (solver, "sharpened_intensities"),
     (solver, "fit_quotient"),
     (cpu, "refine"),
 ]
@@ -107,10 +106,8 @@ class Clock(Threads):
         super().__init__(num_threads)
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
-    def run(self, parts: int, kernel: Any, *arguments: Any) -> None:
-        start = time.perf_counter()
-        super().run(parts, kernel, *arguments)
-        self.seconds[kernel.__name__].append(time.perf_counter() - start)
+    def prepare(self, parts: int, kernel: Any, *arguments: Any) -> Job:
+        return self.timed(kernel.py_func.__name__, super().prepare(parts, kernel, *arguments))
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, noted under ``name``."""
@@ -167,7 +164,7 @@ def shown(ceilings: dict[str, float]) -> str:
 # ---- what the machine allows -------------------------------------------------------------------
 
 
-@numba.njit(nogil=True, fastmath={"contract"}, error_model="numpy")
+@compile_kernel("contract")
 def _multiply_adds(first, stop, values):
     """32 multiply-adds on each value of each part (parts, n)."""
     factor, addend = np.float32(0.999), np.float32(0.001)
@@ -180,14 +177,14 @@ def _multiply_adds(first, stop, values):
                 values[part, j] = v
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compile_kernel()
 def _copy(first, stop, source, target):
     for part in range(first, stop):
         for j in range(source.shape[1]):
             target[part, j] = source[part, j]
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compile_kernel()
 def _scattered(first, stop, places, values, sums):
     """Pairs of additions to places four apart, as the four interleaved histograms have them."""
     for part in range(first, stop):
@@ -197,7 +194,7 @@ def _scattered(first, stop, places, values, sums):
             sums[part, at + np.uint64(4)] += values[part, j]
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compile_kernel()
 def _gathered(first, stop, places, low, rise, values):
     """Pairs of reads from two tables, as the map has them."""
     for part in range(first, stop):
@@ -252,13 +249,13 @@ def counted(engine: cpu.CpuEngine, shape: tuple[int, ...]) -> dict[str, Work]:
     """The module's table for one volume, on the mesh of ``LEVEL``."""
     mesh, rows = engine.mesh(LEVEL), engine.rows
     packed, stretches, voxels = len(rows.log), len(rows.x), float(np.prod(shape))
-    sheets = mesh.values[0].nbytes
-    planes, control_rows, columns = len(mesh.basis.plane_control), *mesh.omega.shape[-2:]
-    reached = float(np.diff(mesh.basis.x_range, axis=1).sum()) * control_rows
+    basis, sheets = mesh.basis.value, mesh.fields[0].sheets.value.values.nbytes
+    planes, control_rows, columns = len(basis.plane_control), *mesh.omega.shape[-2:]
+    reached = float(np.diff(basis.x_range, axis=1).sum()) * control_rows
     collapsed = 8.0 * planes * control_rows * columns
     along_x = 4.0 * reached * len(rows.slot_plane)
     sums = mesh.plane_sums.nbytes
-    terms = mesh.basis.plane_control.shape[1]
+    terms = basis.plane_control.shape[1]
     return {
         "expand_planes": Work(sheets, 2.0 * reached * planes + collapsed),
         "find_extremes": Work(4 * packed + sheets + 56 * stretches, 17 * packed),
@@ -294,7 +291,8 @@ def times_alone(
     bases = [a.sample_basis(n, 3) for a, n in zip(engine._axes, mesh.omega.shape, strict=True)]
     fields = field.sheets, before.sheets
     engine._threads, given = Clock(THREADS), engine._threads
-    with engine._threads as clock:
+    engine._jobs.clear()  # they are those of the threads before
+    with engine._threads as clock, patch.object(cpu, "ALONE", clock):
         voxels = RowVoxels(engine.rows, clock)
         pieces = len(voxels.number) - 1
         running, units = np.array([1e5, 1.0, 0.1]), np.full(pieces, 2.0**-27)
@@ -311,8 +309,9 @@ def times_alone(
         for _ in range(2 * rounds + 1):
             pack(head.image, inside, None, None, clock)
             evaluate(lattice, bases, clock)
-            divide(head.image, lattice, bases, clock)
+            divide(lattice, head.image, bases, clock)
     engine._threads = given
+    engine._jobs.clear()
     found = {kernel: times[1:] for kernel, times in clock.seconds.items()}
     packing = zip(found.pop("pack_rows"), found["pack_chunks"], strict=True)
     return found | {"stretches": [whole - chunks for whole, chunks in packing]}
@@ -352,6 +351,7 @@ def shares_of_an_iteration(problem: Problem, rounds: int) -> tuple[int, list[dic
     for _ in range(rounds + 1):
         with ExitStack() as stack:
             clock = stack.enter_context(Clock(THREADS))
+            stack.enter_context(patch.object(cpu, "ALONE", clock))
             for module, function in OUTSIDE_KERNELS:
                 timed = clock.timed(function, getattr(module, function))
                 stack.enter_context(patch.object(module, function, timed))

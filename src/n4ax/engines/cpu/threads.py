@@ -27,8 +27,8 @@ longer than it saves."""
 PIECES_PER_THREAD = 4
 """The work is shared out in so many pieces for each thread."""
 
-PATIENCE = 20_000
-"""A helper looks so many times for the next job, for up to a millisecond, before it sleeps."""
+PATIENCE = 8_000
+"""A helper looks so many times for the next job, for some tenths of a millisecond, before it sleeps."""
 
 Job = Callable[[], None]
 """A kernel with its arguments, to be run over all parts."""
