@@ -1,7 +1,7 @@
 """Threads that run compiled kernels over ranges of chunks, planes or control rows.
 
-This is a plain thread pool over kernels that release the GIL, so that the engine may be used
-from several threads at once and after a fork.
+The threads belong to one run of the engine, and end with it, so that the engine may be used from
+several threads at once and after a fork. Kernels release the GIL.
 """
 
 import os
@@ -28,7 +28,8 @@ PIECES_PER_THREAD = 4
 """The work is shared out in so many pieces for each thread."""
 
 PATIENCE = 8_000
-"""A helper looks so many times for the next job, for some tenths of a millisecond, before it sleeps."""
+"""A helper looks so many times for the next job before it sleeps, for some tenths of a millisecond.
+"""
 
 Job = Callable[[], None]
 """A kernel with its arguments, to be run over all parts."""
