@@ -14,7 +14,7 @@ kernels: $(VENV)/.installed  ## compile the kernels again, if their sources have
 test: $(VENV)/.installed-test kernels  ## run the quick tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
-test-all: $(VENV)/.installed-test kernels  ## run every test, which takes about 10 minutes
+test-all: $(VENV)/.installed-test kernels  ## run every test, which takes some 15 minutes
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev  ## style and types

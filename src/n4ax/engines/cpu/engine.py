@@ -114,9 +114,8 @@ class CpuEngine:
         self._jobs: dict[tuple[Any, ...], tuple[Job, Any]] = {}
         self._level = -1
         self._mesh: CpuMesh
-        self._meter = ChangeMeter(
-            RowVoxels(self.rows, threads), exact=settings.convergence == "exact"
-        )
+        voxels = RowVoxels(self.rows, threads)
+        self._meter = ChangeMeter(voxels, exact=settings.convergence == "exact")
 
     def for_each_level(self, levels: int, body: Callable[[int, S], S], state: S) -> S:
         """Apply ``body(level, state)`` for the levels 0, 1, ..."""
