@@ -55,9 +55,9 @@ from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu import engine as cpu
 from n4ax.engines.cpu.field import divide, evaluate
 from n4ax.engines.cpu.kernels.fitting import sum_weights
-from n4ax.engines.cpu.pieces import RowVoxels
+from n4ax.engines.cpu.pieces import make_row_voxels
 from n4ax.engines.cpu.rows import pack_rows
-from n4ax.engines.cpu.threads import Job, Threads
+from n4ax.engines.cpu.threads import Job, Jobs, Threads
 from n4ax.method import solver
 from n4ax.method.problem import Problem
 from n4ax.method.sharpening import bin_width
@@ -106,8 +106,9 @@ class Clock(Threads):
         super().__init__(num_threads)
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
-    def prepare(self, parts: int, kernel: Any, *arguments: Any) -> Job:
-        return self.timed(kernel.py_func.__name__, super().prepare(parts, kernel, *arguments))
+    def prepare(self, parts: int, kernel: Any, *arguments: Any, alone: bool = False) -> Job:
+        job = super().prepare(parts, kernel, *arguments, alone=alone)
+        return self.timed(kernel.py_func.__name__, job)
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, noted under ``name``."""
@@ -290,10 +291,12 @@ def times_alone(
     expected = np.linspace(lowest, highest, engine.nbins, dtype=np.float32)
     bases = [a.sample_basis(n, 3) for a, n in zip(engine._axes, mesh.omega.shape, strict=True)]
     fields = field.sheets, before.sheets
-    engine._threads, given = Clock(THREADS), engine._threads
-    engine._jobs.clear()  # they are those of the threads before
-    with engine._threads as clock, patch.object(cpu, "ALONE", clock):
-        voxels = RowVoxels(engine.rows, clock)
+    with (
+        Clock(THREADS) as clock,
+        patch.object(engine, "_threads", clock),
+        patch.object(engine, "_jobs", Jobs(clock)),
+    ):
+        voxels = make_row_voxels(engine._laid_rows, engine._jobs)
         pieces = len(voxels.number) - 1
         running, units = np.array([1e5, 1.0, 0.1]), np.full(pieces, 2.0**-27)
         for _ in range(5 * rounds + 1):
@@ -310,8 +313,6 @@ def times_alone(
             pack(head.image, inside, None, None, clock)
             evaluate(lattice, bases, clock)
             divide(lattice, head.image, bases, clock)
-    engine._threads = given
-    engine._jobs.clear()
     found = {kernel: times[1:] for kernel, times in clock.seconds.items()}
     packing = zip(found.pop("pack_rows"), found["pack_chunks"], strict=True)
     return found | {"stretches": [whole - chunks for whole, chunks in packing]}
@@ -351,7 +352,6 @@ def shares_of_an_iteration(problem: Problem, rounds: int) -> tuple[int, list[dic
     for _ in range(rounds + 1):
         with ExitStack() as stack:
             clock = stack.enter_context(Clock(THREADS))
-            stack.enter_context(patch.object(cpu, "ALONE", clock))
             for module, function in OUTSIDE_KERNELS:
                 timed = clock.timed(function, getattr(module, function))
                 stack.enter_context(patch.object(module, function, timed))

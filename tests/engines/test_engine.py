@@ -15,7 +15,7 @@ import n4ax
 from n4ax.engines.cpu.engine import CpuEngine
 from n4ax.engines.cpu.kernels.histogram import fill_histogram
 from n4ax.engines.cpu.kernels.layout import IS_OUTSIDE
-from n4ax.engines.cpu.pieces import RowVoxels
+from n4ax.engines.cpu.pieces import make_row_voxels
 from n4ax.engines.cpu.recurrence import itk_variation
 from n4ax.engines.cpu.rows import BRIDGED_GAP, CHUNK_VOXELS
 from n4ax.engines.cpu.threads import Threads
@@ -195,7 +195,7 @@ def test_ratios_of_the_fields_are_those_of_double() -> None:
         mesh = engine.mesh(0)
         before, after = engine.expand(mesh, lattice), engine.expand(mesh, other)
         fields = after.sheets, before.sheets
-        voxels = RowVoxels(engine.rows, engine._threads)
+        voxels = make_row_voxels(engine._laid_rows, engine._jobs)
         pieces = len(voxels.number) - 1
         np.testing.assert_allclose(voxels.compute_ratios(0, pieces, fields), truth, rtol=3e-7)
         index = np.random.default_rng(2).permutation(engine.voxels)

@@ -95,7 +95,7 @@ def test_equal_ratios_have_no_variation() -> None:
 
 
 @pytest.mark.parametrize("voxels", [1, 5, 511, 4097, 100_000, 5_000_000])
-@pytest.mark.parametrize("count", [ROUGH, COARSE, FINE])
+@pytest.mark.parametrize("count", STAGES)
 def test_samples_stand_for_all_voxels_in_their_order(voxels: int, count: int) -> None:
     index, weight = choose_samples(voxels, count)
     stop = np.cumsum(weight)
@@ -169,7 +169,7 @@ def test_prediction_is_close_to_the_measure(voxels: int, spread: float, offset: 
     steps = make_steps(voxels, spread, offset)
     ratios = np.exp(steps.astype(np.float64)).astype(np.float32)
     for exact, measure in ((False, itk_variation(ratios)), (True, exact_variation(ratios))):
-        for count in (ROUGH, COARSE, FINE):
+        for count in STAGES:
             samples = choose_samples(voxels, count)
             found, course = predict(steps[samples.voxel], samples, exact)
             assert found.measure == pytest.approx(measure, rel=BIAS + 2 * found.error)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 STANDSTILL = 1 << 24
 """ITK's count of voxels is float32, and stops growing here."""
 
-STAGES = ROUGH, COARSE, FINE = 512, 2048, 16384
+STAGES = ROUGH, COARSE, MEDIUM, FINE = 128, 512, 2048, 16384
 """About how many voxels the predictions look at. A finer one is made only if the one before is not
 clear."""
 
@@ -32,8 +32,12 @@ BIAS = 0.08
 """The recurrence over a sample may be off by this share, apart from the error of sampling: where
 mu stops moving depends on its last bits, above all near 1, where its ulp changes."""
 
-SETTLED_BIAS = 0.01
+SETTLED_BIAS = 0.02
 """The same once mu has settled and is known, so that the sample has only to tell sigma."""
+
+CORRECTED_BIAS = 0.015
+"""The same if the prediction of an earlier iteration of the level could be held against its
+measure, and is as far off: this share changes by up to 0.004 while the measure falls by a fifth."""
 
 BIAS_OF_MANY = 0.05
 """It may be off by as much more for every ``STANDSTILL`` voxels, since sigma then loses most of
@@ -102,11 +106,29 @@ def is_above(prediction: Prediction, threshold: Any, voxels: Any, bias: float = 
     that the recurrence may leave the range of numbers. NaN is not certain either.
     """
     measure, error = prediction
-    share = bias + BIAS_OF_MANY * voxels / STANDSTILL + STANDARD_ERRORS * error
+    share = _find_margin(error, voxels, bias)
     return (measure * (1.0 - share) > threshold) & (measure > 1e-6) & (measure < 1.0)
 
 
-def may_decide(predict: Callable[[int], Prediction], threshold: float, voxels: int) -> bool:
+def is_below(prediction: Prediction, threshold: Any, voxels: Any, bias: float) -> Any:
+    """Whether the measure is certainly not above the threshold, as in :func:`is_above`."""
+    measure, error = prediction
+    share = _find_margin(error, voxels, bias)
+    return (measure * (1.0 + share) <= threshold) & (measure > 1e-6)
+
+
+def _find_margin(error: Any, voxels: Any, bias: float) -> Any:
+    """The share by which a prediction may be off."""
+    return bias + BIAS_OF_MANY * voxels / STANDSTILL + STANDARD_ERRORS * error
+
+
+FAR = 1.5
+"""A measure is far from the threshold if it is above so many times the threshold."""
+
+
+def may_decide(
+    predict: Callable[[int], Prediction], threshold: float, voxels: int, begin: int = ROUGH
+) -> bool:
     """Whether the measure may be at or below the threshold, as far as predictions tell.
 
     Parameters
@@ -117,10 +139,12 @@ def may_decide(predict: Callable[[int], Prediction], threshold: float, voxels: i
         The convergence threshold.
     voxels
         Number of voxels that count.
+    begin
+        The first of ``STAGES`` that is of use; the ones before would not be clear.
     """
     if threshold == np.inf:
         return True
-    for count in STAGES:
+    for count in STAGES[STAGES.index(begin) :]:
         if voxels <= 2 * count:
             return True  # the measure itself takes hardly longer than a prediction
         if is_above(predict(count), threshold, voxels):

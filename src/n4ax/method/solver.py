@@ -147,7 +147,11 @@ class Engine(Protocol[M, F]):
         ...
 
     def change(self, field: F, before: F, threshold: Number) -> Number:
-        """The convergence measure, or infinity if it is certainly above ``threshold``."""
+        """The convergence measure.
+
+        It may be infinity if the measure is certainly above ``threshold``, and minus infinity if it
+        is certainly not.
+        """
         ...
 
 

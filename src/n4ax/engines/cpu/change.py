@@ -22,17 +22,20 @@ from n4ax.engines.cpu.recurrence import (
     start_running,
 )
 from n4ax.method.convergence import (
-    COARSE,
+    CORRECTED_BIAS,
+    FAR,
     FINE,
+    MEDIUM,
+    ROUGH,
     SETTLED_BIAS,
+    STAGES,
     Prediction,
     Samples,
     choose_samples,
     is_above,
+    is_below,
     may_decide,
 )
-
-PIECE_VOXELS = 1 << 13
 
 FIRST = 4
 """So many pieces are replayed at a time, until none of their voxels moves mu."""
@@ -90,9 +93,15 @@ class ChangeMeter:
         self._voxels = voxels
         self._exact = exact
         self._located: dict[int, _Located] = {}
+        self.begin_level()
+
+    def begin_level(self) -> None:
+        """Begin with the iterations of a level. Those of the last level say nothing of them."""
+        self._stage = ROUGH
+        self._correction: float | None = None
 
     def measure_up_to(self, threshold: float, fields: Any) -> float:
-        """The measure, or infinity if it is certainly above the threshold.
+        """The measure, or an infinity on the side of the threshold where it certainly is.
 
         Parameters
         ----------
@@ -102,18 +111,28 @@ class ChangeMeter:
             The field after and before the iteration.
         """
         course: Course | None = None
+        stage, measure = self._stage, np.inf
 
         def predict_from(count: int) -> Prediction:
-            nonlocal course
+            nonlocal course, stage, measure
             prediction, course = self.predict(count, fields)
+            stage, measure = count, prediction.measure
             return prediction
 
-        if not may_decide(predict_from, threshold, int(self._voxels.number[-1])):
-            return np.inf
-        if self._exact:
-            pieces = len(self._voxels.number) - 1
-            return exact_variation(self._voxels.compute_ratios(0, pieces, fields))
-        return self._replay(fields, course, threshold)
+        voxels = int(self._voxels.number[-1])
+        decides = may_decide(predict_from, threshold, voxels, self._stage)
+        if decides:
+            stage = min((count for count in STAGES if voxels <= 2 * count), default=FINE)
+            measure = self._compute(fields, course, threshold)
+        # The next measure is likely to be as near to the threshold.
+        self._stage = ROUGH if measure > FAR * threshold else stage
+        return measure if decides else np.inf
+
+    def _compute(self, fields: Any, course: Course | None, threshold: float) -> float:
+        if not self._exact:
+            return self._replay(fields, course, threshold)
+        pieces = len(self._voxels.number) - 1
+        return exact_variation(self._voxels.compute_ratios(0, pieces, fields))
 
     def predict(self, count: int, fields: Any) -> tuple[Prediction, Course]:
         """Predict the measure from about ``count`` voxels, and how sigma grows."""
@@ -126,16 +145,17 @@ class ChangeMeter:
         return predictor.predict()
 
     def _replay(self, fields: Any, course: Course | None, threshold: float) -> float:
-        """The measure as ITK computes it, or infinity if it is certainly above the threshold.
+        """The measure as ITK computes it, or an infinity, as :meth:`measure_up_to` says.
 
         ``course`` is what was predicted of sigma, if at all.
         """
         pieces = len(self._voxels.number) - 1
         running = start_running()
+        prediction: Prediction | None = None
         at, settled = 0, False
         while at < pieces:
             if settled:
-                course = course or self.predict(COARSE, fields)[1]
+                course = course or self.predict(MEDIUM, fields)[1]
                 at, settled = self._add_sums(at, fields, course, running)
                 continue
             mean = running[1]
@@ -144,12 +164,28 @@ class ChangeMeter:
             at, settled = stop, running[1] == mean
             if settled and at < pieces and threshold < np.inf and FINE in self._located:
                 # Now that mu is known, the last prediction can be made anew.
-                number = self._voxels.number
                 predictor = self._located[FINE].predictor
-                prediction, course = predictor.predict(int(number[at]), running)
-                if is_above(prediction, threshold, int(number[-1]), SETTLED_BIAS):
-                    return np.inf
-        return finish_running(running)
+                done = int(self._voxels.number[at])
+                found, course = predictor.predict(done, running)
+                if prediction is None:
+                    prediction = found
+                    side = self._find_side(prediction, threshold)
+                    if side:
+                        return side
+        measure = finish_running(running)
+        if prediction is not None:
+            self._correction = measure / prediction.measure
+        return measure
+
+    def _find_side(self, prediction: Prediction, threshold: float) -> float:
+        """An infinity on the side of the threshold where the measure certainly is; or else 0."""
+        bias = SETTLED_BIAS
+        if self._correction is not None:
+            prediction, bias = Prediction(prediction.measure * self._correction, 0.0), CORRECTED_BIAS
+        voxels = int(self._voxels.number[-1])
+        if is_above(prediction, threshold, voxels, bias):
+            return np.inf
+        return -np.inf if is_below(prediction, threshold, voxels, bias) else 0.0
 
     def _add_sums(self, at: int, fields: Any, course: Course, running: Running) -> tuple[int, bool]:
         """Add the pieces from ``at`` on, until a voxel moves mu or some are done.

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.compiled.arguments import LaidOut, lay_out
-from n4ax.engines.compiled.kernel import Kernel
 from n4ax.engines.cpu.basis import stack_basis, stack_planes
 from n4ax.engines.cpu.change import ChangeMeter
 from n4ax.engines.cpu.field import CpuField, allocate_field
@@ -21,10 +20,10 @@ from n4ax.engines.cpu.kernels.fitting import join_planes, pair_up, sum_residuals
 from n4ax.engines.cpu.kernels.histogram import close_counts, fill_histogram
 from n4ax.engines.cpu.kernels.layout import Bins, Lattice, Rows
 from n4ax.engines.cpu.kernels.sharpening import sharpen_counts
-from n4ax.engines.cpu.pieces import RowVoxels
+from n4ax.engines.cpu.pieces import make_row_voxels
 from n4ax.engines.cpu.room import Counts, Extremes, Sharpening
 from n4ax.engines.cpu.rows import pack_rows
-from n4ax.engines.cpu.threads import ALONE, Job, Threads
+from n4ax.engines.cpu.threads import Jobs, Threads
 from n4ax.method.bspline import refine
 from n4ax.method.problem import Problem
 from n4ax.method.solver import ChannelState, Parameters
@@ -111,10 +110,10 @@ class CpuEngine:
         self._extremes = Extremes.allocate(self._chunks, len(self.rows.x), settings.itk_version)
         self._searched: Lattice = np.empty(0, np.float32)
         self._sharpening = Sharpening.allocate(settings.nbins)
-        self._jobs: dict[tuple[Any, ...], tuple[Job, Any]] = {}
+        self._jobs = Jobs(threads)
         self._level = -1
         self._mesh: CpuMesh
-        voxels = RowVoxels(self.rows, threads)
+        voxels = make_row_voxels(self._laid_rows, self._jobs)
         self._meter = ChangeMeter(voxels, exact=settings.convergence == "exact")
 
     def for_each_level(self, levels: int, body: Callable[[int, S], S], state: S) -> S:
@@ -145,7 +144,8 @@ class CpuEngine:
         self._threads.run(self._chunks, sum_weights, self._laid_rows, squares, plane_sums)
         omega = np.empty(control_points)
         self._join(squares, plane_sums, stack_planes(omega))
-        self._jobs.clear()  # they hold on to the tables of the last level
+        self._meter.begin_level()
+        self._jobs.forget()  # they hold on to the tables of the last level
         self._level = level
         self._mesh = CpuMesh(
             basis=lay_out(basis),
@@ -173,7 +173,7 @@ class CpuEngine:
         field = mesh.fields[0]
         field.lattice[...] = lattice
         planes = len(mesh.basis.value.plane_control)
-        self._run(planes, expand_planes, field.stack, mesh.basis, field.sheets)
+        self._jobs.run(planes, expand_planes, field.stack, mesh.basis, field.sheets)
         return field
 
     def channels(
@@ -190,7 +190,7 @@ class CpuEngine:
         found = self._extremes
         searched, limits = self._searched, found.search.limits
         if len(searched) == len(field.flat):
-            self._run(
+            self._jobs.run(
                 1, choose_search, field.flat, searched, found.full, found.search.bounds, limits
             )
             if limits[3] <= MOST_NEAR:
@@ -213,14 +213,14 @@ class CpuEngine:
 
     def _search(self, field: CpuField) -> tuple[np.float32, np.float32]:
         found = self._extremes
-        self._run(
+        self._jobs.run(
             self._chunks, find_extremes, self._laid_rows, field.sheets, found.search, found.chunks
         )
-        self._run(1, join_ends, found.chunks, found.ends)
+        self._jobs.run(1, join_ends, found.chunks, found.ends)
         return found.ends[0], found.ends[1]
 
     def change(self, field: CpuField, before: CpuField, threshold: float) -> float:
-        """The convergence measure, or infinity if it is certainly above the threshold.
+        """The convergence measure, or an infinity on its side of the threshold if that is certain.
 
         It is NaN if the field is not finite.
         """
@@ -243,11 +243,11 @@ class CpuEngine:
         counts = self._counts
         counts.bins[:] = binned.bins
         for _ in range(1 if self._settings.accelerate else MOST_COUNTS):
-            self._run(
+            self._jobs.run(
                 self._chunks, fill_histogram,
                 self._laid_rows, binned.field.sheets, counts.bins, counts.running, counts.gained,
             )  # fmt: skip
-            self._run(
+            self._jobs.run(
                 1, close_counts, counts.gained, counts.running, counts.total, counts.misrounded
             )
             if counts.misrounded[0] < MISROUNDED_SHARE:
@@ -265,7 +265,7 @@ class CpuEngine:
         room.counts[:] = histogram
         room.bins[:] = bins
         room.parameters[:2] = parameters.fwhm, parameters.wiener
-        self._run(1, sharpen_counts, *room)
+        self._jobs.run(1, sharpen_counts, *room)
         return room.expected.copy()
 
     def residual_fit(
@@ -278,8 +278,8 @@ class CpuEngine:
         counts = self._counts
         counts.bins[:] = binned.bins
         counts.expected[:] = expected
-        self._run(1, pair_up, counts.expected, counts.map.pairs)
-        self._run(
+        self._jobs.run(1, pair_up, counts.expected, counts.map.pairs)
+        self._jobs.run(
             self._chunks, sum_residuals,
             self._laid_rows, binned.field.sheets, counts.map, mesh.projection, mesh.plane_sums,
         )  # fmt: skip
@@ -293,18 +293,7 @@ class CpuEngine:
         lattice: npt.NDArray[np.float64],
     ) -> None:
         """Sum the planes over the leading axes, into a lattice whose leading axes are one."""
-        self._run(
+        self._jobs.run(
             lattice.shape[1], join_planes, self.rows.slot_plane, projection, plane_sums, lattice,
             alone=lattice.size < FEW_POINTS,
         )  # fmt: skip
-
-    def _run(self, parts: int, kernel: Kernel, *arguments: Any, alone: bool = False) -> None:
-        """Run a kernel on arrays that stay the same from one iteration to the next.
-
-        ``alone`` leaves it to one thread, for work that is too little to be shared.
-        """
-        key = (kernel, *map(id, arguments))
-        if key not in self._jobs:
-            threads = ALONE if alone else self._threads
-            self._jobs[key] = threads.prepare(parts, kernel, *arguments), arguments
-        self._jobs[key][0]()

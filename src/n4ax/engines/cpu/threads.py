@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +21,7 @@ MOST_THREADS = 16
 """The default number of threads is at most this: handing out the work on a head to more threads
 takes longer than it saves."""
 
-FEW_VOXELS = 30_000
+FEW_VOXELS = 20_000
 """Images with fewer voxels that count are solved by one thread: handing out so little work takes
 longer than it saves."""
 
@@ -53,21 +54,22 @@ class Threads:
         self._team: Team | None = None
         self._pool: ThreadPoolExecutor | None = None
 
-    def run(self, parts: int, kernel: Kernel, *arguments: Any) -> None:
+    def run(self, parts: int, kernel: Kernel, *arguments: Any, alone: bool = False) -> None:
         """Call ``kernel(first, stop, *arguments)`` on pieces of ``range(parts)`` until all is done.
 
         A thread takes the next piece as soon as it is free, so no thread waits for a slower one.
+        ``alone`` leaves all of it to the calling thread, for work that is too little to be shared.
         """
-        self.prepare(parts, kernel, *arguments)()
+        self.prepare(parts, kernel, *arguments, alone=alone)()
 
-    def prepare(self, parts: int, kernel: Kernel, *arguments: Any) -> Job:
+    def prepare(self, parts: int, kernel: Kernel, *arguments: Any, alone: bool = False) -> Job:
         """The job of :meth:`run`, which can be done many times.
 
         The arrays are read anew every time; numbers stay what they are now.
         """
         bound = kernel.bind(*arguments)
-        if self.count == 1 or parts < 2:
-            return lambda: bound(0, parts)
+        if alone or self.count == 1 or parts < 2:
+            return partial(bound, 0, parts)
         if bound.entry is None:
             return lambda: self._share(parts, bound)
         if self._team is None:
@@ -103,8 +105,30 @@ class Threads:
             self._pool.shutdown()
 
 
-ALONE = Threads(1)
-"""One thread, for work that is too little to be shared."""
+class Jobs:
+    """Jobs that are remembered, because the same arrays come again in every iteration.
+
+    Parameters
+    ----------
+    threads
+        The threads that run the kernels.
+    """
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+        self._known: dict[tuple[Any, ...], tuple[Job, Any]] = {}
+
+    def run(self, parts: int, kernel: Kernel, *arguments: Any, alone: bool = False) -> None:
+        """Do what :meth:`Threads.run` does."""
+        key = (kernel, *map(id, arguments))
+        if key not in self._known:
+            job = self.threads.prepare(parts, kernel, *arguments, alone=alone)
+            self._known[key] = job, arguments  # no other array can have the ids of these
+        self._known[key][0]()
+
+    def forget(self) -> None:
+        """Forget all jobs, and let go of their arrays."""
+        self._known.clear()
 
 
 class Team:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.cpu.change import ChangeMeter
-from n4ax.engines.cpu.threads import Threads
+from n4ax.engines.cpu.threads import Jobs, Threads
 from n4ax.engines.itk.bases import AxisTable, make_fit_table, make_sample_table
 from n4ax.engines.itk.field import ItkField, Lattice, expand_lattice
 from n4ax.engines.itk.fit import lay_out_fit
@@ -21,7 +21,7 @@ from n4ax.engines.itk.kernels.evaluation import correct_runs
 from n4ax.engines.itk.kernels.fitting import sum_squares, sum_units
 from n4ax.engines.itk.kernels.histogram import compute_residuals, fill_histogram
 from n4ax.engines.itk.kernels.layout import Bins, Fit
-from n4ax.engines.itk.pieces import RunVoxels
+from n4ax.engines.itk.pieces import make_run_voxels
 from n4ax.engines.itk.refinement import refine
 from n4ax.engines.itk.runs import pack_voxels
 from n4ax.engines.itk.sharpening import sharpen
@@ -76,9 +76,9 @@ class ItkEngine:
         self._runs, self._log, self._confidence = pack_voxels(problem, settings.tiny, threads)
         self._chunks = len(self._runs.chunk) - 1
         self._values = np.empty_like(self._log)
-        self._meter = ChangeMeter(
-            RunVoxels(self._runs, threads), exact=settings.convergence == "exact"
-        )
+        self._jobs = Jobs(threads)
+        voxels = make_run_voxels(self._runs, self._jobs)
+        self._meter = ChangeMeter(voxels, exact=settings.convergence == "exact")
         self._level = -1
         self._mesh: ItkMesh
         share = len(self._log) // settings.work_units
@@ -112,6 +112,7 @@ class ItkEngine:
         self._threads.run(self._chunks, sum_squares, self._runs, fit, squares)
         nothing = np.empty(0, np.float32)
         omega = self._sum_units(fit, (nothing, squares, self._confidence), points)
+        self._meter.begin_level()
         self._level, self._mesh = level, ItkMesh(tables, fit, squares, omega)
         return self._mesh
 
@@ -202,10 +203,12 @@ class ItkEngine:
         return self._sum_units(mesh.fit, voxels, mesh.omega.shape)
 
     def change(self, field: ItkField, before: ItkField, threshold: float) -> float:
-        """The convergence measure, or infinity if it is certainly above the threshold."""
+        """The convergence measure, or an infinity on its side of the threshold if that is certain."""
         if not np.isfinite(field.lattice).all():
             return np.nan
-        return self._meter.measure_up_to(threshold, (field.rows, before.rows))
+        measure = self._meter.measure_up_to(threshold, (field.rows, before.rows))
+        self._jobs.forget()  # the next fields are other arrays
+        return measure
 
 
 def _count_rising(values: npt.NDArray[np.float32]) -> int:

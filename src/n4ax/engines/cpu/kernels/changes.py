@@ -52,18 +52,18 @@ def _evaluate_at(sheets, places, k):
 
 
 @compile_kernel()
-def compute_ratios(first, stop, pieces, rows, fields, out):
+def compute_ratios(first, stop, pieces, rows, sheets, before, out):
     """Set ``out`` to exp(old field - new field) of the voxels that count, in image order.
 
     These are the voxels of the pieces ``pieces[k] : pieces[k + 1]`` of the stretches, for k from
-    ``first`` to ``stop``. ``out`` begins with those of the first piece of all. ``fields`` are the
-    sheets after and before the iteration.
+    ``first`` to ``stop``. ``out`` begins with those of the first piece of all. The sheets are
+    those after and before the iteration.
     """
     log, _, start, length, _, _, _, included, _, _, _ = rows
     room = np.empty(_count_places(first, stop, pieces, start), np.float32)
     ratios = np.empty_like(room)
     for k in range(first, stop):
-        _fill_ratios(pieces[k], pieces[k + 1], rows, fields, room, ratios)
+        _fill_ratios(pieces[k], pieces[k + 1], rows, sheets, before, room, ratios)
         for i in range(pieces[k], pieces[k + 1]):
             place = uint64(start[i] - start[pieces[k]])
             at = uint64(included[i] - included[pieces[0]])
@@ -79,7 +79,7 @@ def compute_ratios(first, stop, pieces, rows, fields, out):
 
 
 @compile_kernel()
-def sum_pieces(first, stop, pieces, rows, fields, mean, units, added):
+def sum_pieces(first, stop, pieces, rows, sheets, before, mean, units, added):
     """Set ``added`` to what each piece adds to sigma, in its ``units``; see :func:`sum_voxels`.
 
     ``mean`` is mu before the first piece of all. A voxel of a gap gets this as its ratio, since
@@ -92,7 +92,7 @@ def sum_pieces(first, stop, pieces, rows, fields, mean, units, added):
     for k in range(first, stop):
         base = uint64(start[pieces[k]])
         n = uint64(start[pieces[k + 1]]) - base
-        _fill_ratios(pieces[k], pieces[k + 1], rows, fields, room, ratios)
+        _fill_ratios(pieces[k], pieces[k + 1], rows, sheets, before, room, ratios)
         for j in range(n):
             ratios[j] = ratios[j] if log[base + j] < float32(IS_OUTSIDE) else mu
         count = included[pieces[k]]
@@ -110,10 +110,9 @@ def _count_places(first, stop, pieces, start):
 
 
 @compile_kernel()
-def _fill_ratios(first, stop, rows, fields, room, ratios):
+def _fill_ratios(first, stop, rows, sheets, before, room, ratios):
     """Set ``ratios`` to those of all places of the stretches ``first:stop``, gaps included."""
     _, _, start, _, xs, ys, planes, _, _, _, _ = rows
-    sheets, before = fields
     for i in range(first, stop):
         at, n = uint64(start[i] - start[first]), uint64(start[i + 1] - start[i])
         rows_after = find_sheet_rows(sheets, planes[i], ys[i], xs[i])

@@ -36,13 +36,16 @@ def run_recurrence(step, weight, ratio, begin, course, found):
 
     ``course`` takes sigma after each sample. In ITK the voxels that a sample stands for would add
     to mu one after another; here they do so at once, from where mu stood before.
+
+    The error is that of independent samples while mu may move. Once mu is known, it is that of
+    samples along a smooth change, and comes from the differences of neighbours.
     """
     exponentiate(step, len(step), ratio)
     first, count, mu, sigma = int64(begin[0]), begin[2], begin[3], begin[4]
     if count == 0.0:
         first, count, mu = 1, 1.0, float64(float32(ratio[0]))
         course[0] = 0.0
-    errors = 0.0
+    errors, differences, last = 0.0, 0.0, 0.0
     unit, per_unit, end = 0.0, 0.0, 0.0
     for k in range(first, len(ratio)):
         w = begin[1] if k == begin[0] and begin[2] > 0.0 else float64(weight[k])
@@ -54,6 +57,8 @@ def run_recurrence(step, weight, ratio, begin, course, found):
         added = w * (np.rint(addend * per_unit) * unit if unit > 0.0 else addend)
         sigma += added
         errors += added * added
+        differences += (added - last) * (added - last)
+        last = added
         # At 1, the next number below is half as far away as the next above.
         coarse = mu > 1.0 or (mu == 1.0 and gap > 0.0)
         ulps, ulp = (2.0**23, 2.0**-23) if coarse else (2.0**24, 2.0**-24)
@@ -63,7 +68,8 @@ def run_recurrence(step, weight, ratio, begin, course, found):
         count += w
         course[k] = sigma
     degrees = min(count, float64(STANDSTILL)) - 1.0
-    found[0], found[1] = np.sqrt(sigma / degrees) / mu, 0.5 * np.sqrt(errors) / sigma
+    squared = errors if begin[2] == 0.0 else 0.5 * differences
+    found[0], found[1] = np.sqrt(sigma / degrees) / mu, 0.5 * np.sqrt(squared) / sigma
 
 
 @compile_kernel()

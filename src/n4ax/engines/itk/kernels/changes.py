@@ -26,21 +26,22 @@ def compute_steps(first, stop, places, rows, before, steps):
 
 
 @compile_kernel()
-def compute_ratios(first, stop, pieces, runs, fields, out):
+def compute_ratios(first, stop, pieces, runs, rows, before, out):
     """Set ``out`` to exp(field before - field) of the voxels of some pieces of the runs.
 
     These are the pieces ``pieces[k] : pieces[k + 1]``, for k from ``first`` to ``stop``. ``out``
-    begins with the voxels of the first piece of all. ``fields`` are the rows after and before the
-    iteration.
+    begins with the voxels of the first piece of all. The rows of the field are those after and
+    before the iteration.
     """
     start = runs[0]
     base = start[pieces[0]]
     for k in range(first, stop):
-        _fill_ratios(pieces[k], pieces[k + 1], runs, fields, out[start[pieces[k]] - base :])
+        part = out[start[pieces[k]] - base :]
+        _fill_ratios(pieces[k], pieces[k + 1], runs, rows, before, part)
 
 
 @compile_kernel()
-def sum_pieces(first, stop, pieces, runs, fields, mean, units, added):
+def sum_pieces(first, stop, pieces, runs, rows, before, mean, units, added):
     """Set ``added`` to what each piece adds to sigma, in its ``units``; see :func:`sum_voxels`.
 
     ``mean`` is mu before the first piece of all.
@@ -53,15 +54,14 @@ def sum_pieces(first, stop, pieces, runs, fields, mean, units, added):
     voxels = np.empty(most, np.float32)
     for k in range(first, stop):
         begin, end = start[pieces[k]], start[pieces[k + 1]]
-        _fill_ratios(pieces[k], pieces[k + 1], runs, fields, voxels)
+        _fill_ratios(pieces[k], pieces[k + 1], runs, rows, before, voxels)
         added[k] = sum_voxels(voxels, end - begin, float64(begin), 0, mu, units[k])
 
 
 @compile_kernel()
-def _fill_ratios(first, stop, runs, fields, out):
+def _fill_ratios(first, stop, runs, rows, before, out):
     """Set ``out`` to the ratios of the voxels of the runs ``first:stop``."""
     start, xs, row, _ = runs
-    rows, before = fields
     places, places_before = locate_rows(rows), locate_rows(before)
     change = np.empty(len(rows.first) + LANES, np.float32)
     ratio = np.empty(len(rows.first) + LANES, np.float32)
