@@ -25,7 +25,9 @@ from n4ax.method.convergence import (
     BIAS,
     COARSE,
     FINE,
+    MEDIUM,
     ROUGH,
+    STAGES,
     Prediction,
     Samples,
     choose_samples,
@@ -126,7 +128,7 @@ def test_samples_stand_for_all_voxels_in_their_order(voxels: int, count: int) ->
 def test_only_a_clear_prediction_spares_the_measure(
     measure: float, error: float, threshold: float, above: bool
 ) -> None:
-    prediction = Prediction(np.float64(measure), np.float64(error))
+    prediction = Prediction(np.float64(measure), np.float64(error), np.float64(measure))
     assert bool(is_above(prediction, threshold, voxels=100_000)) is above
 
 
@@ -139,7 +141,8 @@ def test_finer_prediction_is_made_only_if_the_one_before_is_not_clear() -> None:
 
         def predict(count: int) -> Prediction:
             asked.append(count)
-            return Prediction(next(left), 0.005)
+            measure = next(left)
+            return Prediction(measure, 0.005, measure)
 
         return predict
 
@@ -148,8 +151,11 @@ def test_finer_prediction_is_made_only_if_the_one_before_is_not_clear() -> None:
     assert not may_decide(predict_as(1.05e-3, 1.3e-3), 1e-3, 10**6)
     assert asked == [ROUGH, COARSE]
     assert not may_decide(predict_as(1.05e-3, 1.05e-3, 1.3e-3), 1e-3, 10**6)
-    assert asked == [ROUGH, COARSE, FINE]
-    assert may_decide(predict_as(1.05e-3, 1.05e-3, 1.05e-3), 1e-3, 10**6)
+    assert asked == [ROUGH, COARSE, MEDIUM]
+    assert not may_decide(predict_as(1.05e-3, 1.3e-3), 1e-3, 10**6, begin=MEDIUM)
+    assert asked == [MEDIUM, FINE]
+    assert may_decide(predict_as(*[1.05e-3] * 4), 1e-3, 10**6)
+    assert asked == [*STAGES]
     assert may_decide(predict_as(2e-3), np.inf, 10**6)  # asked for in any case
     assert asked == []
 
@@ -175,6 +181,43 @@ def test_prediction_is_close_to_the_measure(voxels: int, spread: float, offset: 
             assert found.measure == pytest.approx(measure, rel=BIAS + 2 * found.error)
             assert not is_above(found, measure * (1 - 1e-9), voxels)
             assert course.number[-1] == voxels
+
+
+def make_random_steps(seed: int) -> Ratios:
+    """A smooth change of the field of a small head, around some mean."""
+    random = np.random.default_rng(seed)
+    at = np.arange(28_817)
+    x, y, z = at % 40 / 40, at // 40 % 30 / 30, at / len(at)
+    heights = random.normal(0, 1, 6)
+    shifts = random.uniform(0, 6, 4)
+    waves = heights[0] * np.sin(5 * x + shifts[0]) + heights[1] * np.cos(4 * y + shifts[1])
+    waves += heights[2] * np.sin(3 * z + shifts[2]) + heights[3] * np.cos(6 * z + shifts[3])
+    return (3e-4 * (waves + heights[4])).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("seed", "count"), [(1965, MEDIUM), (2945, MEDIUM), (3410, COARSE), (5256, COARSE)]
+)
+def test_mean_that_may_stand_at_1_or_not_is_no_clear_case(seed: int, count: int) -> None:
+    steps = make_random_steps(seed)
+    threshold = itk_variation(np.exp(steps.astype(np.float64)).astype(np.float32))
+    samples = choose_samples(len(steps), count)
+    found, _ = predict(steps[samples.voxel], samples, exact=False)
+    assert found.measure > 1.2 * threshold  # the mean of the sample stands above 1
+    assert not is_above(found, threshold, len(steps))
+    with jax.enable_x64(True):
+        arrays = jnp.asarray(steps[samples.voxel]), jnp.asarray(samples.weight, jnp.float64)
+        assert not is_above(xla_predict(*arrays, exact=False), threshold, len(steps))
+
+
+def test_no_random_change_is_above_its_own_measure() -> None:
+    for seed in range(300):
+        steps = make_random_steps(seed)
+        threshold = itk_variation(np.exp(steps.astype(np.float64)).astype(np.float32))
+        for count in STAGES:
+            samples = choose_samples(len(steps), count)
+            found, _ = predict(steps[samples.voxel], samples, exact=False)
+            assert not is_above(found, threshold, len(steps))
 
 
 def test_prediction_by_xla_is_that_of_the_cpu() -> None:

@@ -165,11 +165,11 @@ def apply_along_axis(
 def fit_quotient(delta: Any, omega: Any) -> Any:
     """The control points ``delta / omega`` of a fit, in float32; NumPy or JAX arrays.
 
-    They are 0 where no voxel reaches the control point, and where the quotient is not finite.
+    They are 0 where no voxel reaches the control point, and where the quotient is not finite. NumPy
+    warns of the latter unless it is told not to.
     """
     xp = delta.__array_namespace__()
-    with np.errstate(all="ignore"):
-        delta32, omega32 = delta.astype(xp.float32), omega.astype(xp.float32)
-        reached = omega32 > EMPTY_OMEGA
-        phi = delta32 / xp.where(reached, omega32, xp.float32(1))
+    delta32, omega32 = delta.astype(xp.float32), omega.astype(xp.float32)
+    reached = omega32 > EMPTY_OMEGA
+    phi = delta32 / xp.where(reached, omega32, xp.float32(1))
     return xp.where(reached & xp.isfinite(phi), phi, xp.float32(0))

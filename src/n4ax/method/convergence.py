@@ -13,6 +13,12 @@ with ITK's bits, but only where it can decide something. Elsewhere a prediction 
 The prediction runs the same recurrence over a sample of the voxels. A voxel of the sample stands
 for its neighbours: it moves mu and sigma as often, each time by the same rounded amount. The first
 voxels all belong to the sample, and later ones ever fewer, as the running values move ever less.
+
+Where mu stops moving depends on its last bits, above all near 1, where its ulp changes. So it can
+stop elsewhere in the prediction, and the measure then is up to a third smaller than predicted. But
+it is hardly smaller than the coefficient of variation, because the squares of the distances from
+any other number than the mean are larger in sum. Before mu is known, a measure counts as certainly
+above the threshold only if both are.
 """
 
 from collections.abc import Callable
@@ -29,8 +35,7 @@ STAGES = ROUGH, COARSE, MEDIUM, FINE = 128, 512, 2048, 16384
 clear."""
 
 BIAS = 0.08
-"""The recurrence over a sample may be off by this share, apart from the error of sampling: where
-mu stops moving depends on its last bits, above all near 1, where its ulp changes."""
+"""The least of a prediction may be too large by this share, apart from the error of sampling."""
 
 SETTLED_BIAS = 0.02
 """The same once mu has settled and is known, so that the sample has only to tell sigma."""
@@ -43,7 +48,7 @@ BIAS_OF_MANY = 0.05
 """It may be off by as much more for every ``STANDSTILL`` voxels, since sigma then loses most of
 its addends, and which ones depends on its last bits."""
 
-STANDARD_ERRORS = 4
+STANDARD_ERRORS = 5
 """The sampling may be off by this many standard errors."""
 
 
@@ -72,10 +77,14 @@ class Prediction(NamedTuple):
         The predicted measure.
     error
         Its relative standard error, as far as it comes from the sampling.
+    least
+        The least that the measure may be, apart from this error. It is the lesser of the predicted
+        measure and the coefficient of variation while it is not known where mu stops moving.
     """
 
     measure: Any
     error: Any
+    least: Any
 
 
 def choose_samples(voxels: int, count: int) -> Samples:
@@ -105,14 +114,14 @@ def is_above(prediction: Prediction, threshold: Any, voxels: Any, bias: float = 
     This is never certain of a measure near the rounding errors of the fields, nor of one so large
     that the recurrence may leave the range of numbers. NaN is not certain either.
     """
-    measure, error = prediction
+    measure, error, least = prediction
     share = _find_margin(error, voxels, bias)
-    return (measure * (1.0 - share) > threshold) & (measure > 1e-6) & (measure < 1.0)
+    return (least * (1.0 - share) > threshold) & (least > 1e-6) & (measure < 1.0)
 
 
 def is_below(prediction: Prediction, threshold: Any, voxels: Any, bias: float) -> Any:
     """Whether the measure is certainly not above the threshold, as in :func:`is_above`."""
-    measure, error = prediction
+    measure, error, _ = prediction
     share = _find_margin(error, voxels, bias)
     return (measure * (1.0 + share) <= threshold) & (measure > 1e-6)
 

@@ -300,9 +300,11 @@ def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Param
     of absurd size.
     """
     channels = engine.channels(mesh, field)
-    first, *others = (_compute_delta(*channel, parameters) for channel in channels)
-    delta: Array = sum(others, first) / len(channels)
-    increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
+    # If a single intensity is left, the width of a bin is 0, and NumPy would warn of it.
+    with np.errstate(all="ignore"):
+        first, *others = [_compute_delta(*channel, parameters) for channel in channels]
+        delta: Array = sum(others, first) / len(channels) if others else first
+        increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
     xp = delta.__array_namespace__()
     return xp.where(xp.isfinite(delta), increment, np.float32(np.nan))
 
@@ -313,12 +315,11 @@ def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Par
     width = bin_width(lowest, highest, channel.nbins)
     binned = channel.binned(field, lowest, width)
     histogram = channel.histogram(binned)
-    # If a single intensity is left, the width is 0. The last lines see to that.
-    with np.errstate(all="ignore"):
-        expected = channel.sharpen(histogram, (lowest, width), parameters)
+    expected = channel.sharpen(histogram, (lowest, width), parameters)
     delta = channel.residual_fit(mesh, binned, expected)
     xp = delta.__array_namespace__()
-    return xp.where(width == 0, xp.zeros_like(delta), delta) if channel.keeps_constants else delta
+    # If a single intensity is left, the width is 0, and there is nothing to fit to.
+    return xp.where(width == 0, 0.0, delta) if channel.keeps_constants else delta
 
 
 def _replace_at(array: Array, index: Any, value: Number) -> Array:

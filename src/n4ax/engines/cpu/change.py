@@ -125,7 +125,8 @@ class ChangeMeter:
             stage = min((count for count in STAGES if voxels <= 2 * count), default=FINE)
             measure = self._compute(fields, course, threshold)
         # The next measure is likely to be as near to the threshold.
-        self._stage = ROUGH if measure > FAR * threshold else stage
+        if threshold < np.inf:
+            self._stage = ROUGH if measure > FAR * threshold else stage
         return measure if decides else np.inf
 
     def _compute(self, fields: Any, course: Course | None, threshold: float) -> float:
@@ -181,7 +182,8 @@ class ChangeMeter:
         """An infinity on the side of the threshold where the measure certainly is; or else 0."""
         bias = SETTLED_BIAS
         if self._correction is not None:
-            prediction, bias = Prediction(prediction.measure * self._correction, 0.0), CORRECTED_BIAS
+            measure = prediction.measure * self._correction
+            prediction, bias = Prediction(measure, 0.0, measure), CORRECTED_BIAS
         voxels = int(self._voxels.number[-1])
         if is_above(prediction, threshold, voxels, bias):
             return np.inf

@@ -5,7 +5,7 @@ the bits of the result do not depend on it.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -220,7 +220,7 @@ class CpuEngine:
         return found.ends[0], found.ends[1]
 
     def change(self, field: CpuField, before: CpuField, threshold: float) -> float:
-        """The convergence measure, or an infinity on its side of the threshold if that is certain.
+        """The convergence measure, or an infinity if its side of the threshold is certain.
 
         It is NaN if the field is not finite.
         """
@@ -248,8 +248,9 @@ class CpuEngine:
                 self._laid_rows, binned.field.sheets, counts.bins, counts.running, counts.gained,
             )  # fmt: skip
             self._jobs.run(
-                1, close_counts, counts.gained, counts.running, counts.total, counts.misrounded
-            )
+                1, close_counts,
+                counts.gained, counts.running, counts.running_bits, counts.total, counts.misrounded,
+            )  # fmt: skip
             if counts.misrounded[0] < MISROUNDED_SHARE:
                 break
         return counts.total.copy()

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from n4ax.engines.compiled.arguments import LaidOut, lay_out
 from n4ax.engines.compiled.kernel import Kernel
 from n4ax.engines.cpu.kernels import changes
-from n4ax.engines.cpu.kernels.layout import Rows
 from n4ax.engines.cpu.recurrence import Running
 from n4ax.engines.cpu.threads import Jobs
 from n4ax.method.convergence import Samples
@@ -56,10 +55,14 @@ class PieceVoxels:
         ideal = np.searchsorted(start, np.arange(0, start[-1], PIECE_VOXELS))
         self._pieces = np.unique(np.append(ideal, len(start) - 1))
         self.number = start[self._pieces]
-        self.locate = locate
+        self._locate = locate
         self._stretches, self._kernels, self._jobs = stretches, kernels, jobs
         self._ratios = np.empty(0, np.float32)
         self._ranges: dict[tuple[int, int], tuple[npt.NDArray[Any], npt.NDArray[np.float32]]] = {}
+
+    def locate(self, samples: Samples) -> Any:
+        """Where some voxels lie."""
+        return self._locate(samples)
 
     def compute_steps(self, places: Any, fields: Any, steps: npt.NDArray[np.float32]) -> None:
         """Set ``steps`` to old field less new field at the voxels that were located."""

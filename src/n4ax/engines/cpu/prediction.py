@@ -56,7 +56,7 @@ class Predictor:
         count = len(samples.weight)
         self.steps = np.empty(count, np.float32)
         self._course = Course(np.cumsum(samples.weight), np.empty(count))
-        self._begin, self._found = np.zeros(5), np.empty(2)
+        self._begin, self._found = np.zeros(5), np.empty(3)
         room = (self.steps, samples.weight, np.empty(count))
         if exact:
             self._run = estimate_variation.bind(*room, self._found)

@@ -46,8 +46,9 @@ class Counts(NamedTuple):
     ----------
     bins
         The bins.
-    running
-        The float32 counts before each chunk, as the last iteration left them, (chunks, nbins).
+    running, running_bits
+        The float32 counts before each chunk, as the last iteration left them, (chunks, nbins), and
+        their bits as int32 in the same memory.
     gained
         What each chunk adds to them.
     total
@@ -60,6 +61,7 @@ class Counts(NamedTuple):
 
     bins: Bins
     running: npt.NDArray[np.float32]
+    running_bits: npt.NDArray[np.int32]
     gained: npt.NDArray[np.float64]
     total: npt.NDArray[np.float64]
     misrounded: npt.NDArray[np.float64]
@@ -74,7 +76,10 @@ class Counts(NamedTuple):
         running = np.zeros((chunks, nbins), np.float32)
         gained = np.zeros((chunks, nbins))
         expected = np.zeros(nbins, np.float32)
-        return cls(bins, running, gained, np.zeros(nbins), np.zeros(1), expected, intensity_map)
+        bits = running.view(np.int32)
+        return cls(
+            bins, running, bits, gained, np.zeros(nbins), np.zeros(1), expected, intensity_map
+        )
 
 
 class Sharpening(NamedTuple):

@@ -121,10 +121,11 @@ class Jobs:
     def run(self, parts: int, kernel: Kernel, *arguments: Any, alone: bool = False) -> None:
         """Do what :meth:`Threads.run` does."""
         key = (kernel, *map(id, arguments))
-        if key not in self._known:
+        known = self._known.get(key)
+        if known is None:
             job = self.threads.prepare(parts, kernel, *arguments, alone=alone)
-            self._known[key] = job, arguments  # no other array can have the ids of these
-        self._known[key][0]()
+            known = self._known[key] = job, arguments  # no other array can have the ids of these
+        known[0]()
 
     def forget(self) -> None:
         """Forget all jobs, and let go of their arrays."""

@@ -203,7 +203,7 @@ class ItkEngine:
         return self._sum_units(mesh.fit, voxels, mesh.omega.shape)
 
     def change(self, field: ItkField, before: ItkField, threshold: float) -> float:
-        """The convergence measure, or an infinity on its side of the threshold if that is certain."""
+        """The convergence measure, or an infinity if its side of the threshold is certain."""
         if not np.isfinite(field.lattice).all():
             return np.nan
         measure = self._meter.measure_up_to(threshold, (field.rows, before.rows))

@@ -31,9 +31,9 @@ def predict(step: Array, weight: Array, exact: bool) -> Prediction:
     p = ratios(step).astype(jnp.float64)
     number = running_sum(weight)
     mean = running_sum(weight * p) / jnp.maximum(number, 1.0)
+    variation = _judge(weight * (p - mean[-1]) ** 2, number[-1], mean[-1])
     if exact:
-        squares = weight * (p - mean[-1]) ** 2
-        return _judge(squares, number[-1], mean[-1])
+        return variation
     middle = number - 0.5 * (weight - 1.0)
     share = 1.0 / jnp.clip(middle, 1.0, float(STANDSTILL))
 
@@ -54,14 +54,16 @@ def predict(step: Array, weight: Array, exact: bool) -> Prediction:
     added = lax.fori_loop(
         0, 2, lambda k, added: improve_squares(k, running_sum(added)), weight * addend
     )
-    return _judge(added, jnp.minimum(number[-1], float(STANDSTILL)), mean[-1])
+    prediction = _judge(added, jnp.minimum(number[-1], float(STANDSTILL)), mean[-1])
+    return prediction._replace(least=jnp.minimum(prediction.measure, variation.measure))
 
 
 def _judge(added: Array, number: Array, mean: Array) -> Prediction:
     """The measure, given what each sample adds to sigma."""
     squares = added.sum()
     error = 0.5 * jnp.sqrt((added * added).sum()) / squares
-    return Prediction(jnp.sqrt(squares / (number - 1.0)) / mean, error)
+    measure = jnp.sqrt(squares / (number - 1.0)) / mean
+    return Prediction(measure, error, measure)
 
 
 def _shift(values: Array) -> Array:

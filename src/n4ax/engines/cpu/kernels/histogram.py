@@ -3,7 +3,7 @@
 # pyright: reportCallIssue=false, reportArgumentType=false, reportGeneralTypeIssues=false
 
 import numpy as np
-from numpy import float32, float64, uint64
+from numpy import float32, float64, int32, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu.kernels.evaluation import combine, find_sheet_rows
@@ -94,35 +94,33 @@ def fill_histogram(first, stop, rows, sheets, bins, running, gained):
 
 
 @compile_kernel()
-def close_counts(gained, running, counts, misrounded):
+def close_counts(gained, running, running_bits, counts, misrounded):
     """Add up what the chunks have gained, and find the counts before each chunk anew.
 
     ``running`` (chunks, nbins) are the counts that the chunks have started from, and afterwards
-    those that they should have started from. ``counts`` (nbins,) become those of all chunks.
-    ``misrounded`` (1,) becomes the share of all counts that was rounded as if the running count had
-    another binade.
+    those that they should have started from; ``running_bits`` are their bits as whole numbers.
+    ``counts`` (nbins,) become those of all chunks. ``misrounded`` (1,) becomes the share of all
+    counts that was rounded as if the running count had another binade.
     """
-    wrong, total = 0.0, 0.0
-    for b in range(gained.shape[1]):
-        before = 0.0
-        for c in range(gained.shape[0]):
-            after = before + gained[c, b]
-            found = float32(after - gained[c, b])
-            if _find_binade(found) != _find_binade(running[c, b]):
-                wrong += gained[c, b]
-            running[c, b] = found
-            before = after
-        counts[b] = before
-        total += before
+    chunks, nbins = gained.shape
+    for b in range(nbins):
+        counts[b] = 0.0
+    wrong = 0.0
+    for c in range(chunks):
+        for b in range(nbins):
+            gain, binade = gained[c, b], _find_exponent(running_bits[c, b])
+            after = counts[b] + gain
+            running[c, b] = float32(after - gain)
+            same = _find_exponent(running_bits[c, b]) == binade
+            wrong += 0.0 if same else gain
+            counts[b] = after
+    total = 0.0
+    for b in range(nbins):
+        total += counts[b]
     misrounded[0] = wrong / total if total != 0.0 else 0.0  # a single intensity has no bin
 
 
-@compile_kernel()
-def _find_binade(count):
-    """Find the least power of two above a count; that of 0 is 1."""
-    end = float32(1)
-    while end <= count:
-        end *= float32(2)
-    while count > float32(0) and float32(0.5) * end > count:
-        end *= float32(0.5)
-    return end
+@compile_kernel(inline=True)
+def _find_exponent(bits):
+    """Find the exponent of a count from its bits; that of 0 is the one of the numbers below 1."""
+    return int32(126) if bits == int32(0) else bits >> int32(23)
