@@ -289,6 +289,37 @@ def test_measure_of_more_voxels_than_a_float32_counts() -> None:
     assert voxels.replayed < 0.05 * len(ratios)
 
 
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(("voxels", "offset"), [(300_000, 0.5), (300_000, -1.0), (20_000, 0.5)])
+def test_every_iteration_of_a_level_is_found_on_its_side(
+    voxels: int, offset: float, exact: bool
+) -> None:
+    """The change becomes smaller and turns, as from one iteration of a level to the next."""
+    threshold, sides = 1e-3, set()
+    meter = ChangeMeter(RatioVoxels(np.ones(voxels, np.float32), 4096), exact)
+    one, other = make_steps(voxels, 1.7e-3, offset), make_steps(voxels, 2e-4, -offset)[::-1]
+    for iteration in range(60):
+        steps = 0.975**iteration * (one + np.float32(iteration / 60) * other)
+        ratios = np.exp(steps.astype(np.float64)).astype(np.float32)
+        meter._voxels.ratios = ratios  # type: ignore[attr-defined]
+        found = meter.measure_up_to(threshold, None)
+        measure = exact_variation(ratios) if exact else itk_variation(ratios)
+        if np.isinf(found):
+            assert (found > 0) == (measure > threshold)
+        else:
+            assert found == measure
+        sides.add(found if np.isinf(found) else 0.0)
+    assert sides >= {0.0, np.inf}
+    assert (-np.inf in sides) == (voxels > 100_000 and not exact)
+
+
+def test_change_of_nothing_is_measured_as_nothing() -> None:
+    meter = ChangeMeter(RatioVoxels(np.ones(300_000, np.float32), 8192), exact=False)
+    for threshold in (0.0, 1e-3, np.inf):
+        for _ in range(2):
+            assert meter.measure_up_to(threshold, None) == 0.0
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_measure_by_pieces_of_absurd_ratios_is_that_of_the_recurrence(bad: float) -> None:
     ratios = np.exp(make_steps(120_000, 1e-3, 0.5).astype(np.float64)).astype(np.float32)

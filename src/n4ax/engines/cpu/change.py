@@ -174,7 +174,7 @@ class ChangeMeter:
                     if side:
                         return side
         measure = finish_running(running)
-        if prediction is not None:
+        if prediction is not None and prediction.measure > 0:
             self._correction = measure / prediction.measure
         return measure
 
