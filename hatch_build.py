@@ -9,12 +9,14 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path(__file__).parent / "src"
 
+NUMBA = "numba>=0.61"
+
 
 class KernelsHook(BuildHookInterface):
     """Makes the libraries of kernels, and puts them into a wheel for this platform.
 
-    Where they cannot be made, the wheel does without them, and numba compiles the kernels
-    when they are first used.
+    Where they cannot be made, the wheel does without them. It then depends on numba, which
+    compiles the kernels when they are first used.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -27,6 +29,7 @@ class KernelsHook(BuildHookInterface):
             libraries = build(FOLDER)
         except BuildError as error:
             self.app.display_warning(f"no libraries of kernels: {error}")
+            build_data["dependencies"].append(NUMBA)
             return
         if version == "standard":
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")

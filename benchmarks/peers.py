@@ -37,7 +37,7 @@ class _Recipe(NamedTuple):
     engine: str | None = None
 
 
-_OURS = (("--editable", f"{ROOT}[bids]"),)
+_OURS = (("--editable", f"{ROOT}[bids,cpu,figure,numba]"),)
 _RECIPES = {
     "SimpleITK": _Recipe("simpleitk", (("numpy>=2", "SimpleITK==2.5.7"),)),
     "ANTsPy": _Recipe("antspy", (("antspyx==0.6.3",),)),

@@ -21,6 +21,7 @@ from benchmarks.peers import Worker, prepare_peer
 from benchmarks.rounds import spread
 from n4ax.engines.cpu import threads as cpu
 from n4ax.engines.cpu.rows import pack_rows
+from n4ax.processors import count_processors
 
 SIZES = [100_000, 400_000, 1_500_000, 5_000_000, 12_000_000, 40_000_000]
 """The approximate numbers of voxels of the volumes."""
@@ -114,7 +115,7 @@ def measure_size(path: Path, row: dict[str, Any], rounds: int, with_itk: bool) -
 
 def list_contestants(with_itk: bool) -> dict[str, int]:
     """The names and threads: n4ax runs with 1, 2 and as many threads as there are processors."""
-    ours = {f"n4ax, {n} thread{'s' * (n > 1)}": n for n in sorted({1, 2, cpu.available_cpus()})}
+    ours = {f"n4ax, {n} thread{'s' * (n > 1)}": n for n in sorted({1, 2, count_processors()})}
     others = {"n4ax by XLA, 2 threads": 2}
     return ours | others | ({"SimpleITK, 2 threads": 2} if with_itk else {})
 

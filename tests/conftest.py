@@ -11,11 +11,30 @@ import pytest
 
 from tests.support import slurm
 from tests.support.ants import SPACING, phantom
+from tests.support.missing import find_missing_of
 
 os.environ["N4AX_CACHE_DIR"] = ""  # compiled programs are not kept in the user's folders
 
 ROOT = Path(__file__).parents[1]
 _TOLD = "told"
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out the modules and folders that need a library which is not installed here."""
+    is_test = collection_path.match("test_*.py")
+    needed = collection_path if is_test else collection_path / "conftest.py"
+    return True if needed.is_file() and find_missing_of(needed) else None
+
+
+def pytest_report_header() -> list[str]:
+    """Say which modules are left out."""
+    paths = sorted([*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "tests").rglob("conftest.py")])
+    missing = {str(path.relative_to(ROOT)): find_missing_of(path) for path in paths}
+    return [
+        f"left out: {name}, since {', '.join(sorted(libraries))} cannot be imported here"
+        for name, libraries in missing.items()
+        if libraries
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ MODULES = {
 }
 
 FLOORS = (
-    ("version", "errors", "messages"),
+    ("version", "errors", "messages", "extras", "processors", "namespaces"),
     ("settings", "files"),
     ("signals", "itk"),
     ("method",),
@@ -43,7 +43,7 @@ FLOORS = (
 
 MAY_IMPORT = {
     "itk": {"itk", "numpy", "jax"},
-    "method": {"method", "itk", "settings", "numpy"},
+    "method": {"method", "itk", "settings", "namespaces", "numpy"},
 }
 """What the mathematics may import, besides the standard library. ``itk`` imports JAX inside a
 function, for JAX's arrays alone."""

@@ -135,7 +135,10 @@ def _link(objects: list[Path], path: Path) -> None:
     linker = next(filter(shutil.which, LINKERS), None)
     if linker is None:
         raise BuildError(f"there is no linker here: one of {', '.join(LINKERS)} is needed")
-    options = ["-shared", "-s", *([] if linker == "ld" else ["-nostdlib"])]
+    # A build ID would be that of the objects, whose symbols have names by chance.
+    to_linker = "" if linker == "ld" else "-Wl,"
+    options = ["-shared", "-s", f"{to_linker}--build-id=none"]
+    options += [] if linker == "ld" else ["-nostdlib"]
     finished = path.with_suffix(".new")
     command = [linker, *options, "-o", str(finished), *map(str, objects)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

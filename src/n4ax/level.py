@@ -19,6 +19,7 @@ import numpy.typing as npt
 from n4ax.errors import InputError
 from n4ax.field import BiasField, fill_outside
 from n4ax.images.arrays import has_values, load_array, namespace_of
+from n4ax.namespaces import find_namespace
 from n4ax.settings import N4Settings
 
 MOST_LOG = 1e6
@@ -127,7 +128,7 @@ def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:
     low, high = find_ends(image, mask)
     corrected_low, corrected_high = find_ends(corrected, mask)
     width = corrected_high - corrected_low
-    slope = (high - low) / width.__array_namespace__().where(width == 0, 1, width)
+    slope = (high - low) / find_namespace(width).where(width == 0, 1, width)
     if not isinstance(corrected, np.ndarray):
         inside = high - slope * (corrected_high - corrected)
         return namespace_of(corrected).where(where, inside, corrected)

@@ -6,7 +6,9 @@ Requires MONAI: ``pip install 'n4ax[monai]'``.
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-try:
+from n4ax.extras import need_extra
+
+with need_extra("monai", "n4ax.monai"):
     from monai.config.type_definitions import KeysCollection, NdarrayOrTensor
     from monai.data.meta_obj import get_track_meta
     from monai.data.meta_tensor import MetaTensor
@@ -14,10 +16,6 @@ try:
     from monai.transforms.transform import MapTransform, Transform
     from monai.utils.enums import MetaKeys, SpaceKeys, TransformBackends
     from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
-except ImportError as error:
-    raise ImportError(
-        "n4ax.monai needs MONAI, which cannot be imported here: pip install 'n4ax[monai]'"
-    ) from error
 
 import numpy as np
 import torch

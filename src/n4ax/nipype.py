@@ -8,12 +8,10 @@ import shlex
 import sys
 from typing import Any
 
-try:
+from n4ax.extras import need_extra
+
+with need_extra("nipype", "n4ax.nipype"):
     from nipype.interfaces.ants import N4BiasFieldCorrection as _NipypeInterface
-except ImportError as error:
-    raise ImportError(
-        "n4ax.nipype needs nipype, which cannot be imported here: pip install 'n4ax[nipype]'"
-    ) from error
 
 
 class N4BiasFieldCorrection(_NipypeInterface):

@@ -18,6 +18,7 @@ from n4ax.itk.space import Space, Spaces
 from n4ax.method.bspline import EMPTY_OMEGA
 from n4ax.method.grid import Axis, sample_axes
 from n4ax.method.problem import Problem
+from n4ax.namespaces import find_namespace
 from n4ax.settings import N4Settings
 
 MOST_WEIGHT = 1e30
@@ -116,7 +117,7 @@ def _check_weights(weights: Array, shape: tuple[int, ...]) -> Array:
         confidence = weights.astype(np.float32)
     if not has_values(confidence):
         return confidence
-    if not weights.__array_namespace__().isfinite(weights).all():
+    if not find_namespace(weights).isfinite(weights).all():
         raise InputError("{weights} have NaN or infinite values; expected finite numbers")
     if weights.max() > MOST_WEIGHT:
         raise InputError(

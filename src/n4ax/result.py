@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
@@ -109,6 +110,8 @@ class N4Result(Generic[Image]):
         """Show a notebook the image before and after the correction, and the field."""
         volume = open_image(self._single).voxels
         if is_lazy(import_array(volume)):  # its blocks are not computed for a picture
+            return None
+        if find_spec("matplotlib") is None:
             return None
         from n4ax.figure import draw_figure
 

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-try:
+from n4ax.extras import need_extra
+
+with need_extra("torchio", "n4ax.torchio"):
     import SimpleITK as sitk
     import torchio as tio
     from torchio.transforms import IntensityTransform
-except ImportError as error:
-    raise ImportError(
-        "n4ax.torchio needs TorchIO, which cannot be imported here: pip install 'n4ax[torchio]'"
-    ) from error
 
 from n4ax.channels import (
     Corrector,

@@ -12,9 +12,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import n4ax
 from n4ax.ants import program
 from n4ax.ants.options import read_options
-from n4ax.ants.program import main, read_thread_count
+from n4ax.ants.program import ANTS_VERSION, main, read_thread_count
 from n4ax.cli import main as n4ax_main
 from n4ax.errors import InputError
 from tests.support import ants
@@ -179,6 +180,17 @@ def test_no_arguments_print_the_options_with_status_1(capfd: pytest.CaptureFixtu
     assert all(flag in out for flag in ("-d", "-i", "-x", "-r", "-w", "-s", "-c", "-b", "-t", "-o"))
     assert run("--help", capfd)[0] == run("-h", capfd)[0] == run("--version", capfd)[0] == 0
     assert run("-v 1", capfd)[0] == 1
+
+
+def test_version_is_found_by_programs_that_look_for_that_of_ants(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    _, out, _ = run("--version", capfd)
+    # Modules of nf-core and nf-neuro filter the output with this.
+    words = ["sed", "-n", r"s/ANTs Version: v\([0-9.]\+\)/\1/p"]
+    found = subprocess.run(words, input=out, capture_output=True, text=True, check=True).stdout
+    assert found == f"{ANTS_VERSION}\n"
+    assert out.splitlines()[1] == f"N4BiasFieldCorrection by n4ax {n4ax.__version__}"
 
 
 # ---- what it prints and writes ---------------------------------------------------------------

@@ -100,6 +100,7 @@ def test_errors_name_the_option_or_the_variable(
     variables: dict[str, str],
     words: str,
 ) -> None:
+    pytest.importorskip("bids2table")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert words in expect_error(capsys, "correct", scan, *options.split())

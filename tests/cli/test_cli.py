@@ -33,6 +33,7 @@ def test_interrupted_run_leaves_no_file(tmp_path: Path, number: signal.Signals) 
 
 
 def test_live_progress_is_shown_on_a_terminal(scan: Path) -> None:
+    pytest.importorskip("rich")
     import pty
 
     lead, follow = pty.openpty()

@@ -145,6 +145,7 @@ def test_words_for_the_whole_image_are_one(
 
 @pytest.mark.parametrize("shape", [(40, 36), (40, 36, 1), (24, 20, 16, 1), (12, 10, 8, 6)])
 def test_two_to_four_dimensions_keep_their_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    pytest.importorskip("matplotlib")
     long = tuple(n for n in shape if n > 1)
     scan = save(tmp_path / "scan.nii.gz", phantom(long).reshape(shape))
     figure = tmp_path / "figure.png"
@@ -194,6 +195,7 @@ def test_nonfinite_voxels_can_be_excluded(
 
 
 def test_demo_writes_its_three_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
     assert run("demo", "-o", tmp_path / "a" / "b") == 0
     names = sorted(path.name for path in (tmp_path / "a" / "b").iterdir())
     assert names == ["head_field.nii.gz", "head_n4.nii.gz", "head_n4.png"]
@@ -201,6 +203,7 @@ def test_demo_writes_its_three_files(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_both_engines_write_the_same_image(scan: Path, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
     written = []
     for engine in ("cpu", "xla"):
         output = tmp_path / f"{engine}.nii"

@@ -125,6 +125,8 @@ def test_images_are_written_although_the_figure_cannot_be_drawn(
     monkeypatch: pytest.MonkeyPatch,
     error: Exception,
 ) -> None:
+    pytest.importorskip("matplotlib")
+
     def fail(*_: object) -> None:
         raise error
 
@@ -196,6 +198,7 @@ def test_bad_options_are_named_as_options(
 def test_messages_keep_paths_as_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    pytest.importorskip("bids2table")
     odd = tmp_path / "image  {mask} (bids_dir) [red]%s.."
     odd.mkdir()
     scan = save(odd / "scan.nii", phantom())
@@ -279,6 +282,7 @@ def test_names_that_are_no_text_are_printed(tmp_path: Path) -> None:
 def test_an_error_of_jax_is_one_line(
     scan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("jax")
     import jax
 
     def fail(*_: object, **__: object) -> None:

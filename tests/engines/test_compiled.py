@@ -16,7 +16,7 @@ import pytest
 import n4ax
 from n4ax.engines.compiled.arguments import lay_out, take_back
 from n4ax.engines.compiled.kernel import Kernel
-from n4ax.engines.compiled.library import LEVELS, find_path, load_library
+from n4ax.engines.compiled.library import FOLDER, LEVELS, find_path, load_library
 from n4ax.engines.cpu.kernels.evaluation import evaluate_planes
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk.kernels.histogram import compute_residuals
@@ -46,6 +46,7 @@ print(kernels.quadruple(5), kernels.quadruple(0.5))
 
 
 def test_kernels_run_where_they_cannot_be_kept(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
     pytest.importorskip("resource")
     (tmp_path / "kernels.py").write_text(MODULE)
     kept = tmp_path / "kept"
@@ -162,6 +163,7 @@ def test_arguments_are_laid_out_in_slots() -> None:
 
 
 def test_arrays_that_are_not_contiguous_go_to_numba() -> None:
+    pytest.importorskip("numba")
     bins = Bins(np.float32(0.5), np.float32(0.25))
     expected = np.linspace(0, 1, 9).astype(np.float32)
     whole = np.linspace(0.4, 3.1, 40).astype(np.float32)
@@ -215,3 +217,11 @@ def test_kernels_of_all_engines_are_kernels() -> None:
     assert isinstance(evaluate_planes, Kernel)
     assert evaluate_planes.takes_range
     assert evaluate_planes.name == "cpu.evaluation.evaluate_planes"
+
+
+def test_libraries_hold_no_path_of_the_machine_that_made_them() -> None:
+    libraries = list(FOLDER.glob("kernels-*.so"))
+    if not libraries:
+        pytest.skip("there are no libraries of kernels here")
+    for library in libraries:
+        assert b".py" not in library.read_bytes()

@@ -200,6 +200,7 @@ def test_lists_of_numbers_are_arrays() -> None:
 
 
 def test_batch_of_images(head: nib.Nifti1Image, expected: Any) -> None:
+    pytest.importorskip("jax")
     for engine in ("cpu", "xla"):
         found = n4ax.n4_batch([head, head], engine=engine, **QUICK)
         assert isinstance(found[1], nib.Nifti1Image)

@@ -30,7 +30,8 @@ def sharpen_directly(
     centres = low + (n - pad) * width
     weighted = np.fft.ifft(np.fft.fft(centres * u) * blur).real
     total = np.fft.ifft(np.fft.fft(u) * blur).real
-    return (weighted / total)[pad : pad + nbins]
+    inner = slice(pad, pad + nbins)
+    return weighted[inner] / total[inner]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 import n4ax
-import n4ax.engines.cpu.threads as cpu
+import n4ax.simpleitk.filter as sitk_filter
 from n4ax.pipeline import Run
 from tests.support.simpleitk import (
     FIXED,
@@ -163,7 +163,7 @@ def test_running_a_filter_again_gives_the_same_bits(image: Image, mask: Image) -
 def test_number_of_threads_is_respected_and_does_not_change_the_result(
     monkeypatch: pytest.MonkeyPatch, runs: list[Run]
 ) -> None:
-    monkeypatch.setattr(cpu, "available_cpus", lambda: 3)
+    monkeypatch.setattr(sitk_filter, "count_processors", lambda: 3)
     image = read_image(HEAD)
     results = []
     for threads in (1, 2, 0, 100):

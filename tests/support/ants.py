@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,8 +75,16 @@ for line in sys.stdin:
 """
 
 
+def _need_ants() -> None:
+    if find_spec("ants") is None:
+        import pytest
+
+        pytest.skip("ANTsPy is not installed")
+
+
 def run_process(*arguments: str, threads: int = THREADS) -> subprocess.CompletedProcess[str]:
     """Run the program as a process, and return its status and what it prints."""
+    _need_ants()
     return subprocess.run(
         [sys.executable, str(PROGRAM), *arguments],
         env=_make_environment(threads),
@@ -91,6 +100,7 @@ def run_for_status(*arguments: str, threads: int = THREADS) -> int:
 
     Calls are quick, because each is a fork of one process that has loaded ANTs.
     """
+    _need_ants()
     server = _start_server(threads)
     server.stdin.write(json.dumps((os.getcwd(), arguments)) + "\n")
     server.stdin.flush()

@@ -412,5 +412,5 @@ def test_import_without_monai_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: n4ax.monai needs MONAI")
+    assert last.startswith("ImportError: n4ax.monai needs monai")
     assert last.endswith("pip install 'n4ax[monai]'")

@@ -373,7 +373,7 @@ def test_import_without_torchio_names_the_extra() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: n4ax.torchio needs TorchIO")
+    assert last.startswith("ImportError: n4ax.torchio needs torchio")
     assert last.endswith("pip install 'n4ax[torchio]'")
 
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from n4ax.itk.space import Space
 
 FAILURE = 1
+
+ANTS_VERSION = "2.6.5"
+"""The release of ANTs whose numbers the program gives; other programs look for it."""
+
 _SUFFIXES = (".nii", ".nii.gz")
 _PARAMETERS = {
     "image": "-i",
@@ -174,7 +178,7 @@ def _run_words(words: list[str]) -> int:
         print(_HELP.format(version=__version__), end="")
         return 0 if words else FAILURE
     if "--version" in words:
-        print(f"N4BiasFieldCorrection by n4ax {__version__}")
+        print(f"ANTs Version: v{ANTS_VERSION}\nN4BiasFieldCorrection by n4ax {__version__}")
         return 0
     options = read_options(words)
     for warning in options.warnings:

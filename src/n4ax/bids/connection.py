@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from n4ax.bids import jobs
 from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
 from n4ax.errors import InputError
+from n4ax.extras import need_extra
 from n4ax.signals import exit_on_signals, ignore_interrupts
 
 if TYPE_CHECKING:
@@ -167,19 +168,12 @@ def dask_setup(_worker: object) -> None:
 
 
 def _check_installed(workers: Workers) -> None:
-    try:
+    with need_extra("bids", "a study"):
         import distributed  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"{error.name} is missing: pip install 'n4ax[bids]'") from error
     if workers.scheduler is not None or workers.cluster == "local":
         return
-    try:
+    with need_extra("cluster", f"cluster={workers.cluster!r}"):
         import dask_jobqueue  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"cluster is {workers.cluster!r}, and {error.name} is missing: "
-            "pip install 'n4ax[cluster]'"
-        ) from error
 
 
 @contextmanager

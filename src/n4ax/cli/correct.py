@@ -1,6 +1,7 @@
 """The commands ``n4ax correct`` and ``n4ax demo``."""
 
 import time
+from importlib.util import find_spec
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -10,6 +11,7 @@ import click
 from n4ax.cli import options
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.progress import show_iterations
+from n4ax.extras import need_extra
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -171,18 +173,21 @@ def correct(
 def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool) -> None:
     """Correct the head that comes with n4ax, and draw the result.
 
-    The results are head_n4.nii.gz, head_field.nii.gz and head_n4.png.
+    The results are head_n4.nii.gz, head_field.nii.gz and, if matplotlib is installed, head_n4.png.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    draws = find_spec("matplotlib") is not None
     context.invoke(
         correct,
         image=Path(__file__).parents[1] / "data" / "head.nii.gz",
         output=folder / "head_n4.nii.gz",
         bias=folder / "head_field.nii.gz",
-        figure=folder / "head_n4.png",
+        figure=folder / "head_n4.png" if draws else None,
         threads=threads,
         quiet=quiet,
     )
+    if not draws and not quiet:
+        print("for a picture: pip install 'n4ax[figure]'")
 
 
 class _Outputs(NamedTuple):
@@ -238,12 +243,14 @@ def _draw_figure(outputs: _Outputs, done: "CorrectedScan") -> tuple[bytes, str]:
     count = sum(result.iterations)
     title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
     try:
-        from n4ax.figure import draw_figure
+        with need_extra("figure", "it"):
+            from n4ax.figure import draw_figure
 
         volumes = scan.voxels, result.log_bias, result.corrected
         return draw_figure(*volumes, mask, scan.affine, title), ""
     except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
-        reason = f"{type(error).__name__}: {error}"
+        is_missing = isinstance(error, ImportError)
+        reason = str(error) if is_missing else f"{type(error).__name__}: {error}"
         return b"", (
             f"--figure {outputs.figure} could not be drawn ({reason}); all other files were written"
         )
@@ -258,12 +265,12 @@ def _write_outputs(
     threads: int | None,
 ) -> None:
     """Write all files or none."""
-    from n4ax.engines.cpu.threads import available_cpus
     from n4ax.files import replace_files, write_file
     from n4ax.images import nifti
+    from n4ax.processors import choose_thread_count
     from n4ax.scan import make_bias_image, make_corrected_image
 
-    count = threads or available_cpus()
+    count = threads or choose_thread_count()
     paths = [path for _, path in outputs.items()]
     with replace_files(paths) as places:
         temporary = dict(zip(paths, places, strict=True))

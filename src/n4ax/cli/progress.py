@@ -1,10 +1,14 @@
-"""Progress on standard error: a live line on a terminal, plain lines or nothing elsewhere."""
+"""Progress on standard error: a live line on a terminal, plain lines or nothing elsewhere.
+
+The live line needs rich, which comes with the extra ``progress``.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from n4ax.messages import make_one_line
@@ -83,7 +87,7 @@ def show_images(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] 
     pace = _Pace(count)
     if quiet:
         yield None
-    elif sys.stderr.isatty():
+    elif _is_live(quiet):
         with _images_line(pace, count) as progress:
             yield progress
     else:
@@ -116,7 +120,7 @@ def show_pages(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
 
 
 def _is_live(quiet: bool) -> bool:
-    return not quiet and sys.stderr.isatty()
+    return not quiet and sys.stderr.isatty() and find_spec("rich") is not None
 
 
 def _open_line(*columns: "ProgressColumn") -> "Progress":

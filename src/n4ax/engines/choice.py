@@ -54,6 +54,11 @@ def choose_engine(
         There is no such engine, or it cannot work on the arrays, or not in that way.
     """
     check_engine(engine)
+    if engine == "xla" and find_spec("jax") is None:
+        raise InputError(
+            "{engine} is \"xla\", which needs JAX: pip install 'n4ax[cpu]', or "
+            "'n4ax[cuda12]' for a GPU"
+        )
     reason = None if settings is None else _find_reason_for_cpu(settings)
     if reason is not None and (engine == "xla" or any(map(is_traced, arrays))):
         raise InputError(
@@ -145,7 +150,7 @@ def double_precision(engine: EngineName) -> AbstractContextManager[Any]:
 @cache
 def has_gpu() -> bool:
     """Whether JAX has a GPU here. JAX takes long to start, so it is asked only with a plugin."""
-    if find_spec("jax_plugins") is None:
+    if find_spec("jax_plugins") is None or find_spec("jax") is None:
         return False
     import jax
 

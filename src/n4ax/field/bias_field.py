@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields, replace
+from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,12 +22,15 @@ from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, is_tra
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import is_reversed, make_like, open_together
 from n4ax.images.volumes import find_volume_axis, get_shape, stack_volumes
-from n4ax.method.bspline import AxisBasis
+from n4ax.method.bspline import AxisBasis, evaluate_points
 from n4ax.method.grid import Axis
 from n4ax.settings import Arithmetic, EngineName, ItkTool, Outside, VoxelOrder
 from n4ax.settings.checks import check_choice
 
 Lattice = npt.NDArray[np.float32]
+
+POINTS_AT_A_TIME = 1 << 16
+"""Single points are evaluated so many at a time, which stay in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,26 +159,29 @@ class BiasField:
         ValueError
             ``affine`` is given and the field has none, or the grid has other axes.
         """
-        from scipy.ndimage import map_coordinates
-
-        kept = [axis for axis, n in enumerate(self.shape) if n != 1]
-        voxels = np.indices(shape, dtype=np.float64).reshape(len(shape), -1)
-        if affine is not None:
-            voxels = self._to_own_voxels(voxels, np.asarray(affine, np.float64))
-        elif len(shape) != len(self.shape):
+        if affine is None and len(shape) != len(self.shape):
             raise InputError(
                 "{shape} is {0}; the field's image has {1} axes", shape, len(self.shape)
             )
-        coordinates = [
-            axis.fitted_coordinate(voxels[number], count - self.order) + (self.order - 1) / 2.0
+        values = np.empty(prod(shape), np.float32)
+        for first in range(0, len(values), POINTS_AT_A_TIME):
+            part = values[first : first + POINTS_AT_A_TIME]
+            index = np.unravel_index(np.arange(first, first + len(part)), shape)
+            part[:] = self._evaluate_voxels(np.stack(index).astype(np.float64), affine)
+        return values.reshape(shape)
+
+    def _evaluate_voxels(
+        self, voxels: npt.NDArray[np.float64], affine: npt.ArrayLike | None
+    ) -> npt.NDArray[np.float64]:
+        """Evaluate the log field at voxels of a grid, shape (axes, points)."""
+        if affine is not None:
+            voxels = self._to_own_voxels(voxels, np.asarray(affine, np.float64))
+        kept = [axis for axis, n in enumerate(self.shape) if n != 1]
+        points = [
+            axis.fitted_coordinate(voxels[number], count - self.order)
             for axis, number, count in zip(self.axes, kept, self.control_points.shape, strict=True)
         ]
-        # The lattice gets a border, because at the very end of the domain the interpolation also
-        # asks for the control point beyond it, with a weight of 0.
-        lattice = np.pad(self.control_points.astype(np.float64), self.order, mode="edge")
-        at = np.stack(coordinates) + self.order
-        values: Any = map_coordinates(lattice, at, order=self.order, prefilter=False)
-        return values.reshape(shape).astype(np.float32)
+        return evaluate_points(self.control_points, points, self.order)
 
     def apply(
         self,

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from n4ax.errors import InputError
+from n4ax.extras import need_extra
+from n4ax.namespaces import find_namespace
 
 _HOST = (1, 3)
 """DLPack's device types for memory that the processor can read: its own, and pinned for CUDA."""
@@ -26,7 +28,8 @@ def import_array(array: Any) -> Any:
         return np.asarray(array)
     if array.__dlpack_device__()[0] in _HOST:
         return np.from_dlpack(array)
-    import jax
+    with need_extra("cuda12", "an array on an accelerator"):
+        import jax
 
     return jax.dlpack.from_dlpack(array)
 
@@ -59,7 +62,7 @@ def load_array(array: Any) -> Any:
 
 def namespace_of(array: Any) -> Any:
     """Give the module with the functions for an array: NumPy's, JAX's or dask's."""
-    return sys.modules["dask.array"] if is_lazy(array) else array.__array_namespace__()
+    return sys.modules["dask.array"] if is_lazy(array) else find_namespace(array)
 
 
 def check_real(name: str, dtype: Any) -> None:

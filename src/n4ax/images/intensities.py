@@ -12,6 +12,7 @@ import numpy.typing as npt
 from n4ax.errors import InputError
 from n4ax.images.arrays import is_traced
 from n4ax.itk.versions import RULES
+from n4ax.namespaces import find_namespace
 from n4ax.settings import LARGEST, N4Settings
 
 _BLOCK = 1 << 16
@@ -72,7 +73,7 @@ def check_finite(image: Any, inside: Any, weights: Any | None) -> None:
 
 def find_offset(samples: Any, included: Any) -> Any:
     """Find what raises the least included intensity to 1, if it is not above 0; float32."""
-    xp = samples.__array_namespace__()
+    xp = find_namespace(samples)
     lowest = xp.where(included, _to_single(samples), np.float32(np.inf)).min()
     return xp.where(lowest > 0, np.float32(0), np.float32(1) - lowest)
 
@@ -134,7 +135,7 @@ def _find_nonfinite(values: Any) -> Any | None:
     if isinstance(values, np.ndarray) and _is_all_finite(values):
         return None
     single = _to_single(values)
-    return ~single.__array_namespace__().isfinite(single)
+    return ~find_namespace(single).isfinite(single)
 
 
 def _is_all_finite(array: npt.NDArray[Any]) -> bool:
@@ -162,7 +163,7 @@ def _refuse_nonfinite(values: Any, bad: Any) -> None:
     count = int(bad.sum())
     if count == 0:
         return
-    large = int((bad & values.__array_namespace__().isfinite(values)).sum())
+    large = int((bad & find_namespace(values).isfinite(values)).sum())
     if large:
         raise InputError(
             "{image} has {0} voxels in the mask beyond {1:.2g}, the largest number in single "
@@ -184,7 +185,7 @@ def _find_ends(samples: Any, included: Any) -> tuple[float, float]:
         values = samples[included]
         low, high = _to_single(np.stack([values.min(), values.max()]))
         return float(low), float(high)
-    xp = samples.__array_namespace__()
+    xp = find_namespace(samples)
     single = _to_single(samples)
     low = xp.where(included, single, xp.inf).min()
     return float(low), float(xp.where(included, single, -xp.inf).max())

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
+from n4ax.extras import need_extra
 from n4ax.images.arrays import (
     check_real,
     export_array,
@@ -307,12 +308,8 @@ def _make_simpleitk(image: Any, voxels: npt.NDArray[Any]) -> Any:
 
 
 def _open_zarr(array: Any, name: str) -> Any:
-    try:
+    with need_extra("arrays", f"{name}, a zarr array,"):
         import dask.array
-    except ImportError as error:
-        raise ImportError(
-            f"{name} is a zarr array, which needs dask: pip install 'n4ax[arrays]'"
-        ) from error
     return dask.array.from_zarr(array)
 
 

@@ -16,6 +16,7 @@ from n4ax.errors import InputError
 from n4ax.images.arguments import take_image
 from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
+from n4ax.namespaces import find_namespace
 from n4ax.settings import LARGEST
 
 BLOCK = 1 << 18
@@ -88,7 +89,7 @@ def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
     mask = find(values, nbins)
     known = values.dtype.kind == "f" and not is_traced(values)
     if known and not mask.any():
-        xp = values.__array_namespace__()
+        xp = find_namespace(values)
         if not xp.isfinite(_drop_too_large(values, xp)).any():
             raise InputError(
                 f"{{{name}}} has no finite value in single precision to find a threshold in"
@@ -128,7 +129,7 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     float64
         The threshold; a whole number for integers. It is infinite or NaN if no value is finite.
     """
-    xp = values.__array_namespace__()
+    xp = find_namespace(values)
     lowest, highest = _find_range(values, nbins, xp)
     if not (isinstance(values, np.ndarray) and max(-lowest, highest) <= LARGEST):
         values = _drop_too_large(values, xp)
@@ -260,7 +261,7 @@ def _count_on_device(values: Any, edges: Any) -> Any:
 
     There are many rows of bins, so that few additions meet in one place.
     """
-    xp = values.__array_namespace__()
+    xp = find_namespace(values)
     flat = values.reshape(-1).astype(xp.float64)
     finite = xp.isfinite(flat)
     bins = _find_bins(xp.where(finite, flat, edges[0]), edges, xp)

@@ -138,7 +138,8 @@ def scale(stored: npt.NDArray[Any], slope: float, inter: float, dtype: Any) -> n
     above 2 to the power of 24.
     """
     if (slope, inter) == (1, 0):
-        return np.array(stored, dtype, copy=None if stored.flags.writeable else True)
+        given = np.asarray(stored, dtype)
+        return given if given.flags.writeable else given.copy(order="K")
     if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
         stored = stored.astype(np.float32)
     scaled = np.empty_like(stored, dtype, order="F")

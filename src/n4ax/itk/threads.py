@@ -54,6 +54,7 @@ def find_default_threader(environ: Mapping[str, str] = os.environ) -> Threader:
 
 
 def _count_processors() -> int:
+    """Count the processors as ITK does, which does not look at quotas of control groups."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -16,13 +16,16 @@ S. Lee, G. Wolberg, S. Y. Shin, "Scattered Data Interpolation with Multilevel B-
 IEEE Transactions on Visualization and Computer Graphics 3(3), 1997, doi:10.1109/2945.620490.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.itk.versions import find_halving_weights
+from n4ax.namespaces import find_namespace
 
 EDGE_IN_VOXELS = 1e-3
 """ITK moves a coordinate at the upper end of the domain inwards by this fraction of a voxel."""
@@ -119,6 +122,36 @@ def uniform_bspline(u: npt.NDArray[np.float64], order: int) -> npt.NDArray[np.fl
     return values
 
 
+def evaluate_points(
+    lattice: npt.NDArray[np.float32], points: Sequence[npt.NDArray[np.float64]], order: int
+) -> npt.NDArray[np.float64]:
+    """The spline of a lattice at single points, in float64.
+
+    Parameters
+    ----------
+    lattice
+        The control points.
+    points
+        The parametric coordinates in [0, spans] along each axis, each of shape (n,).
+    order
+        Order of the spline.
+    """
+    firsts: list[npt.NDArray[np.int64]] = []
+    weights: list[npt.NDArray[np.float64]] = []
+    for p, count in zip(points, lattice.shape, strict=True):
+        first = np.clip(np.floor(p).astype(np.int64), 0, count - order - 1)
+        firsts.append(first)
+        weights.append(uniform_bspline(p - first, order))
+    total = np.zeros(len(points[0]))
+    for steps in product(range(order + 1), repeat=len(points)):
+        index = tuple(first + k for first, k in zip(firsts, steps, strict=True))
+        value: npt.NDArray[np.floating] = lattice[index]
+        for weight, k in zip(weights, steps, strict=True):
+            value = value * weight[:, k]
+        total += value
+    return total
+
+
 def refine(lattice: npt.NDArray[np.float32], order: int, version: int) -> npt.NDArray[np.float32]:
     """The same spline on a mesh of half the spacing along every axis, with the weights of ITK."""
     finer = lattice.astype(np.float64)
@@ -168,7 +201,7 @@ def fit_quotient(delta: Any, omega: Any) -> Any:
     They are 0 where no voxel reaches the control point, and where the quotient is not finite. NumPy
     warns of the latter unless it is told not to.
     """
-    xp = delta.__array_namespace__()
+    xp = find_namespace(delta)
     delta32, omega32 = delta.astype(xp.float32), omega.astype(xp.float32)
     reached = omega32 > EMPTY_OMEGA
     phi = delta32 / xp.where(reached, omega32, xp.float32(1))

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from n4ax.itk.rounding import float32_product
+from n4ax.namespaces import find_namespace
 
 
 def bin_width(lowest: Any, highest: Any, nbins: int) -> Any:
@@ -60,7 +61,7 @@ def sharpened_intensities(histogram: Any, lowest: Any, width: Any, fwhm: Any, wi
     array, shape (nbins,), float32
         E. It is 0 at bins that no intensity reaches.
     """
-    xp = histogram.__array_namespace__()
+    xp = find_namespace(histogram)
     nbins = len(histogram)
     size = pad_size(nbins)
     pad = (size - nbins) // 2

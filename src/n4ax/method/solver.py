@@ -29,6 +29,7 @@ import numpy as np
 
 from n4ax.method.bspline import fit_quotient
 from n4ax.method.sharpening import bin_width
+from n4ax.namespaces import find_namespace
 from n4ax.settings import N4Settings
 
 Array = Any
@@ -281,7 +282,7 @@ def make_start_state(
     ``path`` is an array with room for the lattices after all iterations, if they are to be kept.
     """
     lattice = engine.no_lattice()
-    xp = lattice.__array_namespace__()
+    xp = find_namespace(lattice)
     return State(
         lattice=lattice,
         field=engine.expand(engine.mesh(0), lattice),
@@ -305,7 +306,7 @@ def compute_increment(engine: Engine[M, F], mesh: M, field: F, parameters: Param
         first, *others = [_compute_delta(*channel, parameters) for channel in channels]
         delta: Array = sum(others, first) / len(channels) if others else first
         increment = parameters.over_relax * fit_quotient(delta, mesh.omega)
-    xp = delta.__array_namespace__()
+    xp = find_namespace(delta)
     return xp.where(xp.isfinite(delta), increment, np.float32(np.nan))
 
 
@@ -317,7 +318,7 @@ def _compute_delta(channel: Channel[M, F, B], mesh: M, field: F, parameters: Par
     histogram = channel.histogram(binned)
     expected = channel.sharpen(histogram, (lowest, width), parameters)
     delta = channel.residual_fit(mesh, binned, expected)
-    xp = delta.__array_namespace__()
+    xp = find_namespace(delta)
     # If a single intensity is left, the width is 0, and there is nothing to fit to.
     return xp.where(width == 0, 0.0, delta) if channel.keeps_constants else delta
 

@@ -5,13 +5,10 @@ Add ``from n4ax import simpleitk as sitk_n4`` to a script that uses SimpleITK, a
 changes. This module requires SimpleITK: ``pip install 'n4ax[simpleitk]'``.
 """
 
-try:
+from n4ax.extras import need_extra
+
+with need_extra("simpleitk", "n4ax.simpleitk"):
     import SimpleITK as _sitk  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        "n4ax.simpleitk needs SimpleITK, which cannot be imported here: "
-        "pip install 'n4ax[simpleitk]'"
-    ) from error
 
 from n4ax.simpleitk.filter import N4BiasFieldCorrectionImageFilter
 from n4ax.simpleitk.function import N4BiasFieldCorrection

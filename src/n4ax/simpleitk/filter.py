@@ -13,6 +13,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from n4ax.errors import InputError
+from n4ax.processors import count_processors
 from n4ax.settings import Arithmetic, ItkVersion, N4Settings, PerAxis
 from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 from n4ax.simpleitk.arithmetic import read_threads
@@ -359,9 +360,9 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
 
         SimpleITK's default is one thread for each processor.
         """
-        from n4ax.engines.cpu.threads import MOST_THREADS, available_cpus
+        from n4ax.engines.cpu.threads import MOST_THREADS
 
-        return min(self.GetNumberOfThreads() or MOST_THREADS, MOST_THREADS, available_cpus())
+        return min(self.GetNumberOfThreads() or MOST_THREADS, MOST_THREADS, count_processors())
 
     def _report_iteration(
         self, execution: Execution, level: int, iteration: int, _: int, measure: float

@@ -12,10 +12,14 @@ import os
 import platform
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+
 KERNELS_VARIABLE = "N4AX_KERNELS"
-"""Environment variable. If it is ``numba``, the library is left aside."""
+"""Environment variable. If it is ``numba``, the library is left aside. If it is a level of
+processors, such as ``v3``, its library is taken and no other."""
 
 FOLDER = Path(__file__).parent
 PACKAGE = FOLDER.parent.parent
@@ -40,11 +44,12 @@ def find_path(level: str, folder: Path = FOLDER) -> Path:
 @cache
 def load_library() -> ctypes.CDLL | None:
     """Load the library; ``None`` if there is none that this machine can use."""
-    if os.environ.get(KERNELS_VARIABLE) == "numba":
+    wanted = os.environ.get(KERNELS_VARIABLE)
+    if wanted == "numba":
         return None
     for level, extensions in LEVELS.get(platform.machine(), {}).items():
         path = find_path(level)
-        if path.exists() and has_extensions(extensions):
+        if wanted in (None, "", level) and path.exists() and has_extensions(extensions):
             try:
                 return ctypes.CDLL(str(path))
             except OSError as error:
@@ -66,6 +71,6 @@ def has_extensions(extensions: tuple[str, ...]) -> bool:
     """Whether this processor has some extensions."""
     if not extensions:
         return True
-    from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]
-
-    return all(__cpu_features__.get(name, False) for name in extensions)
+    core = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+    features = import_module(f"{core}._multiarray_umath").__cpu_features__
+    return all(features.get(name, False) for name in extensions)

@@ -20,9 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numba
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from n4ax.extras import need_extra
+
+with need_extra("numba", "a machine for which the kernels of n4ax are not compiled"):
+    import numba
+    from numba.core.registry import cpu_target
+    from numba.extending import intrinsic
 
 _LOGGER = logging.getLogger("n4ax")
 

@@ -102,7 +102,7 @@ class Sharpening(NamedTuple):
             np.zeros(2, np.float32),
             np.array(constants, np.float32),
             _make_turns(size),
-            np.zeros((6, size)),
+            np.zeros((5, size)),
             np.zeros(nbins, np.float32),
         )
 

@@ -4,7 +4,6 @@ The threads belong to one run of the engine, and end with it, so that the engine
 several threads at once and after a fork. Kernels release the GIL.
 """
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from n4ax.engines.compiled.kernel import NO_MEMORY, Bound, Kernel
 from n4ax.engines.cpu.kernels import team
 from n4ax.method.problem import Problem
+from n4ax.processors import choose_thread_count
 
 MOST_THREADS = 16
 """The default number of threads is at most this: handing out the work on a head to more threads
@@ -46,11 +46,12 @@ class Threads:
     Parameters
     ----------
     num_threads
-        Number of threads. The default is the number of processors, but at most ``MOST_THREADS``.
+        Number of threads. The default is that of :func:`n4ax.processors.choose_thread_count`, but
+        at most ``MOST_THREADS``.
     """
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self.count = min(available_cpus(), MOST_THREADS) if num_threads is None else num_threads
+        self.count = num_threads or min(choose_thread_count(), MOST_THREADS)
         self._team: Team | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -82,10 +83,14 @@ class Threads:
             self._pool = ThreadPoolExecutor(self.count - 1)
         pieces = min(parts, PIECES_PER_THREAD * self.count)
         bounds = [parts * k // pieces for k in range(pieces + 1)]
-        queue = iter(range(pieces))
+        queue, lock = iter(range(pieces)), threading.Lock()
+
+        def take() -> int | None:
+            with lock:  # without the GIL, two threads could get the same piece
+                return next(queue, None)
 
         def work() -> None:
-            for k in queue:
+            while (k := take()) is not None:
                 bound(bounds[k], bounds[k + 1])
 
         helpers = [self._pool.submit(work) for _ in range(min(self.count, pieces) - 1)]
@@ -201,8 +206,3 @@ def make_threads(problems: Sequence[Problem], num_threads: int | None) -> Thread
     """Make the threads that solve ``problems``: one if they have few voxels in all."""
     voxels = sum(np.count_nonzero(problem.included) for problem in problems)
     return Threads(1 if voxels < FEW_VOXELS else num_threads)
-
-
-def available_cpus() -> int:
-    """Number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,6 @@ import os
 import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
@@ -51,8 +50,9 @@ def _find_folder() -> str | None:
     """Find the folder for programs, which the environment may name; ``None`` to keep none."""
     folder = os.environ.get(CACHE_VARIABLE)
     if folder is None:
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = str(Path(caches) / "n4ax" / "xla")
+        from platformdirs import user_cache_path
+
+        folder = str(user_cache_path("n4ax", appauthor=False) / "xla")
     return folder or None
 
 

@@ -30,7 +30,7 @@ def sharpen_counts(counts, bins, parameters, turns, work, expected):
     turns
         Cosines and sines of all whole multiples of 2 pi / size, shape (2, size).
     work
-        Room, shape (6, size).
+        Room, shape (5, size).
     expected
         The result, shape (nbins,).
     """
@@ -38,7 +38,7 @@ def sharpen_counts(counts, bins, parameters, turns, work, expected):
     four_ln_2, height = parameters[2], parameters[3]
     nbins, size = uint64(len(counts)), uint64(work.shape[1])
     pad = (size - nbins) >> uint64(1)
-    a, b, blur, _, x, y = work
+    a, b, blur, x, y = work[0], work[1], work[2], work[3], work[4]
     total = counts.sum()
     if total == 0.0 and np.isfinite(width):  # no intensity reaches any bin
         expected[:] = float32(0)

@@ -1,0 +1,78 @@
+"""What the files for packagers say: the same versions everywhere, and names that exist."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import n4ax
+
+ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "packaging").is_dir(), reason="the files for packagers are not here"
+)
+
+
+def read_project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def read_yaml(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def test_every_file_names_the_version_of_the_package() -> None:
+    descriptor = json.loads((ROOT / "packaging/boutiques/n4biasfieldcorrection.json").read_text())
+    versions = {
+        "CITATION.cff": read_yaml("CITATION.cff")["version"],
+        "codemeta.json": json.loads((ROOT / "codemeta.json").read_text())["version"],
+        "conda": read_yaml("packaging/conda/recipe.yaml")["context"]["version"],
+        "neurodesk": read_yaml("packaging/neurodesk/build.yaml")["version"],
+        "boutiques": descriptor["tool-version"],
+        "nf-core": read_yaml("packaging/nf-core/environment.yml")["dependencies"][0].split("=")[-1],
+    }
+    assert versions == dict.fromkeys(versions, n4ax.__version__)
+
+
+def test_files_name_the_dependencies_of_the_package() -> None:
+    project = read_project()
+    wanted = set(project["dependencies"])
+    assert set(json.loads((ROOT / "codemeta.json").read_text())["softwareRequirements"]) == wanted
+    run = read_yaml("packaging/conda/recipe.yaml")["requirements"]["run"]
+    named = {word.replace(" ", "") for word in run if isinstance(word, str)}
+    names = {word.replace("isal", "python-isal") for word in wanted}
+    assert named - {"python>=${{python_min}}"} == names
+
+
+def test_recipe_names_the_programs_of_the_package() -> None:
+    recipe = read_yaml("packaging/conda/recipe.yaml")
+    scripts = read_project()["scripts"]
+    programs = recipe["build"]["python"]["entry_points"]
+    assert sorted(programs) == sorted(f"{name} = {place}" for name, place in scripts.items())
+
+
+def test_extra_all_is_all_but_gpus_and_development() -> None:
+    extras = read_project()["optional-dependencies"]
+    (named,) = extras["all"]
+    inside = set(named.removeprefix("n4ax[").removesuffix("]").split(","))
+    assert inside == set(extras) - {"all", "cuda12", "cuda13", "test", "docs", "dev"}
+
+
+@pytest.mark.parametrize("path", ["packaging/Containerfile", "packaging/apptainer.def"])
+def test_containers_are_built_from_files_that_exist(path: str) -> None:
+    text = (ROOT / path).read_text()
+    assert "[bids,figure]" in text
+    if path.endswith(".def"):
+        copied = [line.split()[0] for line in text.splitlines() if " /source/" in line]
+    else:
+        ignore = (ROOT / f"{path}.dockerignore").read_text().splitlines()
+        copied = [line[1:] for line in ignore if line.startswith("!")]
+    assert copied
+    for name in copied:
+        assert (ROOT / name).exists()
+    for needed in ("src", "hatch_build.py", "pyproject.toml", "README.md", "LICENSE"):
+        assert needed in copied
