@@ -1,6 +1,9 @@
 """What the files for packagers say: the same versions everywhere, and names that exist."""
 
 import json
+import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pytest
 import yaml
 
 import n4ax
+from n4ax.ants.options import read_options
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,6 +64,25 @@ def test_extra_all_is_all_but_gpus_and_development() -> None:
     (named,) = extras["all"]
     inside = set(named.removeprefix("n4ax[").removesuffix("]").split(","))
     assert inside == set(extras) - {"all", "cuda12", "cuda13", "test", "docs", "dev"}
+
+
+def test_boutiques_accepts_the_descriptor_and_makes_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("boutiques")
+    folder = ROOT / "packaging" / "boutiques"
+    descriptor, invocation = folder / "n4biasfieldcorrection.json", folder / "invocation.json"
+    monkeypatch.chdir(tmp_path)  # Boutiques looks for the files of an invocation here
+    (tmp_path / "head.nii.gz").touch()
+    command = [Path(sys.executable).with_name("bosh")]
+    for words in (["validate", descriptor], ["invocation", descriptor, "-i", invocation]):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=True)
+        assert done.stdout.strip().endswith("OK")
+    words = [*command, "exec", "simulate", descriptor, "-i", invocation]
+    made = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    program, *options = shlex.split(made.splitlines()[-1])
+    assert program in read_project()["scripts"]
+    assert read_options(options).settings.spline_distance == 200
 
 
 @pytest.mark.parametrize("path", ["packaging/Containerfile", "packaging/apptainer.def"])
