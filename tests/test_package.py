@@ -42,7 +42,7 @@ FLOORS = (
 """The rooms of the house from the ground up. A room imports only from lower floors."""
 
 MAY_IMPORT = {
-    "itk": {"itk", "numpy", "jax"},
+    "itk": {"itk", "processors", "numpy", "jax"},
     "method": {"method", "itk", "settings", "namespaces", "numpy"},
 }
 """What the mathematics may import, besides the standard library. ``itk`` imports JAX inside a

@@ -37,12 +37,15 @@ def choose_thread_count(environ: Mapping[str, str] = os.environ) -> int:
 
 def count_processors() -> int:
     """Count the processors that this process may use, at least one."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        allowed = len(os.sched_getaffinity(0))
-    else:
-        allowed = os.cpu_count() or 1
-    quota = find_quota()
+    allowed, quota = count_affinity(), find_quota()
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def count_affinity() -> int:
+    """Count the processors that this process may run on, whatever share of their time it has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @cache

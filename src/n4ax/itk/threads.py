@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from n4ax.processors import count_affinity
+
 MOST_THREADS = 128
 """ITK starts at most this many threads."""
 
@@ -34,9 +36,9 @@ def find_default_threads(environ: Mapping[str, str] = os.environ) -> int:
     """Find ITK's default number of threads.
 
     It is what :func:`read_thread_count` reads; without that, it is the number of processors that
-    the process may use.
+    the process may run on. ITK does not look at quotas of control groups.
     """
-    return read_thread_count(environ) or min(_count_processors(), MOST_THREADS)
+    return read_thread_count(environ) or min(count_affinity(), MOST_THREADS)
 
 
 def find_default_threader(environ: Mapping[str, str] = os.environ) -> Threader:
@@ -51,10 +53,3 @@ def find_default_threader(environ: Mapping[str, str] = os.environ) -> Threader:
         return "platform" if word.upper() == "PLATFORM" else "pool"
     declined = environ.get("ITK_USE_THREADPOOL", "").upper() in ("NO", "OFF", "FALSE")
     return "platform" if declined else "pool"
-
-
-def _count_processors() -> int:
-    """Count the processors as ITK does, which does not look at quotas of control groups."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
