@@ -9,9 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from n4ax.bids.connection import connect
-from n4ax.bids.workers import Workers
-from tests.bids.worker_tasks import is_alive
+from tests.bids.worker_tasks import is_alive, start_scheduler
 from tests.conftest import ROOT
 from tests.support.studies import make_study
 
@@ -27,8 +25,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a scheduler with one worker process, which small runs need not start anew."""
-    with connect(Workers(processes=1), tmp_path_factory.mktemp("workers")) as client:
-        yield client.scheduler_info()["address"]
+    import dask.config
+
+    with (
+        start_scheduler(tmp_path_factory.mktemp("workers")) as (address, settings),
+        dask.config.set(settings),
+    ):
+        yield address
 
 
 @pytest.fixture

@@ -13,8 +13,17 @@ import pytest
 from n4ax.bids import connection as module
 from n4ax.bids.connection import connect
 from n4ax.bids.workers import Workers
-from tests.bids.worker_tasks import die, is_alive, pause, start_and_kill, variables, wait_until
+from tests.bids.worker_tasks import (
+    die,
+    is_alive,
+    pause,
+    start_and_kill,
+    start_scheduler,
+    variables,
+    wait_until,
+)
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
@@ -212,16 +221,22 @@ def test_more_gpus_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_scheduler_that_is_already_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with connect(Workers(), tmp_path / "its") as owner:
-        address = owner.scheduler_info()["address"]
-        with connect(Workers(scheduler=address), tmp_path / "ours") as client:
-            worker = client.submit(os.getpid).result()
-            assert worker != os.getpid()
-        assert owner.submit(os.getpid, pure=False).result() == worker
+    """It speaks TLS, and the certificate is in Dask's settings."""
+    monkeypatch.setattr(module, "SECONDS_TO_ANSWER", 2)
+    with start_scheduler(tmp_path) as (address, settings):
+        with (
+            dask.config.set(settings),
+            connect(Workers(scheduler=address), tmp_path / "ours") as client,
+        ):
+            assert client.submit(os.getpid).result() != os.getpid()
+        with (
+            pytest.raises(ValueError, match=f"scheduler is {address}, which asks for a cert"),
+            connect(Workers(scheduler=address), tmp_path / "ours"),
+        ):
+            pass
     assert not (tmp_path / "ours").exists()
-    monkeypatch.setattr(module, "SECONDS_TO_ANSWER", 1)
     with (
-        pytest.raises(OSError, match=f"no Dask scheduler answered at {address} within 1 s"),
-        connect(Workers(scheduler=address), tmp_path),
+        pytest.raises(OSError, match=r"no Dask scheduler answered at tcp://127\.0\.0\.1:9 within"),
+        connect(Workers(scheduler="tcp://127.0.0.1:9"), tmp_path),
     ):
         pass

@@ -9,6 +9,7 @@ import pytest
 
 from n4ax.bids.connection import connect, make_job_script
 from n4ax.bids.workers import Workers
+from tests.bids.stand_ins import install_queue
 from tests.bids.worker_tasks import (
     LOOPBACK,
     die,
@@ -17,7 +18,6 @@ from tests.bids.worker_tasks import (
     start_and_kill,
     variables,
     wait_until,
-    write_program,
 )
 from tests.support import slurm
 
@@ -75,11 +75,13 @@ def test_job_scripts(cluster: Any, tmp_path: Path) -> None:
     } < {*header}  # fmt: skip
     assert header[-1] == "module load cuda"
     for part in (
-        f"{sys.executable} -m distributed.cli.dask_worker tcp://127.0.0.1:", "--nworkers 2 --nanny",
+        f"{sys.executable} -m distributed.cli.dask_worker tls://127.0.0.1:", "--nworkers 2 --nanny",
         "--memory-limit 7.45GiB", "--death-timeout 90", f"--local-directory {tmp_path}/dask",
-        "--nthreads 1 --no-dashboard --preload n4ax.bids.connection --lifetime 4h --interface lo",
+        "--nthreads 1 --preload n4ax.bids.connection", "--lifetime 4h --interface lo",
+        "--no-dashboard --dashboard-address 127.0.0.1:0", f"--tls-key {tmp_path}/dask/tls-",
     ):  # fmt: skip
         assert part in command
+    assert not (tmp_path / "dask").exists()  # a script that is only shown leaves nothing behind
     assert command.index("--nthreads 3") < command.index("--nthreads 1")  # the last one counts
 
 
@@ -105,10 +107,6 @@ def test_options_that_are_not_known(tmp_path: Path) -> None:
         make_job_script(Workers(), tmp_path)
 
 
-RUNS = 'copy=$(mktemp "{folder}/job.XXXXXX"); cat {script} > "$copy"; chmod +x "$copy"'
-STARTS = 'setsid "$copy" > "$copy.out" 2>&1 < /dev/null & echo "Job <$!> was submitted"'
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="setsid exists on Linux only")
 @pytest.mark.parametrize(("cluster", "submit", "cancel", "script"), [
     ("pbs", "qsub", "qdel", '"$1"'),
@@ -119,11 +117,8 @@ def test_jobs_of_other_systems(
     cluster: Any, submit: str, cancel: str, script: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Stand-ins for their programs start and end the script of a job."""
     pytest.importorskip("dask_jobqueue")
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    write_program(tmp_path / submit, RUNS.format(folder=tmp_path, script=script), STARTS)
-    write_program(tmp_path / cancel, 'kill -TERM -- "-$1"')
+    install_queue(tmp_path, monkeypatch, submit, cancel, script)
     with connect(Workers(cluster=cluster, options=LOOPBACK), tmp_path) as client:
         client.wait_for_workers(1, timeout=60)
         ((worker, threads),) = client.run(variables()).values()

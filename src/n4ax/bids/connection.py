@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n4ax.bids import jobs
+from n4ax.bids.certificates import make_certificate, write_certificate
 from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
@@ -22,7 +23,7 @@ from n4ax.signals import exit_on_signals, ignore_interrupts
 
 if TYPE_CHECKING:
     import distributed
-    from distributed import SpecCluster
+    from distributed import Security, SpecCluster
 
 TRIES = 3
 """A task fails with ``KilledWorker`` after this many workers have died while running it."""
@@ -122,7 +123,13 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
         stack.enter_context(_change_environment(_choose_variables(workers)))
         stack.enter_context(_change_settings(workers))
         (scratch / "dask").mkdir(parents=True, exist_ok=True)
-        yield stack.enter_context(_make_client(_make_cluster(workers, scratch.resolve())))
+        if workers.cluster == "local":
+            cluster = _start_local_cluster(workers, scratch.resolve(), make_certificate())
+        else:
+            security = stack.enter_context(write_certificate(scratch.resolve() / "dask"))
+            keywords = _make_job_keywords(workers, security)
+            cluster = jobs.submit_jobs(workers, scratch.resolve(), **keywords)
+        yield stack.enter_context(_make_client(cluster))
 
 
 def make_job_script(workers: Workers, scratch: Path) -> str:
@@ -149,13 +156,16 @@ def make_job_script(workers: Workers, scratch: Path) -> str:
         raise InputError("{cluster} is 'local', which has no jobs: choose another cluster")
     _check_installed(workers)
     # dask-jobqueue makes its folders immediately, and this function must leave nothing behind.
-    with _quiet(), _change_settings(workers), tempfile.TemporaryDirectory(prefix="n4ax-") as folder:
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
+        stack.enter_context(_change_settings(workers))
         jobs.check_scratch(scratch.resolve())
-        cluster = jobs.prepare_cluster(workers, Path(folder), **_make_job_keywords(workers))
-        try:
-            return cluster.job_script().replace(folder, str(scratch.resolve()))
-        finally:
-            cluster.close()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="n4ax-")))
+        (folder / "dask").mkdir()
+        security = stack.enter_context(write_certificate(folder / "dask"))
+        cluster = jobs.prepare_cluster(workers, folder, **_make_job_keywords(workers, security))
+        stack.callback(cluster.close)
+        return cluster.job_script().replace(str(folder), str(scratch.resolve()))
 
 
 def dask_setup(_worker: object) -> None:
@@ -178,15 +188,23 @@ def _check_installed(workers: Workers) -> None:
 
 @contextmanager
 def _connect_to_scheduler(address: str) -> Iterator["distributed.Client"]:
+    import dask.config
     from distributed import Client
 
+    if address.startswith("tls:") and not dask.config.get("distributed.comm.tls.ca-file"):
+        raise InputError(
+            "{scheduler} is {0}, which asks for a certificate: name its files in the settings "
+            "distributed.comm.tls of Dask, such as in ~/.config/dask/distributed.yaml",
+            address,
+        )
     with _quiet():
         try:
             client = Client(address, timeout=SECONDS_TO_ANSWER)
         except (OSError, ValueError) as error:
             raise OSError(
                 f"no Dask scheduler answered at {address} within {SECONDS_TO_ANSWER} s; check that "
-                "it is running and that this machine can connect to it"
+                "it is running, that this machine can connect to it, and that its certificate is "
+                "the one in Dask's settings if it has one"
             ) from error
         with client:
             yield client
@@ -300,52 +318,52 @@ def _make_scheduler_class() -> type:
     return PatientScheduler
 
 
-def _make_cluster(workers: Workers, scratch: Path) -> "SpecCluster":
-    if workers.cluster == "local":
-        try:
-            return _start_local_cluster(workers, scratch)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1:] or ["no reason was given"]
-            raise OSError(f"the workers could not be started: {reason[0]}") from error
-    return jobs.submit_jobs(workers, scratch, **_make_job_keywords(workers))
-
-
-def _make_job_keywords(workers: Workers) -> dict[str, Any]:
+def _make_job_keywords(workers: Workers, security: "Security") -> dict[str, Any]:
     """Keywords that set up the scheduler and the workers of jobs like those of this machine."""
     exports = _choose_variables(workers)
     for name, value in _WORKER_SETTINGS.items():
         spelled = name.upper().replace(".", "__").replace("-", "_")
         exports[f"DASK_{spelled}"] = str(value)
-    return {"scheduler": _make_scheduler_class(), "exports": exports, "preload": __name__}
+    return {
+        "scheduler": _make_scheduler_class(),
+        "security": security,
+        "exports": exports,
+        "preload": __name__,
+    }
 
 
-def _start_local_cluster(workers: Workers, scratch: Path) -> "SpecCluster":
+def _start_local_cluster(workers: Workers, scratch: Path, security: "Security") -> "SpecCluster":
     from distributed import Nanny, SpecCluster
 
+    reached = {"host": _LOOPBACK, "protocol": "tls://", "security": security}
     shared = {
-        "host": _LOOPBACK,
+        **reached,
         "nthreads": THREADS_ON_A_GPU if workers.gpus else 1,
         "memory_limit": _share_memory(workers),
         "local_directory": str(scratch / "dask"),
         "preload": [__name__],
     }
-    with ignore_interrupts():  # Ctrl-C would reach workers that cannot handle it yet
-        return SpecCluster(
-            scheduler={
-                "cls": _make_scheduler_class(),
-                "options": {
-                    "host": _LOOPBACK,
-                    "port": 0,
-                    "dashboard": False,
-                    # By default it takes port 8787, and warns if that port is in use.
-                    "dashboard_address": f"{_LOOPBACK}:0",
-                },
-            },
-            workers={
-                number: {"cls": Nanny, "options": {**shared, "env": variables}}
-                for number, variables in enumerate(_list_environments(workers))
-            },
-        )
+    scheduler = {
+        **reached,
+        "port": 0,
+        "dashboard": False,
+        # By default it takes port 8787, and warns if that port is in use.
+        "dashboard_address": f"{_LOOPBACK}:0",
+    }
+    nannies = {
+        number: {"cls": Nanny, "options": {**shared, "env": variables}}
+        for number, variables in enumerate(_list_environments(workers))
+    }
+    try:
+        with ignore_interrupts():  # Ctrl-C would reach workers that cannot handle it yet
+            return SpecCluster(
+                scheduler={"cls": _make_scheduler_class(), "options": scheduler},
+                workers=nannies,
+                security=security,
+            )
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1:] or ["no reason was given"]
+        raise OSError(f"the workers could not be started: {reason[0]}") from error
 
 
 def _share_memory(workers: Workers) -> int | None:

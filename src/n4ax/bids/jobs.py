@@ -12,13 +12,16 @@ from n4ax.bids.workers import Workers
 from n4ax.errors import InputError
 
 if TYPE_CHECKING:
-    from distributed import SpecCluster
+    from distributed import Security, SpecCluster
 
 JOB_GB = 8.0
 """Memory of a job in GB if none is asked for."""
 
 _SUBMITS = {"slurm": "sbatch", "pbs": "qsub", "lsf": "bsub", "sge": "qsub"}
 _ACCOUNT = {"slurm": "account", "pbs": "account", "lsf": "project", "sge": "project"}
+_HIDDEN = "127.0.0.1:0"
+"""Where Dask's pages are shown: it serves some even without a dashboard, and without TLS."""
+
 _DEFAULT_WALLTIMES = ("00:30:00", "00:30")  # of dask-jobqueue
 
 
@@ -82,7 +85,12 @@ def check_scratch(scratch: Path) -> None:
 
 
 def prepare_cluster(
-    workers: Workers, scratch: Path, scheduler: type, exports: Mapping[str, str], preload: str
+    workers: Workers,
+    scratch: Path,
+    scheduler: type,
+    security: "Security",
+    exports: Mapping[str, str],
+    preload: str,
 ) -> Any:
     """Make dask-jobqueue's cluster without submitting a job; its programs need not be here.
 
@@ -94,6 +102,8 @@ def prepare_cluster(
         Folder for temporary files and the output of jobs.
     scheduler
         Class of the scheduler.
+    security
+        The certificate with which the scheduler and the jobs recognise each other, in a file.
     exports
         Variables for the environment of the jobs.
     preload
@@ -111,7 +121,10 @@ def prepare_cluster(
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     try:
         return _report_closing(kind)(
-            scheduler_cls=scheduler, **_make_keywords(workers, scratch, lines, preload)
+            scheduler_cls=scheduler,
+            security=security,
+            protocol="tls://",
+            **_make_keywords(workers, scratch, lines, preload),
         )
     except (TypeError, ValueError) as error:
         raise InputError(
@@ -160,7 +173,8 @@ def _make_keywords(
         _ACCOUNT[workers.cluster]: workers.account,
     }
     # dask-jobqueue also writes --nthreads (cores per process). The last one counts.
-    arguments = ["--nthreads", "1", "--no-dashboard", "--preload", preload]
+    arguments = ["--nthreads", "1", "--preload", preload]
+    arguments += ["--no-dashboard", "--dashboard-address", _HIDDEN]
     return {
         "cores": workers.processes * workers.threads,
         "processes": workers.processes,
@@ -174,11 +188,23 @@ def _make_keywords(
         "death_timeout": 60,  # a job that starts after its scheduler has gone ends by itself
         **{name: value for name, value in given.items() if value is not None},
         **options,
-        "scheduler_options": {"dashboard": False, "dashboard_address": ":0"}
-        | options.get("scheduler_options", {}),
+        "scheduler_options": _choose_place(workers) | options.get("scheduler_options", {}),
         "worker_extra_args": [*arguments, *options.get("worker_extra_args", [])],
         "job_script_prologue": [*lines, *options.get("job_script_prologue", [])],
     }
+
+
+def _choose_place(workers: Workers) -> dict[str, Any]:
+    """Where the scheduler listens: at the address that the jobs are told, and at no other."""
+    import dask.config
+    from distributed.utils import get_ip
+
+    options = workers.options
+    bound = {"host", "interface"} & {*options, *options.get("scheduler_options", {})}
+    place = {"dashboard": False, "dashboard_address": _HIDDEN}
+    if bound or dask.config.get(f"jobqueue.{workers.cluster}.interface"):
+        return place
+    return {**place, "host": get_ip()}
 
 
 def _format_walltime(workers: Workers) -> str | None:

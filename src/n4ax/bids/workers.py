@@ -29,7 +29,7 @@ class Workers:
         ``"local"`` starts processes on this machine. The others submit jobs to SLURM, PBS, LSF or
         Grid Engine, which needs ``pip install 'n4ax[cluster]'``.
     scheduler
-        Address of a Dask scheduler that is already running, ``"tcp://host:port"``. Its workers are
+        Address of a Dask scheduler that is already running, ``"tls://host:port"``. Its workers are
         used as they are, and all other parameters are ignored.
     processes
         Number of worker processes: in total on this machine, or in each job of a cluster.
@@ -143,7 +143,7 @@ class Workers:
 def _check_address(address: str) -> None:
     if not re.fullmatch(r"(tcp|tls)://(\[[\da-fA-F:.]+\]|[^\s:/\[\]]+):\d{1,5}", address):
         raise InputError(
-            "{scheduler} is {0!r}; expected an address such as 'tcp://10.0.0.5:8786', which "
+            "{scheduler} is {0!r}; expected an address such as 'tls://10.0.0.5:8786', which "
             "dask scheduler prints when it starts",
             address,
         )

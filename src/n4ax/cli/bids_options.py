@@ -133,7 +133,7 @@ WORKERS = combine_options(
         help="JSON file with further options of dask-jobqueue: "
         '{"job_extra_directives": ["--gres=gpu:1"]}.',
     ),
-    _cluster("--scheduler", metavar="tcp://HOST:PORT",
+    _cluster("--scheduler", metavar="tls://HOST:PORT",
              help="Use a Dask scheduler that is already running."),
 )  # fmt: skip
 
