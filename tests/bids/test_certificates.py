@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from n4ax.bids.certificates import make_certificate, write_certificate
+from n4ax.bids.certificates import write_certificate
 from n4ax.bids.connection import connect
 from n4ax.bids.workers import Workers
 from tests.bids.stand_ins import install_queue
@@ -47,7 +47,7 @@ def is_greeted(place: tuple[str, int], security: Any, seconds: float = 0.3) -> b
 def check_strangers(client: Any, before: set[tuple[str, int]]) -> None:
     places = find_ports(client) - before
     assert {host for host, _ in places} == {"127.0.0.1"}
-    stranger = make_certificate()
+    stranger = distributed.Security.temporary()
     for place in places:
         assert not is_greeted(place, None)
         assert not is_greeted(place, stranger)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,27 @@ def test_processes_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert find_listeners(psutil.Process()) - before <= {"127.0.0.1"}
     assert os.environ["OMP_NUM_THREADS"] == "64"
     assert [path.name for path in (tmp_path / "new" / "scratch").iterdir()] == ["dask"]
+
+
+def test_a_container_without_a_folder_for_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_folder() -> str:
+        import tempfile
+
+        return tempfile.gettempdir()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", None)
+        patch.setattr(tempfile, "_candidate_tempdir_list", lambda: list_named(tmp_path / "none"))
+        with connect(Workers(), tmp_path) as client:
+            assert client.submit(find_folder).result() == str(tmp_path / "dask")
+    assert "TMPDIR" not in os.environ
+
+
+def list_named(other: Path) -> list[str]:
+    """The folder of the variable, and one that does not exist."""
+    return [os.environ.get("TMPDIR", str(other)), str(other)]
 
 
 def find_listeners(process: psutil.Process) -> set[str]:

@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import psutil
 
-from n4ax.bids import connection
-from n4ax.bids.certificates import write_certificate
 from n4ax.bids.connection import connect
 from n4ax.bids.workers import Workers
 
@@ -25,15 +22,11 @@ LOOPBACK = {"interface": "lo", "scheduler_options": {"host": "127.0.0.1"}}
 @contextmanager
 def start_scheduler(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The address of a scheduler with one worker, and the settings of Dask that a client needs."""
-    with write_certificate(folder) as security:
-        path = security.tls_ca_file
+    with connect(Workers(), folder) as client:
         parts = ("ca-file", "client.key", "client.cert")
-        with (
-            patch.object(connection, "make_certificate", lambda: security),
-            connect(Workers(), folder / "its") as client,
-        ):
-            settings = {f"distributed.comm.tls.{part}": path for part in parts}
-            yield client.scheduler_info()["address"], settings
+        path = client.security.tls_ca_file
+        settings = {f"distributed.comm.tls.{part}": path for part in parts}
+        yield client.scheduler_info()["address"], settings
 
 
 def pause(seconds: float) -> Callable[..., float]:

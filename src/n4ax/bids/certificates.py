@@ -14,32 +14,19 @@ if TYPE_CHECKING:
     from distributed import Security
 
 
-def make_certificate() -> "Security":
-    """Make a certificate for all processes of a study, which is kept in memory.
-
-    Returns
-    -------
-    distributed.Security
-        What a scheduler, its workers and its clients need to connect to each other.
-    """
-    from distributed import Security
-
-    return Security.temporary()
-
-
 @contextmanager
 def write_certificate(folder: Path) -> Iterator["Security"]:
-    """Make a certificate, and keep it in a file during the block, where jobs of a cluster read it.
+    """Make a certificate, which lies in a file that nobody else can read until the block ends.
 
     Parameters
     ----------
     folder
-        An existing folder, on a disk that the nodes of the cluster see.
+        An existing folder. For jobs of a cluster it must be on a disk that the nodes see.
 
     Yields
     ------
     distributed.Security
-        As `make_certificate` returns it, with the file's path. Nobody but its owner can read it.
+        What a scheduler, its workers and its clients need to connect to each other.
 
     Raises
     ------
@@ -48,10 +35,13 @@ def write_certificate(folder: Path) -> Iterator["Security"]:
     """
     from distributed import Security
 
-    made = make_certificate().get_tls_config_for_role("worker")
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix="tls-", suffix=".pem") as file:
-        file.write(made["key"] + made["cert"])
-        file.flush()
+    made = Security.temporary().get_tls_config_for_role("worker")
+    handle, name = tempfile.mkstemp(dir=folder, prefix="tls-", suffix=".pem")
+    try:
+        with open(handle, "w") as file:
+            file.write(made["key"] + made["cert"])
         roles = ("client", "scheduler", "worker")
-        files = {f"tls_{role}_{part}": file.name for role in roles for part in ("cert", "key")}
-        yield Security(require_encryption=True, tls_ca_file=file.name, **files)
+        files = {f"tls_{role}_{part}": name for role in roles for part in ("cert", "key")}
+        yield Security(require_encryption=True, tls_ca_file=name, **files)
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -9,13 +9,14 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n4ax.bids import jobs
-from n4ax.bids.certificates import make_certificate, write_certificate
+from n4ax.bids.certificates import write_certificate
+from n4ax.bids.environment import change_environment, choose_temporary_folder, choose_variables
 from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
@@ -35,25 +36,6 @@ SECONDS_TO_ANSWER = 10
 
 _LOOPBACK = "127.0.0.1"
 
-_THREAD_COUNTS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
-
-_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-}
-"""Let the C library of Linux keep up to 1 GiB of freed memory for the next arrays.
-
-Otherwise the system has to clear new pages for every array, the more often since Dask makes the C
-library give freed memory back at once. A variable that is set already stays as it is.
-"""
-
 _SCHEDULER_SETTINGS = {
     "distributed.scheduler.allowed-failures": TRIES - 1,
     "distributed.scheduler.worker-saturation": 1.0,
@@ -72,9 +54,6 @@ _WORKER_SETTINGS = {
 
 _UNWANTED_MESSAGES = ("Compute Failed", "Task %s marked as failed", "Couldn't gather keys")
 """The caller gets the exceptions anyway, and a result lost with its worker is computed again."""
-
-_SET_BY_DASK = ("MALLOC_TRIM_THRESHOLD_", "PYTHONHASHSEED", "__DASK_PARENT_PID", "DASK_PARENT")
-"""Environment variables that some versions of Dask set in this process."""
 
 
 @contextmanager
@@ -120,15 +99,16 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
             yield stack.enter_context(_connect_to_scheduler(workers.scheduler))
             return
         stack.enter_context(_quiet())
-        stack.enter_context(_change_environment(_choose_variables(workers)))
-        stack.enter_context(_change_settings(workers))
+        scratch = scratch.resolve()
         (scratch / "dask").mkdir(parents=True, exist_ok=True)
+        variables = choose_variables(workers) | choose_temporary_folder(scratch / "dask")
+        stack.enter_context(change_environment(variables))
+        stack.enter_context(_change_settings(workers))
+        security = stack.enter_context(write_certificate(scratch / "dask"))
         if workers.cluster == "local":
-            cluster = _start_local_cluster(workers, scratch.resolve(), make_certificate())
+            cluster = _start_local_cluster(workers, scratch, security)
         else:
-            security = stack.enter_context(write_certificate(scratch.resolve() / "dask"))
-            keywords = _make_job_keywords(workers, security)
-            cluster = jobs.submit_jobs(workers, scratch.resolve(), **keywords)
+            cluster = jobs.submit_jobs(workers, scratch, **_make_job_keywords(workers, security))
         yield stack.enter_context(_make_client(cluster))
 
 
@@ -260,33 +240,6 @@ class _UnwantedMessages(logging.Filter):
         return not str(record.msg).startswith(_UNWANTED_MESSAGES)
 
 
-def _choose_variables(workers: Workers) -> dict[str, str]:
-    """Environment variables of the workers; libraries read them as soon as a worker starts."""
-    variables: dict[str, str] = dict.fromkeys(_THREAD_COUNTS, str(workers.threads))
-    variables |= {name: os.environ.get(name, value) for name, value in _MEMORY.items()}
-    if workers.cluster == "local":  # a job logs to a file, where messages do no harm
-        variables["DASK_LOGGING__DISTRIBUTED"] = "error"
-    return variables
-
-
-@contextmanager
-def _change_environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that new processes inherit, and restore the environment after the block."""
-    tracker = "ignore:resource_tracker:UserWarning"  # it is printed when this process is killed
-    warnings = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), tracker)))
-    variables = {**variables, "PYTHONWARNINGS": warnings}
-    before = {name: os.environ.get(name) for name in (*variables, *_SET_BY_DASK)}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 @contextmanager
 def _change_settings(workers: Workers) -> Iterator[None]:
     import dask.config
@@ -320,7 +273,7 @@ def _make_scheduler_class() -> type:
 
 def _make_job_keywords(workers: Workers, security: "Security") -> dict[str, Any]:
     """Keywords that set up the scheduler and the workers of jobs like those of this machine."""
-    exports = _choose_variables(workers)
+    exports = choose_variables(workers)
     for name, value in _WORKER_SETTINGS.items():
         spelled = name.upper().replace(".", "__").replace("-", "_")
         exports[f"DASK_{spelled}"] = str(value)
