@@ -63,10 +63,11 @@ def find_quota(root: Path = Path("/")) -> float | None:
         The least share that the group or one of those above it has; ``None`` if there is no limit.
     """
     try:
-        groups = (root / "proc/self/cgroup").read_text(errors="replace").splitlines()
+        text = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         return None
-    shares = [share for group in groups for share in _find_shares(group, root / "sys/fs/cgroup")]
+    mount = root / "sys/fs/cgroup"
+    shares = [share for group in text.splitlines() for share in _find_shares(group, mount)]
     return min(shares, default=None)
 
 
@@ -92,7 +93,7 @@ def _find_shares(group: str, mount: Path) -> Iterator[float]:
 def _read_share(folder: Path) -> float | None:
     """Read the share of a group of version 2, in ``cpu.max``; a quota of ``max`` is no limit."""
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
+        quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
         return float(quota) / float(period)
     except (OSError, ValueError, ZeroDivisionError):  # there is no such file, or no limit
         return None
@@ -101,8 +102,8 @@ def _read_share(folder: Path) -> float | None:
 def _read_old_share(folder: Path) -> float | None:
     """Read the share of a group of version 1; a quota of -1 is no limit."""
     try:
-        quota = float((folder / "cpu.cfs_quota_us").read_text())
-        period = float((folder / "cpu.cfs_period_us").read_text())
+        quota = float((folder / "cpu.cfs_quota_us").read_text(encoding="utf-8"))
+        period = float((folder / "cpu.cfs_period_us").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return quota / period if quota > 0 and period > 0 else None

@@ -212,7 +212,7 @@ def find_unweighted_volumes(
         The file is missing, does not hold one number for each volume, or every volume is weighted.
     """
     try:
-        values = [float(word) for word in bval.read_text().split()]
+        values = [float(word) for word in bval.read_text(encoding="utf-8").split()]
     except (OSError, ValueError) as error:
         raise ValueError(f"{bval} cannot be read as b-values: {error}") from None
     if len(values) != volumes:

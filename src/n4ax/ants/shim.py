@@ -25,15 +25,14 @@ def install(folder: Path) -> Path:
         The folder cannot be written to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / NAME
+    name, text = _make_program()
+    target = folder / name
     if target.is_symlink() or (target.exists() and not _is_shim(target)):
         raise ValueError(
             f"{target} already exists and was not written by n4ax: choose another folder"
         )
     with replace_file(target) as temporary:
-        python = shlex.quote(sys.executable)
-        # With -P, Python does not import modules from the folder that the program is called from.
-        temporary.write_text(f'#!/bin/sh\n{_MARK}\nexec {python} -P -m n4ax.ants "$@"\n')
+        temporary.write_text(text, encoding="utf-8")
     with suppress(OSError):  # on some file systems all files can be run, on others none
         target.chmod(0o755)
     if not os.access(target, os.X_OK):
@@ -50,13 +49,24 @@ def remove(folder: Path) -> Path:
     ValueError
         There is no such program, or it was not written by n4ax.
     """
-    target = folder / NAME
+    target = folder / _make_program()[0]
     if not target.exists():
         raise ValueError(f"{target} does not exist: there is nothing to remove")
     if target.is_symlink() or not _is_shim(target):
         raise ValueError(f"{target} was not written by n4ax, so it is not removed")
     target.unlink()
     return target
+
+
+def _make_program() -> tuple[str, str]:
+    """The name and the text of the program on this system.
+
+    With ``-P``, Python does not import modules from the folder that the program is called from.
+    """
+    if sys.platform == "win32":
+        return f"{NAME}.bat", f'@rem {_MARK}\n@"{sys.executable}" -P -m n4ax.ants %*\n'
+    python = shlex.quote(sys.executable)
+    return NAME, f'#!/bin/sh\n{_MARK}\nexec {python} -P -m n4ax.ants "$@"\n'
 
 
 def _is_shim(target: Path) -> bool:

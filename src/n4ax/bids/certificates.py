@@ -38,7 +38,7 @@ def write_certificate(folder: Path) -> Iterator["Security"]:
     made = Security.temporary().get_tls_config_for_role("worker")
     handle, name = tempfile.mkstemp(dir=folder, prefix="tls-", suffix=".pem")
     try:
-        with open(handle, "w") as file:
+        with open(handle, "w", encoding="ascii") as file:
             file.write(made["key"] + made["cert"])
         roles = ("client", "scheduler", "worker")
         files = {f"tls_{role}_{part}": name for role in roles for part in ("cert", "key")}

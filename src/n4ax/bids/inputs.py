@@ -264,7 +264,11 @@ def _hide_odd_letters(dataset: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="n4ax-") as folder:
         link = Path(folder) / "dataset"
-        link.symlink_to(dataset.resolve(), target_is_directory=True)
+        try:
+            link.symlink_to(dataset.resolve(), target_is_directory=True)
+        except OSError as error:  # Windows allows links to few users
+            reason = "its name has a dot, or one of *?[, and no link to it can be made: rename it"
+            raise OSError(error.errno, reason, str(dataset)) from error
         yield link
 
 

@@ -10,6 +10,7 @@ Tables are given by their addresses, because a step on shared memory must not be
 
 # pyright: reportCallIssue=false, reportArgumentType=false
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +29,7 @@ TABLE = 40
 SHORT = 1_000
 """A leader looks so many times whether all is finished before it lets other threads run."""
 
-_sched_yield = CFunction("sched_yield", "int32")
+_let_others_run = CFunction("SwitchToThread" if sys.platform == "win32" else "sched_yield", "int32")
 
 
 @compile_kernel()
@@ -43,7 +44,7 @@ def lead(table):
         pause(table)
         looks += 1
         if looks > SHORT:
-            _sched_yield()
+            _let_others_run()
 
 
 @compile_kernel()
