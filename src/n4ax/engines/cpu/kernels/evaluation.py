@@ -9,12 +9,14 @@ from n4ax.engines.compiled.kernel import compile_kernel
 from n4ax.engines.cpu.kernels.lanes import (
     add_product,
     find_address,
+    load,
     load_from,
     multiply,
     repeat,
     repeat_from,
     store,
     store_to,
+    sum_lanes,
 )
 from n4ax.engines.cpu.kernels.layout import LANES
 
@@ -120,11 +122,16 @@ def _add_to(start, at, weight, value):
     store_to(start, at, add_product(load_from(start, at), weight, value))
 
 
-@compile_kernel("contract", "nsz", "reassoc")
+@compile_kernel("contract")
 def _norm(values, n):
     """Return the Euclidean norm of ``values[:n]``, which no magnitude among them exceeds."""
-    total = float32(0)
-    for j in range(n):
+    lanes = repeat(float32(0))
+    whole = uint64(n) & ~uint64(LANES - 1)
+    for j in range(uint64(0), whole, uint64(LANES)):
+        value = load(values, j)
+        lanes = add_product(lanes, value, value)
+    total = sum_lanes(lanes)
+    for j in range(whole, uint64(n)):
         total += values[j] * values[j]
     return np.sqrt(total)
 

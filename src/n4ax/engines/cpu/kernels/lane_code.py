@@ -17,10 +17,11 @@ _WHOLE = ir.IntType(32)
 
 
 class LanesType(types.Type):
-    """The type of lanes of float32 or int32 numbers in the eyes of numba."""
+    """The type of lanes of float32, float64 or int32 numbers in the eyes of numba."""
 
     def __init__(self, element: str) -> None:
         self.element = element
+        self.number = getattr(types, element)
         super().__init__(name=f"lanes({element})")
 
 
@@ -29,14 +30,15 @@ class _LanesModel(models.PrimitiveModel):
     """Lanes are one vector of LLVM."""
 
     def __init__(self, manager: Any, kind: LanesType) -> None:
-        element = ir.FloatType() if kind.element == "float32" else _WHOLE
-        super().__init__(manager, kind, ir.VectorType(element, LANES))
+        super().__init__(manager, kind, ir.VectorType(_ELEMENTS[kind.element], LANES))
 
 
-FLOATS, WHOLES = LanesType("float32"), LanesType("int32")
+_ELEMENTS = {"float32": ir.FloatType(), "float64": ir.DoubleType(), "int32": _WHOLE}
+
+FLOATS, DOUBLES, WHOLES = (LanesType(element) for element in _ELEMENTS)
 _RESULTS = {
     "void": types.void, "int32": types.int32, "uint64": types.uint64,
-    "floats": FLOATS, "wholes": WHOLES, "pair": types.UniTuple(FLOATS, 2),
+    "floats": FLOATS, "doubles": DOUBLES, "wholes": WHOLES, "pair": types.UniTuple(FLOATS, 2),
 }  # fmt: skip
 
 
@@ -117,6 +119,20 @@ class Code:
         """Single precision numbers of whole numbers."""
         return self.builder.sitofp(vector, ir.VectorType(ir.FloatType(), LANES))
 
+    def to_double(self, vector: Any) -> Any:
+        """Double precision numbers of single precision numbers."""
+        return self.builder.fpext(vector, ir.VectorType(ir.DoubleType(), LANES))
+
+    def sum_lanes(self, vector: Any) -> Any:
+        """The sum of all lanes: those that are four places apart first, one after the other."""
+        total, *others = (self.mix(vector, vector, range(i, i + 4)) for i in range(0, LANES, 4))
+        for other in others:
+            total = self.builder.fadd(total, other)
+        for half in (2, 1):
+            halves = (self.mix(total, total, range(i, i + half)) for i in (0, half))
+            total = self.builder.fadd(*halves)
+        return self.builder.extract_element(total, _WHOLE(0))
+
     def order(self, vector: Any) -> Any:
         """Whole numbers in the order of single precision numbers, made of their bits."""
         kind = ir.VectorType(_WHOLE, LANES)
@@ -136,11 +152,12 @@ class Code:
         return self.builder.call(function, [vector])
 
 
-def compile_code(result: str, arguments: Sequence[Any], write: Callable[[Code], Any]) -> Any:
+def compile_code(result: Any, arguments: Sequence[Any], write: Callable[[Code], Any]) -> Any:
     """Tell numba the types of an operation, and how its code is written."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         value = write(Code(context, builder, signature, values))
         return context.get_dummy_value() if value is None else value
 
-    return _RESULTS[result](*arguments), generate
+    kind = _RESULTS[result] if isinstance(result, str) else result
+    return kind(*arguments), generate

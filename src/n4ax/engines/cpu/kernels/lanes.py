@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from n4ax.engines.cpu.kernels.lane_code import Code
 
 
-def _compile(result: str, arguments: Sequence[Any], write: Callable[["Code"], Any]) -> Any:
+def _compile(result: Any, arguments: Sequence[Any], write: Callable[["Code"], Any]) -> Any:
     """Tell numba the types of an operation, and how its code is written.
 
-    ``result`` is ``"floats"`` or ``"wholes"`` (lanes of float32 or int32), ``"pair"`` (two lanes
-    of float32), ``"int32"`` or ``"void"``.
+    ``result`` is ``"floats"``, ``"doubles"`` or ``"wholes"`` (lanes of float32, float64 or int32),
+    ``"pair"`` (two lanes of float32), ``"int32"``, ``"void"``, or the type of an argument.
     """
     from n4ax.engines.cpu.kernels.lane_code import compile_code
 
@@ -36,10 +36,13 @@ def _compile(result: str, arguments: Sequence[Any], write: Callable[["Code"], An
 # ---- arrays -------------------------------------------------------------------------------------
 
 
+_LANES_OF = {"float32": "floats", "float64": "doubles"}
+
+
 @Intrinsic
 def load(_context, array, at):
-    """The numbers of a float32 or int32 array from a place on."""
-    result = "floats" if str(array.dtype) == "float32" else "wholes"
+    """The numbers of a float32, float64 or int32 array from a place on."""
+    result = _LANES_OF.get(str(array.dtype), "wholes")
     return _compile(result, (array, at), lambda code: code.read(0, code.values[1]))
 
 
@@ -143,14 +146,14 @@ def repeat_from(_context, address, at):
 @Intrinsic
 def repeat(_context, number):
     """One number, in all lanes."""
-    result = "floats" if str(number) == "float32" else "wholes"
+    result = _LANES_OF.get(str(number), "wholes")
     return _compile(result, (number,), lambda code: code.repeat(code.values[0]))
 
 
 @Intrinsic
 def add(_context, x, y):
     """``x + y``."""
-    return _compile("floats", (x, y), lambda code: code.builder.fadd(*code.values))
+    return _compile(x, (x, y), lambda code: code.builder.fadd(*code.values))
 
 
 @Intrinsic
@@ -162,13 +165,13 @@ def add_whole(_context, x, y):
 @Intrinsic
 def subtract(_context, x, y):
     """``x - y``."""
-    return _compile("floats", (x, y), lambda code: code.builder.fsub(*code.values))
+    return _compile(x, (x, y), lambda code: code.builder.fsub(*code.values))
 
 
 @Intrinsic
 def multiply(_context, x, y):
     """``x * y``."""
-    return _compile("floats", (x, y), lambda code: code.multiply(*code.values))
+    return _compile(x, (x, y), lambda code: code.multiply(*code.values))
 
 
 @Intrinsic
@@ -179,7 +182,7 @@ def add_product(_context, total, x, y):
         total, x, y = code.values
         return code.add_fused(total, code.multiply(x, y))
 
-    return _compile("floats", (total, x, y), write)
+    return _compile(total, (total, x, y), write)
 
 
 @Intrinsic
@@ -198,6 +201,18 @@ def truncate(_context, x):
 def to_float(_context, x):
     """Whole numbers as float32."""
     return _compile("floats", (x,), lambda code: code.to_float(code.values[0]))
+
+
+@Intrinsic
+def to_double(_context, x):
+    """The float32 numbers ``x`` as float64."""
+    return _compile("doubles", (x,), lambda code: code.to_double(code.values[0]))
+
+
+@Intrinsic
+def sum_lanes(_context, x):
+    """The sum of all lanes, in an order that is the same on all processors."""
+    return _compile(x.number, (x,), lambda code: code.sum_lanes(code.values[0]))
 
 
 # ---- choices ------------------------------------------------------------------------------------

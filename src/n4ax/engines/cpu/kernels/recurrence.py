@@ -12,6 +12,16 @@ import numpy as np
 from numpy import float32, float64, int32, uint64
 
 from n4ax.engines.compiled.kernel import compile_kernel
+from n4ax.engines.cpu.kernels.lanes import (
+    add,
+    load,
+    multiply,
+    repeat,
+    subtract,
+    sum_lanes,
+    to_double,
+)
+from n4ax.engines.cpu.kernels.layout import LANES
 from n4ax.method.convergence import STANDSTILL
 
 _BLOCK = 256
@@ -19,18 +29,27 @@ _SETTLED = 1 << 14
 """This many voxels are always taken one by one. After them, 1/n is smooth enough over a block."""
 
 
-@compile_kernel("reassoc", "nsz")
+@compile_kernel()
 def compute_variation(p):
     """Return the coefficient of variation of ``p``, in double."""
+    mean = _sum_differences(p, 0.0, False) / len(p)
+    return np.sqrt(_sum_differences(p, mean, True) / (len(p) - 1.0)) / mean
+
+
+@compile_kernel()
+def _sum_differences(p, centre, squared):
+    """Sum the differences of ``p`` to a number, or their squares, in the same order everywhere."""
     n = uint64(len(p))
-    total = 0.0
-    for i in range(n):
-        total += float64(p[i])
-    mean = total / len(p)
-    squares = 0.0
-    for i in range(n):
-        squares += (p[i] - mean) ** 2
-    return np.sqrt(squares / (len(p) - 1.0)) / mean
+    whole = n & ~uint64(LANES - 1)
+    lanes, centres = repeat(0.0), repeat(centre)
+    for i in range(uint64(0), whole, uint64(LANES)):
+        gap = subtract(to_double(load(p, i)), centres)
+        lanes = add(lanes, multiply(gap, gap) if squared else gap)
+    total = sum_lanes(lanes)
+    for i in range(whole, n):
+        difference = float64(p[i]) - centre
+        total += difference * difference if squared else difference
+    return total
 
 
 @compile_kernel()
