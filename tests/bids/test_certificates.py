@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from n4ax.bids.certificates import write_certificate
+from n4ax.bids.certificates import keep_connections_apart, write_certificate
 from n4ax.bids.connection import connect
 from n4ax.bids.workers import Workers
 from tests.bids.stand_ins import install_queue
@@ -102,3 +102,53 @@ def test_the_scheduler_listens_where_the_jobs_are_told(
     with connect(Workers(cluster="pbs"), tmp_path / "scratch") as client:
         assert client.scheduler_info()["address"].startswith("tls://127.0.0.2:")
         assert {host for host, _ in list_listeners() - before} == {"127.0.0.1", "127.0.0.2"}
+
+
+class Connection:
+    """A method of a stream that fails some times."""
+
+    def __init__(self, failures: int) -> None:
+        self.left = failures
+
+    def read(self, data: bytearray) -> int:
+        self.left -= 1
+        if self.left >= 0:
+            raise BrokenPipeError(32, "Broken pipe")
+        return len(data)
+
+
+@pytest.mark.parametrize("failures", [0, 1, 2])
+def test_an_error_of_another_connection_is_no_error_of_this_one(
+    failures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tornado.iostream import SSLIOStream
+
+    read, write = SSLIOStream.read_from_fd, SSLIOStream.write_to_fd
+    with monkeypatch.context() as patch:
+        patch.setattr(SSLIOStream, "read_from_fd", Connection.read)
+        with keep_connections_apart():
+            if failures < 2:
+                assert SSLIOStream.read_from_fd(Connection(failures), bytearray(7)) == 7
+            else:
+                with pytest.raises(BrokenPipeError):
+                    SSLIOStream.read_from_fd(Connection(failures), bytearray(7))
+            assert SSLIOStream.write_to_fd is not write
+        assert SSLIOStream.read_from_fd is Connection.read
+    assert (SSLIOStream.read_from_fd, SSLIOStream.write_to_fd) == (read, write)
+
+
+def test_workers_keep_their_connections_apart(tmp_path: Path) -> None:
+    with connect(Workers(), tmp_path) as client:
+        assert client.run(count_wrapped()) == dict.fromkeys(client.scheduler_info()["workers"], 2)
+
+
+def count_wrapped() -> Any:
+    """A function, sent by value, that counts the methods that try twice."""
+
+    def count() -> int:
+        from tornado.iostream import SSLIOStream
+
+        methods = (SSLIOStream.read_from_fd, SSLIOStream.write_to_fd)
+        return sum(hasattr(method, "__wrapped__") for method in methods)
+
+    return count

@@ -368,17 +368,6 @@ def test_bits_do_not_depend_on_the_number_of_threads(ndim: int) -> None:
         assert other.convergence == results[0].convergence
 
 
-def test_several_corrections_at_once_do_not_disturb_each_other() -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    images = [np.random.default_rng(k).gamma(4.0, 30.0, (20, 30, 40)) for k in range(4)]
-    alone = [n4ax.n4(image, "all", iters=(5, 5)) for image in images]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda image: n4ax.n4(image, "all", iters=(5, 5)), images))
-    for a, b in zip(alone, together, strict=True):
-        assert np.array_equal(a, b)
-
-
 def test_histogram_off_the_cpu_keeps_every_voxel_of_a_constant_image_and_of_many_bins() -> None:
     random = np.random.default_rng(1)
     with jax.enable_x64(True):

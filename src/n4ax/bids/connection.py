@@ -14,8 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n4ax.bids import jobs
-from n4ax.bids.certificates import write_certificate
+from n4ax.bids import certificates, jobs
 from n4ax.bids.environment import change_environment, choose_temporary_folder, choose_variables
 from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
 from n4ax.errors import InputError
@@ -95,6 +94,7 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
     """
     _check_installed(workers)
     with ExitStack() as stack:
+        stack.enter_context(certificates.keep_connections_apart())
         if workers.scheduler is not None:
             yield stack.enter_context(_connect_to_scheduler(workers.scheduler))
             return
@@ -104,7 +104,7 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
         variables = choose_variables(workers) | choose_temporary_folder(scratch / "dask")
         stack.enter_context(change_environment(variables))
         stack.enter_context(_change_settings(workers))
-        security = stack.enter_context(write_certificate(scratch / "dask"))
+        security = stack.enter_context(certificates.write_certificate(scratch / "dask"))
         if workers.cluster == "local":
             cluster = _start_local_cluster(workers, scratch, security)
         else:
@@ -142,7 +142,7 @@ def make_job_script(workers: Workers, scratch: Path) -> str:
         jobs.check_scratch(scratch.resolve())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="n4ax-")))
         (folder / "dask").mkdir()
-        security = stack.enter_context(write_certificate(folder / "dask"))
+        security = stack.enter_context(certificates.write_certificate(folder / "dask"))
         cluster = jobs.prepare_cluster(workers, folder, **_make_job_keywords(workers, security))
         stack.callback(cluster.close)
         return cluster.job_script().replace(str(folder), str(scratch.resolve()))
@@ -154,6 +154,7 @@ def dask_setup(_worker: object) -> None:
     Dask calls this function by its name in every worker.
     """
     exit_on_signals()
+    certificates.dask_setup(_worker)
     logging.getLogger("distributed.worker").addFilter(_UnwantedMessages())
 
 
@@ -282,6 +283,7 @@ def _make_job_keywords(workers: Workers, security: "Security") -> dict[str, Any]
         "security": security,
         "exports": exports,
         "preload": __name__,
+        "preload_nanny": certificates.__name__,
     }
 
 

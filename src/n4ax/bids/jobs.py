@@ -91,6 +91,7 @@ def prepare_cluster(
     security: "Security",
     exports: Mapping[str, str],
     preload: str,
+    preload_nanny: str,
 ) -> Any:
     """Make dask-jobqueue's cluster without submitting a job; its programs need not be here.
 
@@ -108,6 +109,8 @@ def prepare_cluster(
         Variables for the environment of the jobs.
     preload
         Name of the module that prepares a worker.
+    preload_nanny
+        Name of the module that prepares the process that starts a worker.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def prepare_cluster(
             scheduler_cls=scheduler,
             security=security,
             protocol="tls://",
-            **_make_keywords(workers, scratch, lines, preload),
+            **_make_keywords(workers, scratch, lines, preload, preload_nanny),
         )
     except (TypeError, ValueError) as error:
         raise InputError(
@@ -164,7 +167,7 @@ def _report_closing(kind: Any) -> Any:
 
 
 def _make_keywords(
-    workers: Workers, scratch: Path, lines: list[str], preload: str
+    workers: Workers, scratch: Path, lines: list[str], preload: str, preload_nanny: str
 ) -> dict[str, Any]:
     options = dict(workers.options)
     given: dict[str, Any] = {
@@ -173,7 +176,7 @@ def _make_keywords(
         _ACCOUNT[workers.cluster]: workers.account,
     }
     # dask-jobqueue also writes --nthreads (cores per process). The last one counts.
-    arguments = ["--nthreads", "1", "--preload", preload]
+    arguments = ["--nthreads", "1", "--preload", preload, "--preload-nanny", preload_nanny]
     arguments += ["--no-dashboard", "--dashboard-address", _HIDDEN]
     return {
         "cores": workers.processes * workers.threads,

@@ -259,7 +259,8 @@ def run_sharded(
 def _describe(arguments: Arguments) -> tuple[Any, ...]:
     """What a program is compiled for, apart from its key: shapes and types, and what is None."""
     leaves, structure = jax.tree.flatten(arguments)
-    return (structure, *((np.shape(leaf), np.result_type(leaf)) for leaf in leaves))
+    kinds = [getattr(leaf, "dtype", None) or np.result_type(leaf) for leaf in leaves]
+    return (structure, *zip(map(np.shape, leaves), kinds, strict=True))
 
 
 @partial(jax.jit, static_argnames=("key", "mesh"))
