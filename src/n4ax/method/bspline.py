@@ -56,8 +56,10 @@ class AxisBasis:
     @property
     def fit_weights(self) -> npt.NDArray[np.float64]:
         """The weights of residuals in delta, ``t^3 / w2``, shape (n, order + 1)."""
-        weights = self.weights.astype(np.float64)
-        return weights**3 / np.sum(weights**2, axis=1, keepdims=True)
+        weights, squares = self.weights.astype(np.float64), self.squares
+        # The squares of float32 numbers are exact. So the cubes are rounded once, while
+        # the last digits of NumPy's power depend on the processor.
+        return weights * squares / np.sum(squares, axis=1, keepdims=True)
 
     @property
     def squares(self) -> npt.NDArray[np.float64]:
@@ -191,8 +193,15 @@ def refinement_matrix(control_points: int, order: int, version: int) -> npt.NDAr
 def apply_along_axis(
     matrix: npt.NDArray[np.floating], array: npt.NDArray[np.floating], axis: int
 ) -> npt.NDArray[np.floating]:
-    """Multiply ``array`` by ``matrix`` (m, n) along ``axis``, whose length changes from n to m."""
-    return np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
+    """Multiply ``array`` by ``matrix`` (m, n) along ``axis``, whose length changes from n to m.
+
+    The terms are added in their order, which a library of linear algebra would choose by processor.
+    """
+    lines = np.moveaxis(array, axis, -1)
+    total = np.zeros((*lines.shape[:-1], len(matrix)), np.result_type(matrix, array))
+    for k in range(lines.shape[-1]):
+        total += lines[..., k, None] * matrix[:, k]
+    return np.moveaxis(total, -1, axis)
 
 
 def fit_quotient(delta: Any, omega: Any) -> Any:
