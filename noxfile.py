@@ -14,7 +14,7 @@ import nox
 ROOT = Path(__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.14t"]
 TESTERS = ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "beautifulsoup4>=4.12", "pyyaml"]
 SHORT = [
     "tests/engines", "tests/cli", "tests/images", "tests/method", "tests/test_processors.py",
@@ -50,7 +50,7 @@ def core(session: nox.Session) -> None:
     run_tests(session, "tests")
 
 
-@nox.session(python=PYTHONS)
+@nox.session(python=PYTHONS[:-1])
 def everything(session: nox.Session) -> None:
     """The package with all that its tests can use."""
     session.install("-e", ".[test]")
