@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -37,6 +37,14 @@ class _Recipe(NamedTuple):
     engine: str | None = None
 
 
+def _pin(library: str) -> str:
+    """The version of a library that is installed here, or any if there is none."""
+    try:
+        return f"{library}=={version(library)}"
+    except PackageNotFoundError:
+        return library
+
+
 _OURS = (("--editable", f"{ROOT}[bids,cpu,figure,numba]"),)
 _RECIPES = {
     "SimpleITK": _Recipe("simpleitk", (("numpy>=2", "SimpleITK==2.5.7"),)),
@@ -45,7 +53,7 @@ _RECIPES = {
     "n4ax 0.1.1": _Recipe(
         "n4ax-0.1.1",
         (
-            (f"jax=={version('jax')}", f"numpy=={version('numpy')}"),
+            (_pin("jax"), _pin("numpy")),
             ("--no-deps", "--ignore-requires-python", "n4ax==0.1.1"),
         ),
     ),

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -24,6 +25,14 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     is_test = collection_path.match("test_*.py")
     needed = collection_path if is_test else collection_path / "conftest.py"
     return True if needed.is_file() and find_missing_of(needed) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the cases of the XLA engine where JAX is not installed."""
+    if find_spec("jax") is None:
+        for item in items:
+            if "xla" in getattr(getattr(item, "callspec", None), "params", {}).values():
+                item.add_marker(pytest.mark.skip(reason="jax is not installed"))
 
 
 def pytest_report_header() -> list[str]:

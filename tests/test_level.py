@@ -130,7 +130,7 @@ def test_excluding_everything_is_an_error_that_says_so(head: Any, inside: Any) -
 
 
 def test_policies_inside_jit(head: Any, inside: Any) -> None:
-    import jax
+    jax = pytest.importorskip("jax")
     import jax.numpy as jnp
 
     keywords: dict[str, Any] = {"scale": "mean", "non_positive": "offset", **QUICK}

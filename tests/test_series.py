@@ -63,6 +63,7 @@ def test_bad_b_values_are_named(
 
 
 def test_each_volume_of_a_series_has_a_field_of_its_own(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
     assert correct_series("--series", "each", "--bias", "bias.nii.gz", "--figure", "a.png") == 0
     series = np.asarray(nib.load("series.nii.gz").dataobj, np.float32)
     corrected = np.asarray(nib.load("out.nii.gz").dataobj)

@@ -39,6 +39,7 @@ def test_the_last_variable_that_is_set_decides(
 
 @pytest.mark.parametrize(("environ", "_"), NUMBERS)
 def test_simpleitk_has_that_number_too(environ: dict[str, str], _: int | None) -> None:
+    pytest.importorskip("SimpleITK")
     others = {name: value for name, value in os.environ.items() if name not in (ITK, "NSLOTS")}
     program = "import SimpleITK; print(SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads())"
     done = subprocess.run(
@@ -49,6 +50,7 @@ def test_simpleitk_has_that_number_too(environ: dict[str, str], _: int | None) -
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has affinities")
 def test_the_default_is_the_processors_that_the_process_may_use() -> None:
+    pytest.importorskip("SimpleITK")
     program = (
         "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]);"
         "from n4ax.itk.threads import find_default_threads; from SimpleITK import ProcessObject;"
