@@ -80,9 +80,13 @@ def wheel(session: nox.Session) -> None:
     session.run("check-wheel-contents", *(path for path in paths if path.endswith(".whl")))
     session.run("python", "-m", "pip", "uninstall", "-y", "-q", "n4ax")
     session.install(next(path for path in paths if path.endswith(".whl")), *TESTERS)
+    session.run("python", str(ROOT / "scripts" / "time_calls.py"), str(work))
     elsewhere = work / "elsewhere"  # where the sources are not
     shutil.rmtree(elsewhere, ignore_errors=True)
     shutil.copytree(ROOT / "tests", elsewhere / "tests")
+    shutil.copytree(ROOT / "scripts", elsewhere / "scripts")
+    (elsewhere / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "installation.md", elsewhere / "docs")  # it names the bits
     shutil.copy(ROOT / "pyproject.toml", elsewhere)
     run_tests(session, *SHORT, folder=elsewhere)
 

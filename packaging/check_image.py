@@ -34,18 +34,6 @@ LEFT_OUT = ["var/cache/apt/*", "usr/share/doc/*", "usr/share/man/*", "usr/share/
 
 FIRST_CALLS = 3
 
-CALLS = """
-import json, subprocess, sys, time
-from importlib.resources import files
-head = str(files("n4ax") / "data" / "head.nii.gz")
-times = []
-for number in range(int(sys.argv[1])):
-    start = time.perf_counter()
-    subprocess.run(["n4ax", "correct", head, "-o", "/out/head_n4.nii.gz", "-q"], check=True)
-    times.append(time.perf_counter() - start)
-print(json.dumps(times))
-"""
-
 FACTS = """
 import importlib.util, json, os, sys
 from pathlib import Path
@@ -176,8 +164,10 @@ def compare_times(engine: Engine, work: Path) -> None:
     """Print the time of the first call in a strict container beside later calls elsewhere."""
 
     def call(options: Sequence[str], calls: int) -> list[float]:
-        folders = {make_out(work, f"calls-{len(list(work.iterdir()))}"): "/out"}
-        return json.loads(engine.run(options, folders, "python3", "-c", CALLS, str(calls)))
+        out = make_out(work, f"calls-{len(list(work.iterdir()))}")
+        folders = {out: "/out", ROOT / "scripts": "/scripts:ro"}
+        words = ("python3", "/scripts/time_calls.py", "/out", str(calls))
+        return json.loads(engine.run(options, folders, *words))
 
     call([], 1)  # the files of the image are read from the disk
     warm = median(call(["--cpus", "1"], FIRST_CALLS + 3)[1:])
