@@ -1,6 +1,7 @@
 """What the files for packagers say: the same versions everywhere, and names that exist."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -99,3 +100,26 @@ def test_containers_are_built_from_files_that_exist(path: str) -> None:
         assert (ROOT / name).exists()
     for needed in ("src", "hatch_build.py", "pyproject.toml", "README.md", "LICENSE"):
         assert needed in copied
+
+
+def test_script_of_the_nextflow_module_runs(tmp_path: Path) -> None:
+    """Nextflow is not there, so its variables are replaced here."""
+    text = (ROOT / "packaging" / "nf-core" / "main.nf").read_text()
+    script = text.partition("script:")[2].split('"""')[1]
+    head = Path(n4ax.__file__).parent / "data" / "head.nii.gz"
+    values = {
+        "task.cpus": "2", "task.process": "N4AX", "prefix": "sub-01", "image": str(head),
+        "masked": "", "weighted": "", "args": "-s 4 -c [2,0]",
+    }  # fmt: skip
+    for name, value in values.items():
+        script = script.replace(f"${{{name}}}", value)
+    assert "${" not in script
+    script = script.replace("\\\\", "\\").replace("\\$", "$")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    lines = "\n".join(line.removeprefix(" " * 4) for line in script.splitlines())
+    environment = os.environ | {"PATH": path}
+    subprocess.run(["bash", "-eu", "-c", lines], cwd=tmp_path, env=environment, check=True)
+    versions = yaml.safe_load((tmp_path / "versions.yml").read_text())
+    assert versions == {"N4AX": {"ants": "2.6.5", "n4ax": n4ax.__version__}}
+    names = {path.name for path in tmp_path.glob("*.nii.gz")}
+    assert names == {"sub-01_n4.nii.gz", "sub-01_bias.nii.gz"}

@@ -1,6 +1,6 @@
 process N4AX_N4BIASFIELDCORRECTION {
     tag "$meta.id"
-    label 'process_single'
+    label 'process_low'
 
     conda "${moduleDir}/environment.yml"
 
