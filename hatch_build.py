@@ -1,5 +1,6 @@
 """The step of the package's build that makes the libraries of kernels."""
 
+import platform
 import sys
 import sysconfig
 from pathlib import Path
@@ -32,8 +33,18 @@ class KernelsHook(BuildHookInterface):
             build_data["dependencies"].append(NUMBA)
             return
         if version == "standard":
-            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["pure_python"] = False
-            build_data["tag"] = f"py3-none-{platform}"
+            build_data["tag"] = f"py3-none-{find_platform()}"
             paths = [str(library.relative_to(SOURCE.parent)) for library in libraries]
             build_data["artifacts"].extend(paths)
+
+
+def find_platform() -> str:
+    """Find the platforms that a wheel made here is for.
+
+    The libraries call a few functions of the C library that are as old as glibc 2.17.
+    """
+    name = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    if platform.libc_ver()[0] == "glibc":
+        return name.replace("linux_", "manylinux_2_17_", 1)
+    return name
