@@ -34,7 +34,7 @@ FLOORS = (
     ("pipeline",),
     ("contrasts", "batch", "series", "tracing", "channels"),
     ("api", "scan"),
-    ("ants", "report", "kernels"),
+    ("ants", "report", "kernels", "saved_field"),
     ("bids",),
     ("cli", "nipype", "simpleitk", "torchio", "monai"),
     ("__main__", "__init__"),
@@ -71,7 +71,7 @@ MOST_PARAMETERS = 7
 CONTRACTS = {
     "n4", "fit", "n4_batch",  # the Python interface
     "n4_bias_field_correction",  # ANTsPy's signature
-    "correct", "bids",  # click passes an option as a parameter
+    "correct", "apply", "bids",  # click passes an option as a parameter
 }  # fmt: skip
 """Functions with more parameters, since their signature is what users call."""
 

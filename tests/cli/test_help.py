@@ -73,7 +73,7 @@ def test_help_fits_80_columns_and_has_examples_that_parse(
             n4ax_command.commands[name].make_context(name, rest, parent=program)
 
 
-@pytest.mark.parametrize("name", ["correct", "ants", "shim", "demo"])
+@pytest.mark.parametrize("name", ["correct", "apply", "ants", "shim", "demo"])
 def test_examples_in_the_help_run(
     documented: Path,
     capsys: pytest.CaptureFixture[str],
@@ -87,7 +87,7 @@ def test_examples_in_the_help_run(
 
 
 def test_help_lists_every_option_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("correct", "bids"):
+    for name in ("correct", "apply", "bids"):
         text = read_help(capsys, name)
         for parameter in n4ax_command.commands[name].params:
             if isinstance(parameter, click.Option):

@@ -81,7 +81,7 @@ def write_files(folder: Path) -> None:
     mask = n4ax.otsu_mask(voxels).astype(np.uint8)
     series = np.stack([voxels * scale for scale in (1, 0.5, 0.98, 0.45)], axis=-1)
     images = {"mask": mask, "brain": mask, "bold": series, "dwi": series}
-    for name in ("head", "t1w", "t2w", "flair", "epi"):
+    for name in ("head", "t1w", "t1w_n4", "t2w", "flair", "epi"):
         images[name] = voxels
     for name, values in images.items():
         nib.save(nib.Nifti1Image(values, head.affine), folder / f"{name}.nii.gz")
@@ -90,6 +90,8 @@ def write_files(folder: Path) -> None:
     whole = nib.load(HEAD).get_fdata(dtype=np.float32)
     zarr.create_array(folder / "brain.zarr", data=whole, chunks=(48, 48, 44))
     n4ax.fit(voxels, mask, iters=(2,), spacing=(4.6, 4.6, 4)).field.save(folder / "field.npz")
+    t1w = nib.load(folder / "t1w.nii.gz")
+    n4ax.fit(t1w, iters=(2,)).field.save(folder / "t1w_field.npz")
     _write_study(folder, folder / "study")
 
 

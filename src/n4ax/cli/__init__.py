@@ -1,4 +1,4 @@
-"""The command line: ``n4ax correct``, ``demo``, ``bids``, ``report``, ``ants`` and ``shim``.
+"""The command line: ``n4ax correct``, ``apply``, ``bids``, ``report``, ``ants`` and others.
 
 Functions import heavy packages only when they need them, so that help texts and errors in the
 arguments appear at once.
@@ -12,9 +12,11 @@ from pathlib import Path
 import click
 
 from n4ax.cli import options
+from n4ax.cli.apply import apply
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
+from n4ax.extras import MissingLibraryError
 from n4ax.messages import escape_what_cannot_be_printed, make_one_line
 from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_describe_usage(error))
     except click.Abort:
         return INTERRUPTED
-    except ValueError as error:
+    except (ValueError, MissingLibraryError) as error:
         return _fail(str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
@@ -104,6 +106,7 @@ class _Program(click.Group):
       n4ax correct head.nii.gz
       n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
       n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4
+      n4ax apply t1w_field.npz t2w.nii.gz flair.nii.gz
       n4ax bids study study/derivatives/n4ax participant
       n4ax ants -d 3 -i t1w.nii.gz -x mask.nii.gz -o corrected.nii.gz
       n4ax shim ~/n4ax-bin
@@ -162,5 +165,5 @@ def shim(folder: Path, remove: bool, quiet: bool) -> None:
         print(f"Wrote {target}. Put its folder first on PATH: export PATH={place}:$PATH")
 
 
-for command in (correct, bids, report, ants, shim, demo):
+for command in (correct, apply, bids, report, ants, shim, demo):
     n4ax_command.add_command(command)

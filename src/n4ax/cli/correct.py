@@ -12,6 +12,7 @@ from n4ax.cli import options
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.progress import show_iterations
 from n4ax.extras import need_extra
+from n4ax.images.names import ITK, WRITTEN, find_stem, find_suffix, name_result
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from n4ax.series import Estimate, Series
 
 _SUFFIXES = {
-    "--output": (".nii", ".nii.gz"),
-    "--bias": (".nii", ".nii.gz"),
+    "--output": WRITTEN,
+    "--bias": WRITTEN,
     "--field": (".npz",),
     "--figure": (".png",),
 }
@@ -41,13 +42,13 @@ _series = options.under_heading("Series of volumes (4-D)")
       n4ax correct dwi.nii.gz --series b0 --mask brain.nii.gz
     """,
 )
-@click.argument("image", metavar="INPUT", type=options.INPUT_FILE)
+@click.argument("image", metavar="INPUT", type=options.INPUT_IMAGE)
 @_files(
     "-o",
     "--output",
     type=options.PATH,
     metavar="FILE",
-    help="Corrected image.  [default: INPUT_n4.nii.gz]",
+    help="Corrected image.  [default: INPUT_n4.nii.gz; .mgz, .nrrd and .mha stay such]",
 )
 @_files(
     "--mask",
@@ -115,17 +116,18 @@ def correct(
     b0_threshold: float,
     **given: Any,
 ) -> None:
-    """Correct the bias field of a NIfTI image.
+    """Correct the bias field of an image.
 
-    INPUT has 2 to 4 dimensions. The field is estimated in the mask, and the whole image is divided
-    by it.
+    INPUT has 2 to 4 dimensions: NIfTI, .mgz of FreeSurfer, .nrrd, .mha, .mnc, or a series of DICOM
+    (its folder, or one of its files). The field is estimated in the mask, and the whole image is
+    divided by it. The output has the format of its name.
     """
     from n4ax.images.arguments import read_word
 
     start = time.perf_counter()
     mask = options.default_mask(preset) if mask is None else mask
     settings = options.make_settings(preset, given, correct)
-    outputs = _Outputs(output or image.with_name(f"{_stem(image)}_n4.nii.gz"), bias, field, figure)
+    outputs = _Outputs(output or name_result(image, "_n4"), bias, field, figure)
     _check_outputs(outputs, [image, weights, None if read_word(mask) else Path(mask)])
     if series == "each" and field is not None:
         raise ValueError("--field writes one field, but --series each makes many: use --bias")
@@ -211,7 +213,7 @@ def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
     places = [realpath(path) for _, path in outputs.items()]
     for (option, path), place in zip(outputs.items(), places, strict=True):
         suffixes = _SUFFIXES[option]
-        if not path.name.endswith(suffixes):
+        if not path.name.lower().endswith(suffixes):
             expected = " or ".join(suffixes)
             raise ValueError(f"{option} {path}: expected a name ending in {expected}")
         if place in sources:
@@ -220,6 +222,10 @@ def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
             )
         if places.count(place) > 1:
             raise ValueError(f"{path} is given for two outputs: choose another name for one")
+        if find_suffix(path) in ITK:
+            from n4ax.images.formats import load_itk
+
+            load_itk(path)
         check_writable(path)
 
 
@@ -231,7 +237,7 @@ def _find_volumes(
         return series
     from n4ax.series import find_unweighted_volumes
 
-    bval = scan.path.with_name(f"{_stem(scan.path)}.bval")
+    bval = scan.path.with_name(f"{find_stem(scan.path)}.bval")
     return find_unweighted_volumes(bval, scan.volumes, b0_threshold)
 
 
@@ -302,11 +308,3 @@ def _summarise(
         f"{scan.path}: {size} voxels, mask {mask}. Iterations per level{of_many}: {levels}. "
         f"The field ranges from {low:.3f} to {high:.3f}. Wrote {written} in {seconds:.1f} s."
     )
-
-
-def _stem(image: Path) -> str:
-    """The name of an image without its extensions."""
-    name = image.name.removesuffix(".gz")
-    for suffix in (".nii", ".hdr", ".img"):
-        name = name.removesuffix(suffix)
-    return name

@@ -129,6 +129,7 @@ class _NamedPath(click.Path):
 PATH = _NamedPath(path_type=Path)
 FOLDER = _NamedPath(file_okay=False, path_type=Path)
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+INPUT_IMAGE = click.Path(exists=True, path_type=Path)  # a folder may hold a series of DICOM
 
 _voxels = under_heading("Voxels used for the estimation")
 _estimation = under_heading("Estimation (defaults of --preset simpleitk)")
@@ -258,6 +259,15 @@ VOXELS = combine_options(
         f"[default: {N4Settings.nonfinite}]",
     ),
 )
+DTYPE = _result(
+    "--dtype",
+    type=click.Choice(("float32", "same")),
+    default="float32",
+    show_default=True,
+    help="Voxel type of the output. same keeps the type of the input; integers are rounded and "
+    "clipped.",
+)
+
 RESULT = combine_options(
     _result(
         "--scale",
@@ -272,14 +282,7 @@ RESULT = combine_options(
         help="Outside the mask: divide by the field as well, keep the input, or write 0.  "
         f"[default: {N4Settings.outside}]",
     ),
-    _result(
-        "--dtype",
-        type=click.Choice(("float32", "same")),
-        default="float32",
-        show_default=True,
-        help="Voxel type of the output. same keeps the type of the input; integers are rounded and "
-        "clipped.",
-    ),
+    DTYPE,
 )
 
 

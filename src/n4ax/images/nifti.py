@@ -21,7 +21,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import native_code
 from nibabel.wrapstruct import WrapStructError
 
-from n4ax.images import gzip, headers, plain
+from n4ax.images import formats, gzip, headers, plain
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
 
 _STATED = "header as it is in the file"
@@ -38,7 +38,7 @@ _UNREADABLE = (
 
 
 def read_image(path: Path) -> Nifti1Pair:
-    """Read a NIfTI image (``.nii``, ``.nii.gz`` or ``.hdr``/``.img``), with its voxels unscaled.
+    """Read an image, with its voxels unscaled: NIfTI, or what :mod:`n4ax.images.formats` reads.
 
     A header that breaks the rules of the format is read as ITK reads it, and the header of the
     image is mended, so that nibabel and others can read what is written with it.
@@ -48,6 +48,8 @@ def read_image(path: Path) -> Nifti1Pair:
     ValueError
         The file is missing, cannot be read, or is not NIfTI; the message says which.
     """
+    if formats.is_other(path):
+        return formats.read(path)
     try:
         if path.name.endswith(".nii.gz"):
             content = path.read_bytes()
@@ -258,7 +260,7 @@ def _clip_to(values: npt.NDArray[np.float64], kind: np.dtype[Any]) -> npt.NDArra
 
 
 def write_image(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
-    """Write an image to ``.nii`` or ``.nii.gz``, so that the file appears whole or not at all.
+    """Write an image in the format that the name of the file says.
 
     Parameters
     ----------
@@ -274,6 +276,9 @@ def write_image(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
     OSError
         The folder cannot be written to, or the disk is full; the error names ``path``.
     """
+    if formats.is_other(path):
+        formats.write(image, path, num_threads)
+        return
     image.update_header()
     header = image.header.copy()
     if header.get_slope_inter()[0] is None:

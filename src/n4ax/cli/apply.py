@@ -1,0 +1,130 @@
+"""The command ``n4ax apply``."""
+
+from os.path import realpath
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from n4ax.cli import options
+from n4ax.images.names import WRITTEN, find_suffix, name_result
+
+_files = options.under_heading("Input and output")
+_how = options.under_heading("What is done")
+
+
+@click.command(
+    cls=options.Command,
+    epilog="""
+    Examples:
+      n4ax apply t1w_field.npz t2w.nii.gz flair.nii.gz
+      n4ax apply t1w_field.npz bold.nii.gz -o bold_corrected.nii.gz
+      n4ax apply t1w_field.npz t1w_n4.nii.gz --invert --suffix _shaded
+    """,
+)
+@click.argument("field", metavar="FIELD", type=options.INPUT_FILE)
+@click.argument("images", metavar="IMAGE...", type=options.INPUT_IMAGE, nargs=-1, required=True)
+@_files(
+    "-o",
+    "--output",
+    type=options.PATH,
+    metavar="FILE|DIR",
+    help="Where to write: a file for one image, or an existing folder.  [default: the folder of "
+    "each image]",
+)
+@_files(
+    "--suffix",
+    default="_n4",
+    show_default=True,
+    metavar="TEXT",
+    help="What follows the name of an image in the name of its result.",
+)
+@_files("--overwrite", is_flag=True, help="Replace results that are there already.")
+@_how(
+    "--by",
+    type=click.Choice(("space", "index")),
+    default="space",
+    show_default=True,
+    help="On another grid than that of the field: take the field where each voxel lies in space, "
+    "or stretch it over the grid from the first to the last voxel, as ITK does.",
+)
+@_how("--invert", is_flag=True, help="Multiply by the field: take a correction back.")
+@options.DTYPE
+@options.QUIET
+def apply(
+    field: Path,
+    images: tuple[Path, ...],
+    output: Path | None,
+    suffix: str,
+    overwrite: bool,
+    by: Literal["space", "index"],
+    invert: bool,
+    dtype: Literal["float32", "same"],
+    quiet: bool,
+) -> None:
+    """Divide images by a field that was found before.
+
+    FIELD is a file that n4ax correct wrote, by --field (t1w_field.npz, which fits every grid) or by
+    --bias. IMAGE is any image of the same person: another contrast, another grid, a series.
+    """
+    targets = [_name_result(image, output, suffix, len(images)) for image in images]
+    _check_targets(targets, [field, *images], overwrite)
+
+    from n4ax.images import nifti
+    from n4ax.saved_field import apply_field, read_field
+    from n4ax.scan import read_scan
+
+    with options.use_option_names(apply):
+        found = read_field(field)
+        for image, target in zip(images, targets, strict=True):
+            scan = read_scan(image)
+            voxels = apply_field(found, scan, by=by, invert=invert)
+            _write(nifti.replace_voxels(scan.image, voxels, dtype), target)
+            if not quiet:
+                done = "Multiplied" if invert else "Divided"
+                print(f"{done} {image} by {field}. Wrote {target}.")
+
+
+def _name_result(image: Path, output: Path | None, suffix: str, count: int) -> Path:
+    """The file that the result for an image is written to."""
+    beside = name_result(image, suffix)
+    if output is None:
+        return beside
+    if output.is_dir():
+        return output / beside.name
+    if count > 1:
+        raise ValueError(f"--output {output} is no folder, and there are {count} images: make one")
+    if find_suffix(output) not in WRITTEN:
+        raise ValueError(
+            f"--output {output}: expected an existing folder, or a name ending in "
+            f"{' or '.join(WRITTEN)}"
+        )
+    return output
+
+
+def _check_targets(targets: list[Path], inputs: list[Path], overwrite: bool) -> None:
+    """Refuse results that could not be written, before any work is done."""
+    from n4ax.files import check_writable
+
+    sources = {realpath(path) for path in inputs}
+    seen: set[str] = set()
+    for target in targets:
+        place = realpath(target)
+        if place in sources:
+            raise ValueError(f"{target} would overwrite an input: choose another --suffix")
+        if place in seen:
+            raise ValueError(f"two results would be {target}: apply the field to one at a time")
+        if target.exists() and not overwrite:
+            raise ValueError(f"{target} exists: give --overwrite to replace it, or --suffix")
+        seen.add(place)
+        check_writable(target)
+
+
+def _write(image: Any, target: Path) -> None:
+    """Write a result, which appears whole or not at all."""
+    from n4ax.files import replace_file
+    from n4ax.images import nifti
+    from n4ax.processors import choose_thread_count
+
+    with replace_file(target) as temporary:
+        nifti.write_image(image, temporary, choose_thread_count())

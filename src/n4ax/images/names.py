@@ -1,0 +1,35 @@
+"""What image files are called: the endings of their names, in small or capital letters."""
+
+from pathlib import Path
+
+NIFTI = (".nii.gz", ".nii")
+PAIRS = (".hdr", ".img")
+FREESURFER = (".mgz", ".mgh")
+MINC = (".mnc",)
+ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+DICOM = (".dcm", ".ima")
+
+READ = (*NIFTI, *PAIRS, *FREESURFER, *MINC, *ITK, *DICOM)
+"""Images that are read. A series of DICOM is also read from its folder."""
+
+WRITTEN = (*NIFTI, *FREESURFER, ".nrrd", ".mha")
+"""Images that are written. The others are made of two files or more, or are not written here."""
+
+
+def find_suffix(path: Path) -> str:
+    """What the name of an image ends with, in small letters; empty if it is not known."""
+    name = path.name.lower()
+    return next((suffix for suffix in READ if name.endswith(suffix)), "")
+
+
+def find_stem(path: Path) -> str:
+    """The name of an image without what it ends with."""
+    suffix = find_suffix(path)
+    return path.name[: -len(suffix)] if suffix else path.name
+
+
+def name_result(path: Path, end: str) -> Path:
+    """The name of an image's result: of the same format if that can be written, and packed."""
+    suffix = find_suffix(path)
+    written = suffix if suffix in WRITTEN and suffix != ".nii" else ".nii.gz"
+    return path.with_name(f"{find_stem(path)}{end}{written}")

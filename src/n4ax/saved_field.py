@@ -1,0 +1,210 @@
+"""A field from a file, divided out of image files, or put back into them."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.field import BiasField
+from n4ax.itk.space import drop_last_ones
+from n4ax.scan import Scan, read_scan
+
+SAME_PLACE = 1e-3
+"""Grids whose corners lie less than this part of a voxel apart are one grid."""
+
+_SPATIAL = 3
+
+
+class SavedField(NamedTuple):
+    """A field that was read from a file, as a spline or as an image.
+
+    Attributes
+    ----------
+    path
+        The file.
+    spline
+        The field of a ``.npz`` file.
+    bias
+        The field of an image file: what an image is divided by, for every voxel.
+    """
+
+    path: Path
+    spline: BiasField | None
+    bias: Scan | None
+
+
+def read_field(path: Path) -> SavedField:
+    """Read a field that ``n4ax correct`` wrote, by ``--field`` or by ``--bias``.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or it cannot be read.
+    ValueError
+        The file holds no field. The message says what is wrong.
+    """
+    if path.suffix == ".npz":
+        return SavedField(path, BiasField.load(path), None)
+    scan = read_scan(path)
+    if not (scan.voxels > 0).all():
+        raise ValueError(
+            f"{path} has voxels that are not above 0, so it is no field: expected the image that "
+            "n4ax correct --bias wrote, or the .npz file of --field"
+        )
+    return SavedField(path, None, scan)
+
+
+def apply_field(
+    field: SavedField,
+    scan: Scan,
+    *,
+    by: Literal["space", "index"] = "space",
+    invert: bool = False,
+) -> npt.NDArray[np.float32]:
+    """Divide an image by a field, or multiply it.
+
+    On the grid of the image that the field was estimated on, the result is that of the correction.
+    On another grid, each voxel is divided by the field where it lies in space.
+
+    Parameters
+    ----------
+    field
+        The field.
+    scan
+        An image of the same person. Every volume of a series is divided by the field.
+    by
+        ``"index"`` stretches the field over any grid, from its first to its last voxel, as ITK
+        does, wherever the image lies in space.
+    invert
+        Multiply by the field: take the correction back.
+
+    Returns
+    -------
+    ndarray of float32
+        The voxels, in the shape of the image.
+
+    Raises
+    ------
+    ValueError
+        The image lies elsewhere than the field, or has other axes. The message says where.
+    """
+    voxels = scan.voxels
+    volumes = voxels[..., None] if voxels.ndim <= _SPATIAL or _varies(field) else voxels
+    shape = volumes.shape[:-1]
+    spline = field.spline
+    if spline is not None and (by == "index" or _is_own_grid(spline, shape, scan.affine)):
+        _check_axes(field.path, spline, scan, shape)
+        if not invert:
+            return _divide_volumes(spline, volumes).reshape(voxels.shape)
+        grid = _reshape(volumes[..., 0], len(spline.shape)).shape
+        bias = np.exp(spline.evaluate(grid)).reshape(shape)
+    elif spline is not None:
+        bias = np.exp(_evaluate_in_space(field.path, spline, scan, shape))
+    else:
+        bias = _take_image(field, scan, shape)
+    changed = volumes * bias[..., None] if invert else volumes / bias[..., None]
+    return changed.reshape(voxels.shape)
+
+
+def _divide_volumes(spline: BiasField, volumes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Divide volumes, along the last axis, as the correction does it, to the bit."""
+    count = len(spline.shape)
+    each = [np.ascontiguousarray(volumes[..., t]) for t in range(volumes.shape[-1])]
+    divided = [spline.divide(_reshape(volume, count)).reshape(volume.shape) for volume in each]
+    return np.stack(divided, axis=-1)
+
+
+def _check_axes(path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...]) -> None:
+    """Refuse to stretch a field over an image of other axes."""
+    count = sum(n > 1 for n in shape)
+    if count != len(spline.axes):
+        raise ValueError(
+            f"{path} is a field of {len(spline.axes)} axes, and {scan.path} has {count}: "
+            "--by index needs as many"
+        )
+
+
+def _varies(field: SavedField) -> bool:
+    """Whether a field has an axis of time."""
+    shape = field.spline.shape if field.spline is not None else field.bias.voxels.shape
+    return len(drop_last_ones(shape)) > _SPATIAL
+
+
+def _reshape(volume: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
+    """A volume with so many axes, if the axes at its end have length 1."""
+    shape = drop_last_ones(volume.shape, min(count, volume.ndim))
+    return volume.reshape(shape + (1,) * (count - len(shape)))
+
+
+def _evaluate_in_space(
+    path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    """The log field where the voxels of another grid lie."""
+    if spline.affine is None:
+        raise ValueError(
+            f"{path} does not know where its image lies in space: give --by index to stretch it "
+            f"over {scan.path}"
+        )
+    _check_overlap(path, spline, scan, shape)
+    return spline.evaluate_at(shape, scan.affine)
+
+
+def _take_image(field: SavedField, scan: Scan, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The voxels of a field that is an image on the same grid."""
+    bias = field.bias
+    assert bias is not None
+    same = drop_last_ones(bias.voxels.shape) == drop_last_ones(shape)
+    if not same or _find_distance(bias.affine, scan.affine, shape) > SAME_PLACE:
+        raise ValueError(
+            f"{field.path} has shape {bias.voxels.shape} and {scan.path} has shape "
+            f"{scan.voxels.shape}, or they lie in different places: an image of a field fits its "
+            "own grid only; the file of --field fits every grid"
+        )
+    return bias.voxels.reshape(shape)
+
+
+def _is_own_grid(
+    spline: BiasField, shape: tuple[int, ...], affine: npt.NDArray[np.float64]
+) -> bool:
+    """Whether an image has the grid of the image that a field was estimated on."""
+    if drop_last_ones(shape) != drop_last_ones(spline.shape):
+        return False
+    return spline.affine is None or _find_distance(spline.affine, affine, shape) <= SAME_PLACE
+
+
+def _find_distance(
+    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], shape: tuple[int, ...]
+) -> float:
+    """The largest distance between the corners of two grids of a shape, in voxels."""
+    gaps = _find_corners(one, shape) - _find_corners(other, shape)
+    voxel = np.sqrt((one[:3, :3] ** 2).sum(axis=0)).min()
+    return float(np.sqrt((gaps**2).sum(axis=0)).max() / voxel)
+
+
+def _find_corners(
+    affine: npt.NDArray[np.float64], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    """The places of the first and the last voxels of a grid, in mm, shape (3, 8)."""
+    lengths = (*shape[:_SPATIAL], 1, 1)[:_SPATIAL]
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in lengths], indexing="ij"))
+    return affine[:3, :3] @ ends.reshape(3, -1) + affine[:3, 3:]
+
+
+def _check_overlap(path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...]) -> None:
+    """Refuse an image that lies nowhere near the field."""
+    assert spline.affine is not None
+    theirs = _find_corners(spline.affine, spline.shape)
+    ours = _find_corners(scan.affine, shape)
+    apart = (ours.max(axis=1) < theirs.min(axis=1)) | (ours.min(axis=1) > theirs.max(axis=1))
+    if apart.any():
+        raise ValueError(
+            f"{path} is a field for {_describe_place(theirs)}, and {scan.path} lies at "
+            f"{_describe_place(ours)}: they do not overlap; --by index stretches the field over "
+            "the image all the same"
+        )
+
+
+def _describe_place(corners: npt.NDArray[np.float64]) -> str:
+    ends = zip("xyz", corners.min(axis=1), corners.max(axis=1), strict=True)
+    return ", ".join(f"{name} {low:.0f} to {high:.0f}" for name, low, high in ends) + " mm"
