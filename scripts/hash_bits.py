@@ -3,9 +3,9 @@
     python scripts/hash_bits.py
 
 The images are made from a formula in whole numbers, so that they are the same everywhere. The
-digest is of the control points, of the full field and of the corrected image, for the settings that
-lead through all kernels. With ``N4AX_KERNELS`` set to a level of processors (``v3``, ``v4``) or to
-``numba``, these kernels are used.
+digest is of the control points, of the full field, of its exponential and of the corrected image,
+for the settings that lead through all kernels. With ``N4AX_KERNELS`` set to a level of processors
+(``v3``, ``v4``) or to ``numba``, these kernels are used.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 import n4ax
 from n4ax.engines.cpu.kernels import evaluation
+from n4ax.level import compute_bias
 
 SHAPE = (44, 40, 36)
 
@@ -58,6 +59,7 @@ def run(given: dict[str, object]) -> Iterator[bytes]:
     yield result.field.control_points.tobytes()
     yield np.ascontiguousarray(result.log_bias).tobytes()
     yield np.ascontiguousarray(result.corrected).tobytes()
+    yield compute_bias(np.ascontiguousarray(result.log_bias), result.settings).tobytes()
     yield repr((result.iterations, result.convergence)).encode()
 
 

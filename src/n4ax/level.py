@@ -116,7 +116,17 @@ def compute_bias(log_bias: Any, settings: N4Settings) -> Any:
         from n4ax.engines.itk.field import exponentiate
 
         return exponentiate(log_bias)
-    return np.exp(log_bias)
+    return exponentiate_log(log_bias)
+
+
+def exponentiate_log(log_bias: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Compute exp of a log field.
+
+    It is computed in double and rounded once, because the last digits of NumPy's exponential in
+    single precision depend on the processor.
+    """
+    bias = np.empty_like(log_bias)
+    return np.exp(log_bias, out=bias, dtype=np.float64, casting="same_kind")
 
 
 def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from n4ax.field import BiasField
 from n4ax.itk.space import drop_last_ones
+from n4ax.level import exponentiate_log
 from n4ax.scan import Scan, read_scan
 
 SAME_PLACE = 1e-3
@@ -98,9 +99,9 @@ def apply_field(
         if not invert:
             return _divide_volumes(spline, volumes).reshape(voxels.shape)
         grid = _reshape(volumes[..., 0], len(spline.shape)).shape
-        bias = np.exp(spline.evaluate(grid)).reshape(shape)
+        bias = exponentiate_log(spline.evaluate(grid)).reshape(shape)
     elif spline is not None:
-        bias = np.exp(_evaluate_in_space(field.path, spline, scan, shape))
+        bias = exponentiate_log(_evaluate_in_space(field.path, spline, scan, shape))
     else:
         bias = _take_image(field, scan, shape)
     changed = volumes * bias[..., None] if invert else volumes / bias[..., None]
