@@ -92,6 +92,8 @@ def test_every_format_has_the_field_of_nifti(
 def test_the_output_has_the_format_of_its_name(
     source: str, target: str, place: npt.NDArray[np.float64], tmp_path: Path
 ) -> None:
+    if target in (".nrrd", ".mha"):
+        pytest.importorskip("SimpleITK")
     scan = write(tmp_path / f"head{source}", place)
     outputs = {name: tmp_path / f"{name}{target}" for name in ("output", "bias")}
     words = [word for name, path in outputs.items() for word in (f"--{name}", path)]
