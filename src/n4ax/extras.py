@@ -4,10 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class MissingLibraryError(ImportError):
-    """A library that comes with an extra cannot be imported; the message names the extra."""
-
-
 @contextmanager
 def need_extra(extra: str, what: str) -> Iterator[None]:
     """Say which extra brings a library if it cannot be imported inside the block.
@@ -21,7 +17,7 @@ def need_extra(extra: str, what: str) -> Iterator[None]:
 
     Raises
     ------
-    MissingLibraryError
+    ImportError
         A library cannot be imported. The message names it and the extra.
     """
     try:
@@ -30,7 +26,7 @@ def need_extra(extra: str, what: str) -> Iterator[None]:
         library = (error.name or "a library").partition(".")[0]
         if library == "n4ax":
             raise
-        raise MissingLibraryError(
+        raise ImportError(
             f"{what} needs {library}, which cannot be imported here: pip install 'n4ax[{extra}]'",
             name=error.name,
         ) from error

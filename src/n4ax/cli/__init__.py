@@ -16,7 +16,6 @@ from n4ax.cli.apply import apply
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
-from n4ax.extras import MissingLibraryError
 from n4ax.messages import escape_what_cannot_be_printed, make_one_line
 from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
@@ -49,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_describe_usage(error))
     except click.Abort:
         return INTERRUPTED
-    except (ValueError, MissingLibraryError) as error:
+    except ValueError as error:
         return _fail(str(error))
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -74,7 +74,7 @@ def apply(
     from n4ax.saved_field import apply_field, read_field
     from n4ax.scan import read_scan
 
-    with options.use_option_names(apply):
+    with options.name_missing_extra("simpleitk"), options.use_option_names(apply):
         found = read_field(field)
         for image, target in zip(images, targets, strict=True):
             scan = read_scan(image)

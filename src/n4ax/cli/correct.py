@@ -128,14 +128,15 @@ def correct(
     mask = options.default_mask(preset) if mask is None else mask
     settings = options.make_settings(preset, given, correct)
     outputs = _Outputs(output or name_result(image, "_n4"), bias, field, figure)
-    _check_outputs(outputs, [image, weights, None if read_word(mask) else Path(mask)])
+    with options.name_missing_extra("simpleitk"):
+        _check_outputs(outputs, [image, weights, None if read_word(mask) else Path(mask)])
     if series == "each" and field is not None:
         raise ValueError("--field writes one field, but --series each makes many: use --bias")
 
     from n4ax.pipeline import Run  # heavy, so after the checks
     from n4ax.scan import correct_scan, read_scan
 
-    with options.use_option_names(correct):
+    with options.name_missing_extra("simpleitk"), options.use_option_names(correct):
         scan = read_scan(image)
         estimate = _find_volumes(series, scan, b0_threshold)
         with show_iterations(image.name, settings, quiet) as progress:

@@ -34,7 +34,7 @@ def read(path: Path) -> Nifti1Image:
 
     Raises
     ------
-    MissingLibraryError
+    ImportError
         The file needs SimpleITK, which is not installed.
     ValueError
         The file is missing or cannot be read.
@@ -94,7 +94,7 @@ def load_itk(path: Path) -> Any:
 
     Raises
     ------
-    MissingLibraryError
+    ImportError
         It is not installed; the message says how to install it.
     """
     with need_extra("simpleitk", f"{path}, an image of a format of ITK,"):
