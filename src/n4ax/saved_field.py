@@ -128,8 +128,9 @@ def _check_axes(path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...
 
 def _varies(field: SavedField) -> bool:
     """Whether a field has an axis of time."""
-    shape = field.spline.shape if field.spline is not None else field.bias.voxels.shape
-    return len(drop_last_ones(shape)) > _SPATIAL
+    if field.bias is not None:
+        return len(drop_last_ones(field.bias.voxels.shape)) > _SPATIAL
+    return field.spline is not None and len(drop_last_ones(field.spline.shape)) > _SPATIAL
 
 
 def _reshape(volume: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:

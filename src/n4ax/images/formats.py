@@ -72,10 +72,11 @@ def write(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
     OSError
         The file cannot be written.
     """
-    voxels = np.asanyarray(image.dataobj)
+    voxels: Any = np.asanyarray(image.dataobj)
+    affine = np.asarray(image.affine)
     if find_suffix(path) in _BY_NIBABEL:
         kind = voxels.dtype.name if voxels.dtype.name in _MGH_KINDS else "float32"
-        made = nib.MGHImage(np.asarray(voxels, kind), image.affine)
+        made: Any = nib.MGHImage(voxels.astype(kind, copy=False), affine)
         if voxels.ndim > 3:
             made.header["tr"] = 1000 * float(image.header["pixdim"][4])
         content = made.to_bytes()
@@ -84,7 +85,7 @@ def write(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
         return
     sitk = load_itk(path)
     try:
-        sitk.WriteImage(_to_itk(voxels, image.affine, sitk), str(path), useCompression=True)
+        sitk.WriteImage(_to_itk(voxels, affine, sitk), str(path), useCompression=True)
     except RuntimeError as error:
         raise OSError(str(error).strip().splitlines()[-1].strip()) from None
 

@@ -18,7 +18,7 @@ IEEE Transactions on Visualization and Computer Graphics 3(3), 1997, doi:10.1109
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -138,19 +138,28 @@ def evaluate_points(
     order
         Order of the spline.
     """
-    firsts: list[npt.NDArray[np.int64]] = []
+    start = np.zeros(len(points[0]), np.int64)
     weights: list[npt.NDArray[np.float64]] = []
-    for p, count in zip(points, lattice.shape, strict=True):
+    steps = [prod(lattice.shape[axis + 1 :]) for axis in range(lattice.ndim)]
+    for p, count, step in zip(points, lattice.shape, steps, strict=True):
         first = np.clip(np.floor(p).astype(np.int64), 0, count - order - 1)
-        firsts.append(first)
-        weights.append(uniform_bspline(p - first, order))
-    total = np.zeros(len(points[0]))
-    for steps in product(range(order + 1), repeat=len(points)):
-        index = tuple(first + k for first, k in zip(firsts, steps, strict=True))
-        value: npt.NDArray[np.floating] = lattice[index]
-        for weight, k in zip(weights, steps, strict=True):
-            value = value * weight[:, k]
-        total += value
+        start += first * step
+        weights.append(np.ascontiguousarray(uniform_bspline(p - first, order).T))
+    return _sum_control_points(lattice.astype(np.float64).ravel(), start, weights, steps)
+
+
+def _sum_control_points(
+    values: npt.NDArray[np.float64],
+    start: npt.NDArray[np.int64],
+    weights: Sequence[npt.NDArray[np.float64]],
+    steps: Sequence[int],
+) -> npt.NDArray[np.float64]:
+    """Sum the control points from ``start`` on, weighted along each axis, the last one first."""
+    if not weights:
+        return values.take(start)
+    total = np.zeros(len(start))
+    for k, weight in enumerate(weights[0]):
+        total += weight * _sum_control_points(values, start + k * steps[0], weights[1:], steps[1:])
     return total
 
 
