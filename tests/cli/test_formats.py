@@ -69,7 +69,7 @@ def read(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     return sitk.GetArrayFromImage(image).T, np.diag([-1, -1, 1, 1]) @ affine
 
 
-FORMATS = [".nii", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd"]
+FORMATS = [".nii", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -78,7 +78,7 @@ def test_every_format_has_the_field_of_nifti(
 ) -> None:
     scan = write(tmp_path / f"head{suffix}", place)
     assert run("correct", scan, "-q", *QUICK) == 0
-    kept = suffix in (".mgz", ".mgh", ".nrrd", ".mha")
+    kept = suffix in (".mgz", ".mgh", ".nrrd", ".mha", ".mnc")
     result = tmp_path / f"head_n4{suffix if kept else '.nii.gz'}"
     nifti = write(tmp_path / "other.nii", place)
     assert run("correct", nifti, "-o", tmp_path / "nifti.nii.gz", "-q", *QUICK) == 0
@@ -87,12 +87,12 @@ def test_every_format_has_the_field_of_nifti(
     np.testing.assert_allclose(affine, place, atol=2e-6)
 
 
-@pytest.mark.parametrize("target", [".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".mha"])
+@pytest.mark.parametrize("target", [".nii.gz", ".nii", ".mgz", ".mgh", ".nrrd", ".mha", ".mnc"])
 @pytest.mark.parametrize("source", [".mgz", ".nrrd"])
 def test_the_output_has_the_format_of_its_name(
     source: str, target: str, place: npt.NDArray[np.float64], tmp_path: Path
 ) -> None:
-    if target in (".nrrd", ".mha"):
+    if target in (".nrrd", ".mha", ".mnc"):
         pytest.importorskip("SimpleITK")
     scan = write(tmp_path / f"head{source}", place)
     outputs = {name: tmp_path / f"{name}{target}" for name in ("output", "bias")}

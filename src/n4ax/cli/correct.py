@@ -48,7 +48,7 @@ _series = options.under_heading("Series of volumes (4-D)")
     "--output",
     type=options.PATH,
     metavar="FILE",
-    help="Corrected image.  [default: INPUT_n4.nii.gz; .mgz, .nrrd and .mha stay such]",
+    help="Corrected image.  [default: INPUT_n4.nii.gz; .mgz, .nrrd, .mha and .mnc stay such]",
 )
 @_files(
     "--mask",

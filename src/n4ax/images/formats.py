@@ -1,7 +1,7 @@
 """Image files that are not NIfTI: read as if they were, and written from what would be NIfTI.
 
-nibabel reads and writes the files of FreeSurfer, and reads those of MINC. ITK, by way of SimpleITK,
-reads and writes NRRD and MetaImage, and reads series of DICOM.
+nibabel reads and writes the files of FreeSurfer. ITK, by way of SimpleITK, reads and writes NRRD,
+MetaImage and MINC, and reads series of DICOM.
 """
 
 import locale
@@ -17,16 +17,15 @@ from nibabel.nifti1 import Nifti1Image
 
 from n4ax.extras import need_extra
 from n4ax.images import gzip
-from n4ax.images.names import DICOM, FREESURFER, ITK, MINC, find_suffix
+from n4ax.images.names import DICOM, FREESURFER, ITK, find_suffix
 from n4ax.itk.space import Space
 
-_BY_NIBABEL = (*FREESURFER, *MINC)
 _MGH_KINDS = ("uint8", "int16", "int32", "float32")
 
 
 def is_other(path: Path) -> bool:
     """Whether a file is one that this module reads, by its name; so is every folder."""
-    return find_suffix(path) in (*_BY_NIBABEL, *ITK, *DICOM) or path.is_dir()
+    return find_suffix(path) in (*FREESURFER, *ITK, *DICOM) or path.is_dir()
 
 
 def read(path: Path) -> Nifti1Image:
@@ -42,8 +41,8 @@ def read(path: Path) -> Nifti1Image:
     if not path.exists():
         raise ValueError(f"{path}: there is no such file")
     suffix = find_suffix(path)
-    if suffix in _BY_NIBABEL:
-        return _read_by_nibabel(path)
+    if suffix in FREESURFER:
+        return _read_mgh(path)
     sitk = load_itk(path)
     try:
         if path.is_dir() or suffix in DICOM:
@@ -74,7 +73,7 @@ def write(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
     """
     voxels: Any = np.asanyarray(image.dataobj)
     affine = np.asarray(image.affine)
-    if find_suffix(path) in _BY_NIBABEL:
+    if find_suffix(path) in FREESURFER:
         kind = voxels.dtype.name if voxels.dtype.name in _MGH_KINDS else "float32"
         made: Any = nib.MGHImage(voxels.astype(kind, copy=False), affine)
         if voxels.ndim > 3:
@@ -113,25 +112,18 @@ def keep_locale() -> Iterator[None]:
         locale.setlocale(locale.LC_ALL, before)
 
 
-def _read_by_nibabel(path: Path) -> Nifti1Image:
+def _read_mgh(path: Path) -> Nifti1Image:
     try:
-        image: Any = _open(path)
+        content = path.read_bytes()
+        packed = find_suffix(path) == ".mgz"
+        image: Any = nib.MGHImage.from_bytes(gzip.decompress(content) if packed else content)
         voxels = np.asanyarray(image.dataobj)
     except Exception as error:  # damaged files fail in many ways
         raise ValueError(f"{path} cannot be read: {error}") from None
     made = _make_nifti(voxels, image.affine)
-    if voxels.ndim > 3 and "tr" in getattr(image.header, "keys", tuple)():
+    if voxels.ndim > 3:
         made.header["pixdim"][4] = float(image.header["tr"]) / 1000
     return made
-
-
-def _open(path: Path) -> Any:
-    """Open a file of FreeSurfer or MINC."""
-    suffix = find_suffix(path)
-    if suffix in MINC:
-        return nib.load(path)
-    content = path.read_bytes()
-    return nib.MGHImage.from_bytes(gzip.decompress(content) if suffix == ".mgz" else content)
 
 
 def _make_nifti(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Nifti1Image:

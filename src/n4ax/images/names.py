@@ -5,15 +5,14 @@ from pathlib import Path
 NIFTI = (".nii.gz", ".nii")
 PAIRS = (".hdr", ".img")
 FREESURFER = (".mgz", ".mgh")
-MINC = (".mnc",)
-ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+ITK = (".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
 DICOM = (".dcm", ".ima")
 
-READ = (*NIFTI, *PAIRS, *FREESURFER, *MINC, *ITK, *DICOM)
+READ = (*NIFTI, *PAIRS, *FREESURFER, *ITK, *DICOM)
 """Images that are read. A series of DICOM is also read from its folder."""
 
-WRITTEN = (*NIFTI, *FREESURFER, ".nrrd", ".mha")
-"""Images that are written. The others are made of two files or more, or are not written here."""
+WRITTEN = (*NIFTI, *FREESURFER, ".nrrd", ".mha", ".mnc")
+"""Images that are written. The others are made of two files or more."""
 
 
 def find_suffix(path: Path) -> str:
