@@ -31,7 +31,11 @@ pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 @pytest.mark.parametrize(
     ("missing", "cluster", "extra"),
-    [("distributed", "local", "bids"), ("dask_jobqueue", "slurm", "cluster")],
+    [
+        ("distributed", "local", "bids"),
+        ("cryptography", "local", "bids"),
+        ("dask_jobqueue", "slurm", "cluster"),
+    ],
 )
 def test_libraries_that_are_not_installed(
     missing: str, cluster: Any, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -160,6 +160,7 @@ def dask_setup(_worker: object) -> None:
 
 def _check_installed(workers: Workers) -> None:
     with need_extra("bids", "a study"):
+        import cryptography  # noqa: F401
         import distributed  # noqa: F401
     if workers.scheduler is not None or workers.cluster == "local":
         return
