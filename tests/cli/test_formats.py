@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from n4ax.images import nifti
 from n4ax.images.formats import keep_locale
 from tests.cli.program import QUICK, expect_error, phantom, read_voxels, run, save
 
@@ -105,6 +106,20 @@ def test_the_output_has_the_format_of_its_name(
     assert {values.dtype.newbyteorder("=") for values in (corrected, bias)} == {np.dtype("f4")}
     assert run("correct", scan, "-o", tmp_path / f"same{target}", "--dtype", "same", "-q") == 0
     assert read(tmp_path / f"same{target}")[0].dtype.newbyteorder("=") == np.int16
+
+
+@pytest.mark.parametrize("suffix", [".mgz", ".mgh", ".nrrd", ".mha"])
+def test_series_keep_their_volumes_and_the_time_between_them(suffix: str, tmp_path: Path) -> None:
+    if suffix in (".nrrd", ".mha"):
+        pytest.importorskip("SimpleITK")
+    voxels = np.stack([phantom() + t for t in range(3)], axis=-1)
+    series = nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.5, 1.0]))
+    series.header["pixdim"][4] = 2.5
+    nifti.write_image(series, tmp_path / f"bold{suffix}")
+    again = nifti.read_image(tmp_path / f"bold{suffix}")
+    assert np.array_equal(np.asarray(again.dataobj), voxels)
+    assert float(again.header["pixdim"][4]) == 2.5
+    np.testing.assert_allclose(again.affine, series.affine)
 
 
 def test_capital_letters(place: npt.NDArray[np.float64], tmp_path: Path) -> None:

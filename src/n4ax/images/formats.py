@@ -84,7 +84,8 @@ def write(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
         return
     sitk = load_itk(path)
     try:
-        sitk.WriteImage(_to_itk(voxels, affine, sitk), str(path), useCompression=True)
+        step = float(image.header["pixdim"][4]) or 1.0
+        sitk.WriteImage(_to_itk(voxels, affine, step, sitk), str(path), useCompression=True)
     except RuntimeError as error:
         raise OSError(str(error).strip().splitlines()[-1].strip()) from None
 
@@ -157,7 +158,10 @@ def _from_itk(image: Any, sitk: Any) -> Nifti1Image:
     return made
 
 
-def _to_itk(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], sitk: Any) -> Any:
+def _to_itk(
+    voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], step: float, sitk: Any
+) -> Any:
+    """An image of ITK; ``step`` are the seconds from one volume to the next."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T), isVector=False)
     n = voxels.ndim
     spatial = min(n, 3)
@@ -165,7 +169,7 @@ def _to_itk(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], sitk: Any
     sizes = np.sqrt((matrix[:3, :3] ** 2).sum(axis=0))
     direction = np.eye(n)
     direction[:spatial, :spatial] = (matrix[:3, :3] / sizes)[:spatial, :spatial]
-    image.SetSpacing([*sizes[:spatial].tolist(), *[1.0] * (n - spatial)])
+    image.SetSpacing([*sizes[:spatial].tolist(), *[step] * (n - spatial)])
     image.SetOrigin([*matrix[:spatial, 3].tolist(), *[0.0] * (n - spatial)])
     image.SetDirection(direction.ravel().tolist())
     return image
