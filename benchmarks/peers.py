@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -157,8 +158,9 @@ def _record_peaks(process: subprocess.Popen[bytes], peaks: list[int]) -> None:
     """Append the VmHWM of a process to ``peaks`` every 10 ms until the process has ended."""
     path = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
-        lines = path.read_text().splitlines() if path.exists() else []
-        peaks += [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+        with suppress(OSError):  # the process may end at any moment
+            lines = path.read_text().splitlines()
+            peaks += [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
         time.sleep(0.01)
 
 
