@@ -110,8 +110,8 @@ def commands(
         image, script = str(files["IMAGE"]), ("simpleitk-example", str(SHRINK))
         their_words = [*script, image, *map(str, written["theirs"])]
         corrected, field = map(str, written["ours"])
-        words = ["correct", image, "-o", corrected, "--bias", field, "--shrink", str(SHRINK),
-                 "-q", "--threads", "2", "--engine", "cpu"]  # fmt: skip
+        words = ["correct", image, "-o", corrected, "--bias", field, "--shrink-factor", str(SHRINK),
+                 "-q", "--num-threads", "2", "--engine", "cpu"]  # fmt: skip
         tool, ours, program = "SimpleITK", ["n4ax", *words], "n4ax.cli"
     else:
         options = ["-d", "3", *(str(files.get(word, word)) for word in case.options.split())]

@@ -69,7 +69,7 @@ def correct_everywhere(path: Path, shrink_factor: int, folder: Path) -> dict[str
     loaded = monai.LoadImage(ensure_channel_first=True)(str(path))
     by_itk = n4ax.n4(sitk.ReadImage(str(path)), **keywords)
     target = folder / "corrected.nii"
-    words = ["--shrink", str(shrink_factor), "--iterations", "2", "--threshold", "0", "-q"]
+    words = ["--shrink-factor", str(shrink_factor), "--iters", "2", "--conv-threshold", "0", "-q"]
     assert run_n4ax(["correct", str(path), "-o", str(target), *words]) == 0
     return {
         "nibabel": np.asarray(n4ax.n4(nib.load(path), **keywords).dataobj),
@@ -199,7 +199,7 @@ def test_programs_read_what_ants_reads(
     assert read_space(read_image(Path("ours.nii"))).spacing == (
         read_space(read_image(Path("theirs.nii"))).spacing
     )
-    words = "correct a.nii --shrink 2 --iterations 3 -q -o c.nii"
+    words = "correct a.nii --shrink-factor 2 --iters 3 -q -o c.nii"
     assert run_n4ax(words.split()) == 0
 
 
@@ -260,7 +260,7 @@ def test_results_of_the_programs_inherit_no_display_range_or_intent(
     assert (
         run_ants(["-d", "3", "-i", "a.nii", "-s", "2", "-c", "[3,0]", "-o", "[b.nii,c.nii]"]) == 0
     )
-    words = "correct a.nii --shrink 2 --iterations 3 -q -o d.nii --bias e.nii"
+    words = "correct a.nii --shrink-factor 2 --iters 3 -q -o d.nii --bias e.nii"
     assert run_n4ax(words.split()) == 0
     assert run_n4ax([*words.split()[:-3], "f.nii", "--dtype", "same"]) == 0
     for name in "bcdef":
@@ -272,7 +272,7 @@ def test_results_of_a_study_inherit_no_display_range_or_intent(tmp_path: Path) -
     folder.mkdir(parents=True)
     write_raw(folder / "sub-01_T1w.nii", PHANTOM, **LABELLED)
     words = [str(tmp_path / "study"), str(tmp_path / "out"), "participant"]
-    options = ["--shrink", "2", "--iterations", "3"]
+    options = ["--shrink-factor", "2", "--iters", "3"]
     subprocess.run([sys.executable, "-m", "n4ax", "bids", *words, *options], check=True)
     written = sorted((tmp_path / "out").rglob("*.nii.gz"))
     assert len(written) == 2

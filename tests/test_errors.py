@@ -6,7 +6,7 @@ import pytest
 
 from n4ax.errors import InputError
 
-OPTIONS = {"shrink_factor": "--shrink", "mask": "--mask"}
+OPTIONS = {"shrink_factor": "--shrink-factor", "mask": "--mask"}
 
 
 @pytest.mark.parametrize(
@@ -15,14 +15,14 @@ OPTIONS = {"shrink_factor": "--shrink", "mask": "--mask"}
         ("{mask} is empty", (), "mask is empty", "--mask is empty"),
         ("{weights} is empty", (), "weights is empty", "weights is empty"),
         ("use {weights:{0}}", (2,), "use weights=2", "use weights=2"),
-        ("use {shrink_factor:4}", (), "use shrink_factor=4", "use --shrink 4"),
+        ("use {shrink_factor:4}", (), "use shrink_factor=4", "use --shrink-factor 4"),
         (
             "use {shrink_factor:{0}}",
             ((4, 4, 3),),
             "use shrink_factor=(4, 4, 3)",
-            "use --shrink 4x4x3",
+            "use --shrink-factor 4x4x3",
         ),
-        ("use {shrink_factor:{0}}", ((4,),), "use shrink_factor=(4,)", "use --shrink 4"),
+        ("use {shrink_factor:{0}}", ((4,),), "use shrink_factor=(4,)", "use --shrink-factor 4"),
         ('pass {mask:"all"}', (), 'pass mask="all"', "pass --mask all"),
         ("use {mask:{0}}", ("'a, b'",), "use mask='a, b'", "use --mask 'a, b'"),
         ("use {mask:{0}}", ("(x, y).nii",), "use mask=(x, y).nii", "use --mask (x, y).nii"),
@@ -39,7 +39,9 @@ def test_names_are_those_of_the_door(
     assert isinstance(error, ValueError)
     assert str(error) == python
     assert error.with_options(OPTIONS).startswith(options)
-    assert "--shrink}" not in error.with_options(OPTIONS)  # what a user gave is never rewritten
+    assert "--shrink-factor}" not in error.with_options(
+        OPTIONS
+    )  # what a user gave is never rewritten
 
 
 def test_an_error_says_which_image_it_is_about() -> None:

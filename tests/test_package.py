@@ -32,10 +32,10 @@ FLOORS = (
     ("posing", "field", "figure"),
     ("level", "result"),
     ("pipeline",),
-    ("contrasts", "batch", "series", "tracing", "channels"),
+    ("contrasts", "batch", "series", "slices", "tracing", "channels", "mask_files"),
     ("api", "scan"),
-    ("ants", "report", "kernels", "saved_field"),
-    ("bids",),
+    ("ants", "report", "kernels", "saved_field", "provenance"),
+    ("bids", "correction"),
     ("cli", "nipype", "simpleitk", "torchio", "monai"),
     ("__main__", "__init__"),
 )

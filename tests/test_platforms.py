@@ -23,7 +23,7 @@ from tests.test_files import make_failing
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 
-QUICK = ["--shrink", "4", "--iterations", "2", "-q"]
+QUICK = ["--shrink-factor", "4", "--iters", "2", "-q"]
 
 
 def make_image(shape: tuple[int, ...] = (24, 20, 16)) -> np.ndarray:

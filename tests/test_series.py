@@ -12,7 +12,17 @@ from tests.support.ants import SPACING
 
 
 def correct_series(*options: str) -> int:
-    settings = ["--mask", "none", "--iterations", "4x4", "--threshold", "0", "--shrink", "2", "-q"]
+    settings = [
+        "--mask",
+        "none",
+        "--iters",
+        "4x4",
+        "--conv-threshold",
+        "0",
+        "--shrink-factor",
+        "2",
+        "-q",
+    ]
     return n4ax_main(["correct", "series.nii.gz", "-o", "out.nii.gz", *settings, *options])
 
 
@@ -38,7 +48,7 @@ def test_a_field_of_the_mean_of_some_volumes(words: str, folder: Path) -> None:
     series = np.asarray(nib.load("series.nii.gz").dataobj, np.float32)
     volume = series[..., [0, 2]].mean(axis=3, dtype=np.float64).astype(np.float32)
     nib.save(nib.Nifti1Image(volume, nib.load("series.nii.gz").affine), "mean.nii.gz")
-    settings = ["--mask", "none", "--iterations", "4x4", "--threshold", "0", "--shrink", "2"]
+    settings = ["--mask", "none", "--iters", "4x4", "--conv-threshold", "0", "--shrink-factor", "2"]
     assert n4ax_main(["correct", "mean.nii.gz", *settings, "--bias", "mean_bias.nii.gz"]) == 0
     fields = [np.asarray(nib.load(name).dataobj) for name in ("bias.nii.gz", "mean_bias.nii.gz")]
     np.testing.assert_array_equal(*fields)
@@ -101,7 +111,10 @@ def test_series_outside_the_mask(outside: str, folder: Path) -> None:
     [
         ("series.nii.gz --series 3", "--series is 3; the image has volumes 0 to 2"),
         ("series.nii.gz --series median", "is not mean, first, each, b0, 4d or numbers"),
-        ("series.nii.gz --series each --field f.npz", "--series each makes many"),
+        (
+            "series.nii.gz --series each --field f.npz",
+            "--field writes one field, but there is one for each volume",
+        ),
         ("im.nii.gz --series mean", "a series has an axis beyond the three of space"),
         ("series.nii.gz --series mean --mask smaller.nii.gz", "has shape (27, 26, 22)"),
     ],

@@ -59,5 +59,5 @@ def test_program_of_ants_loads_nothing_heavy(tmp_path: Path, suffix: str) -> Non
 
 def test_correct_loads_nothing_heavy_but_nibabel(tmp_path: Path) -> None:
     image = save(tmp_path / "a.nii.gz", phantom())
-    words = "correct", image, "-o", tmp_path / "b.nii.gz", "--iterations", 2, "--shrink", 2
+    words = "correct", image, "-o", tmp_path / "b.nii.gz", "--iters", 2, "--shrink-factor", 2
     assert find_heavy(N4AX, *words) == {"nibabel"}

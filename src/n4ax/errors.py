@@ -18,8 +18,8 @@ class InputError(ValueError):
 
     The message names parameters, and a parameter has another name on the command line than in
     Python. So the message is kept as a template: ``{name}`` stands for the name of a parameter,
-    ``{name:{0}}`` for a parameter set to a value (``shrink_factor=4`` in Python, ``--shrink 4`` on
-    the command line), and ``{0}``, ``{1!r}`` for the values.
+    ``{name:{0}}`` for a parameter set to a value (``shrink_factor=4`` in Python,
+    ``--shrink-factor 4`` on the command line), and ``{0}``, ``{1!r}`` for the values.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class InputError(ValueError):
     >>> error = InputError("{shrink_factor} is {0!r}; expected whole numbers", "four")
     >>> str(error)
     "shrink_factor is 'four'; expected whole numbers"
-    >>> error.with_options({"shrink_factor": "--shrink"})
-    "--shrink is 'four'; expected whole numbers"
+    >>> error.with_options({"shrink_factor": "--shrink-factor"})
+    "--shrink-factor is 'four'; expected whole numbers"
     """
 
     def __init__(self, template: str, *values: Any) -> None:

@@ -1,5 +1,6 @@
 """An image file from its path to its correction, for the command line and the BIDS app."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -7,15 +8,21 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
+from n4ax.errors import InputError
 from n4ax.images import nifti
-from n4ax.images.arguments import MaskWord, read_word
 from n4ax.images.volumes import SPATIAL, take_volume
-from n4ax.itk.space import Space, Spaces
+from n4ax.itk.space import Space, Spaces, drop_last_ones
 from n4ax.level import compute_bias
+from n4ax.mask_files import MaskChoice, combine_masks, uses_otsu
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
-from n4ax.series import Estimate, check_volumes, correct_series
+from n4ax.series import Estimate, check_volumes, correct_series, find_volume
 from n4ax.settings import N4Settings
+from n4ax.slices import correct_slices
+from n4ax.version import __version__
+
+_SIGNATURE = f"n4ax {__version__}: N4".encode()
+_LETTERS = 79
 
 
 class Scan(NamedTuple):
@@ -36,6 +43,25 @@ class Scan(NamedTuple):
         return nifti.read_affine(self.image)
 
 
+class How(NamedTuple):
+    """How a field is estimated, besides the parameters of N4 and the mask.
+
+    Attributes
+    ----------
+    series
+        For a series, what the field is estimated on; ``"4d"`` is for one field that varies in
+        space and time.
+    slicewise
+        Whether each slice has a field of its own.
+    weights
+        Path of the confidence of each voxel.
+    """
+
+    series: Estimate | Literal["4d"] | None = None
+    slicewise: bool = False
+    weights: Path | None = None
+
+
 class CorrectedScan(NamedTuple):
     """A corrected scan.
 
@@ -48,13 +74,16 @@ class CorrectedScan(NamedTuple):
     log_bias
         The log field, of the file's shape. The field of a series has the shape of a volume, unless
         each volume has a field of its own.
+    mask
+        The voxels that the field was estimated in, of the shape of ``scan``.
     results
-        One result, or one for each volume.
+        One result, or one for each volume or slice.
     """
 
     scan: Scan
     corrected: npt.NDArray[np.float32]
     log_bias: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.bool_]
     results: list[N4Result]
 
     @property
@@ -62,19 +91,14 @@ class CorrectedScan(NamedTuple):
         """The parameters of the estimation."""
         return self.results[0].settings
 
-    @property
-    def mask(self) -> npt.NDArray[np.bool_]:
-        """The voxels in the mask, of the shape of ``scan``."""
-        return self.results[0].mask
-
 
 def read_scan(path: Path) -> Scan:
-    """Read a NIfTI image, with its voxels as float32.
+    """Read an image of any format that is read, with its voxels as float32.
 
     Raises
     ------
     ValueError
-        The file is missing, cannot be read or is not NIfTI. The message says which.
+        The file is missing or cannot be read. The message says which.
     """
     image = nifti.read_image(path)
     return Scan(path, image, nifti.read_voxels(image, path))
@@ -83,10 +107,8 @@ def read_scan(path: Path) -> Scan:
 def correct_scan(
     settings: N4Settings,
     scan: Scan,
-    mask: str,
-    *,
-    series: Estimate | Literal["4d"] | None = None,
-    weights: Path | None = None,
+    mask: MaskChoice,
+    how: How | None = None,
     run: Run | None = None,
 ) -> CorrectedScan:
     """Correct an image that was read from a file.
@@ -98,12 +120,9 @@ def correct_scan(
     scan
         The image.
     mask
-        ``"otsu"``, ``"all"`` (the whole image) or the path of a mask on the image's grid.
-    series
-        For a 4-D image, what the field is estimated on; ``"4d"`` estimates one field that varies
-        in space and time.
-    weights
-        Path of the confidence of each voxel.
+        The voxels to estimate the field in.
+    how
+        How the field is estimated besides.
     run
         How the work is to be done.
 
@@ -112,51 +131,121 @@ def correct_scan(
     ValueError
         N4 cannot work with the input. The message says why.
     """
-    is_series = check_volumes(settings, Inputs(scan.image), series)
-    estimate = series if is_series and series != "4d" else None
+    how = how or How()
+    if how.slicewise:
+        return _correct_slices(settings, scan, mask, how, run)
+    is_series = check_volumes(settings, Inputs(scan.image), how.series)
+    estimate = how.series if is_series and how.series != "4d" else None
+    inputs = make_inputs(scan, mask, estimate, how.weights)
+    if estimate is None:
+        result = fit_image(settings, inputs, run)
+        return CorrectedScan(scan, result.corrected, result.log_bias, result.mask, [result])
+    done = correct_series(settings, inputs, estimate, run)
+    volume = _first_volume(scan)._replace(voxels=done.volume)
+    return CorrectedScan(volume, done.corrected, done.log_bias, done.results[0].mask, done.results)
+
+
+def make_inputs(
+    scan: Scan, mask: MaskChoice, estimate: Estimate | None = None, weights: Path | None = None
+) -> Inputs:
+    """Read what belongs to an image, and say where everything lies.
+
+    Parameters
+    ----------
+    scan
+        The image.
+    mask
+        The voxels to estimate the field in.
+    estimate
+        For a series, what the field is estimated on; mask and weights have the shape of a volume.
+    weights
+        Path of the confidence of each voxel.
+
+    Raises
+    ------
+    ValueError
+        A file cannot be read, or lies on another grid than the image.
+    """
     volume = scan if estimate is None else _first_volume(scan)
     place = nifti.read_space(volume.image)
-    inside, place_of_mask = _read_mask(mask, volume, place)
+    expression = mask.parse()
+    if estimate is not None and uses_otsu(mask, expression):
+        volume = volume._replace(voxels=_find_estimated(scan, estimate))
+    inside, place_of_mask = combine_masks(
+        mask,
+        expression,
+        volume.voxels,
+        nifti.read_voxel_sizes(volume.image),
+        partial(_read_on_grid, scan=volume),
+    )
     confidence, place_of_weights = None, place
     if weights is not None:
         confidence, place_of_weights = _read_on_grid(weights, volume)
-    inputs = Inputs(
+    return Inputs(
         image=scan.voxels,
         mask=inside,
         weights=confidence,
-        spacing=Spaces(place, place_of_mask, place_of_weights),
+        spacing=Spaces(place, place_of_mask or place, place_of_weights),
         affine=scan.affine,
     )
-    if estimate is None:
-        result = fit_image(settings, inputs, run)
-        return CorrectedScan(scan, result.corrected, result.log_bias, [result])
-    corrected = correct_series(settings, inputs, estimate, run)
-    volume = volume._replace(voxels=corrected.volume)
-    return CorrectedScan(volume, corrected.corrected, corrected.log_bias, corrected.results)
 
 
 def make_corrected_image(scan: Scan, done: CorrectedScan, dtype: Any) -> Nifti1Image:
     """Make an image of the corrected voxels in a data type, with the scan's header."""
     truncate = done.settings.arithmetic == "itk"
-    return nifti.replace_voxels(scan.image, done.corrected, dtype, truncate=truncate)
+    return _sign(nifti.replace_voxels(scan.image, done.corrected, dtype, truncate=truncate))
 
 
 def make_bias_image(scan: Scan, done: CorrectedScan) -> Nifti1Image:
     """Make an image of the field that the scan was divided by, with the scan's header."""
-    return nifti.replace_voxels(scan.image, compute_bias(done.log_bias, done.settings))
+    return _sign(nifti.replace_voxels(scan.image, compute_bias(done.log_bias, done.settings)))
+
+
+def _sign(image: Nifti1Image) -> Nifti1Image:
+    """Say in the description of a header, which has 79 letters, that n4ax made the image."""
+    before = bytes(image.header["descrip"].item()).rstrip(b"\0 ")
+    signed = b"; ".join([before, _SIGNATURE] if before else [_SIGNATURE])
+    if not before.endswith(_SIGNATURE) and len(signed) <= _LETTERS:
+        image.header["descrip"] = signed
+    return image
+
+
+def make_mask_image(done: CorrectedScan) -> Nifti1Image:
+    """Make an image of the mask that was used, 1 inside and 0 outside, of type uint8."""
+    image = done.scan.image
+    return nifti.replace_voxels(image, done.mask.reshape(image.shape).astype(np.uint8), np.uint8)
+
+
+def _correct_slices(
+    settings: N4Settings, scan: Scan, mask: MaskChoice, how: How, run: Run | None
+) -> CorrectedScan:
+    """Correct each slice of a volume by itself."""
+    if how.series is not None:
+        raise InputError("{slicewise} and {series} are both given: give only one of them")
+    shape = drop_last_ones(scan.voxels.shape, 3)
+    if len(shape) != 3:
+        raise InputError(
+            "{slicewise} is for volumes of three axes, and {image} has shape {0}", shape
+        )
+    flat = Scan(scan.path, scan.image, scan.voxels.reshape(shape))
+    done = correct_slices(settings, make_inputs(flat, mask, None, how.weights), run)
+    corrected, log_bias = (a.reshape(scan.voxels.shape) for a in (done.corrected, done.log_bias))
+    return CorrectedScan(flat, corrected, log_bias, done.mask, done.results)
+
+
+def _find_estimated(scan: Scan, estimate: Estimate) -> npt.NDArray[np.float32]:
+    """The volume of a series that its field is estimated on, for Otsu's threshold."""
+    if estimate == "each":
+        raise InputError(
+            "{mask} has otsu as a part, and with {series:each} every volume has a mask of its own: "
+            "give the mask of a file, or otsu alone"
+        )
+    return find_volume(scan.voxels, SPATIAL, estimate)
 
 
 def _first_volume(scan: Scan) -> Scan:
     """Take the first volume of a series, for its grid."""
     return Scan(scan.path, take_volume(scan.image, SPATIAL, 0), scan.voxels[..., 0])
-
-
-def _read_mask(
-    mask: str, scan: Scan, place: Space
-) -> tuple[MaskWord | npt.NDArray[np.float32], Space]:
-    """Read the mask, unless it is a word, and say where it lies."""
-    word: MaskWord | None = read_word(mask)
-    return _read_on_grid(Path(mask), scan) if word is None else (word, place)
 
 
 def _read_on_grid(path: Path, scan: Scan) -> tuple[npt.NDArray[np.float32], Space]:

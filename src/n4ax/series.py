@@ -150,7 +150,7 @@ def correct_series(
     if estimate == "each":
         return _correct_each(settings, inputs, axis, run)
     settings.check_shared()
-    volume = _find_volume(inputs.image, axis, estimate)
+    volume = find_volume(inputs.image, axis, estimate)
     result = fit_image(settings, replace(inputs, image=volume), run)
     mask = None if settings.outside == "divide" else result.mask
     threads = None if run is None else run.num_threads
@@ -173,8 +173,23 @@ def _correct_each(settings: N4Settings, inputs: Inputs, axis: int, run: Run | No
     return SeriesResult(corrected, volumes[0], results, stack([r.log_bias for r in results]))
 
 
-def _find_volume(image: Any, axis: int, estimate: Estimate) -> Any:
-    """Find the volume that the field is to be estimated on."""
+def find_volume(image: Any, axis: int, estimate: Estimate) -> Any:
+    """Find the volume that the field of a series is to be estimated on.
+
+    Parameters
+    ----------
+    image
+        A series of any library.
+    axis
+        The axis along which its volumes lie.
+    estimate
+        What the field is estimated on, other than ``"each"``.
+
+    Raises
+    ------
+    InputError
+        There is no such volume.
+    """
     count = get_shape(image)[axis]
     if estimate == "mean":
         return fill(take_volume(image, axis, 0), average_volumes(image, axis, None))

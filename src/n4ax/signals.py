@@ -9,14 +9,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 from n4ax.files import discard_unfinished
+from n4ax.messages import make_one_line
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_last_words: list[Callable[[], str]] = []
+"""What is printed when a signal ends the program."""
+
 _SHOW_CURSOR = b"\x1b[?25h\n"  # because a live progress line hides the cursor
 
 
@@ -71,6 +75,22 @@ def ignore_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def say_when_stopped(describe: Callable[[], str]) -> Iterator[None]:
+    """Print a line on standard error if a signal ends the program inside the block.
+
+    Parameters
+    ----------
+    describe
+        Says what was done and what was not. It is called by the handler of the signal.
+    """
+    _last_words.append(describe)
+    try:
+        yield
+    finally:
+        _last_words.remove(describe)
+
+
 def _signals() -> list[int]:
     """The signals that end a program, as far as the system has them (Windows has no SIGHUP)."""
     return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
@@ -88,4 +108,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
     with suppress(OSError):
         if os.isatty(2):
             os.write(2, _SHOW_CURSOR)
+    for describe in _last_words[-1:]:
+        with suppress(Exception):
+            os.write(2, f"n4ax: {make_one_line(describe())}\n".encode(errors="replace"))
     os._exit(128 + number)

@@ -14,7 +14,7 @@ from tests.support import itk
 from tests.support.bits import check_bits
 
 QUICK: dict[str, Any] = {"iters": (4, 3), "conv_threshold": 0.0}
-OPTIONS = ("--iterations", "4x3", "--threshold", "0", "-q")
+OPTIONS = ("--iters", "4x3", "--conv-threshold", "0", "-q")
 
 TYPES = {"float32": sitk.sitkFloat32, "int16": sitk.sitkInt16, "uint8": sitk.sitkUInt8}
 
@@ -53,7 +53,16 @@ def test_files_have_the_voxels_of_simpleitk(
     bias = sitk.Exp(sitk.GetImageFromArray(theirs.log_bias))
 
     corrected, field = tmp_path / "corrected.nii", tmp_path / "field.nii"
-    words = ["--arithmetic", "itk", "--itk-threads", threads, "--shrink", shrink, "--mask", inside]
+    words = [
+        "--arithmetic",
+        "itk",
+        "--itk-threads",
+        threads,
+        "--shrink-factor",
+        shrink,
+        "--mask",
+        inside,
+    ]
     words += ["--dtype", "same", "-o", corrected, "--bias", field]
     assert run("correct", scan, *OPTIONS, *words) == 0
     check_bits(read_voxels(corrected), sitk.GetArrayFromImage(written), "corrected image")

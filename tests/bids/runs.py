@@ -11,8 +11,8 @@ from n4ax.cli import main
 from tests.conftest import ROOT
 
 SUFFIXES = ("T1w", "T2w", "PDw", "FLAIR", "inplane", "boldref", "bold", "dwi")
-QUICK = ("--shrink", "2", "--iterations", "10x10")
-LONG = ("--iterations", "60x60x60", "--threshold", "0")
+QUICK = ("--shrink-factor", "2", "--iters", "10x10")
+LONG = ("--iters", "60x60x60", "--conv-threshold", "0")
 BROKEN = 2
 
 

@@ -76,8 +76,8 @@ def test_a_variable_of_the_command_reaches_workers_that_do_not_have_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = dataset.parent / "out"
-    words = ["bids", str(dataset), str(output), "participant", "--shrink", "4"]
-    words += ["--iterations", "2", "--scheduler", scheduler]
+    words = ["bids", str(dataset), str(output), "participant", "--shrink-factor", "4"]
+    words += ["--iters", "2", "--scheduler", scheduler]
     assert main(words) == 0
     assert "1 corrected" in capsys.readouterr().out
     assert read_settings(output)["arithmetic"] == "limit"

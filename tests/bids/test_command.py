@@ -59,11 +59,11 @@ def test_a_dry_run_lists_and_does_nothing(
         (["study", "out", "participant", "--participant-label", "01", "02"], "no image of sub-02"),
         (["study", "out", "participant", "--mask", ""], "'--mask': the name is empty"),
         (["study", "out", "participant", "--mask", "None"], "'None' is written in small letters"),
-        (["study", "out", "participant", "--mem", "99999"], "more than the"),
-        (["study", "out", "participant", "--mem", "0.1"], "expected at least 0.5 ("),
+        (["study", "out", "participant", "--memory-gb", "99999"], "more than the"),
+        (["study", "out", "participant", "--memory-gb", "0.1"], "expected at least 0.5 ("),
         (["study", "out", "participant", "--series", "b0"], "--series b0 is what diffusion"),
-        (["study", "out", "participant", "--mem", "much"], "not of the form 16"),
-        (["study", "out", "participant", "--shrink", "0"], "--shrink"),
+        (["study", "out", "participant", "--memory-gb", "much"], "not of the form 16"),
+        (["study", "out", "participant", "--shrink-factor", "0"], "--shrink-factor"),
         (["study", "out", "participant", "--bids-filter-file", "bad.json"], "read as JSON"),
         (["study", "out", "participant", "--bids-filter-file", "odd.json"], "entities: colour"),
         (["study", "out", "participant", "--cluster", "slurm", "--walltime", "1h"], "--walltime"),
@@ -191,7 +191,7 @@ def test_a_worker_that_runs_out_of_memory_is_reported(tmp_path: Path) -> None:
     huge.parent.mkdir(parents=True)
     nib.save(nib.Nifti1Image(np.ones((560, 560, 560), np.uint8), np.eye(4)), huge)
     output = tmp_path / "out"
-    assert run_small_study(dataset, output, "--mem", "0.6", "--n-procs", "1") == 1
+    assert run_small_study(dataset, output, "--memory-gb", "0.6", "--n-procs", "1") == 1
     assert list(read_errors(output)) == ["sub-1/anat/sub-1_T1w.nii.gz"]
     assert "the worker died each time" in read_errors(output)["sub-1/anat/sub-1_T1w.nii.gz"]
     assert len(find_images(output)) == 2

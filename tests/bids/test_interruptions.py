@@ -164,7 +164,7 @@ def test_jobs_of_slurm_give_the_same(
     loopback = {"interface": "lo", "scheduler_options": {"host": "127.0.0.1"}}
     (tmp_path / "site.json").write_text(json.dumps(loopback))
     output = tmp_path / "n4ax"
-    jobs = ("--cluster", "slurm", "--jobs", "2", "--mem", "2", "--walltime", "00:05:00")
+    jobs = ("--cluster", "slurm", "--jobs", "2", "--memory-gb", "2", "--walltime", "00:05:00")
     further = ("--cluster-options", str(tmp_path / "site.json"))
     process = start(study, output, *jobs, *further)
     wait_for(3, process)

@@ -149,7 +149,7 @@ def test_the_same_command_does_only_what_is_needed(again: tuple[Path, Path]) -> 
     same = {path: path.stat().st_ino for path in find_images(output)}
     assert sum(same[path] != inode for path, inode in before.items()) == 8
 
-    done = run(dataset, output, *QUICK[:2], "--iterations", "10x11", "--participant-label", "01")
+    done = run(dataset, output, *QUICK[:2], "--iters", "10x11", "--participant-label", "01")
     assert "4 corrected, 0 unchanged, 0 failed" in done.stdout
     assert len(json.loads((output / "n4ax_errors.json").read_text())["Errors"]) == BROKEN
 

@@ -50,7 +50,7 @@ def test_images_that_are_tried_again(
     monkeypatch.setattr(module, "_AHEAD", 3)
     words = ["busy", *(f"good{number}" for number in range(9)), "killer", "crash"]
     sources = [Source.of(f"sub-1/anat/sub-1_acq-{word}_T1w.nii.gz") for word in words]
-    names = {"processes": "--n-procs", "shrink_factor": "--shrink"}
+    names = {"processes": "--n-procs", "shrink_factor": "--shrink-factor"}
     recipe = Recipe(tmp_path, tmp_path / "out", N4Settings(), names=names)
     with connect(Workers(processes=2), tmp_path / "scratch") as client:
         listed = TaskList(client, recipe, sources, shared_workers=shared)
@@ -60,7 +60,7 @@ def test_images_that_are_tried_again(
     killer, crash = found[-2:]
     assert killer.worker_died
     assert "run fewer images at a time (--n-procs)" in killer.reason
-    assert "allow more memory (memory_gb), or set --shrink 2" in killer.reason
+    assert "allow more memory (memory_gb), or set --shrink-factor 2" in killer.reason
     assert crash.reason == "RuntimeError: two lines"
     assert not crash.worker_died
     tries = [line.split() for line in (tmp_path / "tries").read_text().splitlines()]

@@ -15,7 +15,7 @@ AFFINE = np.diag([2.0, 2.0, 2.5, 1.0])
 AFFINE[:3, 3] = -20, -18, -15
 """Oblong voxels, and an origin away from 0."""
 
-QUICK = ["--iterations", "3x2", "--threshold", "0"]
+QUICK = ["--iters", "3x2", "--conv-threshold", "0"]
 """Options for five iterations, which take a moment."""
 
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from n4ax import N4Settings, scan
+from n4ax import N4Settings
 from n4ax.cli import n4ax_command
+from n4ax.correction import work
 from tests.cli.program import QUICK, expect_error, run
 
 PLAIN = {"iters": (3, 2), "conv_threshold": 0.0, "voxel_order": "F"}
@@ -16,13 +17,13 @@ PLAIN = {"iters": (3, 2), "conv_threshold": 0.0, "voxel_order": "F"}
 def used(monkeypatch: pytest.MonkeyPatch) -> list[N4Settings]:
     """The settings of each image that is corrected."""
     seen: list[N4Settings] = []
-    real = scan.correct_scan
+    real = work.correct_scan
 
     def note(settings: N4Settings, *inputs: Any, **further: Any) -> Any:
         seen.append(settings)
         return real(settings, *inputs, **further)
 
-    monkeypatch.setattr(scan, "correct_scan", note)
+    monkeypatch.setattr(work, "correct_scan", note)
     return seen
 
 

@@ -37,8 +37,8 @@ def test_live_progress_is_shown_on_a_terminal(scan: Path) -> None:
     import pty
 
     lead, follow = pty.openpty()
-    command = [sys.executable, "-m", "n4ax", "correct", str(scan), "--iterations", "300x300",
-               "--threshold", "0"]  # fmt: skip
+    command = [sys.executable, "-m", "n4ax", "correct", str(scan), "--iters", "300x300",
+               "--conv-threshold", "0"]  # fmt: skip
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(command, stderr=follow, stdout=subprocess.DEVNULL, env=environment)
     os.close(follow)

@@ -44,9 +44,9 @@ def test_summary_is_one_paragraph_and_quiet_prints_nothing(
 
 def test_options_reach_the_solver(scan: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.nii.gz"
-    options = ["--spline-distance", "30", "--shrink", "2", "--bins", "100", "--fwhm", "0.2",
-               "--noise", "0.02", "--over-relax", "1.2", "--outside", "zero", "--mask", "otsu",
-               "--threads", "1", "--spline-order", "2", "--engine", "cpu"]  # fmt: skip
+    options = ["--spline-distance", "30", "--shrink-factor", "2", "--nbins", "100", "--fwhm", "0.2",
+               "--wiener", "0.02", "--over-relax", "1.2", "--outside", "zero", "--mask", "otsu",
+               "--num-threads", "1", "--spline-order", "2", "--engine", "cpu"]  # fmt: skip
     assert run("correct", scan, "-o", target, *QUICK, *options) == 0
     expected = n4ax.n4(
         phantom().astype(np.float32), "otsu", iters=(3, 2), conv_threshold=0, voxel_order="F",
@@ -58,7 +58,10 @@ def test_options_reach_the_solver(scan: Path, tmp_path: Path) -> None:
 
 def test_mesh_and_shrink_per_axis_follow_the_files_axes(scan: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.nii.gz"
-    assert run("correct", scan, "-o", target, "--mesh", "1x2x3", "--shrink", "2x1x1", *QUICK) == 0
+    assert (
+        run("correct", scan, "-o", target, "--mesh", "1x2x3", "--shrink-factor", "2x1x1", *QUICK)
+        == 0
+    )
     expected = n4ax.n4(
         phantom().astype(np.float32), iters=(3, 2), conv_threshold=0, voxel_order="F",
         mesh=(1, 2, 3), shrink_factor=(2, 1, 1),
@@ -68,7 +71,7 @@ def test_mesh_and_shrink_per_axis_follow_the_files_axes(scan: Path, tmp_path: Pa
 
 def test_presets_start_from_other_programs_defaults(scan: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.nii.gz"
-    assert run("correct", scan, "-o", target, "--preset", "ants", "--iterations", "4") == 0
+    assert run("correct", scan, "-o", target, "--preset", "ants", "--iters", "4") == 0
     expected = n4ax.n4(
         phantom().astype(np.float32), "all", iters=(4,), conv_threshold=0, shrink_factor=4,
         mesh=1, voxel_order="F",
@@ -87,12 +90,21 @@ def test_the_fast_preset_accelerates(
     assert np.array_equal(read_voxels(target), n4ax.n4(image, **fast | {"accelerate": False}))
     capsys.readouterr()
     message = expect_error(capsys, "correct", scan, "--accelerate")
-    assert "--threshold 0, or do not accelerate" in message
+    assert "--conv-threshold 0, or do not accelerate" in message
 
 
 def test_a_distance_takes_the_place_of_a_presets_mesh(scan: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.nii.gz"
-    options = ["--preset", "ants", "--iterations", "4", "--spline-distance", "30", "--shrink", "2"]
+    options = [
+        "--preset",
+        "ants",
+        "--iters",
+        "4",
+        "--spline-distance",
+        "30",
+        "--shrink-factor",
+        "2",
+    ]
     assert run("correct", scan, "-o", target, *options) == 0
     expected = n4ax.n4(
         phantom().astype(np.float32), "all", iters=(4,), conv_threshold=0, shrink_factor=2,
@@ -109,7 +121,7 @@ def test_shrinking_takes_the_voxels_that_the_library_takes_on_oblique_images(
     head, target, mask = nib.load(path), tmp_path / "out.nii.gz", tmp_path / "mask.nii.gz"
     nib.save(nib.Nifti1Image(n4ax.otsu_mask(np.asarray(head.dataobj)), head.affine), mask)
     words = ["--mask", mask] if with_mask else []
-    assert run("correct", path, "-o", target, "--shrink", "4", *words) == 0
+    assert run("correct", path, "-o", target, "--shrink-factor", "4", *words) == 0
     given = nib.load(mask) if with_mask else None
     expected = n4ax.n4(head, given, shrink_factor=4)
     assert np.array_equal(read_voxels(target), np.asarray(expected.dataobj))
@@ -138,7 +150,7 @@ def test_words_for_the_whole_image_are_one(
     made = []
     for word in ("all", "none"):
         assert run("correct", scan, "-o", tmp_path / f"{word}.nii", "--mask", word, *QUICK) == 0
-        assert "mask all." in capsys.readouterr().out
+        assert "mask all (7,680 voxels)." in capsys.readouterr().out
         made.append(read_voxels(tmp_path / f"{word}.nii"))
     np.testing.assert_array_equal(*made)
 
@@ -207,6 +219,6 @@ def test_both_engines_write_the_same_image(scan: Path, tmp_path: Path) -> None:
     written = []
     for engine in ("cpu", "xla"):
         output = tmp_path / f"{engine}.nii"
-        assert run("correct", scan, "-o", output, "--engine", engine, "--iterations", "4x3") == 0
+        assert run("correct", scan, "-o", output, "--engine", engine, "--iters", "4x3") == 0
         written.append(np.asarray(nib.load(output).dataobj))
     np.testing.assert_allclose(written[1], written[0], rtol=1e-5)

@@ -91,6 +91,8 @@ def test_help_lists_every_option_under_a_heading(capsys: pytest.CaptureFixture[s
         text = read_help(capsys, name)
         for parameter in n4ax_command.commands[name].params:
             if isinstance(parameter, click.Option):
-                assert re.search(rf"^  .*{parameter.opts[-1]}\b", text, re.M), parameter
+                assert re.search(
+                    rf"^  .*{getattr(parameter, 'shown', parameter.opts)[-1]}\b", text, re.M
+                ), parameter
         unsorted = text.split("\nOther:\n")[1].split("\n\n")[0].splitlines()
         assert {line.split()[0] for line in unsorted} <= {"-q,", "-h,", "--version"}

@@ -12,20 +12,33 @@ BIDS = n4ax_command.commands["bids"]
 
 def test_option_names_are_the_longest_spellings() -> None:
     names = options.option_names(CORRECT)
-    assert names["image"] == "INPUT"
+    assert names["images"] == "IMAGE"
     assert names["output"] == "--output"
-    assert names["shrink_factor"] == "--shrink"
+    assert names["shrink_factor"] == "--shrink-factor"
     assert names["accelerate"] == "--accelerate"
     assert set(names) == {parameter.name for parameter in CORRECT.params}
     assert options.option_names(BIDS)["memory_gb"] == "--memory-gb"
 
 
+def test_names_of_before_and_of_other_programs_work_and_are_not_shown() -> None:
+    words = ["--iterations", "3x2", "--threshold", "0", "--noise", "1", "--bins", "9", "--shrink"]
+    found = CORRECT.make_context("correct", ["a.nii", *words, "2", "--threads", "1"]).params
+    names = ("iters", "conv_threshold", "wiener", "nbins", "shrink_factor", "threads")
+    assert [found[name] for name in names] == [(3, 2), 0, 1, 9, 2, 1]
+    text = CORRECT.get_help(click.Context(CORRECT)).replace("\n", " ")
+    old = [word for word in (*words, "--threads") if word.startswith("--")]
+    assert not [word for word in old if f" {word} " in text]
+    with pytest.raises(click.BadParameter) as caught:
+        CORRECT.make_context("correct", ["a.nii", "--bins", "many"])
+    assert "'--nbins'" in caught.value.format_message()
+
+
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (InputError("{conv_threshold} is {0!r}", "low"), "--threshold is 'low'"),
-        (InputError("give {shrink_factor:{0}}", (4, 4, 3)), "give --shrink 4x4x3"),
-        (InputError("{image} and its mask differ"), "INPUT and its mask differ"),
+        (InputError("{conv_threshold} is {0!r}", "low"), "--conv-threshold is 'low'"),
+        (InputError("give {shrink_factor:{0}}", (4, 4, 3)), "give --shrink-factor 4x4x3"),
+        (InputError("{images} and a mask differ"), "IMAGE and a mask differ"),
         (InputError("{num_threads} is {0}", 0), "num_threads is 0"),
         (InputError("{mask} is empty").about("image 2"), "image 2: --mask is empty"),
         (ValueError("mask is {mask}, shrink_factor=4"), "mask is {mask}, shrink_factor=4"),

@@ -92,6 +92,10 @@ def write_files(folder: Path) -> None:
     n4ax.fit(voxels, mask, iters=(2,), spacing=(4.6, 4.6, 4)).field.save(folder / "field.npz")
     t1w = nib.load(folder / "t1w.nii.gz")
     n4ax.fit(t1w, iters=(2,)).field.save(folder / "t1w_field.npz")
+    (folder / "scans").mkdir()
+    for name in ("first", "second"):
+        shutil.copy(folder / "head.nii.gz", folder / "scans" / f"{name}.nii.gz")
+        shutil.copy(folder / "mask.nii.gz", folder / "scans" / f"{name}_mask.nii.gz")
     _write_study(folder, folder / "study")
 
 

@@ -26,7 +26,6 @@ from n4ax.bids.sidecar import (
 from n4ax.bids.staging import (
     DISK_FULL,
     BusyError,
-    format_json,
     put_in_place,
     reserve,
     stage,
@@ -35,12 +34,14 @@ from n4ax.bids.staging import (
 )
 from n4ax.errors import InputError
 from n4ax.images import nifti
+from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
 from n4ax.pipeline import Run
+from n4ax.provenance import format_json
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
 from n4ax.report.volumes import Volumes
-from n4ax.scan import Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
+from n4ax.scan import How, Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
 from n4ax.series import Estimate, find_unweighted_volumes
 
 _computing = Lock()
@@ -181,7 +182,8 @@ def _correct(recipe: Recipe, source: Source, companions: Companions, clock: _Clo
         series = _choose_volumes(recipe, scan, companions)
     with _computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
-        done = correct_scan(recipe.settings, scan, companions.mask, series=series, run=run)
+        mask = MaskChoice(companions.mask)
+        done = correct_scan(recipe.settings, scan, mask, How(series), run)
     return Correction(recipe, source, companions, scan, series, done)
 
 

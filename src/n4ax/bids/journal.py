@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 
 from n4ax.bids.image import Outcome
-from n4ax.bids.staging import PRIVATE, append_text, format_json, make_lock, write_text
+from n4ax.bids.staging import PRIVATE, append_text, make_lock, write_text
 from n4ax.messages import escape_controls, make_one_line
+from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS
 
 

@@ -17,8 +17,9 @@ from urllib.parse import quote, unquote
 from bids2table import get_arrow_schema
 
 from n4ax.bids.inputs import Source
-from n4ax.bids.staging import PRIVATE, format_json, write_text
+from n4ax.bids.staging import PRIVATE, write_text
 from n4ax.errors import InputError
+from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE
 from n4ax.version import __version__
 

@@ -1,14 +1,12 @@
 """The JSON files that are written beside a corrected image, and the stamp of what it depends on."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from n4ax import provenance
 from n4ax.bids.companions import Companions
 from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs, make_uri
@@ -17,7 +15,6 @@ from n4ax.engines.choice import choose_engine
 from n4ax.images import nifti
 from n4ax.scan import CorrectedScan, Scan
 from n4ax.series import Estimate
-from n4ax.settings import N4Settings
 from n4ax.version import __version__
 
 _LINKS = ("AssociatedEmptyRoom", "IntendedFor", "RawSources")
@@ -79,10 +76,9 @@ def make_stamp(recipe: Recipe, source: Source, companions: Companions) -> str:
         "B0Threshold": recipe.b0_threshold,
         "DType": recipe.dtype,
         "Metadata": companions.metadata,
-        "Files": {name: _hash_file(path) for name, path in files.items()},
+        "Files": {name: provenance.hash_file(path) for name, path in files.items()},
     }
-    text = json.dumps(content, sort_keys=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return provenance.make_stamp(content)
 
 
 def is_complete(output: Path, outputs: Outputs, stamp: str) -> bool:
@@ -111,23 +107,18 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
     """
     recipe, metadata = correction.recipe, correction.companions.metadata
     series, results = correction.series, correction.done.results
-    each = {
-        "Iterations": [result.iterations for result in results],
-        "Stopped": [result.stopped for result in results],
-        "Convergence": [[_last(level) for level in result.convergence] for result in results],
-    }
     return _derive_metadata(metadata) | {
         "Description": "Corrected for intensity inhomogeneity by N4.",
         "Sources": _list_sources(correction),
         "SkullStripped": bool(metadata.get("SkullStripped", False)),
         "N4": {
-            "Settings": _list_settings(recipe.settings),
+            "Settings": provenance.list_settings(recipe.settings),
             "Mask": recipe.mask,
             **({} if series is None else {"EstimatedOn": series}),
             "DType": recipe.dtype,
-            **(each if series == "each" else {name: found[0] for name, found in each.items()}),
+            **provenance.describe_levels(results, each=series == "each"),
             "Engine": correction.engine,
-            "SoftwareVersions": {"n4ax": __version__, "numpy": np.__version__},
+            "SoftwareVersions": provenance.list_versions(),
             "Stamp": stamp,
             "Files": dict(sizes),
         },
@@ -170,29 +161,14 @@ def describe_for_report(
         "Engine": correction.engine,
         "Iterations": result.iterations,
         "Stopped": result.stopped,
-        "Convergence": [[_finite(value) for value in level] for level in result.convergence],
+        "Convergence": [
+            [provenance.make_finite(value) for value in level] for level in result.convergence
+        ],
         "Threshold": result.settings.conv_threshold,
         "Measures": measures,
         "Seconds": {name: round(value, 4) for name, value in times.items()},
         "Version": __version__,
     }
-
-
-def _list_settings(settings: N4Settings) -> dict[str, Any]:
-    """The settings that say how an image was corrected, by their names."""
-    without_effect = () if settings.arithmetic == "itk" else ("itk_tool",)
-    return {
-        name: value
-        for name, value in settings.keywords().items()
-        if value is not None and name not in without_effect
-    }
-
-
-def _hash_file(path: Path) -> str:
-    if path.is_symlink() and not path.exists():
-        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _list_sources(correction: Correction) -> list[str]:
@@ -219,12 +195,3 @@ def _derive_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         return value
 
     return {name: rename(value) for name, value in metadata.items() if name not in _LINKS}
-
-
-def _last(measures: list[float]) -> float | None:
-    return _finite(measures[-1]) if measures else None
-
-
-def _finite(value: float) -> float | None:
-    """A number for JSON; ``None`` for NaN and infinity, which JSON does not have."""
-    return float(value) if np.isfinite(value) else None

@@ -1,7 +1,6 @@
 """How files appear in the output: whole, all files of an image at once, one run at a time."""
 
 import errno
-import json
 import os
 import shutil
 import stat
@@ -9,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -20,15 +18,6 @@ PRIVATE = ".n4ax"
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers that mean that there is no space left."""
-
-
-def format_json(content: Any) -> str:
-    """JSON with line breaks and indents, which people can read.
-
-    What is no character, such as half of a surrogate pair, stays the escape that it was in JSON.
-    """
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode(errors="backslashreplace").decode()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,14 +8,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from n4ax.cli import options
+from n4ax.cli import layout, options
 from n4ax.cli.apply import apply
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
+from n4ax.images.names import find_suffix
 from n4ax.messages import escape_what_cannot_be_printed, make_one_line
 from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror or error}")
     except MemoryError:
-        return _fail("not enough memory; try --shrink 2")
+        return _fail("not enough memory; try --shrink-factor 2")
     except RuntimeError as error:
         if not type(error).__module__.startswith("jax"):
             raise
@@ -89,7 +91,14 @@ class _Program(click.Group):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples."""
-        options.write_examples(self.epilog, formatter)
+        layout.write_examples(self.epilog, formatter)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find the command; say what was meant if an image stands in its place."""
+        if self.get_command(ctx, args[0]) is None and find_suffix(Path(args[0])):
+            images = " ".join(args)
+            ctx.fail(f"{args[0]!r} is no command; to correct images: n4ax correct {images}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names of the commands; click would sort them."""
@@ -104,7 +113,7 @@ class _Program(click.Group):
     Examples:
       n4ax correct head.nii.gz
       n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
-      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4
+      n4ax correct head.nii.gz --mask brain.nii.gz --shrink-factor 4
       n4ax apply t1w_field.npz t2w.nii.gz flair.nii.gz
       n4ax bids study study/derivatives/n4ax participant
       n4ax ants -d 3 -i t1w.nii.gz -x mask.nii.gz -o corrected.nii.gz
@@ -137,7 +146,7 @@ def ants(context: click.Context, arguments: tuple[str, ...]) -> None:
 
 
 @click.command(
-    cls=options.Command,
+    cls=layout.Command,
     epilog="""
     Examples:
       n4ax shim ~/n4ax-bin && export PATH=~/n4ax-bin:$PATH

@@ -6,15 +6,15 @@ from typing import Any, Literal
 
 import click
 
-from n4ax.cli import options
+from n4ax.cli import layout, options
 from n4ax.images.names import WRITTEN, find_suffix, name_result
 
-_files = options.under_heading("Input and output")
-_how = options.under_heading("What is done")
+_files = layout.under_heading("Input and output")
+_how = layout.under_heading("What is done")
 
 
 @click.command(
-    cls=options.Command,
+    cls=layout.Command,
     epilog="""
     Examples:
       n4ax apply t1w_field.npz t2w.nii.gz flair.nii.gz

@@ -17,9 +17,10 @@ from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.options import (
     ESTIMATION,
     FOLDER,
+    MASK_LABEL,
+    POLICIES,
     QUIET,
     RESULT,
-    VOXELS,
     default_mask,
     make_settings,
     name_missing_extra,
@@ -57,7 +58,7 @@ _SECONDS_BETWEEN_LOOKS = 60.0
       n4ax bids study out participant --preset ants --mask \\
         'derivatives/masks/{folder}/{name}_desc-brain_mask.nii.gz'
       n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
-        --mem 32 --walltime 04:00:00
+        --memory-gb 32 --walltime 04:00:00
       n4ax bids study out group
 
     If you give the same command again, it corrects the images that are
@@ -73,7 +74,8 @@ _SECONDS_BETWEEN_LOOKS = 60.0
 @click.argument("level", metavar="participant|group", type=click.Choice(bids_options.LEVELS))
 @bids_options.IMAGES
 @ESTIMATION
-@VOXELS
+@MASK_LABEL
+@POLICIES
 @RESULT
 @SAME_BITS
 @bids_options.WORKERS

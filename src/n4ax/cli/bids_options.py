@@ -4,16 +4,14 @@ import re
 
 import click
 
+from n4ax.cli.layout import Command, combine_options, under_heading
 from n4ax.cli.options import (
     ENGINE,
     FOLDER,
     INPUT_FILE,
-    Command,
     b0_threshold,
-    combine_options,
     read_mask,
     read_series,
-    under_heading,
 )
 
 LEVELS = ("participant", "group")
@@ -100,16 +98,19 @@ IMAGES = combine_options(
 
 WORKERS = combine_options(
     _machine(
-        "--n-procs", "--nprocs", "--n-cpus", "processes", type=click.IntRange(min=1), metavar="N",
+        "--n-procs", "processes", aliases=("--nprocs", "--n-cpus"),
+        type=click.IntRange(min=1), metavar="N",
         help="Images to correct at a time, on this machine or in each job of a cluster.  "
         "[default: one per core if there is enough memory; 1 in a job]",
     ),
     _machine(
-        "--nthreads", "--omp-nthreads", "--threads", "threads", type=click.IntRange(min=1),
-        metavar="N", help="Threads for each image.  [default: cores / images at a time]",
+        "--num-threads", "threads", aliases=("--nthreads", "--omp-nthreads", "--threads"),
+        type=click.IntRange(min=1), metavar="N",
+        help="Threads for each image.  [default: cores / images at a time]",
     ),
     _machine(
-        "--mem", "--memory-gb", "memory_gb", callback=read_gigabytes, metavar="GB",
+        "--memory-gb", "memory_gb", aliases=("--mem",), callback=read_gigabytes,
+        metavar="GB",
         help="Memory for all images at a time, or of each job on a cluster, in GB or with a unit "
         "such as 800MB. An image that takes more than its share fails.  [default: no limit; 8 in "
         "a job]",

@@ -1,166 +1,203 @@
 """The commands ``n4ax correct`` and ``n4ax demo``."""
 
+import sys
 import time
+from collections import Counter
 from importlib.util import find_spec
-from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from n4ax.cli import options
+from n4ax.cli import correct_options, layout, options
 from n4ax.cli.itk_options import SAME_BITS
-from n4ax.cli.progress import show_iterations
-from n4ax.extras import need_extra
-from n4ax.images.names import ITK, WRITTEN, find_stem, find_suffix, name_result
-from n4ax.version import __version__
+from n4ax.cli.progress import show_images, show_iterations
+from n4ax.messages import make_one_line
+from n4ax.signals import say_when_stopped
 
 if TYPE_CHECKING:
-    from n4ax.scan import CorrectedScan, Scan
-    from n4ax.series import Estimate, Series
+    from n4ax.correction.outcome import Outcome
+    from n4ax.correction.recipe import Recipe
+    from n4ax.correction.run import Plan
+    from n4ax.settings import N4Settings
 
-_SUFFIXES = {
-    "--output": WRITTEN,
-    "--bias": WRITTEN,
-    "--field": (".npz",),
-    "--figure": (".png",),
-}
-
-_files = options.under_heading("Input and output")
-_series = options.under_heading("Series of volumes (4-D)")
+_SOME_FAILED = 1
+_OTHERS = ("bias", "field", "figure", "mask_output", "json")
+"""The results besides the corrected image; each is called as its option."""
 
 
 @click.command(
-    cls=options.Command,
+    cls=layout.Command,
     epilog="""
     Examples:
       n4ax correct head.nii.gz
       n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
-      n4ax correct head.nii.gz --mask brain.nii.gz --shrink 4 --bias field.nii.gz
-      n4ax correct t1w.nii.gz --preset ants --spline-distance 200
+      n4ax correct head.nii.gz --mask brain.nii.gz --bias field.nii.gz
+      n4ax correct head.nii.gz --mask 'otsu & brain.nii.gz' --mask-dilate 3
+      n4ax correct head.nii.gz --preset ants --spline-distance 200
       n4ax correct bold.nii.gz --series mean --scale mean
       n4ax correct dwi.nii.gz --series b0 --mask brain.nii.gz
+      n4ax correct scans -o results --mask '{stem}_mask.nii.gz' --jobs 2
+      n4ax correct t1w.nii.gz t2w.nii.gz --suffix _flat --figure '{stem}.png'
+      n4ax correct --methods --preset ants
     """,
 )
-@click.argument("image", metavar="INPUT", type=options.INPUT_IMAGE)
-@_files(
-    "-o",
-    "--output",
-    type=options.PATH,
-    metavar="FILE",
-    help="Corrected image.  [default: INPUT_n4.nii.gz; .mgz, .nrrd, .mha and .mnc stay such]",
-)
-@_files(
-    "--mask",
-    callback=options.read_mask,
-    metavar="FILE|otsu|all",
-    help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or all "
-    "(the whole image; none means the same).  [default: otsu; all with --preset ants or antspy]",
-)
-@_files(
-    "--figure",
-    type=options.PATH,
-    metavar="PNG",
-    help="Draw the image before and after the correction, and the field.",
-)
-@_files(
-    "--bias",
-    type=options.PATH,
-    metavar="FILE",
-    help="Write the field as an image; INPUT / field = corrected image.",
-)
-@_files(
-    "--field",
-    type=options.PATH,
-    metavar="NPZ",
-    help="Write the field's control points, which n4ax.BiasField.load reads.",
-)
-@_files(
-    "--weights",
-    type=options.INPUT_FILE,
-    metavar="FILE",
-    help="Confidence of each voxel; voxels that are not above 0 are left out.",
-)
-@_series(
-    "--series",
-    callback=options.read_series,
-    metavar="WHICH",
-    help="Divide all volumes by one field, which is estimated on their mean, on the first volume, "
-    "on a volume by its number (from 0), on the mean of several (0,5,10), or on b0: the mean of "
-    "the volumes without diffusion weighting, according to the .bval file beside INPUT. With "
-    "each, every volume has its own field; with 4d, one field varies in space and time.  "
-    "[required for a series]",
-)
-@options.b0_threshold(_series)
+@click.argument("images", metavar="IMAGE...", nargs=-1)
+@correct_options.FILES
+@correct_options.SEVERAL
+@correct_options.MASK
+@correct_options.SERIES
 @options.ESTIMATION
-@options.VOXELS
+@options.POLICIES
 @options.RESULT
 @SAME_BITS
 @options.THREADS
 @options.ENGINE
 @options.QUIET
+@click.pass_context
 def correct(
-    image: Path,
-    output: Path | None,
-    mask: str | None,
-    weights: Path | None,
-    series: "Series | None",
-    bias: Path | None,
-    field: Path | None,
-    figure: Path | None,
-    dtype: Literal["float32", "same"],
-    threads: int | None,
-    engine: Literal["cpu", "xla"] | None,
-    quiet: bool,
-    preset: str,
-    b0_threshold: float,
-    **given: Any,
+    context: click.Context, images: tuple[str, ...], methods: bool, quiet: bool, **given: Any
 ) -> None:
-    """Correct the bias field of an image.
+    """Correct the bias field of images.
 
-    INPUT has 2 to 4 dimensions: NIfTI, .mgz of FreeSurfer, .nrrd, .mha, .mnc, or a series of DICOM
-    (its folder, or one of its files). The field is estimated in the mask, and the whole image is
-    divided by it. The output has the format of its name.
+    IMAGE has 2 to 4 dimensions: NIfTI, .mgz of FreeSurfer, .nrrd, .mha, .mnc, or a series of DICOM
+    (its folder, or one of its files). A folder stands for all images in it. The field is estimated
+    in the mask, and the whole image is divided by it. The output has the format of its name.
     """
-    from n4ax.images.arguments import read_word
-
-    start = time.perf_counter()
-    mask = options.default_mask(preset) if mask is None else mask
+    preset = given.pop("preset")
+    mask = given.pop("mask") or options.default_mask(preset)
+    taken = {name: given.pop(name) for name in (*_TAKEN, *_OTHERS)}
     settings = options.make_settings(preset, given, correct)
-    outputs = _Outputs(output or name_result(image, "_n4"), bias, field, figure)
-    with options.name_missing_extra("simpleitk"):
-        _check_outputs(outputs, [image, weights, None if read_word(mask) else Path(mask)])
-    if series == "each" and field is not None:
-        raise ValueError("--field writes one field, but --series each makes many: use --bias")
+    if methods:
+        from n4ax.provenance import write_methods
 
-    from n4ax.pipeline import Run  # heavy, so after the checks
-    from n4ax.scan import correct_scan, read_scan
-
+        print(write_methods(settings, mask))
+    if not images and methods:
+        return
+    if not images:
+        raise click.UsageError("give an image, a folder, or several of them", context)
     with options.name_missing_extra("simpleitk"), options.use_option_names(correct):
-        scan = read_scan(image)
-        estimate = _find_volumes(series, scan, b0_threshold)
-        with show_iterations(image.name, settings, quiet) as progress:
-            run = Run(engine, threads, progress)
-            done = correct_scan(settings, scan, mask, series=estimate, weights=weights, run=run)
-    figure_content, problem = _draw_figure(outputs, done)
-    if problem:
-        outputs = outputs._replace(figure=None)
-    _write_outputs(outputs, scan, done, dtype, figure_content, threads)
+        plan = _make_plan(images, settings, mask, taken)
+        if len(plan.tasks) == 1 and plan.table.path is None:
+            _correct_one(plan, quiet)
+        elif not _correct_many(plan, quiet):
+            context.exit(_SOME_FAILED)
+
+
+_TAKEN = (
+    "output", "overwrite", "suffix", "jobs", "table", "mask_label", "mask_above", "mask_dilate",
+    "weights", "series", "b0_threshold", "slicewise", "dtype", "threads", "engine",
+)  # fmt: skip
+"""The options that are no parameters of N4."""
+
+
+def _make_plan(
+    images: tuple[str, ...], settings: "N4Settings", mask: str, taken: dict[str, Any]
+) -> "Plan":
+    """Find the images, and check all that can be checked before the work."""
+    from n4ax.correction import plan as planning
+    from n4ax.correction.run import Plan
+    from n4ax.correction.table import NAME, Table
+
+    recipe = _make_recipe(settings, mask, taken)
+    others = {name: taken[name] for name in _OTHERS}
+    wish = planning.Wish(
+        images, taken["output"], taken["suffix"], taken["weights"], others, taken["overwrite"]
+    )
+    tasks = planning.plan_tasks(wish, recipe)
+    folder = planning.find_folder(wish, len(tasks))
+    table = taken["table"]
+    if wish.is_list and table is None and folder is not None:
+        table = folder / NAME
+    kept = Table(table, sys.argv)
+    if wish.is_list:
+        planning.check_overwriting(tasks, kept.known, wish.overwrite)
+    planning.check_places(tasks, kept.paths, make=wish.is_list)
+    return Plan(recipe, tasks, kept, taken["jobs"])
+
+
+def _make_recipe(settings: "N4Settings", mask: str, taken: dict[str, Any]) -> "Recipe":
+    from n4ax.correction.recipe import Recipe
+    from n4ax.mask_files import MaskChoice
+
+    return Recipe(
+        settings,
+        MaskChoice(mask, taken["mask_label"], taken["mask_above"], taken["mask_dilate"]),
+        series=taken["series"],
+        b0_threshold=taken["b0_threshold"],
+        slicewise=taken["slicewise"],
+        dtype=taken["dtype"],
+        engine=taken["engine"],
+        threads=taken["threads"],
+        names=options.option_names(correct),
+    )
+
+
+def _correct_one(plan: "Plan", quiet: bool) -> None:
+    """Correct a single image, whose error is the error of the command."""
+    from n4ax.correction.work import correct_task
+
+    (task,) = plan.tasks
+    with (
+        show_iterations(task.image.name, plan.recipe.settings, quiet) as progress,
+        say_when_stopped(lambda: f"{task.image} was not corrected, and nothing was written"),
+    ):
+        outcome = correct_task(plan.recipe, task, progress)
     if not quiet:
-        print(_summarise(scan, mask, done, outputs, time.perf_counter() - start))
-    if problem:
-        raise click.ClickException(problem)
+        print(outcome.summary)
+    if outcome.problem:
+        raise click.ClickException(outcome.problem)
+
+
+def _correct_many(plan: "Plan", quiet: bool) -> bool:
+    """Correct all images, print what became of them, and return whether all went well."""
+    from n4ax.correction.run import run_plan
+
+    start, outcomes = time.perf_counter(), list["Outcome"]()
+
+    def describe_stop() -> str:
+        done = sum(outcome.state != "failed" for outcome in outcomes)
+        how = "" if plan.table.path is None else "; the same command goes on with the others"
+        return f"stopped: {done} of {len(plan.tasks)} images are written{how}"
+
+    with show_images(len(plan.tasks), quiet) as show, say_when_stopped(describe_stop):
+
+        def take(outcome: "Outcome") -> None:
+            outcomes.append(outcome)
+            if show is not None:
+                show(outcome)
+
+        run_plan(plan, take)
+    if not quiet:
+        print(_summarise(plan, outcomes, time.perf_counter() - start))
+    bad = [outcome for outcome in outcomes if outcome.reason or outcome.problem]
+    for outcome in sorted(bad, key=lambda outcome: outcome.source):
+        reason = (outcome.reason or outcome.problem).removeprefix(f"{outcome.source} ")
+        line = make_one_line(f"{outcome.source}: {reason}")
+        print(f"n4ax: failed: {line}", file=sys.stderr)
+    return not bad
+
+
+def _summarise(plan: "Plan", outcomes: "list[Outcome]", seconds: float) -> str:
+    states = Counter(outcome.state for outcome in outcomes)
+    folders = sorted({str(outcome.output.parent) for outcome in outcomes})
+    where = folders[0] if len(folders) == 1 else f"{len(folders)} folders"
+    table = "" if plan.table.path is None else f" Table: {plan.table.path}."
+    return (
+        f"{states['corrected']} corrected, {states['unchanged']} unchanged, {states['failed']} "
+        f"failed in {seconds:.1f} s. Results in {where}.{table}"
+    )
 
 
 @click.command(
-    cls=options.Command,
+    cls=layout.Command,
     epilog="""
     Examples:
       n4ax demo
-      n4ax demo -o results --threads 2
+      n4ax demo -o results --num-threads 2
     """,
 )
-@_files(
+@correct_options.files(
     "-o",
     "--output",
     "folder",
@@ -182,130 +219,12 @@ def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool)
     draws = find_spec("matplotlib") is not None
     context.invoke(
         correct,
-        image=Path(__file__).parents[1] / "data" / "head.nii.gz",
+        images=(str(Path(__file__).parents[1] / "data" / "head.nii.gz"),),
         output=folder / "head_n4.nii.gz",
-        bias=folder / "head_field.nii.gz",
-        figure=folder / "head_n4.png" if draws else None,
+        bias=str(folder / "head_field.nii.gz"),
+        figure=str(folder / "head_n4.png") if draws else None,
         threads=threads,
         quiet=quiet,
     )
     if not draws and not quiet:
         print("for a picture: pip install 'n4ax[figure]'")
-
-
-class _Outputs(NamedTuple):
-    """The files to write; each field has the name of its option."""
-
-    output: Path
-    bias: Path | None
-    field: Path | None
-    figure: Path | None
-
-    def items(self) -> list[tuple[str, Path]]:
-        """The option and the path of each file that was asked for."""
-        return [(f"--{name}", path) for name, path in self._asdict().items() if path is not None]
-
-
-def _check_outputs(outputs: _Outputs, inputs: list[Path | None]) -> None:
-    """Refuse outputs that could not be written, before any work is done."""
-    from n4ax.files import check_writable
-
-    sources = {realpath(path): path for path in inputs if path is not None}
-    places = [realpath(path) for _, path in outputs.items()]
-    for (option, path), place in zip(outputs.items(), places, strict=True):
-        suffixes = _SUFFIXES[option]
-        if not path.name.lower().endswith(suffixes):
-            expected = " or ".join(suffixes)
-            raise ValueError(f"{option} {path}: expected a name ending in {expected}")
-        if place in sources:
-            raise ValueError(
-                f"{option} {path} would overwrite the input {sources[place]}: choose another name"
-            )
-        if places.count(place) > 1:
-            raise ValueError(f"{path} is given for two outputs: choose another name for one")
-        if find_suffix(path) in ITK:
-            from n4ax.images.formats import load_itk
-
-            load_itk(path)
-        check_writable(path)
-
-
-def _find_volumes(
-    series: "Series | None", scan: "Scan", b0_threshold: float
-) -> "Estimate | Literal['4d'] | None":
-    """What to estimate the field on; ``b0`` is looked up in the file of b-values."""
-    if series != "b0":
-        return series
-    from n4ax.series import find_unweighted_volumes
-
-    bval = scan.path.with_name(f"{find_stem(scan.path)}.bval")
-    return find_unweighted_volumes(bval, scan.volumes, b0_threshold)
-
-
-def _draw_figure(outputs: _Outputs, done: "CorrectedScan") -> tuple[bytes, str]:
-    """Draw the figure if it was asked for; return its content, and why it could not be drawn."""
-    if outputs.figure is None:
-        return b"", ""
-    scan, result, mask = done.scan, done.results[0], done.mask
-    count = sum(result.iterations)
-    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {count} iterations"
-    try:
-        with need_extra("figure", "it"):
-            from n4ax.figure import draw_figure
-
-        volumes = scan.voxels, result.log_bias, result.corrected
-        return draw_figure(*volumes, mask, scan.affine, title), ""
-    except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
-        is_missing = isinstance(error, ImportError)
-        reason = str(error) if is_missing else f"{type(error).__name__}: {error}"
-        return b"", (
-            f"--figure {outputs.figure} could not be drawn ({reason}); all other files were written"
-        )
-
-
-def _write_outputs(
-    outputs: _Outputs,
-    scan: "Scan",
-    done: "CorrectedScan",
-    dtype: Literal["float32", "same"],
-    figure: bytes,
-    threads: int | None,
-) -> None:
-    """Write all files or none."""
-    from n4ax.files import replace_files, write_file
-    from n4ax.images import nifti
-    from n4ax.processors import choose_thread_count
-    from n4ax.scan import make_bias_image, make_corrected_image
-
-    count = threads or choose_thread_count()
-    paths = [path for _, path in outputs.items()]
-    with replace_files(paths) as places:
-        temporary = dict(zip(paths, places, strict=True))
-        corrected = make_corrected_image(scan, done, dtype)
-        nifti.write_image(corrected, temporary[outputs.output], count)
-        if outputs.bias is not None:
-            nifti.write_image(make_bias_image(scan, done), temporary[outputs.bias], count)
-        if outputs.field is not None:
-            done.results[0].field.save(temporary[outputs.field])
-        if outputs.figure is not None:
-            write_file(temporary[outputs.figure], figure)
-
-
-def _summarise(
-    scan: "Scan", mask: str, done: "CorrectedScan", outputs: _Outputs, seconds: float
-) -> str:
-    """One paragraph that says what was corrected, how it went, and what was written."""
-    import numpy as np
-
-    result = done.results[0]
-    low, high = np.exp(done.log_bias.min()), np.exp(done.log_bias.max())
-    size = " x ".join(str(n) for n in scan.image.shape)
-    levels = ", ".join(
-        f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
-    )
-    written = ", ".join(str(path) for _, path in outputs.items())
-    of_many = " (volume 0)" if len(done.results) > 1 else ""
-    return (
-        f"{scan.path}: {size} voxels, mask {mask}. Iterations per level{of_many}: {levels}. "
-        f"The field ranges from {low:.3f} to {high:.3f}. Wrote {written} in {seconds:.1f} s."
-    )

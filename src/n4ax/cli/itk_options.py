@@ -2,7 +2,7 @@
 
 import click
 
-from n4ax.cli.options import combine_options, under_heading
+from n4ax.cli.layout import combine_options, under_heading
 
 _itk = under_heading("Same bits as ITK")
 
@@ -26,7 +26,7 @@ SAME_BITS = combine_options(
         type=int,
         metavar="N",
         help="With --arithmetic itk: the number of threads that ITK would use. How many compute "
-        "it here is set by --threads.  [default: 1]",
+        "it here is set by --num-threads.  [default: 1]",
     ),
     _itk(
         "--itk-tool",

@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from functools import partial
-from inspect import cleandoc
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from n4ax.cli.layout import combine_options, under_heading
 from n4ax.errors import InputError
-from n4ax.messages import hide_warnings
 from n4ax.settings import N4Settings
 from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 
@@ -64,59 +62,6 @@ def read_series(
     return volumes[0] if len(volumes) == 1 else volumes
 
 
-class Option(click.Option):
-    """An option that the help lists under a heading."""
-
-    def __init__(self, *names: Any, heading: str, **given: Any) -> None:
-        super().__init__(*names, **given)
-        self.heading = heading
-
-
-class Command(click.Command):
-    """A command whose help groups the options by heading, and ends with examples."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; with ``--quiet``, libraries do not print their warnings."""
-        with hide_warnings() if ctx.params.get("quiet") else nullcontext():
-            return super().invoke(ctx)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the examples."""
-        write_examples(self.epilog, formatter)
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options under their headings, in the order in which they were declared."""
-        lists: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None and isinstance(parameter, click.Option):
-                lists.setdefault(getattr(parameter, "heading", "Other"), []).append(record)
-        for heading, records in lists.items():
-            with formatter.section(heading if len(lists) > 1 else "Options"):
-                formatter.write_dl(records, col_max=26)
-
-
-def write_examples(text: str | None, formatter: click.HelpFormatter) -> None:
-    """Write the examples line by line; click would join their lines to a paragraph."""
-    formatter.write(f"\n{cleandoc(text or '')}\n")
-
-
-def combine_options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
-    """Combine several options into one decorator; the help lists them in the order given."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
-def under_heading(heading: str) -> Callable[..., Any]:
-    """``click.option`` for options that the help lists under ``heading``."""
-    return partial(click.option, cls=Option, heading=heading)
-
-
 class _NamedPath(click.Path):
     """A path to write to. An empty name, as from a variable that is not set, is refused."""
 
@@ -137,7 +82,9 @@ _result = under_heading("Intensities of the result")
 _machine = under_heading("Machine")
 
 THREADS = _machine(
-    "--threads",
+    "--num-threads",
+    "threads",
+    aliases=("--threads",),
     type=click.IntRange(min=1),
     metavar="N",
     help="Number of threads; the result does not depend on it.  [default: all]",
@@ -161,8 +108,8 @@ ESTIMATION = combine_options(
         "all iterations at threshold 0, in less time.",
     ),
     _estimation(
-        "--shrink",
-        "shrink_factor",
+        "--shrink-factor",
+        aliases=("--shrink",),
         callback=read_numbers,
         metavar="N|AxBxC",
         help="Estimate the field on every N-th voxel along all axes, or give a number for each "
@@ -183,16 +130,16 @@ ESTIMATION = combine_options(
         "alternative to --spline-distance.  [default: 1; more with a --spline-order below 3]",
     ),
     _estimation(
-        "--iterations",
-        "iters",
+        "--iters",
+        aliases=("--iterations",),
         callback=read_numbers,
         metavar="NxNx...",
         help="Maximum number of iterations at each level; there are as many levels as numbers.  "
         f"[default: {'x'.join(map(str, N4Settings.iters))}]",
     ),
     _estimation(
-        "--threshold",
-        "conv_threshold",
+        "--conv-threshold",
+        aliases=("--threshold",),
         type=float,
         metavar="T",
         help="End a level once the convergence measure is no longer above this; 0 runs all "
@@ -206,15 +153,15 @@ ESTIMATION = combine_options(
         f"[default: {N4Settings.fwhm}]",
     ),
     _estimation(
-        "--noise",
-        "wiener",
+        "--wiener",
+        aliases=("--noise",),
         type=float,
         metavar="X",
         help=f"Noise term of the Wiener filter; it has no unit.  [default: {N4Settings.wiener}]",
     ),
     _estimation(
-        "--bins",
-        "nbins",
+        "--nbins",
+        aliases=("--bins",),
         type=int,
         metavar="N",
         help=f"Number of histogram bins.  [default: {N4Settings.nbins}]",
@@ -229,7 +176,7 @@ ESTIMATION = combine_options(
         "--accelerate/--no-accelerate",
         default=None,
         help="Come close to the result of all iterations in a fraction of the time; requires "
-        "--threshold 0.  [default: no-accelerate; accelerate with --preset fast]",
+        "--conv-threshold 0.  [default: no-accelerate; accelerate with --preset fast]",
     ),
     _estimation(
         "--over-relax",
@@ -239,13 +186,13 @@ ESTIMATION = combine_options(
         f"[default: {N4Settings.over_relax:g}]",
     ),
 )
-VOXELS = combine_options(
-    _voxels(
-        "--mask-label",
-        type=int,
-        metavar="L",
-        help="The only value of the mask that counts as inside.  [default: every value but 0]",
-    ),
+MASK_LABEL = _voxels(
+    "--mask-label",
+    type=int,
+    metavar="L",
+    help="The only value of the mask that counts as inside.  [default: every value but 0]",
+)
+POLICIES = combine_options(
     _voxels(
         "--non-positive",
         type=click.Choice(("itk", "exclude", "offset")),
@@ -348,13 +295,13 @@ def option_names(command: click.Command) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        For an option its longest spelling, such as ``--shrink`` for ``shrink_factor``; for an
-        argument the name that the help shows, such as ``INPUT`` for ``image``.
+        For an option its longest spelling, such as ``--output``; for an argument the name that the
+        help shows, such as ``IMAGE`` for ``images``.
     """
     return {
-        str(parameter.name): max(parameter.opts, key=len)
+        str(parameter.name): max(getattr(parameter, "shown", parameter.opts), key=len)
         if isinstance(parameter, click.Option)
-        else parameter.human_readable_name
+        else parameter.human_readable_name.removesuffix("...")
         for parameter in command.params
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from n4ax.messages import make_one_line
 from n4ax.settings import N4Settings
@@ -17,7 +17,24 @@ from n4ax.settings import N4Settings
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
-    from n4ax.bids.image import Outcome
+
+class Outcome(Protocol):
+    """What became of an image of a dataset or of a list."""
+
+    @property
+    def source(self) -> str:
+        """The image."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """Whether it was corrected, was unchanged or failed."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it failed."""
+        ...
 
 
 @contextmanager
@@ -67,7 +84,7 @@ def show_iterations(
 
 
 @contextmanager
-def show_images(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] | None]":
+def show_images(count: int, quiet: bool) -> Iterator[Callable[[Outcome], None] | None]:
     """Show how many images of a dataset are done, at what rate, and the time left.
 
     On a terminal this is a live line; elsewhere it is one printed line for each image.
@@ -92,7 +109,7 @@ def show_images(count: int, quiet: bool) -> "Iterator[Callable[[Outcome], None] 
             yield progress
     else:
 
-        def print_line(outcome: "Outcome") -> None:
+        def print_line(outcome: Outcome) -> None:
             number, state = pace.add(outcome), outcome.state
             what = f"{state}: {outcome.reason}" if outcome.reason else state
             place = f"[{number:{len(str(count))}d}/{count}]"
@@ -132,7 +149,7 @@ def _open_line(*columns: "ProgressColumn") -> "Progress":
 
 
 @contextmanager
-def _images_line(pace: "_Pace", count: int) -> "Iterator[Callable[[Outcome], None]]":
+def _images_line(pace: "_Pace", count: int) -> Iterator[Callable[[Outcome], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
     line = _open_line(
@@ -143,7 +160,7 @@ def _images_line(pace: "_Pace", count: int) -> "Iterator[Callable[[Outcome], Non
     with line:
         task = line.add_task("", total=count, state="starting")
 
-        def progress(outcome: "Outcome") -> None:
+        def progress(outcome: Outcome) -> None:
             number = pace.add(outcome)
             line.update(task, completed=number, state=str(pace))
 
@@ -157,7 +174,7 @@ class _Pace:
         self._count, self._done, self._failed = count, 0, 0
         self._start = time.perf_counter()
 
-    def add(self, outcome: "Outcome") -> int:
+    def add(self, outcome: Outcome) -> int:
         """Count one more image, and return how many there are by now."""
         self._done += 1
         self._failed += outcome.state == "failed"

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from n4ax.cli import options
+from n4ax.cli import layout, options
 from n4ax.cli.progress import show_pages
 
 
 @click.command(
-    cls=options.Command,
+    cls=layout.Command,
     epilog="""
     Examples:
       n4ax report study/derivatives/n4ax

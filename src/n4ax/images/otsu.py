@@ -130,17 +130,7 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
         The threshold; a whole number for integers. It is infinite or NaN if no value is finite.
     """
     xp = find_namespace(values)
-    lowest, highest = _find_range(values, nbins, xp)
-    if not (isinstance(values, np.ndarray) and max(-lowest, highest) <= LARGEST):
-        values = _drop_too_large(values, xp)
-        lowest, highest = _find_range(values, nbins, xp)
-    # ITK keeps the interval, and its multiples, in float32 and the bounds in double.
-    interval = (xp.float32(highest) - xp.float32(lowest)) / nbins
-    edges = lowest + (xp.arange(nbins, dtype=xp.float32) * interval).astype(xp.float64)
-    edges = xp.concatenate([edges, xp.reshape(highest, 1)])
-    count = _count if isinstance(values, np.ndarray) else _count_on_device
-    counts = count(values, edges).astype(xp.float64)
-
+    counts, edges = count_bins(values, nbins)
     centres = (edges[:-1] + edges[1:]) / 2.0
     weighted = xp.cumsum(counts * centres)
     below = xp.cumsum(counts)[:-1]
@@ -151,6 +141,27 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     threshold = edges[_find_first_clear_maximum(between, xp) + 1]
     # ITK casts the threshold to the image's type.
     return xp.trunc(threshold) if values.dtype.kind in "iu" else threshold
+
+
+def count_bins(values: Any, nbins: int) -> tuple[Any, Any]:
+    """Count the finite values in the bins of ITK's histogram.
+
+    Returns
+    -------
+    counts, edges : arrays of float64
+        The numbers of values, and the edges of the bins, which are one more.
+    """
+    xp = find_namespace(values)
+    lowest, highest = _find_range(values, nbins, xp)
+    if not (isinstance(values, np.ndarray) and max(-lowest, highest) <= LARGEST):
+        values = _drop_too_large(values, xp)
+        lowest, highest = _find_range(values, nbins, xp)
+    # ITK keeps the interval, and its multiples, in float32 and the bounds in double.
+    interval = (xp.float32(highest) - xp.float32(lowest)) / nbins
+    edges = lowest + (xp.arange(nbins, dtype=xp.float32) * interval).astype(xp.float64)
+    edges = xp.concatenate([edges, xp.reshape(highest, 1)])
+    count = _count if isinstance(values, np.ndarray) else _count_on_device
+    return count(values, edges).astype(xp.float64), edges
 
 
 def _drop_too_large(values: Any, xp: Any) -> Any:

@@ -1,0 +1,163 @@
+"""The options of ``n4ax correct`` that other commands do not have."""
+
+import click
+
+from n4ax.cli import layout, options
+
+files = layout.under_heading("Input and output")
+_many = layout.under_heading("Several images")
+_mask = layout.under_heading("Mask and weights")
+_series = layout.under_heading("Series of volumes (4-D) and slices")
+
+
+def _read_name(_context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Read the name of a file or a pattern of names."""
+    if text == "":
+        raise click.BadParameter("the name is empty", param=option)
+    return text
+
+
+def _read_labels(
+    _context: click.Context, option: click.Parameter, text: str | None
+) -> tuple[int, ...]:
+    """Read ``2,41`` as (2, 41)."""
+    try:
+        return tuple(int(part) for part in text.split(",")) if text is not None else ()
+    except ValueError:
+        message = f"{text!r} is not a whole number such as 2, or several such as 2,41"
+        raise click.BadParameter(message, param=option) from None
+
+
+FILES = layout.combine_options(
+    files(
+        "-o",
+        "--output",
+        type=options.PATH,
+        metavar="FILE|DIR",
+        help="Corrected image, or the folder for the results.  [default: IMAGE_n4.nii.gz; .mgz, "
+        ".nrrd, .mha and .mnc stay such]",
+    ),
+    files(
+        "--figure",
+        metavar="PNG",
+        callback=_read_name,
+        help="Draw the image before and after the correction, and the field.",
+    ),
+    files(
+        "--bias",
+        metavar="FILE",
+        callback=_read_name,
+        help="Write the field as an image; IMAGE / field = corrected image.",
+    ),
+    files(
+        "--field",
+        metavar="NPZ",
+        callback=_read_name,
+        help="Write the field's control points, which n4ax apply takes.",
+    ),
+    files(
+        "--json",
+        metavar="FILE",
+        callback=_read_name,
+        help="Write how the image was corrected: settings, iterations, versions, digests of the "
+        "files.",
+    ),
+    files(
+        "--overwrite",
+        is_flag=True,
+        help="Replace results of several images that are there already and that no earlier run "
+        "with the same table wrote.",
+    ),
+    files(
+        "--methods",
+        is_flag=True,
+        help="Print text for the methods section of a paper, with its references; without IMAGE, "
+        "do nothing else.",
+    ),
+)
+SEVERAL = layout.combine_options(
+    _many(
+        "--suffix",
+        default="_n4",
+        show_default=True,
+        metavar="TEXT",
+        help="What follows the name of an image in the name of its result. In the names of masks "
+        "and results, {stem} stands for the name of the image without its ending, and {folder} "
+        "for its folder.",
+    ),
+    _many(
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help="Images to correct at a time; each takes a share of the threads.",
+    ),
+    _many(
+        "--table",
+        type=options.PATH,
+        metavar="TSV",
+        help="Table of what was done, with a JSON file beside it. A run that was stopped goes on "
+        "where its table ends.  [default: n4ax.tsv in the folder of -o]",
+    ),
+)
+MASK = layout.combine_options(
+    _mask(
+        "--mask",
+        callback=options.read_mask,
+        metavar="FILE|otsu|all",
+        help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or "
+        "all (the whole image). Several are combined by & (or +), | and !; labels.nii.gz=2,41 are "
+        "labels, and p.nii.gz>0.5 is a threshold.  [default: otsu; all with --preset ants or "
+        "antspy]",
+    ),
+    _mask(
+        "--mask-label",
+        callback=_read_labels,
+        metavar="L[,L...]",
+        help="The values of the mask that count as inside.  [default: every value but 0]",
+    ),
+    _mask(
+        "--mask-above",
+        type=float,
+        metavar="P",
+        help="Values of the mask above this are inside, for maps of probabilities.",
+    ),
+    _mask(
+        "--mask-dilate",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help="Enlarge the mask by this distance in mm; a negative one makes it smaller.",
+    ),
+    _mask(
+        "--mask-output",
+        metavar="FILE",
+        callback=_read_name,
+        help="Write the mask that was used.",
+    ),
+    _mask(
+        "--weights",
+        metavar="FILE",
+        callback=_read_name,
+        help="Confidence of each voxel; voxels that are not above 0 are left out.",
+    ),
+)
+SERIES = layout.combine_options(
+    _series(
+        "--series",
+        callback=options.read_series,
+        metavar="WHICH",
+        help="Divide all volumes by one field, which is estimated on their mean, on the first "
+        "volume, on a volume by its number (from 0), on the mean of several (0,5,10), or on b0: "
+        "the mean of the volumes without diffusion weighting, according to the .bval file beside "
+        "IMAGE. With each, every volume has its own field; with 4d, one field varies in space and "
+        "time.  [required for a series]",
+    ),
+    options.b0_threshold(_series),
+    _series(
+        "--slicewise",
+        is_flag=True,
+        help="Give each slice along the third axis a field of its own, for separate sections.",
+    ),
+)

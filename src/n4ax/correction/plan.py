@@ -1,0 +1,350 @@
+"""Plan the correction of images: find them, name the results, and check it all before the work."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os.path import realpath
+from pathlib import Path
+from typing import Any
+
+from n4ax.correction.names import (
+    fill_in,
+    find_companion,
+    find_images,
+    has_words,
+    leave_out_results,
+    look_up,
+    say_words,
+    stands_for_many,
+)
+from n4ax.correction.recipe import Outputs, Recipe, Task
+from n4ax.errors import InputError
+from n4ax.files import check_writable
+from n4ax.images.expressions import list_parts
+from n4ax.images.names import FREESURFER, ITK, NIFTI, WRITTEN, find_suffix, name_result
+from n4ax.itk.space import drop_last_ones
+from n4ax.mask_files import MaskChoice
+
+SUFFIXES: Mapping[str, tuple[str, ...]] = {
+    "output": WRITTEN,
+    "bias": WRITTEN,
+    "field": (".npz",),
+    "figure": (".png",),
+    "mask_output": WRITTEN,
+    "json": (".json",),
+}
+"""What the names of the results end with."""
+
+_FILES = (".png", ".npz", ".json", ".tsv", ".txt")
+"""What the names of files end with that are no images, and hardly those of folders."""
+
+_MOST_NAMED = 3
+"""So many files are named in a message; the rest are counted."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for on a command line.
+
+    Attributes
+    ----------
+    images
+        Names of images and folders, and patterns of them.
+    output
+        The corrected image, a folder, or a pattern; ``None`` writes it beside each image.
+    suffix
+        What follows the name of an image in the name of its result.
+    weights
+        The file with the confidence of each voxel, or a pattern.
+    others
+        The names of the other results, by the names in :class:`Outputs`; patterns for several
+        images.
+    overwrite
+        Whether results that are there already may be replaced.
+    """
+
+    images: Sequence[str]
+    output: Path | None = None
+    suffix: str = "_n4"
+    weights: str | None = None
+    others: Mapping[str, str | None] = field(default_factory=dict)
+    overwrite: bool = False
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a list of images is asked for, which may have one entry."""
+        return len(self.images) > 1 or any(map(stands_for_many, self.images))
+
+
+def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
+    """Find the images with their masks and weights, and name their results.
+
+    Raises
+    ------
+    InputError
+        A file is missing, a mask does not fit its image, two results would have one name, or a
+        result would replace an input.
+    OSError
+        A folder cannot be written to.
+    """
+    found = choose_images(wish, recipe)
+    if recipe.has_many_fields and wish.others.get("field"):
+        raise InputError(
+            "{field} writes one field, but there is one for each volume or slice: use {bias}"
+        )
+    folder = find_folder(wish, len(found))
+    tasks = [_plan_one(image, wish, recipe, folder, len(found)) for image in found]
+    _check_names(tasks)
+    for task in tasks:
+        _check_grids(task)
+    return tasks
+
+
+def _plan_one(image: Path, wish: Wish, recipe: Recipe, folder: Path | None, count: int) -> Task:
+    weights = wish.weights
+    result = _name_output(image, wish, folder)
+    others = {
+        option: _name_other(option, name, image, result.parent, count)
+        for option, name in wish.others.items()
+        if name is not None
+    }
+    return Task(
+        image,
+        _find_mask(recipe.mask, image),
+        None if weights is None else find_companion("weights", weights, image),
+        Outputs(result, **others),
+    )
+
+
+def _find_mask(choice: MaskChoice, image: Path) -> MaskChoice:
+    """The mask of an image, with its files."""
+    pattern = choice.text
+    text = fill_in(pattern, image)
+    beside = has_words(pattern)
+    try:
+        expression = replace(choice, text=text).parse(
+            lambda name: look_up("mask", name, image, beside=beside)
+        )
+    except InputError as error:
+        hint = say_words(pattern)
+        raise InputError(f"{{0}}{hint}", error) if hint else error from None
+    return replace(choice, text=text, expression=expression)
+
+
+def list_mask_files(task: Task) -> list[Path]:
+    """The files that the mask of an image is made of."""
+    return [part.path for part in list_parts(task.mask.parse()) if part.word is None]
+
+
+def find_folder(wish: Wish, count: int) -> Path | None:
+    """The folder for the results, if there is one for all.
+
+    Raises
+    ------
+    InputError
+        One file is named for several images.
+    """
+    output = wish.output
+    if output is None or has_words(str(output)):
+        return None
+    if output.is_dir():
+        return output
+    if not wish.is_list:
+        return None
+    if output.exists() or find_suffix(output) or output.suffix in _FILES:
+        if count == 1:
+            return None
+        raise InputError(
+            "{output} {0} is one file for {1} images: give a folder, or a pattern such as {2}",
+            output,
+            count,
+            "'{folder}/{stem}_n4.nii.gz'",
+        )
+    return output
+
+
+def _name_output(image: Path, wish: Wish, folder: Path | None) -> Path:
+    if folder is not None:
+        return folder / name_result(image, wish.suffix).name
+    if wish.output is None:
+        return name_result(image, wish.suffix)
+    return Path(fill_in(str(wish.output), image))
+
+
+def _name_other(option: str, pattern: str, image: Path, folder: Path, count: int) -> Path:
+    """The name of another result. Patterns name files beside the corrected image."""
+    if has_words(pattern):
+        return folder / fill_in(pattern, image)
+    if count > 1:
+        raise InputError(
+            f"{{{option}}} {{0}} is one file for {{1}} images: give a pattern such as {{2}}",
+            pattern,
+            count,
+            f"'{{stem}}_{option}{SUFFIXES[option][0]}'",
+        )
+    return Path(pattern)
+
+
+def choose_images(wish: Wish, recipe: Recipe) -> list[Path]:
+    """Find the images, without those that are masks, weights or results of others among them.
+
+    Raises
+    ------
+    InputError
+        There is no image.
+    """
+    found = find_images(wish.images)
+    patterns = [text for text in (recipe.mask.text, wish.weights) if text and has_words(text)]
+    belonging = {
+        realpath(place)
+        for image in found
+        for pattern in patterns
+        for piece in _list_pieces(pattern)
+        for place in (image.parent / fill_in(piece, image), Path(fill_in(piece, image)))
+    }
+    chosen = [image for image in found if realpath(image) not in belonging]
+    chosen = leave_out_results(chosen, wish.suffix)
+    if not chosen:
+        raise InputError("{images} {0}: there is no image", " ".join(wish.images))
+    return chosen
+
+
+def _list_pieces(pattern: str) -> Iterator[str]:
+    """The names in an expression, as far as they are patterns."""
+    for piece in re.split(r"[+&|!()]", pattern):
+        name = re.split(r"[=>]", piece, maxsplit=1)[0].strip()
+        if has_words(name):
+            yield name
+
+
+def _check_names(tasks: list[Task]) -> None:
+    """Refuse results that could not be written, or would replace something that is needed."""
+    inputs = {realpath(path): path for task in tasks for path in _list_inputs(task)}
+    images: dict[str, Path] = {}
+    for task in tasks:
+        for option, path in task.outputs.items():
+            _check_name(option, path)
+            place = realpath(path)
+            if place in inputs:
+                raise InputError(
+                    f"{{{option}}} {{0}} would overwrite the input {{1}}: choose another name",
+                    path,
+                    inputs[place],
+                )
+            other = images.setdefault(place, task.image)
+            if other == task.image and list(map(realpath, task.outputs.paths)).count(place) > 1:
+                raise InputError("{0} is given for two outputs: choose another name for one", path)
+            if other != task.image:
+                raise InputError(
+                    "{output} {0} would be the result of {1} and of {2}: give a pattern such as "
+                    "{3}, or correct them one after the other",
+                    path,
+                    other,
+                    task.image,
+                    "'{folder}/{stem}_n4.nii.gz'",
+                )
+
+
+def _list_inputs(task: Task) -> list[Path]:
+    weights = [] if task.weights is None else [task.weights]
+    return [task.image, *list_mask_files(task), *weights]
+
+
+def _check_name(option: str, path: Path) -> None:
+    suffixes = SUFFIXES[option]
+    if not path.name.lower().endswith(suffixes):
+        raise InputError(
+            f"{{{option}}} {{0}}: expected a name ending in {{1}}{{2}}",
+            path,
+            " or ".join(suffixes),
+            ", or a folder that exists" if option == "output" and not path.suffix else "",
+        )
+    if find_suffix(path) in ITK:
+        from n4ax.images.formats import load_itk
+
+        load_itk(path)
+
+
+def check_places(tasks: list[Task], others: list[Path], *, make: bool) -> None:
+    """Check that the results and ``others`` can be written; ``make`` the folders of results.
+
+    Raises
+    ------
+    OSError
+        A folder is missing or cannot be written to.
+    """
+    for folder in {task.outputs.output.parent for task in tasks} if make else ():
+        folder.mkdir(parents=True, exist_ok=True)
+    for path in (*others, *(path for task in tasks for path in task.outputs.paths)):
+        check_writable(path)
+
+
+def check_overwriting(tasks: list[Task], known: Mapping[str, Any], overwrite: bool) -> None:
+    """Refuse to replace files that this folder's table does not know.
+
+    Parameters
+    ----------
+    tasks
+        The images.
+    known
+        The results that an earlier run has written, by their paths.
+    overwrite
+        Whether they may be replaced.
+    """
+    if overwrite:
+        return
+    there = [
+        path
+        for task in tasks
+        for path in task.outputs.paths
+        if path.exists() and str(task.outputs.output) not in known
+    ]
+    if there:
+        more = f" and {len(there) - _MOST_NAMED} others" if len(there) > _MOST_NAMED else ""
+        raise InputError(
+            "{0}{1} exist{2} already: give {overwrite} to replace them, or another {suffix}",
+            ", ".join(map(str, there[:_MOST_NAMED])),
+            more,
+            "" if len(there) > 1 else "s",
+        )
+
+
+def _check_grids(task: Task) -> None:
+    """Check that masks and weights have the shape of their image, as far as headers say it."""
+    shape = read_shape(task.image)
+    named = [("mask", path) for path in list_mask_files(task)]
+    named += [("weights", path) for path in [task.weights] if path is not None]
+    for option, path in named:
+        theirs = read_shape(path)
+        if shape is None or theirs is None:
+            continue
+        if drop_last_ones(theirs)[:3] != drop_last_ones(shape)[:3]:
+            raise InputError(
+                f"{{{option}}} {{0}} has shape {{1}} and {{2}} has shape {{3}}: resample one onto "
+                "the other first",
+                path,
+                theirs,
+                task.image,
+                shape,
+            )
+
+
+def read_shape(path: Path) -> tuple[int, ...] | None:
+    """The shape of an image, by its header alone; ``None`` if that does not say it."""
+    from nibabel.freesurfer.mghformat import MGHHeader
+    from nibabel.nifti1 import Nifti1Header
+    from nibabel.nifti2 import Nifti2Header
+    from nibabel.openers import ImageOpener
+
+    suffix = find_suffix(path)
+    kinds = (MGHHeader,) if suffix in FREESURFER else (Nifti1Header, Nifti2Header)
+    if suffix not in (*FREESURFER, *NIFTI, ".hdr"):
+        return None
+    for kind in kinds:
+        try:
+            with ImageOpener(str(path)) as file:
+                shape = kind.from_fileobj(file, check=False).get_data_shape()
+            return tuple(map(int, shape)) if min(shape, default=0) > 0 else None
+        except Exception:  # what is wrong with the file is told when it is read
+            continue
+    return None

@@ -1,0 +1,119 @@
+"""How images are corrected, and what is written for each of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from n4ax.errors import InputError
+from n4ax.mask_files import MaskChoice
+from n4ax.series import B0_THRESHOLD, Series
+from n4ax.settings import EngineName, N4Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How images are corrected.
+
+    Attributes
+    ----------
+    settings
+        The parameters of N4.
+    mask
+        The voxels that the field is estimated in; its text may be a pattern.
+    series
+        For a series of volumes, what the field is estimated on.
+    b0_threshold
+        Largest b-value, in s/mm², of a volume without diffusion weighting.
+    slicewise
+        Whether each slice has a field of its own.
+    dtype
+        Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
+    engine, threads
+        As ``engine`` and ``num_threads`` of :func:`n4ax.n4`.
+    names
+        What users call the parameters, by parameter: ``{"mask": "--mask"}``.
+
+    Raises
+    ------
+    InputError
+        Two choices contradict each other.
+    """
+
+    settings: N4Settings
+    mask: MaskChoice = field(default_factory=MaskChoice)
+    series: Series | None = None
+    b0_threshold: float = B0_THRESHOLD
+    slicewise: bool = False
+    dtype: Literal["float32", "same"] = "float32"
+    engine: EngineName | None = None
+    threads: int | None = None
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        if self.slicewise and self.series is not None:
+            raise InputError("{slicewise} and {series} are both given: give only one of them")
+
+    @property
+    def has_many_fields(self) -> bool:
+        """Whether an image has several fields, of its volumes or of its slices."""
+        return self.slicewise or self.series == "each"
+
+    def describe(self) -> dict[str, Any]:
+        """What the results depend on, besides the files, as an object of JSON."""
+        from n4ax.provenance import list_settings
+
+        mask = self.mask
+        return {
+            "Settings": list_settings(self.settings),
+            "Mask": mask.text,
+            **({"MaskLabels": mask.labels} if mask.labels else {}),
+            **({} if mask.above is None else {"MaskAbove": mask.above}),
+            **({"MaskDilate": mask.dilate_mm} if mask.dilate_mm else {}),
+            **({} if self.series is None else {"EstimatedOn": self.series}),
+            **({"B0Threshold": self.b0_threshold} if self.series == "b0" else {}),
+            **({"Slicewise": True} if self.slicewise else {}),
+            "DType": self.dtype,
+        }
+
+
+class Outputs(NamedTuple):
+    """The files that are written for an image; each has the name of its option."""
+
+    output: Path
+    bias: Path | None = None
+    field: Path | None = None
+    figure: Path | None = None
+    mask_output: Path | None = None
+    json: Path | None = None
+
+    def items(self) -> list[tuple[str, Path]]:
+        """The option and the path of each file that was asked for."""
+        named = {name: path for name, path in self._asdict().items() if path is not None}
+        return list(named.items())
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that were asked for."""
+        return [path for _, path in self.items()]
+
+
+class Task(NamedTuple):
+    """An image to correct.
+
+    Attributes
+    ----------
+    image
+        The file, or the folder of a series of DICOM.
+    mask
+        The voxels that the field is estimated in, whose files have been found.
+    weights
+        The file with the confidence of each voxel.
+    outputs
+        The files to write.
+    """
+
+    image: Path
+    mask: MaskChoice
+    weights: Path | None
+    outputs: Outputs

@@ -1,0 +1,101 @@
+"""Correct all images of a plan, several at a time if that is asked for."""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from threading import Event
+
+from n4ax.correction.outcome import Outcome
+from n4ax.correction.recipe import Recipe, Task
+from n4ax.correction.table import Table
+from n4ax.correction.work import correct_task, describe_error, fail, make_stamp
+from n4ax.method.solver import Progress
+from n4ax.processors import choose_thread_count
+
+OnOutcome = Callable[[Outcome], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Images to correct, and how.
+
+    Attributes
+    ----------
+    recipe
+        How they are corrected.
+    tasks
+        The images.
+    table
+        What remembers the results.
+    jobs
+        So many images are corrected at a time. The results do not depend on it.
+    """
+
+    recipe: Recipe
+    tasks: Sequence[Task]
+    table: Table
+    jobs: int = 1
+
+
+class _StoppedError(Exception):
+    """The work on an image was given up because another one ended the run."""
+
+
+def run_plan(plan: Plan, on_outcome: OnOutcome) -> None:
+    """Correct all images, and tell what became of each as soon as it is known.
+
+    An image that cannot be corrected does not end the run.
+
+    Parameters
+    ----------
+    plan
+        The images.
+    on_outcome
+        Called with the outcome of each image, in the order in which they finish.
+
+    Raises
+    ------
+    OSError
+        The table cannot be written.
+    """
+    plan.table.start(plan.tasks)
+    stop = Event()
+
+    def watch(*_: float) -> None:
+        if stop.is_set():
+            raise _StoppedError
+
+    recipe = _share_threads(plan)
+    with ThreadPoolExecutor(plan.jobs) as pool:
+        futures = [pool.submit(_correct, recipe, task, plan.table, watch) for task in plan.tasks]
+        try:
+            for future in as_completed(futures):
+                outcome = future.result()
+                plan.table.add(outcome)
+                on_outcome(outcome)
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _share_threads(plan: Plan) -> Recipe:
+    """The recipe with the threads of each image."""
+    if plan.jobs == 1 or plan.recipe.threads is not None:
+        return plan.recipe
+    return replace(plan.recipe, threads=max(1, choose_thread_count() // plan.jobs))
+
+
+def _correct(recipe: Recipe, task: Task, table: Table, progress: Progress) -> Outcome:
+    """Correct an image unless its results are there, or say why it cannot be corrected."""
+    start = time.perf_counter()
+    try:
+        stamp = make_stamp(recipe, task) if table.path is not None else ""
+        if table.is_complete(task, stamp):
+            return Outcome(str(task.image), task.outputs.output, "unchanged")
+        return replace(correct_task(recipe, task, progress), stamp=stamp)
+    except _StoppedError:
+        raise
+    except Exception as error:  # one bad image must not end the run
+        return fail(task, describe_error(error, recipe.names), start)

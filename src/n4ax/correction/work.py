@@ -1,0 +1,265 @@
+"""Correct one image and write all its files, which appear together or not at all."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from n4ax import provenance
+from n4ax.correction.outcome import Outcome
+from n4ax.correction.plan import list_mask_files
+from n4ax.correction.recipe import Outputs, Recipe, Task
+from n4ax.errors import InputError
+from n4ax.extras import need_extra
+from n4ax.files import replace_files, write_file
+from n4ax.images import nifti
+from n4ax.images.names import find_stem
+from n4ax.messages import make_one_line
+from n4ax.method.solver import Progress
+from n4ax.pipeline import Run
+from n4ax.processors import choose_thread_count
+from n4ax.scan import (
+    CorrectedScan,
+    How,
+    Scan,
+    correct_scan,
+    make_bias_image,
+    make_corrected_image,
+    make_mask_image,
+    read_scan,
+)
+from n4ax.series import Estimate, find_unweighted_volumes
+from n4ax.version import __version__
+
+
+class Correction(NamedTuple):
+    """An image with its correction."""
+
+    task: Task
+    scan: Scan
+    done: CorrectedScan
+
+
+def correct_task(recipe: Recipe, task: Task, progress: Progress | None = None) -> Outcome:
+    """Correct an image and write all its files.
+
+    Raises
+    ------
+    ValueError
+        N4 cannot work with the image. The message says why.
+    OSError
+        A file cannot be written. All files are as they were before.
+    """
+    start = time.perf_counter()
+    scan = read_scan(task.image)
+    how = How(_find_volumes(recipe, scan), recipe.slicewise, task.weights)
+    run = Run(recipe.engine, recipe.threads, progress)
+    done = correct_scan(recipe.settings, scan, task.mask, how, run)
+    return write_correction(recipe, Correction(task, scan, done), start)
+
+
+def write_correction(recipe: Recipe, correction: Correction, start: float) -> Outcome:
+    """Write all files of a corrected image: all or none.
+
+    Parameters
+    ----------
+    recipe
+        How it was corrected.
+    correction
+        The image.
+    start
+        When the work began, by :func:`time.perf_counter`.
+    """
+    task = correction.task
+    figure, problem = _draw_figure(task.outputs, correction)
+    outputs = task.outputs._replace(figure=None) if problem else task.outputs
+    before = _find_replaced(outputs)
+    record = describe(recipe, correction)
+    _write_files(recipe, correction, outputs, figure, record)
+    seconds = time.perf_counter() - start
+    return Outcome(
+        str(task.image),
+        task.outputs.output,
+        "corrected",
+        problem=problem,
+        summary=_summarise(correction, outputs, record, before, seconds),
+        seconds=seconds,
+        record=record,
+        files={str(path): path.stat().st_size for path in outputs.paths},
+    )
+
+
+def make_stamp(recipe: Recipe, task: Task) -> str:
+    """Hash everything that the results of an image depend on: files, settings and the version.
+
+    Raises
+    ------
+    ValueError
+        A file is a link to a file that is not here.
+    """
+    files = [task.image, *list_mask_files(task), *([task.weights] if task.weights else [])]
+    if recipe.series == "b0":
+        files.append(_find_gradients(task.image))
+    content = recipe.describe() | {
+        "Version": __version__,
+        "Outputs": [name for name, _ in task.outputs.items()],
+        "Files": [provenance.hash_file(path) for path in files if path.exists()],
+    }
+    return provenance.make_stamp(content)
+
+
+def describe(recipe: Recipe, correction: Correction) -> dict[str, Any]:
+    """How an image was corrected, as an object of JSON."""
+    task, scan, done = correction
+    files = {"Image": task.image, "Weights": task.weights}
+    inputs = {name: str(path) for name, path in files.items() if path is not None}
+    masks = list_mask_files(task)
+    inside = done.log_bias[_spread(done)]
+    return {
+        "Description": "Corrected for intensity nonuniformity by N4.",
+        "Inputs": inputs | ({"Mask": [str(path) for path in masks]} if masks else {}),
+        "Digests": {str(p): provenance.hash_file(p) for p in (task.image, *masks)},
+        "Outputs": {name: str(path) for name, path in task.outputs.items()},
+        **recipe.describe(),
+        **provenance.describe_levels(done.results, each=recipe.has_many_fields),
+        "Shape": list(scan.image.shape),
+        "MaskVoxels": int(np.count_nonzero(done.mask)),
+        "FieldRange": _find_range(done.log_bias),
+        "FieldRangeInMask": _find_range(inside),
+        "SoftwareVersions": provenance.list_versions(),
+    }
+
+
+def _spread(done: CorrectedScan) -> Any:
+    """The mask as an index of the log field, which may have more axes."""
+    return done.mask if done.log_bias.ndim == done.mask.ndim else np.nonzero(done.mask)
+
+
+def _find_range(log_bias: Any) -> list[float]:
+    return [float(np.exp(log_bias.min())), float(np.exp(log_bias.max()))]
+
+
+def _find_volumes(recipe: Recipe, scan: Scan) -> "Estimate | Literal['4d'] | None":
+    """What to estimate the field on; ``b0`` is looked up in the file of b-values."""
+    if recipe.series != "b0":
+        return recipe.series
+    return find_unweighted_volumes(_find_gradients(scan.path), scan.volumes, recipe.b0_threshold)
+
+
+def _find_gradients(image: Path) -> Path:
+    return image.with_name(f"{find_stem(image)}.bval")
+
+
+def _draw_figure(outputs: Outputs, correction: Correction) -> tuple[bytes, str]:
+    """Draw the figure if it was asked for; return its content, and why it could not be drawn."""
+    if outputs.figure is None:
+        return b"", ""
+    _, scan, done = correction
+    result = done.results[0]
+    # A series is shown by the volume that its field is from.
+    shown = done if result.field.shape != done.scan.voxels.shape else result
+    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {sum(result.iterations)} iterations"
+    try:
+        with need_extra("figure", "it"):
+            from n4ax.figure import draw_figure
+
+        volumes = done.scan.voxels, shown.log_bias, shown.corrected
+        return draw_figure(*volumes, done.mask, scan.affine, title), ""
+    except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
+        is_missing = isinstance(error, ImportError)
+        reason = str(error) if is_missing else f"{type(error).__name__}: {error}"
+        return b"", (
+            f"--figure {outputs.figure} could not be drawn ({reason}); all other files were written"
+        )
+
+
+def _write_files(
+    recipe: Recipe,
+    correction: Correction,
+    outputs: Outputs,
+    figure: bytes,
+    record: Mapping[str, Any],
+) -> None:
+    """Write all files or none."""
+    _, scan, done = correction
+    count = recipe.threads or choose_thread_count()
+    with replace_files(outputs.paths) as places:
+        temporary = dict(zip(outputs.paths, places, strict=True))
+        images = {outputs.output: make_corrected_image(scan, done, recipe.dtype)}
+        if outputs.bias is not None:
+            images[outputs.bias] = make_bias_image(scan, done)
+        if outputs.mask_output is not None:
+            images[outputs.mask_output] = make_mask_image(done)
+        for path, image in images.items():
+            nifti.write_image(image, temporary[path], count)
+        if outputs.field is not None:
+            done.results[0].field.save(temporary[outputs.field])
+        if outputs.figure is not None:
+            write_file(temporary[outputs.figure], figure)
+        if outputs.json is not None:
+            write_file(temporary[outputs.json], provenance.format_json(record).encode())
+
+
+def _find_replaced(outputs: Outputs) -> str:
+    """Which file is there already, and from when."""
+    if not outputs.output.exists():
+        return ""
+    moment = datetime.fromtimestamp(outputs.output.stat().st_mtime).astimezone()
+    return f" (replaced a file of {moment:%Y-%m-%d %H:%M})"
+
+
+def _summarise(
+    correction: Correction,
+    outputs: Outputs,
+    record: Mapping[str, Any],
+    replaced: str,
+    seconds: float,
+) -> str:
+    """One paragraph that says what was corrected, how it went, and what was written."""
+    task, scan, done = correction
+    result = done.results[0]
+    low, high = record["FieldRange"]
+    size = " x ".join(str(n) for n in scan.image.shape)
+    levels = ", ".join(
+        f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
+    )
+    first, *others = map(str, outputs.paths)
+    written = ", ".join([f"{first}{replaced}", *others])
+    of_many = f" (the first of {len(done.results)} fields)" if len(done.results) > 1 else ""
+    return (
+        f"{scan.path}: {size} voxels, mask {task.mask.text} ({record['MaskVoxels']:,} voxels). "
+        f"Iterations per level{of_many}: {levels}. The field ranges from {low:.3f} to {high:.3f}. "
+        f"Wrote {written} in {seconds:.1f} s."
+    )
+
+
+def fail(task: Task, reason: str, start: float) -> Outcome:
+    """The outcome of an image that cannot be corrected."""
+    seconds = time.perf_counter() - start
+    return Outcome(
+        str(task.image), task.outputs.output, "failed", make_one_line(reason), seconds=seconds
+    )
+
+
+def stamped(outcome: Outcome, stamp: str) -> Outcome:
+    """The same outcome with its stamp."""
+    return replace(outcome, stamp=stamp)
+
+
+def describe_error(error: Exception, names: Mapping[str, str]) -> str:
+    """What an error says, in the words of the command line."""
+    if isinstance(error, InputError):
+        return error.with_options(names)
+    if isinstance(error, MemoryError):
+        return f"not enough memory; try {names.get('shrink_factor', 'shrink_factor')} 2"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return (
+        str(error)
+        if isinstance(error, ValueError | OSError)
+        else f"{type(error).__name__}: {error}"
+    )

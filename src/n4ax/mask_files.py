@@ -1,0 +1,174 @@
+"""The mask of an image file: a word, a file, or several combined, as command lines name them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.errors import InputError
+from n4ax.images.arguments import MaskWord
+from n4ax.images.dilation import dilate
+from n4ax.images.expressions import Expression, Part, evaluate, list_parts, parse
+from n4ax.images.otsu import find_foreground
+from n4ax.itk.space import Space
+
+Mask = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class MaskChoice:
+    """The voxels that a field is to be estimated in.
+
+    Attributes
+    ----------
+    text
+        ``"otsu"``, ``"all"``, the path of a mask, or an expression of these; see
+        :mod:`n4ax.images.expressions`.
+    labels
+        The values of a file that are inside; every value but 0 if there are none. In an
+        expression, a file may have labels of its own.
+    above
+        Voxels of a file above this value are inside, for maps of probabilities.
+    dilate_mm
+        The mask is enlarged by this distance in mm; a negative one makes it smaller.
+    """
+
+    text: str = "otsu"
+    labels: tuple[int, ...] = ()
+    above: float | None = None
+    dilate_mm: float = 0.0
+    expression: Expression | None = None
+    """What the text means, if its files have been looked up already."""
+
+    def parse(self, find: Callable[[str], Path | None] | None = None) -> Expression:
+        """Read the text; ``find`` gives the file of a name, by default the path of that name.
+
+        Raises
+        ------
+        InputError
+            The text is no expression, a file is missing, or a condition has no file to apply to.
+        """
+        if self.expression is not None:
+            return self.expression
+        expression = parse(self.text, find or find_file)
+        if (self.labels or self.above is not None) and not any(
+            part.word is None for part in list_parts(expression)
+        ):
+            name = "{mask_above}" if self.above is not None else "{mask_label}"
+            raise InputError(
+                f"{name} chooses values of a mask in a file, and {{mask}} is {{0!r}}: give a file",
+                self.text,
+            )
+        return expression
+
+
+def find_file(name: str) -> Path | None:
+    """The path of a name, if there is such a file."""
+    path = Path(name)
+    return path if name and path.is_file() else None
+
+
+def combine_masks(
+    choice: MaskChoice,
+    expression: Expression,
+    volume: npt.NDArray[np.float32],
+    voxel_sizes: tuple[float, ...],
+    read: Callable[[Path], tuple[Mask, Space]],
+) -> tuple[MaskWord | Mask, Space | None]:
+    """Find the mask of a volume.
+
+    Parameters
+    ----------
+    choice
+        What was asked for.
+    expression
+        What :meth:`MaskChoice.parse` read.
+    volume
+        The image, for Otsu's threshold.
+    voxel_sizes
+        Its voxel size along each axis, in mm.
+    read
+        Reads a mask on the grid of the image, with the place where it lies.
+
+    Returns
+    -------
+    tuple
+        The mask, or the word for it if nothing is combined; and where its file lies, if it is one
+        file.
+    """
+    if isinstance(expression, Part) and choice.dilate_mm == 0:
+        if expression.word is not None:
+            return expression.word, None
+        values, place = read(expression.path)
+        values = _apply_condition(choice, expression, values)
+        _check_fractions(values, expression.path)
+        return values, place
+    mask = evaluate(expression, lambda part: _take(choice, part, volume, read))
+    if choice.dilate_mm:
+        mask = dilate(mask, choice.dilate_mm, voxel_sizes)
+    if not mask.any():
+        raise InputError("{mask} {0!r} leaves no voxel inside", choice.text)
+    return mask, None
+
+
+def uses_otsu(choice: MaskChoice, expression: Expression) -> bool:
+    """Whether Otsu's threshold is one of several parts, or is to be enlarged."""
+    plain = isinstance(expression, Part) and choice.dilate_mm == 0
+    return not plain and any(part.word == "otsu" for part in list_parts(expression))
+
+
+def _take(
+    choice: MaskChoice,
+    part: Part,
+    volume: npt.NDArray[np.float32],
+    read: Callable[[Path], tuple[Mask, Space]],
+) -> Mask:
+    """The mask of a word or a file, as an array of bool."""
+    if part.word == "otsu":
+        return find_foreground(volume).astype(bool)
+    if part.word == "all":
+        return np.ones(volume.shape, bool)
+    values = _apply_condition(choice, part, read(part.path)[0])
+    _check_fractions(values, part.path)
+    return values != 0
+
+
+def _apply_condition(choice: MaskChoice, part: Part, values: Mask) -> Mask:
+    """Apply the labels or the threshold of a file, if it has any."""
+    above = part.above if part.above is not None or part.labels else choice.above
+    labels = part.labels or (choice.labels if part.above is None else ())
+    if above is not None:
+        inside = values > above
+        _check_any(inside, part.path, f"above {above:g}", values)
+        return inside
+    if labels:
+        inside = np.isin(values, labels)
+        _check_any(inside, part.path, f"equal to {', '.join(map(str, labels))}", values)
+        return inside
+    return values
+
+
+def _check_any(inside: Mask, path: Path, wanted: str, values: Mask) -> None:
+    if not inside.any():
+        low, high = np.nanmin(values), np.nanmax(values)
+        raise InputError(
+            "{mask} {0} has no value {1}; its values go from {2:g} to {3:g}",
+            path, wanted, float(low), float(high),
+        )  # fmt: skip
+
+
+def _check_fractions(values: Mask, path: Path) -> None:
+    """Refuse a map of probabilities, which needs a threshold."""
+    if values.dtype.kind != "f":
+        return
+    between = (values > 1e-3) & (values < 1 - 1e-3)
+    if between.any():
+        raise InputError(
+            "{mask} {0} has values between 0 and 1, such as {1:.3g}, as a map of probabilities "
+            "has: give a threshold with {mask_above:0.5}",
+            path,
+            float(values[between][0]),
+        )

@@ -1,0 +1,217 @@
+"""``n4ax correct`` with several images: names, patterns, failures, tables and resuming."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from tests.cli.program import QUICK, phantom, read_voxels, run, save
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, dialect="excel-tab"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of three images with their masks, which is in the current folder."""
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number, name in enumerate(("a", "b", "c")):
+        save(scans / f"{name}.nii.gz", phantom() * (number + 1))
+        inside = (phantom() > 200).astype(np.uint8)
+        inside[number] = 0
+        save(scans / f"{name}_mask.nii.gz", inside)
+    monkeypatch.chdir(tmp_path)
+    return scans
+
+
+def list_names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_is_corrected_into_another(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["scans", "-o", "out", "--mask", "{stem}_mask.nii.gz", "--bias", "{stem}_bias.nii.gz"]
+    assert run("correct", *words, *QUICK) == 0
+    expected = [f"{name}_{end}.nii.gz" for name in "abc" for end in ("bias", "n4")]
+    assert list_names(Path("out")) == [*expected, "n4ax.json", "n4ax.tsv"]
+    for name in "abc":
+        words = [folder / f"{name}.nii.gz", "--mask", folder / f"{name}_mask.nii.gz"]
+        assert run("correct", *words, "-o", "one.nii.gz", *QUICK) == 0
+        assert np.array_equal(read_voxels(Path(f"out/{name}_n4.nii.gz")), read_voxels("one.nii.gz"))
+    assert "3 corrected, 0 unchanged, 0 failed" in capsys.readouterr().out
+    rows = read_table(Path("out/n4ax.tsv"))
+    assert [row["image"] for row in rows] == [f"scans/{name}.nii.gz" for name in "abc"]
+    for row in rows:
+        assert row["state"] == "corrected"
+        assert row["iterations"] == "3x2"
+        low, high = (float(row[f"field_{end}"]) for end in ("min", "max"))
+        bias = read_voxels(Path(row["output"].replace("_n4", "_bias")))
+        assert (low, high) == pytest.approx((bias.min(), bias.max()), abs=2e-6)
+
+
+def test_globs_lists_and_patterns_name_the_same(folder: Path) -> None:
+    mask = ["--mask", "{folder}/{stem}_mask.nii.gz", *QUICK, "-q"]
+    listed = [folder / f"{name}.nii.gz" for name in "abc"]
+    assert run("correct", *listed, "-o", "one", *mask) == 0
+    assert run("correct", "scans/?.nii.gz", "-o", "two", *mask, "--jobs", "3") == 0
+    assert run("correct", "scans/*.nii.gz", "-o", "{folder}/../{stem}_x.nii", *mask) == 0
+    for name in "abc":
+        first = read_voxels(Path(f"one/{name}_n4.nii.gz"))
+        assert np.array_equal(first, read_voxels(Path(f"two/{name}_n4.nii.gz")))
+        assert np.array_equal(first, read_voxels(Path(f"{name}_x.nii")))
+
+
+def test_results_beside_the_images_are_no_images_of_the_next_run(folder: Path) -> None:
+    mask = ["--mask", "{stem}_mask.nii.gz", *QUICK, "-q"]
+    assert run("correct", "scans", *mask) == 0
+    before = list_names(folder)
+    assert "a_n4.nii.gz" in before
+    assert run("correct", "scans", *mask, "--overwrite") == 0
+    assert list_names(folder) == before
+
+
+def test_a_run_goes_on_where_it_stopped(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["correct", "scans", "-o", "out", "--mask", "{stem}_mask.nii.gz", *QUICK]
+    assert run(*words) == 0
+    times = {path: path.stat().st_mtime_ns for path in Path("out").iterdir()}
+    assert run(*words) == 0
+    assert "0 corrected, 3 unchanged" in capsys.readouterr().out
+    for path, moment in times.items():
+        assert path.stat().st_mtime_ns == moment, path
+    # A changed mask, a result that is gone, and other settings: only these are done again.
+    save(folder / "a_mask.nii.gz", (phantom() > 600).astype(np.uint8))
+    Path("out/b_n4.nii.gz").unlink()
+    assert run(*words) == 0
+    assert "2 corrected, 1 unchanged" in capsys.readouterr().out
+    assert run(*words, "--fwhm", "0.2") == 0
+    assert "3 corrected, 0 unchanged" in capsys.readouterr().out
+    assert run(*words, "--fwhm", "0.2", "--json", "{stem}.json") == 0
+    assert "3 corrected, 0 unchanged" in capsys.readouterr().out
+    assert json.loads(Path("out/a.json").read_text())["Settings"]["fwhm"] == 0.2
+
+
+def test_thirty_images_with_two_broken_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for number in range(30):
+        save(scans / f"{number:02d}.nii.gz", phantom((16, 14, 12)) + number)
+    whole = (scans / "07.nii.gz").read_bytes()
+    (scans / "07.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (scans / "19.nii.gz").write_text("no image")
+    words = [
+        "correct",
+        "scans",
+        "-o",
+        "out",
+        "--iters",
+        "2",
+        "--conv-threshold",
+        "0",
+        "--jobs",
+        "2",
+    ]
+    assert run(*words) == 1
+    out, err = capsys.readouterr()
+    assert "28 corrected, 0 unchanged, 2 failed" in out
+    failed = [line for line in err.splitlines() if line.startswith("n4ax: failed: ")]
+    assert [line.split(": ")[2] for line in failed] == ["scans/07.nii.gz", "scans/19.nii.gz"]
+    assert len(list(Path("out").glob("*_n4.nii.gz"))) == 28
+    states = {row["image"]: row["state"] for row in read_table(Path("out/n4ax.tsv"))}
+    assert sorted(name for name, state in states.items() if state == "failed") == [
+        "scans/07.nii.gz", "scans/19.nii.gz"
+    ]  # fmt: skip
+    (scans / "07.nii.gz").write_bytes(whole)
+    assert run(*words) == 1
+    assert "1 corrected, 28 unchanged, 1 failed" in capsys.readouterr().out
+
+
+def test_nothing_is_computed_if_a_mask_is_missing_or_does_not_fit(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["correct", "scans", "-o", "out", "--mask", "{stem}_mask.nii.gz", *QUICK]
+    save(folder / "c_mask.nii.gz", np.ones((24, 20, 15), np.uint8))
+    assert run(*words) == 2
+    assert "c_mask.nii.gz has shape (24, 20, 15) and scans/c.nii.gz" in capsys.readouterr().err
+    (folder / "c_mask.nii.gz").unlink()
+    assert run(*words) == 2
+    assert "c_mask.nii.gz is neither otsu nor all nor a file" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_masks_lie_beside_the_image_or_in_the_current_folder(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    Path("masks").mkdir()
+    for name in "abc":
+        (folder / f"{name}_mask.nii.gz").rename(f"masks/{name}_mask.nii.gz")
+    words = ["correct", "scans", "-q", *QUICK, "--mask", "masks/{stem}_mask.nii.gz"]
+    assert run(*words, "-o", "out") == 0
+    (folder / "masks").mkdir()
+    save(folder / "masks" / "b_mask.nii.gz", np.ones(phantom().shape, np.uint8))
+    assert run(*words, "-o", "other") == 2
+    assert "may be scans/masks/b_mask.nii.gz or masks/b_mask.nii.gz" in capsys.readouterr().err
+
+
+def test_the_table_is_where_it_is_asked_for(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["correct", "scans", "--mask", "{stem}_mask.nii.gz", "--table", "done.tsv", *QUICK]
+    assert run(*words) == 0
+    assert run(*words) == 0
+    assert "0 corrected, 3 unchanged" in capsys.readouterr().out
+    content = json.loads(Path("done.json").read_text())
+    assert [entry["output"] for entry in content["Images"]] == [
+        f"scans/{name}_n4.nii.gz" for name in "abc"
+    ]
+    Path("done.json").write_text('{"mine": 1}')
+    assert run(*words) == 2
+    assert "done.json is not the table of n4ax correct" in capsys.readouterr().err
+
+
+def test_a_stopped_run_says_what_is_written_and_goes_on(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for number in range(6):
+        save(folder / f"{number}.nii.gz", phantom((40, 40, 40)))
+    options = ["-o", "out", "--iters", "400x400", "--conv-threshold", "0", "--num-threads", "1"]
+    command = [sys.executable, "-m", "n4ax", "correct", "scans", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not list(Path().glob("out/*_n4.nii.gz")) and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    written = list(Path("out").glob("*_n4.nii.gz"))
+    assert 0 < len(written) < 12
+    assert f"n4ax: stopped: {len(written)} of " in err or f"{len(written) - 1} of " in err
+    assert not [name for name in os.listdir("out") if name.startswith(".n4ax")]
+    times = {path: path.stat().st_mtime_ns for path in written}
+    assert run("correct", "scans", *options) == 1  # masks without variance are among the images
+    kept = [path for path, moment in times.items() if path.stat().st_mtime_ns == moment]
+    assert len(kept) >= len(written) - 1
+    capsys.readouterr()
+
+
+def test_names_in_capitals_and_pairs_are_found_once(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    save(scans / "A.NII.GZ", phantom())
+    nib.save(nib.Nifti1Pair(phantom(), np.eye(4)), scans / "pair.img")
+    (scans / "notes.txt").write_text("no image")
+    assert run("correct", scans, "-o", tmp_path / "out", *QUICK, "-q") == 0
+    names = [name for name in list_names(tmp_path / "out") if not name.startswith("n4ax")]
+    assert [name.split("_")[0] for name in names if "_n4" in name and ".hdr" not in name] == [
+        "A", "pair"
+    ]  # fmt: skip
