@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from n4ax.ants import images
+from n4ax.ants.ending import FAILURE, describe, exit_with, print_message, run_program
 from n4ax.ants.options import Options, read_options
-from n4ax.errors import InputError
 from n4ax.images.names import NIFTI, find_suffix
 from n4ax.itk.threads import find_default_threads, read_thread_count
-from n4ax.messages import escape_what_cannot_be_printed, hide_warnings, make_one_line
+from n4ax.messages import hide_warnings
 from n4ax.settings import EngineName
-from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from n4ax.images.plain import Header
     from n4ax.itk.space import Space
 
-FAILURE = 1
+_NAME = "N4BiasFieldCorrection"
 
 ANTS_VERSION = "2.6.5"
 """The release of ANTs whose numbers the program gives; other programs look for it."""
@@ -153,30 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return _run_words(words)
-    except ValueError as error:
-        return _fail(_message_of(error))
-    except ImportError as error:  # of a library that a format needs
-        if error.name is None or error.name.startswith("n4ax"):
-            raise
-        return _fail(str(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}")
-    except MemoryError:
-        return _fail("not enough memory: try a shrink factor above the default of 4, such as -s 6")
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("jax"):
-            raise
-        return _fail(f"JAX: {error}; set N4AX_ENGINE=cpu")
+    return run_program(_NAME, partial(_run_words, words), _PARAMETERS)
 
 
 def console() -> None:
     """Run the program and exit: the entry point of the installed program."""
-    exit_on_signals()
-    escape_what_cannot_be_printed()
-    sys.exit(main())
+    exit_with(main)
 
 
 def _run_words(words: list[str]) -> int:
@@ -195,21 +176,8 @@ def _run_words(words: list[str]) -> int:
     return 0
 
 
-def _print_message(message: str) -> None:
-    print(f"N4BiasFieldCorrection (n4ax): {make_one_line(message)}", file=sys.stderr)
-
-
 def _warn(message: str) -> None:
-    _print_message(f"warning: {message}")
-
-
-def _fail(message: str) -> int:
-    _print_message(f"error: {message}")
-    return FAILURE
-
-
-def _message_of(error: ValueError) -> str:
-    return error.with_options(_PARAMETERS) if isinstance(error, InputError) else str(error)
+    print_message(_NAME, f"warning: {message}")
 
 
 def _correct_file(options: Options) -> None:
@@ -229,7 +197,7 @@ def _correct_file(options: Options) -> None:
     try:
         corrected = correct(request, run, _warn)
     except ValueError as error:
-        raise ValueError(f"{options.image}: {_message_of(error)}") from None
+        raise ValueError(f"{options.image}: {describe(error, _PARAMETERS)}") from None
     _write_outputs(options, header, corrected)
 
 
@@ -329,8 +297,11 @@ def _write_file(
     from n4ax.images.headers import read_shape
 
     threads = find_default_threads()
-    is_plain = isinstance(header, plain.Header) and find_suffix(place) in NIFTI
-    if is_plain and read_shape(header) == voxels.shape:
+    if (
+        isinstance(header, plain.Header)
+        and find_suffix(place) in NIFTI
+        and read_shape(header) == voxels.shape
+    ):
         plain.write_file(header, voxels, place, threads)
         return
     from n4ax.images import nifti
