@@ -203,11 +203,16 @@ def test_images_of_several_files_stay_as_they_were_after_an_error(tmp_path: Path
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_a_mask_is_not_overwritten_by_its_other_name(tmp_path: Path) -> None:
-    outputs, mask = [tmp_path / "a.nii"], tmp_path / "m.img"
-    images.check_outputs("-o", outputs, kept=[mask])
+def test_the_two_names_of_a_pair_are_the_same_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names, "WRITTEN", (*names.WRITTEN, *names.PAIRS))
+    image, header, other = (tmp_path / name for name in ("a.img", "a.hdr", "b.hdr"))
+    images.check_outputs("-o", [image, other], kept=[tmp_path / "a.nii"])
     with pytest.raises(ValueError, match="would overwrite the mask or the weights"):
-        images.check_outputs("-o", [tmp_path / "m.nii"], kept=[tmp_path / "m.nii"])
+        images.check_outputs("-o", [image, other], kept=[header])
+    with pytest.raises(ValueError, match=r"-o names .*a\.hdr for both outputs"):
+        images.check_outputs("-o", [image, header], kept=[])
 
 
 @pytest.mark.parametrize("suffix", [".img", ".mgz"])
