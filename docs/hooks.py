@@ -38,7 +38,7 @@ class TypesAsWritten(griffe.Extension):
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in included files and the help of commands."""
     markdown = re.sub(r"<!-- include (\S+) -->", lambda found: _included(found[1]), markdown)
-    return re.sub(r"<!-- help ([\w ]+) -->", lambda found: _help(found[1]), markdown)
+    return re.sub(r"<!-- help ([\w. ]+) -->", lambda found: _help(found[1]), markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -51,6 +51,7 @@ function, for JAX's arrays alone."""
 PUBLIC = {
     "n4ax": ["BiasField", "N4Result", "N4Settings", "fit", "n4", "n4_batch", "otsu_mask"],
     "n4ax.ants": ["abp_n4", "n4_bias_field_correction"],
+    "n4ax.ants.freesurfer": ["console", "main"],
     "n4ax.ants.program": ["console", "main"],
     "n4ax.cli": ["console", "main"],
     "n4ax.monai": [

@@ -112,11 +112,16 @@ def test_the_program_of_ants_on_windows(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(sys, "executable", r"C:\Program Files\Python\python.exe")
     written = shim.install(tmp_path)
-    assert written.name == "N4BiasFieldCorrection.bat"
-    *_, command = written.read_text().splitlines()
-    assert command == r'@"C:\Program Files\Python\python.exe" -P -m n4ax.ants %*'
+    modules = {
+        "N4BiasFieldCorrection.bat": "n4ax.ants",
+        "AntsN4BiasFieldCorrectionFs.bat": "n4ax.ants.freesurfer",
+    }
+    assert [path.name for path in written] == list(modules)
+    for path in written:
+        *_, command = path.read_text().splitlines()
+        assert command == rf'@"C:\Program Files\Python\python.exe" -P -m {modules[path.name]} %*'
     assert shim.remove(tmp_path) == written
-    assert not written.exists()
+    assert not any(path.exists() for path in written)
 
 
 @pytest.mark.parametrize(("system", "machine"), [("darwin", "arm64"), ("win32", "AMD64")])

@@ -34,7 +34,7 @@ def test_shim_is_written_and_removed(folder: Path, capfd: pytest.CaptureFixture[
     assert nib.load("out.nii.gz").shape == (28, 26, 22)
     assert n4ax_main(["shim", "bin", "-q"]) == 0  # over the one that is there
     assert n4ax_main(["shim", "--remove", "bin"]) == 0
-    assert not program.exists()
+    assert list((folder / "bin").iterdir()) == []
     assert n4ax_main(["shim", "--remove", "bin"]) == 2
 
 
@@ -48,14 +48,14 @@ def test_shim_can_be_written_where_files_have_no_modes(
     with pytest.raises(OSError, match="cannot be run: choose another folder"):
         shim.install(tmp_path)
     monkeypatch.setattr(os, "access", lambda *_: True)  # as on CIFS, where all files can be run
-    assert shim.install(tmp_path).exists()
+    assert all(path.exists() for path in shim.install(tmp_path))
 
 
 def test_modules_of_the_working_folder_are_not_run(shimmed: Path) -> None:
     (shimmed / "copy.py").write_text("raise SystemExit('a file of the user was run')")
     (shimmed / "n4ax").mkdir()
     (shimmed / "n4ax" / "__init__.py").touch()
-    command = [shim.NAME, "-i", "im.nii.gz", "-c", "[2]", "-o", "out.nii.gz"]
+    command = ["N4BiasFieldCorrection", "-i", "im.nii.gz", "-c", "[2]", "-o", "out.nii.gz"]
     assert subprocess.run(command, check=False).returncode == 0
     pytest.importorskip("nipype", reason="nipype is not installed")
     from n4ax.nipype import N4BiasFieldCorrection
@@ -63,13 +63,19 @@ def test_modules_of_the_working_folder_are_not_run(shimmed: Path) -> None:
     assert " -P -m n4ax.ants" in N4BiasFieldCorrection(input_image="im.nii.gz").cmdline
 
 
-def test_shim_leaves_other_programs_alone(tmp_path: Path) -> None:
-    other = tmp_path / shim.NAME
-    other.write_text("ANTs")
+@pytest.mark.parametrize("name", shim.PROGRAMS)
+def test_shim_leaves_other_programs_alone(name: str, tmp_path: Path) -> None:
+    other = tmp_path / name
+    other.write_text("another program")
     for call in (shim.install, shim.remove):
-        with pytest.raises(ValueError, match="not written by n4ax"):
+        with pytest.raises(ValueError, match=f"{name}.* not written by n4ax"):
             call(tmp_path)
-    assert other.read_text() == "ANTs"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["another program"]
+    other.unlink()
+    ours = shim.install(tmp_path)
+    other.write_text("another program")
+    assert shim.remove(tmp_path) == [path for path in ours if path != other]
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["another program"]
 
 
 @pytest.fixture
@@ -243,7 +249,7 @@ def test_dwibiascorrect_of_mrtrix_runs_it(shimmed: Path) -> None:
     found = {}
     for name in ("n4ax", "ants"):
         if name == "ants":
-            program = shimmed / "bin" / shim.NAME
+            program = shimmed / "bin" / "N4BiasFieldCorrection"
             program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{ants.PROGRAM}' \"$@\"\n")
         done = subprocess.run(
             [*command.split(), "-scratch", name],

@@ -124,7 +124,7 @@ BAD = {
     "-s -2": "-s is -2; expected a whole number",
     "-c [0]": "asks for no iteration",
     "-o nowhere/out.nii.gz": "nowhere",
-    "-o out.xyz": "expected a name ending in .nii or .nii.gz",
+    "-o out.xyz": "-o out.xyz: expected a name ending in .nii.gz, .nii, .mgz",
     "-i missing.nii.gz": "missing.nii.gz does not exist",
     "-d 4": "has 3 axes",
 }

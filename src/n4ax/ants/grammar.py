@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from n4ax.images.names import READ, WRITTEN
+
 OPENING, CLOSING = "[({<", "])}>"
 _PARTNER = dict(zip(OPENING, CLOSING, strict=True))
-ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
-"""How the names of images end."""
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
@@ -69,7 +69,7 @@ def parse_words(
         word = words.popleft()
         takes_files = bool(options) and options[-1].flag in flags_of_files
         takes_first = takes_files and not options[-1].values
-        if _is_flag(word) and not (takes_first and word.endswith(ENDINGS)):
+        if _is_flag(word) and not (takes_first and ends_as_image(word)):
             options.append(Occurrence(word, []))
         elif options:
             read = _read_files if takes_files else _read_parameters
@@ -81,6 +81,11 @@ def parse_words(
 
 def _is_flag(word: str) -> bool:
     return word.startswith("-") and not is_number(word)
+
+
+def ends_as_image(word: str) -> bool:
+    """Whether a word ends as the name of an image does, in small or capital letters."""
+    return word.lower().endswith((*READ, *WRITTEN))
 
 
 def begins_with_bracket(word: str) -> bool:
@@ -122,7 +127,7 @@ def _read_files(word: str, following: deque[str]) -> Value:
         return Value(word, None)
     words = [word]
     for other in following:
-        if _is_flag(other) and not other.endswith(ENDINGS):
+        if _is_flag(other) and not ends_as_image(other):
             break
         words.append(other)
     count = _count_words(words)
@@ -137,7 +142,7 @@ def _read_files(word: str, following: deque[str]) -> Value:
 def is_name(word: str) -> bool:
     """Whether a word that begins with a bracket is a name: ``(1).nii``, and not ``[c.nii``."""
     opening = word[0]
-    return word.endswith(ENDINGS) and word.count(opening) <= word.count(_PARTNER[opening])
+    return ends_as_image(word) and word.count(opening) <= word.count(_PARTNER[opening])
 
 
 def _count_words(words: Sequence[str]) -> int:
@@ -169,7 +174,7 @@ def _split_names(text: str) -> tuple[str, ...]:
     begun: list[str] = []
     for part in parts:
         begun.append(part)
-        if part.rstrip().endswith(ENDINGS):
+        if ends_as_image(part.rstrip()):
             names.append(",".join(begun).strip())
             begun = []
     return tuple(names) if len(names) == 2 and not begun else plain

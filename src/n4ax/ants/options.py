@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from n4ax.ants.arithmetic import choose_arithmetic
 from n4ax.ants.grammar import (
     CLOSING,
-    ENDINGS,
     OPENING,
     UsageError,
     Value,
     begins_with_bracket,
+    ends_as_image,
     is_name,
     parse_words,
     read_number,
@@ -165,7 +165,7 @@ class _CommandLine:
     def read_mask(self) -> "Path | MaskWord | None":
         """The file of the mask, or Otsu's word for it; ``None`` for the whole image."""
         path = self.read_file("-x")
-        if path is None or path.name.endswith(ENDINGS):
+        if path is None or ends_as_image(path.name):
             return path
         from n4ax.images.arguments import read_word  # loads NumPy
 
@@ -195,7 +195,7 @@ class _CommandLine:
         if not 1 <= len(names) <= 2 or not all(names):
             raise UsageError(
                 f"-o has {value.text!r}; expected one file, or [corrected,bias] (a name with a "
-                "comma is read as one where both names end in .nii or .nii.gz)"
+                "comma is read as one where both names end as images do, such as in .nii.gz)"
             )
         return Path(names[0]), Path(names[1]) if len(names) > 1 else None
 

@@ -10,16 +10,17 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from os.path import realpath
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from n4ax.ants import images
+from n4ax.ants.ending import FAILURE, describe, exit_with, print_message, run_program
 from n4ax.ants.options import Options, read_options
-from n4ax.errors import InputError
+from n4ax.images.names import NIFTI, find_suffix
 from n4ax.itk.threads import find_default_threads, read_thread_count
-from n4ax.messages import escape_what_cannot_be_printed, hide_warnings, make_one_line
+from n4ax.messages import hide_warnings
 from n4ax.settings import EngineName
-from n4ax.signals import exit_on_signals
 from n4ax.version import __version__
 
 if TYPE_CHECKING:
@@ -31,12 +32,11 @@ if TYPE_CHECKING:
     from n4ax.images.plain import Header
     from n4ax.itk.space import Space
 
-FAILURE = 1
+_NAME = "N4BiasFieldCorrection"
 
 ANTS_VERSION = "2.6.5"
 """The release of ANTs whose numbers the program gives; other programs look for it."""
 
-_SUFFIXES = (".nii", ".nii.gz")
 _PARAMETERS = {
     "image": "-i",
     "mask": "-x",
@@ -64,10 +64,11 @@ Usage: N4BiasFieldCorrection -i FILE -o CORRECTED|[CORRECTED,BIAS] [OPTIONS]
   numbers of ANTs' program.
 
 Input and output:
-  -i, --input-image FILE     NIfTI image to correct.
+  -i, --input-image FILE     Image to correct: NIfTI, .mgz, .nrrd, .mha, .mnc
+                             and others.
   -o, --output CORRECTED|[CORRECTED,BIAS]
-                             NIfTI files to write. The input is divided by
-                             the bias.
+                             Files to write, in the formats that their names
+                             say. The input is divided by the bias.
   -x, --mask-image FILE|otsu|all
                              Use the voxels where the mask is not 0 (otsu:
                              those above Otsu's threshold); others keep their
@@ -151,26 +152,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return _run_words(words)
-    except ValueError as error:
-        return _fail(_message_of(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}")
-    except MemoryError:
-        return _fail("not enough memory: try a shrink factor above the default of 4, such as -s 6")
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("jax"):
-            raise
-        return _fail(f"JAX: {error}; set N4AX_ENGINE=cpu")
+    return run_program(_NAME, partial(_run_words, words), _PARAMETERS)
 
 
 def console() -> None:
     """Run the program and exit: the entry point of the installed program."""
-    exit_on_signals()
-    escape_what_cannot_be_printed()
-    sys.exit(main())
+    exit_with(main)
 
 
 def _run_words(words: list[str]) -> int:
@@ -189,21 +176,8 @@ def _run_words(words: list[str]) -> int:
     return 0
 
 
-def _print_message(message: str) -> None:
-    print(f"N4BiasFieldCorrection (n4ax): {make_one_line(message)}", file=sys.stderr)
-
-
 def _warn(message: str) -> None:
-    _print_message(f"warning: {message}")
-
-
-def _fail(message: str) -> int:
-    _print_message(f"error: {message}")
-    return FAILURE
-
-
-def _message_of(error: ValueError) -> str:
-    return error.with_options(_PARAMETERS) if isinstance(error, InputError) else str(error)
+    print_message(_NAME, f"warning: {message}")
 
 
 def _correct_file(options: Options) -> None:
@@ -223,29 +197,17 @@ def _correct_file(options: Options) -> None:
     try:
         corrected = correct(request, run, _warn)
     except ValueError as error:
-        raise ValueError(f"{options.image}: {_message_of(error)}") from None
+        raise ValueError(f"{options.image}: {describe(error, _PARAMETERS)}") from None
     _write_outputs(options, header, corrected)
 
 
 def _check_files(options: Options) -> None:
     """Check all that can be known about the files before the work is done."""
-    from n4ax.files import check_writable
-
-    given = (options.image, options.mask, options.weights)
-    inputs = [path for path in given if isinstance(path, Path)]
-    for path in inputs:
-        if not path.is_file():
-            raise ValueError(f"{path} does not exist, or is not a file")
+    given = {"-i": options.image, "-x": options.mask, "-w": options.weights}
+    inputs = {flag: path for flag, path in given.items() if isinstance(path, Path)}
+    images.check_inputs(inputs)
     outputs = [path for path in (options.corrected, options.bias) if path is not None]
-    for path in outputs:
-        if not path.name.endswith(_SUFFIXES):
-            raise ValueError(f"-o {path}: expected a name ending in {' or '.join(_SUFFIXES)}")
-        check_writable(path)
-    if len({realpath(path) for path in outputs}) < len(outputs):
-        raise ValueError(f"-o names {options.corrected} for both outputs: choose another name")
-    overwritten = {realpath(path) for path in inputs[1:]} & {realpath(path) for path in outputs}
-    if overwritten:
-        raise ValueError(f"-o {overwritten.pop()} would overwrite the mask or the weights")
+    images.check_outputs("-o", outputs, kept=list(inputs.values())[1:])
 
 
 class _File(NamedTuple):
@@ -257,16 +219,17 @@ class _File(NamedTuple):
 
 
 def _read_ahead(options: Options) -> dict[str, _File]:
-    """Read files in another thread, while this one loads the modules that work on them."""
+    """Read NIfTI in another thread, while this one loads the modules that work on it."""
     from n4ax.images import gzip
 
     given = {"-i": options.image, "-x": options.mask, "-w": options.weights}
     paths = {flag: path for flag, path in given.items() if isinstance(path, Path)}
     reader = ThreadPoolExecutor(1)
-    files = {
-        flag: _File(flag, path, reader.submit(gzip.read_file, path).result)
-        for flag, path in paths.items()
-    }
+    files: dict[str, _File] = {}
+    for flag, path in paths.items():
+        is_nifti = find_suffix(path) in NIFTI  # others are read by libraries
+        load = reader.submit(gzip.read_file, path).result if is_nifti else path.read_bytes
+        files[flag] = _File(flag, path, load)
     reader.shutdown(wait=False)
     return files
 
@@ -319,14 +282,11 @@ def _write_outputs(
     options: Options, header: "Header | Nifti1Pair", corrected: "AntsResult"
 ) -> None:
     """Write all files or none."""
-    from n4ax.files import replace_files
-
-    images = {options.corrected: corrected.image}
+    made = {options.corrected: corrected.image}
     if options.bias is not None:
-        images[options.bias] = corrected.bias
-    with replace_files(list(images)) as places:
-        for place, voxels in zip(places, images.values(), strict=True):
-            _write_file(options.image, header, voxels, place)
+        made[options.bias] = corrected.bias
+    write = partial(_write_file, options.image, header)
+    images.write_images({path: partial(write, voxels) for path, voxels in made.items()})
 
 
 def _write_file(
@@ -337,7 +297,11 @@ def _write_file(
     from n4ax.images.headers import read_shape
 
     threads = find_default_threads()
-    if isinstance(header, plain.Header) and read_shape(header) == voxels.shape:
+    if (
+        isinstance(header, plain.Header)
+        and find_suffix(place) in NIFTI
+        and read_shape(header) == voxels.shape
+    ):
         plain.write_file(header, voxels, place, threads)
         return
     from n4ax.images import nifti

@@ -154,23 +154,25 @@ def ants(context: click.Context, arguments: tuple[str, ...]) -> None:
     """,
 )
 @click.argument("folder", metavar="DIR", type=options.FOLDER)
-@click.option("--remove", is_flag=True, help="Remove the program from DIR again.")
+@click.option("--remove", is_flag=True, help="Remove the programs from DIR again.")
 @options.QUIET
 def shim(folder: Path, remove: bool, quiet: bool) -> None:
-    """Install a program called N4BiasFieldCorrection in DIR.
+    """Install programs that stand in for those of ANTs and FreeSurfer in DIR.
 
-    If DIR comes first on PATH, pipelines that call ANTs' program run n4ax instead.
+    They are N4BiasFieldCorrection (ANTs) and AntsN4BiasFieldCorrectionFs (FreeSurfer). If DIR comes
+    first on PATH, pipelines that call these programs run n4ax instead.
     """
-    from n4ax.ants import shim as program
+    from n4ax.ants import shim as programs
 
-    target = program.remove(folder) if remove else program.install(folder)
+    targets = programs.remove(folder) if remove else programs.install(folder)
     if quiet:
         return
+    named = " and ".join(map(str, targets))
     if remove:
-        print(f"Removed {target}.")
+        print(f"Removed {named}.")
     else:
-        place = target.parent.resolve()
-        print(f"Wrote {target}. Put its folder first on PATH: export PATH={place}:$PATH")
+        place = folder.resolve()
+        print(f"Wrote {named}. Put their folder first on PATH: export PATH={place}:$PATH")
 
 
 for command in (correct, apply, bids, report, ants, shim, demo):

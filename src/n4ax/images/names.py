@@ -32,3 +32,10 @@ def name_result(path: Path, end: str) -> Path:
     suffix = find_suffix(path)
     written = suffix if suffix in WRITTEN and suffix != ".nii" else ".nii.gz"
     return path.with_name(f"{find_stem(path)}{end}{written}")
+
+
+def find_files(path: Path) -> list[Path]:  # MERGE: take the other branch's
+    """All files of an image: two for a pair of header and voxels, else the one that is named."""
+    if find_suffix(path) not in PAIRS:
+        return [path]
+    return [path.with_suffix(suffix) for suffix in (".img", ".hdr")]

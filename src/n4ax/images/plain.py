@@ -199,6 +199,6 @@ def voxels_as_bytes(voxels: Any, header: Any) -> memoryview:
 
 def write_parts(parts: list[bytes | memoryview], path: Path, num_threads: int) -> None:
     """Write the parts of a file, compressed if its name ends in ``.gz``."""
-    pieces = gzip.compress(parts, num_threads) if path.suffix == ".gz" else parts
+    pieces = gzip.compress(parts, num_threads) if path.suffix.lower() == ".gz" else parts
     with replace_file(path) as temporary:
         write_pieces(temporary, pieces)
