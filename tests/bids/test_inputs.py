@@ -9,7 +9,7 @@ from n4ax.bids.companions import find_companions, find_inherited, find_mask
 from n4ax.bids.inputs import Source, find_sources, list_suffixes, read_filters
 from n4ax.bids.outputs import Outputs, find_conflicts
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.staging import format_json
+from n4ax.provenance import format_json
 from n4ax.settings import N4Settings
 from tests.bids.runs import make_empty_tree
 

@@ -7,7 +7,7 @@ import pytest
 
 from n4ax.bids.image import Outcome
 from n4ax.bids.journal import Journal
-from n4ax.bids.staging import format_json
+from n4ax.provenance import format_json
 from tests.bids.runs import make_empty_tree, read_errors
 
 ONE, OTHER = "sub-1/anat/sub-1_T1w.nii.gz", "sub-2/anat/sub-1_T1w.nii.gz"
