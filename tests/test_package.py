@@ -34,7 +34,7 @@ FLOORS = (
     ("pipeline",),
     ("contrasts", "batch", "series", "tracing", "channels"),
     ("api", "scan"),
-    ("ants", "report", "kernels", "saved_field"),
+    ("ants", "report", "kernels", "saved_field", "shared_scans"),
     ("bids",),
     ("cli", "nipype", "simpleitk", "torchio", "monai"),
     ("__main__", "__init__"),

@@ -116,7 +116,7 @@ def correct_scan(
     estimate = series if is_series and series != "4d" else None
     volume = scan if estimate is None else _first_volume(scan)
     place = nifti.read_space(volume.image)
-    inside, place_of_mask = _read_mask(mask, volume, place)
+    inside, place_of_mask = read_mask(mask, volume, place)
     confidence, place_of_weights = None, place
     if weights is not None:
         confidence, place_of_weights = _read_on_grid(weights, volume)
@@ -151,7 +151,7 @@ def _first_volume(scan: Scan) -> Scan:
     return Scan(scan.path, take_volume(scan.image, SPATIAL, 0), scan.voxels[..., 0])
 
 
-def _read_mask(
+def read_mask(
     mask: str, scan: Scan, place: Space
 ) -> tuple[MaskWord | npt.NDArray[np.float32], Space]:
     """Read the mask, unless it is a word, and say where it lies."""
