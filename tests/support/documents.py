@@ -96,7 +96,7 @@ def write_files(folder: Path) -> None:
 
 
 def _write_study(images: Path, study: Path) -> None:
-    """Write a BIDS dataset of two participants: for each a head, its mask, two echoes, and two series."""
+    """Write a BIDS dataset of two participants: for each a head, a mask, echoes and two series."""
     study.mkdir()
     description = {"Name": "A study", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
     (study / "dataset_description.json").write_text(json.dumps(description))
