@@ -112,7 +112,6 @@ def test_weights_and_masks_of_each_image_count(echoes: Any, inside: Any) -> None
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"engine": "xla"}, "estimated by the CPU engine"),
         ({"image": "other shape"}, "image 1 has shape"),
         ({"image": "elsewhere"}, "image 1 and image 0 do not occupy the same physical space"),
         ({"mask": "three"}, "mask has 3 entries for 2 images"),
@@ -135,4 +134,4 @@ def test_what_cannot_share_a_field_is_refused(
     if change.get("mask") == "three":
         mask = [inside] * 3
     with pytest.raises(ValueError, match=words):
-        n4ax.fit(images, mask, shared_field=True, engine=change.get("engine"), **SETTINGS)
+        n4ax.fit(images, mask, shared_field=True, **SETTINGS)

@@ -34,7 +34,7 @@ FLOORS = (
     ("pipeline",),
     ("contrasts", "batch", "series", "slices", "tracing", "channels", "mask_files"),
     ("api", "scan"),
-    ("ants", "report", "kernels", "saved_field", "provenance"),
+    ("ants", "report", "kernels", "saved_field", "shared_scans", "provenance"),
     ("bids", "correction"),
     ("cli", "nipype", "simpleitk", "torchio", "monai"),
     ("__main__", "__init__"),

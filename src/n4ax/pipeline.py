@@ -5,6 +5,7 @@ Every door leads through here. Several images at once go the same way: :mod:`n4a
 of other JAX programs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from n4ax.images.arrays import import_array, is_jax, is_masked, is_traced
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import make_like, open_together
 from n4ax.images.masks import leave_out_masked
-from n4ax.itk.space import Space
+from n4ax.itk.space import Space, Spaces
 from n4ax.method.solver import Progress, State, summarise
 from n4ax.posing import Pose, Spacing, pose
 from n4ax.result import N4Result
@@ -59,6 +60,19 @@ class Inputs:
     def are_traced(self) -> bool:
         """Whether JAX traces any of the arrays."""
         return any(map(is_traced, (self.image, self.mask, self.weights)))
+
+    def check_not_traced(self) -> None:
+        """Refuse arrays that JAX traces, which only :func:`n4ax.n4` takes.
+
+        Raises
+        ------
+        ValueError
+            JAX traces an array.
+        """
+        if self.are_traced:
+            raise ValueError(
+                "image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4"
+            )
 
 
 @dataclass(frozen=True)
@@ -109,8 +123,7 @@ def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N
         N4 cannot work with the input. The message names the argument.
     """
     run = run or Run()
-    if inputs.are_traced:
-        raise ValueError("image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4")
+    inputs.check_not_traced()
     posed = pose_image(settings, inputs, run.engine)
     with double_precision(posed.engine):
         return make_result(posed, solve_image(posed, run), run.num_threads)
@@ -139,6 +152,7 @@ def pose_image(
     chosen = choose_engine(engine, *opened.arrays, settings=settings)
     volume, mask, weights = (to_engine(chosen, array, device) for array in opened.arrays)
     spacing = opened.spaces if inputs.spacing is None else inputs.spacing
+    spaces = spacing if isinstance(spacing, Spaces) else opened.spaces
     with double_precision(chosen):
         posed = pose(volume, mask, weights, spacing, settings)
     # An affine is about the axes x, y, z, which the order "F" confirms.
@@ -153,7 +167,7 @@ def pose_image(
         engine=chosen,
         affine=_find_affine(inputs.affine, opened.affine),
         axes_known=known,
-        space=None if opened.spaces is None else opened.spaces.image,
+        space=None if spaces is None else spaces.image,
     )
 
 
@@ -168,18 +182,23 @@ def _find_affine(
 
 def solve_image(posed: PosedImage, run: Run) -> State:
     """Solve the problem of an image with its engine."""
-    problem, settings = posed.pose.problem, posed.settings
+    return solve_shared([posed], run)
+
+
+def solve_shared(images: Sequence[PosedImage], run: Run) -> State:
+    """Solve the problem of one image, or of several with one field, with the first one's engine."""
+    problems, settings = [posed.pose.problem for posed in images], images[0].settings
     if settings.arithmetic == "itk":
         from n4ax.engines.itk import estimation as itk
 
-        return itk.estimate(problem, settings, run.progress, run.num_threads)
-    if posed.engine == "cpu":
+        return itk.estimate(problems[0], settings, run.progress, run.num_threads)
+    if images[0].engine == "cpu":
         from n4ax.engines.cpu.estimation import estimate
 
-        return estimate([problem], settings, run.progress, run.num_threads)
+        return estimate(problems, settings, run.progress, run.num_threads)
     from n4ax.engines.xla import programs
 
-    state = programs.estimate(problem, settings, run.progress)
+    state = programs.estimate(problems, settings, run.progress)
     return state._replace(lattice=np.asarray(state.lattice))
 
 

@@ -18,18 +18,19 @@ from n4ax.settings import N4Settings
 from tests.bids.worker_tasks import wait_until
 
 
-def correct_by_name(folder: Path) -> Callable[..., Outcome]:
-    """A stand-in for the correction: an image's name says what becomes of it.
+def correct_by_name(folder: Path) -> Callable[..., list[Outcome]]:
+    """A stand-in for the correction: the first image's name says what becomes of a task.
 
     It is sent to the workers by value, because they cannot import this file.
     """
 
-    def correct(_recipe: object, source: Source, *, wait: bool) -> Outcome:
+    def correct(_recipe: object, sources: tuple[Source, ...], *, wait: bool) -> list[Outcome]:
         import os
         import signal
 
         from n4ax.bids.image import Outcome
 
+        source = sources[0]
         with (folder / "tries").open("a") as file:
             file.write(f"{source.stem} {wait}\n")
         if "killer" in source.stem:
@@ -37,7 +38,8 @@ def correct_by_name(folder: Path) -> Callable[..., Outcome]:
         if "crash" in source.stem:
             raise RuntimeError("two\nlines")
         busy = "busy" in source.stem and not wait
-        return Outcome(source.path, source.participant, "busy" if busy else "corrected")
+        state = "busy" if busy else "corrected"
+        return [Outcome(one.path, one.participant, state) for one in sources]
 
     return correct
 
@@ -46,16 +48,19 @@ def correct_by_name(folder: Path) -> Callable[..., Outcome]:
 def test_images_that_are_tried_again(
     shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "correct_source", correct_by_name(tmp_path))
+    monkeypatch.setattr(module, "correct_sources", correct_by_name(tmp_path))
     monkeypatch.setattr(module, "_AHEAD", 3)
     words = ["busy", *(f"good{number}" for number in range(9)), "killer", "crash"]
     sources = [Source.of(f"sub-1/anat/sub-1_acq-{word}_T1w.nii.gz") for word in words]
+    beside = [Source.of(f"sub-1/anat/sub-1_acq-{word}_T2w.nii.gz") for word in words]
     names = {"processes": "--n-procs", "shrink_factor": "--shrink-factor"}
     recipe = Recipe(tmp_path, tmp_path / "out", N4Settings(), names=names)
     with connect(Workers(processes=2), tmp_path / "scratch") as client:
-        listed = TaskList(client, recipe, sources, shared_workers=shared)
+        groups = list(zip(sources, beside, strict=True))
+        listed = TaskList(client, recipe, groups, shared_workers=shared)
         outcomes = {outcome.source: outcome for outcome in listed.run()}
     found = [outcomes[source.path] for source in sources]
+    assert [outcomes[source.path].state for source in beside] == [one.state for one in found]
     assert [outcome.state for outcome in found] == ["corrected"] * 10 + ["failed"] * 2
     killer, crash = found[-2:]
     assert killer.worker_died
@@ -75,11 +80,11 @@ def test_images_that_are_tried_again(
 def test_a_result_that_is_lost_with_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "correct_source", correct_by_name(tmp_path))
+    monkeypatch.setattr(module, "correct_sources", correct_by_name(tmp_path))
     sources = [Source.of(f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz") for number in range(3)]
     recipe = Recipe(tmp_path, tmp_path / "out", N4Settings())
     with connect(Workers(), tmp_path / "scratch") as client:
-        outcomes = TaskList(client, recipe, sources, shared_workers=False).run()
+        outcomes = TaskList(client, recipe, [(one,) for one in sources], shared_workers=False).run()
         first = next(outcomes)
 
         def count(status: str) -> int:
@@ -93,11 +98,11 @@ def test_a_result_that_is_lost_with_its_worker(
 
 
 def test_closing_cancels_the_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "correct_source", correct_by_name(tmp_path))
+    monkeypatch.setattr(module, "correct_sources", correct_by_name(tmp_path))
     sources = [Source.of(f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz") for number in range(300)]
     recipe = Recipe(tmp_path, tmp_path / "out", N4Settings())
     with connect(Workers(), tmp_path / "scratch") as client:
-        outcomes = TaskList(client, recipe, sources, shared_workers=False).run()
+        outcomes = TaskList(client, recipe, [(one,) for one in sources], shared_workers=False).run()
         assert next(outcomes).state == "corrected"
         outcomes.close()
         client.submit(int).result(timeout=30)  # the worker is free again

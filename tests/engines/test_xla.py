@@ -144,6 +144,11 @@ for given in (images, jnp.asarray(images), list(images)):
     batch = n4ax.n4_batch(given, **keywords)
     assert type(batch) is type(given), type(batch)
     assert all(np.array_equal(a, b) for a, b in zip(alone, batch, strict=True))
+apart = [jax.device_put(image, jax.devices()[k]) for k, image in enumerate(images[:2])]
+shared = [n4ax.fit(pair, shared_field=True, **keywords) for pair in (apart, list(images[:2]))]
+for one, other in zip(*shared, strict=True):
+    assert np.array_equal(one.corrected, other.corrected)
+assert [one.corrected.devices() for one in shared[0]] == [image.devices() for image in apart]
 print("done")
 """
 

@@ -100,7 +100,7 @@ def write_files(folder: Path) -> None:
 
 
 def _write_study(images: Path, study: Path) -> None:
-    """Write a BIDS dataset of two participants: for each a head, its mask, and two series."""
+    """Write a BIDS dataset of two participants: for each a head, a mask, echoes and two series."""
     study.mkdir()
     description = {"Name": "A study", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
     (study / "dataset_description.json").write_text(json.dumps(description))
@@ -108,6 +108,8 @@ def _write_study(images: Path, study: Path) -> None:
     for person in ("sub-01", "sub-02"):
         for name, target in (
             ("t1w.nii.gz", f"{person}/anat/{person}_T1w.nii.gz"),
+            ("head.nii.gz", f"{person}/anat/{person}_echo-1_MEGRE.nii.gz"),
+            ("t2w.nii.gz", f"{person}/anat/{person}_echo-2_MEGRE.nii.gz"),
             ("bold.nii.gz", f"{person}/func/{person}_task-rest_bold.nii.gz"),
             ("dwi.nii.gz", f"{person}/dwi/{person}_dwi.nii.gz"),
             ("dwi.bval", f"{person}/dwi/{person}_dwi.bval"),

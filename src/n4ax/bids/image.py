@@ -44,7 +44,7 @@ from n4ax.report.volumes import Volumes
 from n4ax.scan import How, Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
 from n4ax.series import Estimate, find_unweighted_volumes
 
-_computing = Lock()
+computing = Lock()
 """Held while an image is computed. A worker with a GPU reads and writes others meanwhile."""
 
 
@@ -106,40 +106,53 @@ def correct_source(recipe: Recipe, source: Source, *, wait: bool = True) -> Outc
     start = time.perf_counter()
     outcome = Outcome(source.path, source.participant, "failed")
     try:
-        name = PurePosixPath(Outputs.of(source).figures).name
-        with reserve(recipe.output, name, wait=wait) as staging:
+        with reserve(recipe.output, name_for_lock(source), wait=wait) as staging:
             outcome = _correct_unless_complete(recipe, source, staging, outcome)
-    except BusyError:
-        outcome = replace(outcome, state="busy")
-    except OSError as error:
-        known = error.filename and error.strerror
-        reason = f"{error.filename}: {error.strerror}" if known else str(error)
-        outcome = replace(outcome, reason=reason, disk_full=error.errno in DISK_FULL)
-    except InputError as error:
-        outcome = replace(outcome, reason=error.with_options(recipe.names))
-    except ValueError as error:
-        outcome = replace(outcome, reason=str(error))
-    except MemoryError:
-        advice = InputError(
-            "not enough memory: run fewer images at a time ({processes}) or set {shrink_factor:2}"
-        )
-        outcome = replace(outcome, reason=advice.with_options(recipe.names))
     except Exception as error:  # one bad image must not end a study
-        log = tuple(traceback.format_exc().splitlines())
-        outcome = replace(outcome, reason=f"{type(error).__name__}: {error}", log=log)
-    return replace(
-        outcome, reason=make_one_line(outcome.reason), seconds=time.perf_counter() - start
-    )
+        outcome = describe_failure(recipe, error, outcome)
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def name_for_lock(source: Source) -> str:
+    """The name under which an image is reserved."""
+    return PurePosixPath(Outputs.of(source).figures).name
+
+
+def describe_failure(recipe: Recipe, error: Exception, outcome: Outcome) -> Outcome:
+    """Say in an outcome why an image could not be corrected."""
+    match error:
+        case BusyError():
+            return replace(outcome, state="busy")
+        case OSError():
+            known = error.filename and error.strerror
+            reason = f"{error.filename}: {error.strerror}" if known else str(error)
+            outcome = replace(outcome, disk_full=error.errno in DISK_FULL)
+        case InputError():
+            reason = error.with_options(recipe.names)
+        case ValueError():
+            reason = str(error)
+        case MemoryError():
+            advice = InputError(
+                "not enough memory: run fewer images at a time ({processes}) or set "
+                "{shrink_factor:2}"
+            )
+            reason = advice.with_options(recipe.names)
+        case _:
+            reason = f"{type(error).__name__}: {error}"
+            lines = "".join(traceback.format_exception(error)).splitlines()
+            outcome = replace(outcome, log=tuple(lines))
+    return replace(outcome, reason=make_one_line(reason))
 
 
 @dataclass
-class _Clock:
+class Clock:
     """How many seconds each step took."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        """Add the time of the block to that of a step."""
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
@@ -149,12 +162,40 @@ def _correct_unless_complete(
     recipe: Recipe, source: Source, staging: Path, outcome: Outcome
 ) -> Outcome:
     companions = find_companions(recipe, source)
-    outputs = Outputs.of(source)
     stamp = make_stamp(recipe, source, companions)
-    if is_complete(recipe.output, outputs, stamp):
+    if is_complete(recipe.output, Outputs.of(source), stamp):
         return replace(outcome, state="unchanged", notes=companions.notes)
-    clock = _Clock()
+    clock = Clock()
     correction = _correct(recipe, source, companions, clock)
+    outcome = stage_correction(correction, stamp, staging, clock, outcome)
+    put_in_place(staging, recipe.output, correction.outputs.sidecar)
+    return outcome
+
+
+def stage_correction(
+    correction: Correction, stamp: str, staging: Path, clock: Clock, outcome: Outcome
+) -> Outcome:
+    """Write all files of a corrected image to a folder, from where they can be put in place.
+
+    Parameters
+    ----------
+    correction
+        The corrected image.
+    stamp
+        The stamp from :func:`n4ax.bids.sidecar.make_stamp`.
+    staging
+        The folder.
+    clock
+        How long the steps up to here took.
+    outcome
+        The outcome so far.
+
+    Returns
+    -------
+    Outcome
+        The outcome if the files can be put in place.
+    """
+    outputs = correction.outputs
     with stage(staging, (outputs.image, outputs.field)) as places:
         with clock.step("Write"):
             _write_images(correction, *places)
@@ -171,23 +212,22 @@ def _correct_unless_complete(
     contents[f"{outputs.figures}.json"] = format_json(record).encode()
     contents[outputs.sidecar] = format_json(sidecar).encode()
     stage_files(staging, contents)
-    put_in_place(staging, recipe.output, outputs.sidecar)
-    log = _summarise(correction, clock.seconds)
-    return replace(outcome, state="corrected", notes=companions.notes, problem=problem, log=log)
+    log, notes = _summarise(correction, clock.seconds), correction.companions.notes
+    return replace(outcome, state="corrected", notes=notes, problem=problem, log=log)
 
 
-def _correct(recipe: Recipe, source: Source, companions: Companions, clock: _Clock) -> Correction:
+def _correct(recipe: Recipe, source: Source, companions: Companions, clock: Clock) -> Correction:
     with clock.step("Read"):
         scan = read_scan(recipe.dataset / source.path)
-        series = _choose_volumes(recipe, scan, companions)
-    with _computing, clock.step("N4"):
+        series = choose_volumes(recipe, scan, companions)
+    with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
         mask = MaskChoice(companions.mask)
         done = correct_scan(recipe.settings, scan, mask, How(series), run)
     return Correction(recipe, source, companions, scan, series, done)
 
 
-def _choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estimate | None:
+def choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estimate | None:
     """What the field is estimated on; ``None`` if there is only one volume."""
     if scan.image.ndim < 4 or scan.image.shape[3] == 1:
         return None

@@ -175,7 +175,7 @@ def read_filters(path: Path) -> Filters:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(f'{path} is not of the form {{"t1w": {{"acquisition": "mprage"}}}}')
-    short = _find_short_names()
+    short = find_short_names()
     filters = {}
     for query, entities in content.items():
         unknown = sorted(set(entities) - set(short))
@@ -311,7 +311,7 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _find_short_names() -> dict[str, str]:
+def find_short_names() -> dict[str, str]:
     """The short names of all entities, by their long names and by their short names."""
     names = {"datatype": "datatype", "suffix": "suffix", "extension": "ext", "ext": "ext"}
     for field in get_arrow_schema():

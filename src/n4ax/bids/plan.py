@@ -19,12 +19,17 @@ from n4ax.bids.inputs import (
 )
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
 from n4ax.bids.recipe import Recipe
+from n4ax.bids.sharing import group_sources
 from n4ax.bids.workers import Cluster, Workers, count_gpus
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
 
 _GB_PER_PROCESS = 2.0
 """Memory that a process may need: a 1 mm head takes half of it, 40 million voxels take all."""
+
+
+_GB_PER_OTHER = 1.0
+"""Memory for each further image that shares the field."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,15 @@ class ImageChoice:
         Labels, with or without ``sub-`` and ``ses-``; an empty sequence means all.
     filters
         A file for :func:`n4ax.bids.inputs.read_filters`.
+    shared_field
+        Which of the images share a field, as for :func:`n4ax.bids.sharing.group_sources`.
     """
 
     suffixes: Sequence[str] = ()
     participants: Sequence[str] = ()
     sessions: Sequence[str] = ()
     filters: Path | None = None
+    shared_field: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,9 @@ class StudyPlan(NamedTuple):
 
     Attributes
     ----------
-    sources
-        The images.
+    groups
+        The images, those together that are to share a field if they lie on one grid. A refused
+        image is by itself.
     refused
         The reasons why some of the images cannot be corrected, by path.
     without_images
@@ -90,11 +99,17 @@ class StudyPlan(NamedTuple):
         Where they are corrected.
     """
 
-    sources: list[Source]
+    groups: list[tuple[Source, ...]]
     refused: Mapping[str, str]
     without_images: list[str]
     recipe: Recipe
     workers: Workers
+
+    @property
+    def sources(self) -> list[Source]:
+        """The images, sorted by path."""
+        every = (source for group in self.groups for source in group)
+        return sorted(every, key=lambda source: source.path)
 
 
 class PlannedImage(NamedTuple):
@@ -108,12 +123,15 @@ class PlannedImage(NamedTuple):
         ``"otsu"``, ``"all"`` or the path of the mask.
     problem
         Why the image cannot be corrected; empty if nothing is known against it.
+    others
+        The images that it is to share its field with if they lie on one grid.
     """
 
     source: str
     output: str
     mask: str
     problem: str
+    others: tuple[str, ...]
 
 
 def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> StudyPlan:
@@ -141,9 +159,10 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
     if not images.participants:
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
-    chosen = plan_workers(workers, recipe.engine, len(sources))
+    groups = _choose_groups(recipe, images, sources, conflicts)
+    chosen = plan_workers(workers, recipe.engine, len(groups), max(map(len, groups)))
     return StudyPlan(
-        sources,
+        groups,
         {path: reason.with_options(recipe.names) for path, reason in conflicts.items()},
         sorted(without),
         _complete_recipe(recipe, workers, chosen),
@@ -151,7 +170,9 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
     )
 
 
-def plan_workers(choice: WorkerChoice, engine: EngineName | None, images: int) -> Workers:
+def plan_workers(
+    choice: WorkerChoice, engine: EngineName | None, tasks: int, largest: int = 1
+) -> Workers:
     """The workers that the user asks for, with the rest chosen by the resources of this machine.
 
     Parameters
@@ -160,8 +181,10 @@ def plan_workers(choice: WorkerChoice, engine: EngineName | None, images: int) -
         What the user asks for.
     engine
         The engine that the user asks for; GPUs are not used for ``"cpu"``.
-    images
-        The number of images; more processes than that are not started.
+    tasks
+        The number of images, or of groups of them; more processes than that are not started.
+    largest
+        The most images of a group.
 
     Raises
     ------
@@ -173,7 +196,11 @@ def plan_workers(choice: WorkerChoice, engine: EngineName | None, images: int) -
     is_here = choice.cluster == "local" and choice.scheduler is None
     if is_here and choice.memory_gb is not None:
         _check_memory(choice.memory_gb)
-    processes = choice.processes or (_count_processes(choice, images, CPU_COUNT) if is_here else 1)
+    processes = choice.processes or (
+        _count_processes(choice, tasks, CPU_COUNT, _GB_PER_PROCESS + (largest - 1) * _GB_PER_OTHER)
+        if is_here
+        else 1
+    )
     cores = CPU_COUNT if is_here else processes
     return Workers(
         cluster=choice.cluster,
@@ -193,14 +220,16 @@ def plan_workers(choice: WorkerChoice, engine: EngineName | None, images: int) -
 def preview_study(plan: StudyPlan) -> Iterator[PlannedImage]:
     """Say what will be done with each image, and look for its mask."""
     recipe = plan.recipe
+    groups = {source.path: group for group in plan.groups for source in group}
     for source in plan.sources:
+        others = tuple(one.path for one in groups[source.path] if one is not source)
         mask, problem = recipe.mask, plan.refused.get(source.path, "")
         if recipe.has_mask_files and not problem:
             try:
                 mask = str(find_mask(recipe.dataset, source, recipe.mask))
             except InputError as error:
                 problem = error.with_options(recipe.names)
-        yield PlannedImage(source.path, Outputs.of(source).image, mask, problem)
+        yield PlannedImage(source.path, Outputs.of(source).image, mask, problem, others)
 
 
 def _choose_sources(dataset: Path, images: ImageChoice) -> list[Source]:
@@ -220,6 +249,24 @@ def _choose_sources(dataset: Path, images: ImageChoice) -> list[Source]:
     return sources
 
 
+def _choose_groups(
+    recipe: Recipe,
+    images: ImageChoice,
+    sources: Sequence[Source],
+    refused: Mapping[str, InputError],
+) -> list[tuple[Source, ...]]:
+    """Put the images together that are to share a field; those that are refused are alone."""
+    if images.shared_field and recipe.settings.arithmetic == "itk":
+        raise InputError(
+            "{shared_field} is {0}, and {arithmetic} is 'itk': ITK has no field that several "
+            "images share, so leave out one of them",
+            " ".join(images.shared_field),
+        )
+    accepted = [source for source in sources if source.path not in refused]
+    alone = [(source,) for source in sources if source.path in refused]
+    return [*alone, *group_sources(accepted, images.shared_field)]
+
+
 def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> Recipe:
     """The recipe with what the workers need: whole paths, the engine and the number of threads."""
     engine = recipe.engine
@@ -235,10 +282,10 @@ def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> 
     )
 
 
-def _count_processes(choice: WorkerChoice, images: int, cores: int) -> int:
-    """How many images at a time this machine has room for."""
+def _count_processes(choice: WorkerChoice, tasks: int, cores: int, gigabytes: float) -> int:
+    """How many tasks at a time this machine has room for."""
     room = choice.memory_gb or _free_gigabytes()
-    return max(1, min(cores, images, int(room / _GB_PER_PROCESS)))
+    return max(1, min(cores, tasks, int(room / gigabytes)))
 
 
 def _check_memory(memory_gb: float) -> None:

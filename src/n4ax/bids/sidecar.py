@@ -1,7 +1,7 @@
 """The JSON files that are written beside a corrected image, and the stamp of what it depends on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class Correction:
         What the field was estimated on if the image has several volumes, otherwise ``None``.
     done
         The result.
+    others
+        The other images that share the field, in their order, with the files that belong to them.
     """
 
     recipe: Recipe
@@ -43,6 +45,7 @@ class Correction:
     scan: Scan
     series: Estimate | None
     done: CorrectedScan
+    others: Sequence[tuple[Source, Companions]] = ()
 
     @property
     def outputs(self) -> Outputs:
@@ -55,10 +58,8 @@ class Correction:
         return choose_engine(self.recipe.engine, self.scan.voxels, settings=self.recipe.settings)
 
 
-def make_stamp(recipe: Recipe, source: Source, companions: Companions) -> str:
-    """Hash everything that the outputs of an image depend on.
-
-    These are the contents of the files, the settings and the version, but no times.
+def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[str, str]:
+    """Hash the contents of an image, of its mask and of its gradients.
 
     Raises
     ------
@@ -68,6 +69,28 @@ def make_stamp(recipe: Recipe, source: Source, companions: Companions) -> str:
     files = {"Image": recipe.dataset / source.path, **companions.gradients}
     if companions.mask_file is not None:
         files["Mask"] = companions.mask_file
+    return {name: provenance.hash_file(path) for name, path in files.items()}
+
+
+def make_stamp(
+    recipe: Recipe,
+    source: Source,
+    companions: Companions,
+    group: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
+    """Hash everything that the outputs of an image depend on.
+
+    These are the contents of the files, the settings and the version, but no times.
+
+    Parameters
+    ----------
+    recipe, source, companions
+        How the image is corrected, which image it is, and the files that belong to it.
+    group
+        What :func:`hash_files` finds for each image that may share the field, in their order, by
+        their paths. ``None`` for an image that is to share with no other.
+    """
+    hashes = hash_files(recipe, source, companions) if group is None else group[source.path]
     content = {
         "Version": __version__,
         "Settings": recipe.settings.keywords(),
@@ -76,7 +99,8 @@ def make_stamp(recipe: Recipe, source: Source, companions: Companions) -> str:
         "B0Threshold": recipe.b0_threshold,
         "DType": recipe.dtype,
         "Metadata": companions.metadata,
-        "Files": {name: provenance.hash_file(path) for name, path in files.items()},
+        "Files": dict(hashes),
+        **({} if group is None else {"Group": [[path, dict(own)] for path, own in group.items()]}),
     }
     return provenance.make_stamp(content)
 
@@ -114,6 +138,7 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
         "N4": {
             "Settings": provenance.list_settings(recipe.settings),
             "Mask": recipe.mask,
+            **_name_others(correction, uris=True),
             **({} if series is None else {"EstimatedOn": series}),
             "DType": recipe.dtype,
             **provenance.describe_levels(results, each=series == "each"),
@@ -158,6 +183,7 @@ def describe_for_report(
         "Shape": list(scan.image.shape),
         "VoxelSize": list(nifti.read_voxel_sizes(scan.image)),
         "Mask": correction.recipe.mask,
+        **_name_others(correction, uris=False),
         "Engine": correction.engine,
         "Iterations": result.iterations,
         "Stopped": result.stopped,
@@ -172,10 +198,20 @@ def describe_for_report(
 
 
 def _list_sources(correction: Correction) -> list[str]:
-    """BIDS URIs of the image and of its mask."""
-    dataset, mask = correction.recipe.dataset, correction.companions.mask_file
-    paths = [dataset / correction.source.path, *([] if mask is None else [mask])]
+    """BIDS URIs of the image and of its mask, and of those of the images that share the field."""
+    dataset = correction.recipe.dataset
+    paths: list[Path] = []
+    for source, companions in ((correction.source, correction.companions), *correction.others):
+        mask = companions.mask_file
+        paths += [dataset / source.path, *([] if mask is None else [mask])]
     return [make_uri(dataset, path) for path in paths]
+
+
+def _name_others(correction: Correction, uris: bool) -> dict[str, list[str]]:
+    """Name the other images that share the field, by BIDS URIs or by paths, if there are any."""
+    dataset, paths = correction.recipe.dataset, [source.path for source, _ in correction.others]
+    names = [make_uri(dataset, dataset / path) for path in paths] if uris else paths
+    return {"SharedFieldWith": names} if names else {}
 
 
 def _derive_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.journal import Journal
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.staging import DISK_FULL
-from n4ax.bids.tasks import SchedulerGoneError, TaskList
+from n4ax.bids.tasks import Group, SchedulerGoneError, TaskList
 from n4ax.errors import InputError
 from n4ax.report.pages import find_neighbours, remove_empty, write_group, write_participant
 from n4ax.report.records import NothingToReportError, find_labels, natural_key
@@ -76,7 +76,7 @@ class Tally:
 def correct_study(
     client: Client,
     recipe: Recipe,
-    sources: Sequence[Source],
+    groups: Sequence[Group],
     *,
     refused: Mapping[str, str] | None = None,
     shared_workers: bool = False,
@@ -91,12 +91,12 @@ def correct_study(
         Client of workers that can read the dataset and write to the output.
     recipe
         How to correct the images.
-    sources
-        The images.
+    groups
+        The images, those together that are to share a field.
     refused
-        The reasons why some of the images cannot be corrected, by path.
+        The reasons why some of the images cannot be corrected, by path. Each of these is by itself.
     shared_workers
-        Whether several images may share a worker process. Then an image whose worker died is tried
+        Whether several tasks may share a worker process. Then an image whose worker died is tried
         once more, alone, because the death may have been another image's fault.
     stop_at_failure
         Whether to stop after the first failure. A full disk always stops a study.
@@ -110,8 +110,9 @@ def correct_study(
     """
     tally = Tally()
     try:
+        sources = [source for group in groups for source in group]
         records = _Records(client, recipe, sources, tally)
-        tasks = _run_tasks(client, recipe, sources, refused or {}, shared_workers)
+        tasks = _run_tasks(client, recipe, groups, refused or {}, shared_workers)
         with closing(tasks) as outcomes:
             for outcome in outcomes:
                 tally.add(outcome)
@@ -149,15 +150,16 @@ def report_study(output: Path) -> None:
 def _run_tasks(
     client: Client,
     recipe: Recipe,
-    sources: Sequence[Source],
+    groups: Sequence[Group],
     refused: Mapping[str, str],
     shared_workers: bool,
 ) -> Generator[Outcome, None, None]:
     """Give the outcomes of the refused images, then those of all others as they finish."""
-    for source in sources:
-        if source.path in refused:
-            yield Outcome(source.path, source.participant, "failed", refused[source.path])
-    accepted = [source for source in sources if source.path not in refused]
+    for group in groups:
+        for source in group:
+            if source.path in refused:
+                yield Outcome(source.path, source.participant, "failed", refused[source.path])
+    accepted = [group for group in groups if group[0].path not in refused]
     yield from TaskList(client, recipe, accepted, shared_workers=shared_workers).run()
 
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from distributed import Client, Future, as_completed
 from distributed.scheduler import KilledWorker
 
-from n4ax.bids.image import Outcome, correct_source
+from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
+from n4ax.bids.together import correct_sources
 from n4ax.errors import InputError
 from n4ax.messages import make_one_line
 
 _AHEAD = 10_000
-"""How many unfinished images the scheduler knows of at a time."""
+"""How many unfinished tasks the scheduler knows of at a time."""
 
 _DIED = (
     "the worker died each time, most likely because it ran out of memory: run fewer images at a "
@@ -24,12 +24,16 @@ _DIED = (
 )
 
 
+Group = tuple[Source, ...]
+"""The images of a task."""
+
+
 class SchedulerGoneError(Exception):
     """The scheduler has gone, so that no task will be run any more."""
 
 
 class TaskList:
-    """The images of a study, as tasks of the workers.
+    """The images of a study, as tasks of the workers: images that share a field are one task.
 
     An image that another run is working on is tried again at the end, and then waited for. If
     several images share a worker process, those that were running in a worker that died are tried
@@ -41,23 +45,23 @@ class TaskList:
         The client of the workers.
     recipe
         How to correct the images.
-    sources
-        The images.
+    groups
+        The images, those together that are to share a field.
     shared_workers
-        Whether several images may share a worker process.
+        Whether several tasks may share a worker process.
     """
 
     def __init__(
-        self, client: Client, recipe: Recipe, sources: Sequence[Source], *, shared_workers: bool
+        self, client: Client, recipe: Recipe, groups: Sequence[Group], *, shared_workers: bool
     ) -> None:
         self._client = client
         self._recipe = recipe
-        self._untried: Iterator[Source] = iter(sources)
-        self._busy: list[Source] = []
-        self._suspects: list[Source] = []
+        self._untried: Iterator[Group] = iter(groups)
+        self._busy: list[Group] = []
+        self._suspects: list[Group] = []
         """Images that were running in a worker that died."""
         self._spares_suspects = shared_workers
-        self._running: dict[Any, Source] = {}
+        self._running: dict[Any, Group] = {}
         self._futures: Any = as_completed()
 
     def run(self) -> Generator[Outcome, None, None]:
@@ -74,31 +78,31 @@ class TaskList:
                 if future.status == "lost":  # its worker died too early, so Dask runs it again
                     self._futures.add(future)
                     continue
-                source = self._running.pop(future.key)
-                outcome = _read_outcome(future, source, self._recipe)
-                if not self._keep_for_later(source, outcome):
-                    yield outcome
+                group = self._running.pop(future.key)
+                outcomes = _read_outcomes(future, group, self._recipe)
+                if not self._keep_for_later(group, outcomes):
+                    yield from outcomes
                 self._submit(islice(self._untried, 1), wait=False)
                 if not self._running:
                     self._retry()
         finally:
             self._cancel()
 
-    def _submit(self, sources: Iterable[Source], *, wait: bool) -> None:
-        for source in sources:
+    def _submit(self, groups: Iterable[Group], *, wait: bool) -> None:
+        for group in groups:
             future = self._client.submit(
-                correct_source, self._recipe, source, wait=wait, pure=False
+                correct_sources, self._recipe, group, wait=wait, pure=False
             )
-            self._running[future.key] = source
+            self._running[future.key] = group
             self._futures.add(future)
 
-    def _keep_for_later(self, source: Source, outcome: Outcome) -> bool:
-        """Keep an image that is to be tried again, and return whether it is."""
-        if outcome.state == "busy":
-            self._busy.append(source)
+    def _keep_for_later(self, group: Group, outcomes: Sequence[Outcome]) -> bool:
+        """Keep images that are to be tried again, and return whether they are."""
+        if any(outcome.state == "busy" for outcome in outcomes):
+            self._busy.append(group)
             return True
-        if outcome.worker_died and self._spares_suspects:
-            self._suspects.append(source)
+        if self._spares_suspects and any(outcome.worker_died for outcome in outcomes):
+            self._suspects.append(group)
             return True
         return False
 
@@ -116,15 +120,17 @@ class TaskList:
             self._client.cancel([Future(key, self._client) for key in self._running])
 
 
-def _read_outcome(future: Future, source: Source, recipe: Recipe) -> Outcome:
-    """The outcome of a task that has ended, even if its worker died."""
+def _read_outcomes(future: Future, group: Group, recipe: Recipe) -> list[Outcome]:
+    """The outcomes of a task that has ended, even if its worker died."""
     if future.status == "cancelled":
         raise SchedulerGoneError("the scheduler of the workers has gone")
-    failed = Outcome(source.path, source.participant, "failed")
     try:
         return future.result()
     except KilledWorker:
-        reason = InputError(_DIED).with_options(recipe.names)
-        return replace(failed, reason=reason, worker_died=True)
+        reason, died = InputError(_DIED).with_options(recipe.names), True
     except Exception as error:
-        return replace(failed, reason=make_one_line(f"{type(error).__name__}: {error}"))
+        reason, died = make_one_line(f"{type(error).__name__}: {error}"), False
+    return [
+        Outcome(source.path, source.participant, "failed", reason, worker_died=died)
+        for source in group
+    ]

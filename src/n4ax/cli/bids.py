@@ -57,6 +57,7 @@ _SECONDS_BETWEEN_LOOKS = 60.0
       n4ax bids study out participant --participant-label 01 02 --suffix T1w
       n4ax bids study out participant --preset ants --mask \\
         'derivatives/masks/{folder}/{name}_desc-brain_mask.nii.gz'
+      n4ax bids study out participant --suffix MEGRE --shared-field echo
       n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
         --memory-gb 32 --walltime 04:00:00
       n4ax bids study out group
@@ -93,6 +94,7 @@ def bids(
     participants: tuple[str, ...],
     sessions: tuple[str, ...],
     filters: Path | None,
+    shared_field: tuple[str, ...],
     mask: str | None,
     series: "Estimate",
     b0_threshold: float,
@@ -134,7 +136,7 @@ def bids(
             mask=default_mask(preset) if mask is None else mask, series=series,
             b0_threshold=b0_threshold, dtype=dtype, engine=engine, names=option_names(bids),
         )  # fmt: skip
-        images = ImageChoice(suffixes, participants, sessions, filters)
+        images = ImageChoice(suffixes, participants, sessions, filters, shared_field)
         workers = WorkerChoice(
             processes=processes, threads=threads, memory_gb=memory_gb, cluster=cluster, jobs=jobs,
             queue=queue, walltime=walltime, account=account, options=options, scheduler=scheduler,
@@ -184,7 +186,9 @@ def _print_preview(plan: "StudyPlan", scratch: Path) -> bool:
     good = True
     for image in preview_study(plan):
         good = good and not image.problem
-        print(f"{image.source} -> {image.problem or f'{image.output} (mask {image.mask})'}")
+        shared = f"; field shared with {', '.join(image.others)}" if image.others else ""
+        planned = f"{image.output} (mask {image.mask}{shared})"
+        print(f"{image.source} -> {image.problem or planned}")
     if plan.workers.are_jobs:
         with name_missing_extra("cluster"):
             from n4ax.bids.connection import make_job_script
@@ -218,7 +222,7 @@ def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: boo
         show_images(len(plan.sources), quiet) as show,
     ):
         tally = correct_study(
-            client, recipe, plan.sources, refused=plan.refused, on_outcome=show,
+            client, recipe, plan.groups, refused=plan.refused, on_outcome=show,
             shared_workers=workers.share_processes, stop_at_failure=stop_at_failure,
         )  # fmt: skip
     try:

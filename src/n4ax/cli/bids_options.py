@@ -17,7 +17,7 @@ from n4ax.cli.options import (
 LEVELS = ("participant", "group")
 _BYTES = {"": 1.0, "G": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}
 """The units of memory in GB."""
-_LISTS = ("--participant-label", "--session-label", "--suffix")
+_LISTS = ("--participant-label", "--session-label", "--suffix", "--shared-field")
 
 
 class ListCommand(Command):
@@ -86,6 +86,11 @@ IMAGES = combine_options(
         help="Where the field is estimated: otsu, all (the whole image), or a pattern of paths of "
         "masks, relative to BIDS_DIR. {sub}, {ses}, {folder}, {stem} and {name} are filled in, and "
         "* stands for any text.  [default: otsu; all with --preset ants or antspy]",
+    ),
+    _which(
+        "--shared-field", "shared_field", multiple=True, metavar="session|ENTITY...",
+        help="One field for all images of a session that lie on one grid, or for those that differ "
+        "in these entities alone: echo, inv, suffix.",
     ),
     _volumes(
         "--series", callback=read_series, default="mean", show_default=True, metavar="WHICH",

@@ -38,6 +38,7 @@ def complete(entries: dict[str, Any], path: Path) -> dict[str, Any]:
         **{name: _read_text(entries.get(name)) for name in _TEXTS},
         "Shape": _read_counts(entries.get("Shape")),
         "VoxelSize": _read_known(entries.get("VoxelSize")),
+        "SharedFieldWith": [str(path) for path in _read_list(entries.get("SharedFieldWith"))],
         "Iterations": _read_counts(entries.get("Iterations")),
         "Stopped": [str(reason) for reason in _read_list(entries.get("Stopped"))],
         "Convergence": [_read_numbers(level) for level in _read_list(entries.get("Convergence"))],

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from n4ax.engines.cpu.engine import CpuEngine
-from n4ax.engines.cpu.shared import SharedEngine
 from n4ax.engines.cpu.threads import Threads, make_threads
 from n4ax.method.accelerated import (
     CountedEngine,
@@ -16,6 +15,7 @@ from n4ax.method.accelerated import (
 )
 from n4ax.method.footprint import keeps_path
 from n4ax.method.problem import Problem
+from n4ax.method.shared import SharedEngine
 from n4ax.method.solver import Parameters, Progress, State, make_start_state, solve
 from n4ax.settings import N4Settings
 
@@ -66,4 +66,6 @@ def _make_engine(
     problems: Sequence[Problem], settings: N4Settings, threads: Threads
 ) -> CountedEngine[Any, Any]:
     engines = [CpuEngine(problem, settings, threads) for problem in problems]
-    return engines[0] if len(engines) == 1 else SharedEngine(engines)
+    if len(engines) == 1:
+        return engines[0]
+    return SharedEngine(engines, voxels=sum(engine.voxels for engine in engines))

@@ -5,8 +5,9 @@ volumes come to have the same shapes. Inside a program double precision is on, w
 caller's setting is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from math import prod
@@ -26,7 +27,8 @@ from n4ax.images.arrays import is_traced
 from n4ax.itk.versions import RULES
 from n4ax.method.footprint import MOST_KEPT
 from n4ax.method.problem import Problem
-from n4ax.method.solver import Parameters, Progress, State, make_start_state, solve
+from n4ax.method.shared import SharedEngine
+from n4ax.method.solver import Engine, Parameters, Progress, State, make_start_state, solve
 from n4ax.settings import N4Settings
 
 HISTORY_STEP = 64
@@ -183,7 +185,19 @@ def run(arguments: Arguments, key: ProgramKey) -> State:
 
     This is to be traced by JAX. :data:`compiled_run` compiles it.
     """
-    engine = make_engine(arguments, key)
+    return _solve(make_engine(arguments, key), arguments, key)
+
+
+def run_shared(arguments: tuple[Arguments, ...], keys: tuple[ProgramKey, ...]) -> State:
+    """Estimate one field that several images share, and return the last state without its field.
+
+    The parameters and the listener are those of the first image. This is to be traced by JAX too.
+    """
+    engines = [make_engine(*one) for one in zip(arguments, keys, strict=True)]
+    return _solve(SharedEngine(engines), arguments[0], keys[0])
+
+
+def _solve(engine: Engine[Any, Any], arguments: Arguments, key: ProgramKey) -> State:
     progress = partial(_report, arguments.listener) if key.reports else None
     room = (len(arguments.parameters.iters), key.most)
     shape = engine.no_lattice().shape
@@ -195,20 +209,49 @@ def run(arguments: Arguments, key: ProgramKey) -> State:
 compiled_run = jax.jit(run, static_argnames="key")
 """The program that solves one problem."""
 
+compiled_run_shared = jax.jit(run_shared, static_argnames="keys")
+"""The program that solves several problems with one field."""
+
 
 def estimate(
-    problem: Problem,
+    problems: Sequence[Problem],
     settings: N4Settings,
     progress: Progress | None = None,
 ) -> State:
-    """Solve a problem with JAX arrays; the arrays of the state are JAX's too."""
+    """Solve one problem with JAX arrays, or several that share one field.
+
+    The arrays of the state are JAX's too. Several problems are solved where the first one is.
+    """
     reports = progress is not None
     with jax.enable_x64(True), _listen(progress) as listener:
-        arguments, key = prepare(problem, settings, lists=True, reports=reports)
-        arguments = arguments._replace(listener=np.int32(listener))
-        with keep_program(("run", key, _describe(arguments), _platform(problem.intensities))):
-            state = compiled_run(arguments, key)
+        each: list[Arguments] = []
+        keys: list[ProgramKey] = []
+        for problem in _bring_together(problems):
+            arguments, key = prepare(problem, settings, lists=True, reports=reports)
+            each.append(arguments._replace(listener=np.int32(listener)))
+            keys.append(key)
+        platform = _platform(problems[0].intensities)
+        if len(problems) == 1:
+            with keep_program(("run", keys[0], _describe(each[0]), platform)):
+                state = compiled_run(each[0], keys[0])
+        else:
+            with keep_program(("run shared", *keys, _describe(each), platform)):
+                state = compiled_run_shared(tuple(each), tuple(keys))
         return jax.block_until_ready(state) if reports else state
+
+
+def _bring_together(problems: Sequence[Problem]) -> list[Problem]:
+    """Bring the arrays of all problems to where those of the first are."""
+    first, *others = problems
+    place = first.intensities.sharding
+    names = ("intensities", "included", "weights")
+    return [
+        first,
+        *(
+            replace(one, **{name: jax.device_put(getattr(one, name), place) for name in names})
+            for one in others
+        ),
+    ]
 
 
 def run_sharded(
@@ -256,7 +299,7 @@ def run_sharded(
     return {k: jax.tree.map(lambda leaf: leaf[i], states) for i, k in enumerate(order)}  # noqa: B023
 
 
-def _describe(arguments: Arguments) -> tuple[Any, ...]:
+def _describe(arguments: Any) -> tuple[Any, ...]:
     """What a program is compiled for, apart from its key: shapes and types, and what is None."""
     leaves, structure = jax.tree.flatten(arguments)
     kinds = [getattr(leaf, "dtype", None) or np.result_type(leaf) for leaf in leaves]
