@@ -32,7 +32,7 @@ FLOORS = (
     ("posing", "field", "figure"),
     ("level", "result"),
     ("pipeline",),
-    ("contrasts", "batch", "series", "slices", "tracing", "channels", "mask_files"),
+    ("contrasts", "batch", "series", "slices", "staged", "tracing", "channels", "mask_files"),
     ("api", "scan"),
     ("ants", "report", "kernels", "saved_field", "shared_scans", "provenance"),
     ("bids", "correction"),

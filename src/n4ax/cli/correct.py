@@ -86,7 +86,7 @@ def correct(
 
 _TAKEN = (
     "output", "overwrite", "suffix", "jobs", "table", "mask_label", "mask_above", "mask_dilate",
-    "weights", "series", "b0_threshold", "slicewise", "dtype", "threads", "engine",
+    "weights", "series", "b0_threshold", "slicewise", "shared_field", "dtype", "threads", "engine",
 )  # fmt: skip
 """The options that are no parameters of N4."""
 
@@ -126,6 +126,7 @@ def _make_recipe(settings: "N4Settings", mask: str, taken: dict[str, Any]) -> "R
         series=taken["series"],
         b0_threshold=taken["b0_threshold"],
         slicewise=taken["slicewise"],
+        shared_field=taken["shared_field"],
         dtype=taken["dtype"],
         engine=taken["engine"],
         threads=taken["threads"],

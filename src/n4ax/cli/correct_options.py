@@ -94,6 +94,12 @@ SEVERAL = layout.combine_options(
         help="Images to correct at a time; each takes a share of the threads.",
     ),
     _many(
+        "--shared-field",
+        is_flag=True,
+        help="Estimate one field for all images, such as the echoes of one acquisition: volumes of "
+        "one grid in one place.",
+    ),
+    _many(
         "--table",
         type=options.PATH,
         metavar="TSV",

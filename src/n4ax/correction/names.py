@@ -43,9 +43,11 @@ def _find(word: str, given: Sequence[str]) -> list[Path]:
 
 
 def stands_for_many(word: str) -> bool:
-    """Whether a word of the command line is a folder or a pattern, and not one image."""
+    """Whether a word of the command line is a folder of images or a pattern, and not one image."""
     path = Path(word)
-    return path.is_dir() or (not path.exists() and glob.has_magic(word))
+    if path.is_dir():
+        return bool(_list_folder(path))
+    return not path.exists() and glob.has_magic(word)
 
 
 def leave_out_results(images: list[Path], suffix: str) -> list[Path]:

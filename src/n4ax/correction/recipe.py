@@ -27,6 +27,8 @@ class Recipe:
         Largest b-value, in s/mm², of a volume without diffusion weighting.
     slicewise
         Whether each slice has a field of its own.
+    shared_field
+        Whether all images share one field.
     dtype
         Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
     engine, threads
@@ -45,6 +47,7 @@ class Recipe:
     series: Series | None = None
     b0_threshold: float = B0_THRESHOLD
     slicewise: bool = False
+    shared_field: bool = False
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
@@ -53,6 +56,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.slicewise and self.series is not None:
             raise InputError("{slicewise} and {series} are both given: give only one of them")
+        if self.shared_field and (self.slicewise or self.series is not None):
+            raise InputError(
+                "{shared_field} is for single volumes: leave out {series} and {slicewise}"
+            )
 
     @property
     def has_many_fields(self) -> bool:
@@ -73,6 +80,7 @@ class Recipe:
             **({} if self.series is None else {"EstimatedOn": self.series}),
             **({"B0Threshold": self.b0_threshold} if self.series == "b0" else {}),
             **({"Slicewise": True} if self.slicewise else {}),
+            **({"SharedField": True} if self.shared_field else {}),
             "DType": self.dtype,
         }
 

@@ -1,15 +1,23 @@
 """Correct all images of a plan, several at a time if that is asked for."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from threading import Event
 
+from n4ax import provenance
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Recipe, Task
 from n4ax.correction.table import Table
-from n4ax.correction.work import correct_task, describe_error, fail, make_stamp
+from n4ax.correction.work import (
+    correct_task,
+    correct_together,
+    describe_error,
+    fail,
+    make_stamp,
+    write_correction,
+)
 from n4ax.method.solver import Progress
 from n4ax.processors import choose_thread_count
 
@@ -60,6 +68,11 @@ def run_plan(plan: Plan, on_outcome: OnOutcome) -> None:
         The table cannot be written.
     """
     plan.table.start(plan.tasks)
+    if plan.recipe.shared_field:
+        for outcome in _correct_together(plan):
+            plan.table.add(outcome)
+            on_outcome(outcome)
+        return
     stop = Event()
 
     def watch(*_: float) -> None:
@@ -78,6 +91,29 @@ def run_plan(plan: Plan, on_outcome: OnOutcome) -> None:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _correct_together(plan: Plan) -> Iterator[Outcome]:
+    """Correct all images by one field. If one of them cannot be corrected, none is."""
+    recipe, tasks, start = plan.recipe, plan.tasks, time.perf_counter()
+    try:
+        stamp = provenance.make_stamp({"All": [make_stamp(recipe, task) for task in tasks]})
+        if all(plan.table.is_complete(task, stamp) for task in tasks):
+            for task in tasks:
+                yield Outcome(str(task.image), task.outputs.output, "unchanged")
+            return
+        corrections = correct_together(recipe, tasks)
+    except Exception as error:  # as for single images
+        reason = describe_error(error, recipe.names)
+        for task in tasks:
+            yield fail(task, reason, start)
+        return
+    for correction in corrections:
+        try:
+            outcome = write_correction(recipe, correction, start)
+            yield replace(outcome, stamp=stamp)
+        except OSError as error:
+            yield fail(correction.task, describe_error(error, recipe.names), start)
 
 
 def _share_threads(plan: Plan) -> Recipe:

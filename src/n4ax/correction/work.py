@@ -1,7 +1,7 @@
 """Correct one image and write all its files, which appear together or not at all."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from n4ax.scan import (
     read_scan,
 )
 from n4ax.series import Estimate, find_unweighted_volumes
+from n4ax.shared_scans import correct_scans
 from n4ax.version import __version__
 
 
@@ -60,6 +61,25 @@ def correct_task(recipe: Recipe, task: Task, progress: Progress | None = None) -
     run = Run(recipe.engine, recipe.threads, progress)
     done = correct_scan(recipe.settings, scan, task.mask, how, run)
     return write_correction(recipe, Correction(task, scan, done), start)
+
+
+def correct_together(recipe: Recipe, tasks: Sequence[Task]) -> list[Correction]:
+    """Correct images by one field that they share.
+
+    Raises
+    ------
+    ValueError
+        N4 cannot work with an image, or the images do not have one grid. The message names it.
+    """
+    scans = [read_scan(task.image) for task in tasks]
+    done = correct_scans(
+        recipe.settings,
+        scans,
+        [task.mask for task in tasks],
+        weights=[task.weights for task in tasks],
+        run=Run(recipe.engine, recipe.threads),
+    )
+    return [Correction(*one) for one in zip(tasks, scans, done, strict=True)]
 
 
 def write_correction(recipe: Recipe, correction: Correction, start: float) -> Outcome:
