@@ -101,6 +101,8 @@ def write(image: Nifti1Image, path: Path, places: Sequence[Path], num_threads: i
         The format needs SimpleITK, which is not installed.
     OSError
         The file cannot be written.
+    ValueError
+        The format has no images with so many axes.
     """
     if find_suffix(path) in FREESURFER:
         content = _encode_mgh(image)
@@ -175,7 +177,8 @@ def _encode_mgh(image: Nifti1Image) -> bytes:
     voxels = voxels.reshape(drop_last_ones(voxels.shape, least=3))
     source: _Source | None = image.extra.get(_SOURCE)
     kinds = _MGH_KINDS
-    header, tags = nib.MGHImage.header_class(), b""
+    header: Any = nib.MGHImage.header_class()
+    tags = b""
     if source is not None and source.family == FREESURFER:
         header, tags = source.header.copy(), source.rest
         kinds = (*kinds, header.get_data_dtype().name)
@@ -259,6 +262,11 @@ def _read_dictionary(image: Any) -> dict[str, str]:
 def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> None:
     """Write an image by ITK in one file, and take that apart if the format has two."""
     sitk, suffix = load_itk(path), find_suffix(path)
+    if suffix == ".mnc" and image.ndim > 3:  # ITK would end the program
+        raise ValueError(
+            f"{path} cannot hold an image of {image.ndim} axes: ITK writes MINC with up to 3; "
+            "choose another format, such as .nii.gz"
+        )
     source: _Source | None = image.extra.get(_SOURCE)
     step = float(image.header["pixdim"][4]) or 1.0
     # ITK writes some formats only under names with small letters.

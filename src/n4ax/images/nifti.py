@@ -293,11 +293,13 @@ def write_image(
     OSError
         The folder cannot be written to, or the disk is full; the error names ``path``.
     """
-    if places is None:
-        files = find_files(path)
-        several = len(files) > 1
-        with replace_files(files) if several else replace_file(path) as made:
-            write_image(image, path, num_threads, made if several else [made])
+    files = find_files(path)
+    if places is None and len(files) > 1:
+        with replace_files(files) as made:
+            write_image(image, path, num_threads, made)
+    elif places is None:
+        with replace_file(path) as place:
+            write_image(image, path, num_threads, [place])
     elif formats.is_other(path):
         formats.write(image, path, places, num_threads)
     else:
