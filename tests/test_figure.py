@@ -6,10 +6,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+import n4ax
 from tests.cli.program import QUICK, phantom, run, save
 
 pytest.importorskip("matplotlib")
@@ -217,6 +219,23 @@ def test_numbers_are_those_of_the_command_line(
     (figure,) = drawn
     whole = read_numbers(figure)[0].removeprefix("field from ").removesuffix(" in the image")
     assert f"The field ranges from {whole}." in capsys.readouterr().out
+
+
+def test_a_notebook_shows_letters_where_an_image_says_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[Figure] = []
+
+    def keep(*arguments: Any, **words: Any) -> bytes:
+        drawn.append(make_figure(*arguments, **words))
+        return b""
+
+    monkeypatch.setattr("n4ax.figure.draw_figure", keep)
+    voxels = phantom().astype(np.float32)
+    for image in (voxels, nib.Nifti1Image(voxels, AFFINES["LAS"])):
+        n4ax.fit(image, iters=(3,), conv_threshold=0)._repr_html_()
+    of_array, of_image = (sum(len(panel.texts) for panel in find_panels(one)) for one in drawn)
+    assert (of_array, of_image) == (0, 4 * 9)
 
 
 def test_the_mask_is_named_and_counted() -> None:

@@ -163,12 +163,10 @@ def _draw_scene(scene: _Scene, lines: list[str], ranges: str) -> Figure:
     )
     sides = {"left": _MARGIN / width, "right": 1 - _MARGIN / width}
     figure.subplots_adjust(**sides, bottom=_FOOT / total, top=1 - head / total)
+    shown = {}
     for row, plane in zip(grid, scene.planes, strict=True):
-        shown = [
-            _show_plane(cell, panel, plane, scene)
-            for cell, panel in zip(row, scene.panels, strict=True)
-        ]
-        field = shown[1]
+        for cell, panel in zip(row, scene.panels, strict=True):
+            shown[panel.name] = _show_plane(cell, panel, plane, scene)
     top = 1 - (_MARGIN + _LINE * len(lines)) / total
     for column, panel in enumerate(scene.panels):
         at = (_MARGIN + (column + 0.5) * _WIDTH) / width
@@ -177,7 +175,7 @@ def _draw_scene(scene: _Scene, lines: list[str], ranges: str) -> Figure:
     space = (width - 2 * _MARGIN) * figure.dpi
     while title.get_window_extent().width > space:
         title.set_fontsize(0.95 * title.get_fontsize())
-    _draw_foot(figure, scene, field, ranges)
+    _draw_foot(figure, scene, shown[scene.field.name], ranges)
     return figure
 
 
