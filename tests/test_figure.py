@@ -264,6 +264,8 @@ LONG = "a_long_name_" * 20 + ".nii.gz  ·  n4ax 1.2.3  ·  10 iterations"
         ((30, 40), {"title": "2-D"}),
         ((200, 12), {"title": "flat"}),
         ((12, 200), {"title": "tall"}),
+        ((400, 5), {"title": "flatter"}),
+        ((5, 400), {"title": "taller"}),
         ((200, 2, 3), {"title": "a line"}),
         ((10, 12, 9, 3), {"title": "a series"}),
     ],
