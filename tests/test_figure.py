@@ -278,6 +278,10 @@ def test_nothing_is_cut_off_or_lies_upon_another_text(
     log_bias = random.normal(0, 0.1, shape).astype(np.float32)
     figure = draw(random.random(shape), mask, log_bias=log_bias, **words)
     boxes = find_text_boxes(figure)
+    for panel in find_panels(figure):
+        letters = find_letters(panel)
+        assert letters.get("left", "L") in "LP"
+        assert letters.get("right", "R") in "RA"
     page = figure.bbox
     for box in boxes:
         assert box.x0 >= 0
