@@ -303,9 +303,11 @@ def test_files_of_an_image_are_written_together(suffix: str, tmp_path: Path) -> 
         write_images({path: image, tmp_path / "b.nii": image}, 1, {tmp_path / "note.txt": b"new"})
     assert {file.read_text() for file in (first, second, tmp_path / "note.txt")} == {"old"}
     assert len(list(tmp_path.iterdir())) == 4
-    write_images({path: image, tmp_path / "c.nii": image}, 1, {tmp_path / "note.txt": b"new"})
-    assert len(list(tmp_path.iterdir())) == 5
+    others = {tmp_path / "note.txt": b"new", tmp_path / "d.txt": lambda to: to.write_text("other")}
+    write_images({path: image, tmp_path / "c.nii": image}, 1, others)
+    assert len(list(tmp_path.iterdir())) == 6
     assert (tmp_path / "note.txt").read_text() == "new"
+    assert (tmp_path / "d.txt").read_text() == "other"
     for written in (path, tmp_path / "c.nii"):
         assert np.array_equal(nifti.read_image(written).dataobj, np.asarray(image.dataobj))
     with pytest.raises(ValueError, match="part of two outputs"):

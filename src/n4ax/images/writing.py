@@ -1,6 +1,6 @@
 """Images and the files that belong to them are written together: all of them or none."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nibabel.nifti1 import Nifti1Image
@@ -13,7 +13,7 @@ from n4ax.images.names import find_files
 def write_images(
     images: Mapping[Path, Nifti1Image],
     num_threads: int = 1,
-    others: Mapping[Path, bytes] | None = None,
+    others: Mapping[Path, bytes | Callable[[Path], object]] | None = None,
 ) -> None:
     """Write images, each in the format that its name says, and other files: all of them or none.
 
@@ -25,7 +25,7 @@ def write_images(
     num_threads
         Number of threads that compress. No byte depends on it.
     others
-        The content of each other file, by its name.
+        The content of each other file by its name, or what writes it to the path that it is given.
 
     Raises
     ------
@@ -48,4 +48,7 @@ def write_images(
         for path, image in images.items():
             nifti.write_image(image, path, num_threads, [places[file] for file in files[path]])
         for path, content in others.items():
-            places[path].write_bytes(content)
+            if callable(content):
+                content(places[path])
+            else:
+                places[path].write_bytes(content)
