@@ -15,7 +15,14 @@ import pytest
 from matplotlib.image import imread
 
 from n4ax.figure import draw_figure
-from n4ax.files import check_writable, replace_file, replace_files, write_file
+from n4ax.files import (
+    borrow_file,
+    check_writable,
+    discard_unfinished,
+    replace_file,
+    replace_files,
+    write_file,
+)
 
 
 def test_file_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -235,6 +242,20 @@ def test_an_error_names_the_file_that_failed_and_not_the_last_one(tmp_path: Path
     with pytest.raises(FileNotFoundError) as missing:
         read()
     assert missing.value.filename == str(tmp_path / "input.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_borrowed_file_is_removed(tmp_path: Path) -> None:
+    with borrow_file(tmp_path / "a.mhd", ".mha") as path:
+        assert path.parent == tmp_path
+        assert path.suffix == ".mha"
+        path.write_bytes(b"x")
+        discard_unfinished()  # as when a signal ends the program
+        assert list(tmp_path.iterdir()) == []
+        path.write_bytes(b"x")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match=r"a\.mhd"), borrow_file(tmp_path / "a.mhd", ".mha") as path:
+        raise OSError(28, "No space left on device", str(path))
     assert list(tmp_path.iterdir()) == []
 
 

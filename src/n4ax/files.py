@@ -65,6 +65,25 @@ def replace_file(target: Path) -> Iterator[Path]:
             yield temporary
 
 
+@contextmanager
+def borrow_file(beside: Path, suffix: str) -> Iterator[Path]:
+    """A temporary file in the folder of ``beside``, whose name ends in ``suffix``.
+
+    It is removed when the block ends, and also when a signal ends the program.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist or cannot be written to, or the disk is full. The error names
+        ``beside``.
+    """
+    place = beside.absolute()
+    change = _Change(place.with_name(f".n4ax-{_make_name()}{suffix}"), place, str(beside))
+    with _all_or_none([change]):
+        change.create()
+        yield change.new
+
+
 def write_file(target: Path, content: bytes) -> None:
     """Write a file whole or not at all. A file that has this content already is left alone.
 

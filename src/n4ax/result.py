@@ -124,7 +124,8 @@ class N4Result(Generic[Image]):
         before = np.where(divided, after * np.exp(log_bias), after)
         if self.field.voxel_order == "C":  # the picture is for arrays with x first
             before, log_bias, after, mask = before.T, log_bias.T, after.T, mask.T
-        affine = np.eye(4) if self.field.affine is None else self.field.affine
+        # Without an affine nothing says where left and right are.
+        affine = np.full((4, 4), np.nan) if self.field.affine is None else self.field.affine
         picture = draw_figure(before, log_bias, after, mask, affine, "")
         data = base64.b64encode(picture).decode("ascii")
         text = html.escape(repr(self))

@@ -1,6 +1,7 @@
 """Images that are not NIfTI, made by the libraries that write them, on the command line."""
 
 import locale
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from n4ax.images import nifti
+from n4ax.images import formats, nifti
 from n4ax.images.formats import keep_locale
+from n4ax.images.names import find_files
 from tests.cli.program import QUICK, expect_error, phantom, read_voxels, run, save
 
 OBLIQUE = np.array([
@@ -122,6 +124,37 @@ def test_series_keep_their_volumes_and_the_time_between_them(suffix: str, tmp_pa
     np.testing.assert_allclose(again.affine, series.affine)
 
 
+@pytest.mark.parametrize("suffix", [".img", ".hdr", ".nhdr", ".mhd", ".nii.zst"])
+def test_a_field_is_applied_to_and_written_in_every_format(
+    suffix: str, place: npt.NDArray[np.float64], tmp_path: Path
+) -> None:
+    need_library(tmp_path / f"a{suffix}")
+    scan = write(tmp_path / "head.nii", place)
+    field = tmp_path / "field.npz"
+    assert run("correct", scan, "--field", field, "-q", *QUICK) == 0
+    target = tmp_path / f"result{suffix}"
+    assert run("apply", field, scan, "-o", target, "-q") == 0
+    made = nifti.read_image(target)
+    assert np.array_equal(made.dataobj, read_voxels(tmp_path / "head_n4.nii.gz"))
+    np.testing.assert_allclose(made.affine, place, atol=2e-6)
+    for file in find_files(target):  # an existing file is not replaced, whichever it is
+        with_one = tmp_path / file.name.replace("result", "one")
+        with_one.write_bytes(b"")
+        assert run("apply", field, scan, "-o", tmp_path / f"one{suffix}", "-q") == 2
+        with_one.unlink()
+    for file in find_files(target):
+        shutil.copy(file, tmp_path / file.name.replace("result", "second"))
+    second = tmp_path / f"second{suffix}"
+    assert run("apply", field, second, "-o", find_files(second)[0], "--overwrite") == 2
+
+
+def need_library(path: Path) -> None:
+    try:
+        formats.need_library(path)
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
 def test_capital_letters(place: npt.NDArray[np.float64], tmp_path: Path) -> None:
     save(tmp_path / "head.nii.gz", phantom(), place).rename(tmp_path / "HEAD.NII.GZ")
     assert run("correct", tmp_path / "HEAD.NII.GZ", "-q", *QUICK) == 0
@@ -204,8 +237,8 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sitk = pytest.importorskip("SimpleITK")
     sitk.WriteImage(sitk.GetImageFromArray(colours, isVector=True), str(tmp_path / "rgb.mha"))
     expect("has 3 numbers in each voxel", tmp_path / "rgb.mha")
-    expect("expected a name ending in .nii.gz or .nii or .mgz", scan, "-o", tmp_path / "n4.nhdr")
-    expect("expected a name ending in .nii.gz or .nii or .mgz", scan, "-o", tmp_path / "n4.img")
+    expect("expected a name ending in .nii.gz or .nii or .mgz", scan, "-o", tmp_path / "n4.dcm")
+    expect("expected a name ending in .nii.gz or .nii or .mgz", scan, "-o", tmp_path / "n4.gipl")
 
 
 def test_formats_of_itk_without_simpleitk(

@@ -243,8 +243,7 @@ def _correct_file(options: Options, settings: N4Settings) -> None:
     made = nifti.replace_voxels(
         scan.image, corrected.reshape(scan.image.shape, order="F"), options.dtype
     )
-    write = partial(nifti.write_image, made, num_threads=find_default_threads())
-    images.write_images({options.output: write})
+    nifti.write_image(made, options.output, find_default_threads())
 
 
 def _take_volume(scan: "Scan") -> "NDArray[float32]":

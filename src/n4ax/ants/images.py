@@ -1,20 +1,14 @@
-"""The image files of the programs: which can be read and written, and how they appear together."""
+"""The image files of the programs: which of them can be read and written."""
 
 import shlex
-import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping, Sequence
 from os.path import realpath
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from n4ax.images import names
 
 _PACKED = (".gz", ".bz2", ".zst")
 """What nibabel unpacks, also behind names such as ``t1.img``."""
-
-_SEVERAL_FILES = (*names.PAIRS, ".nhdr", ".mhd")
-"""Images of a header and a file with the voxels, which are named after each other."""
 
 
 def check_inputs(inputs: Mapping[str, Path]) -> None:
@@ -63,7 +57,7 @@ def check_outputs(flag: str, outputs: Sequence[Path], kept: Iterable[Path]) -> N
     ValueError
         A name does not end as one of the formats that are written, or two names are the same.
     ImportError
-        A format needs SimpleITK, which is not installed.
+        A format needs a library that is not installed.
     OSError
         A folder does not exist or cannot be written to.
     """
@@ -73,10 +67,10 @@ def check_outputs(flag: str, outputs: Sequence[Path], kept: Iterable[Path]) -> N
     for path in outputs:
         if names.find_suffix(path) not in names.WRITTEN:
             raise ValueError(f"{flag} {path}: expected a name ending in {_list(names.WRITTEN)}")
-        if names.find_suffix(path) in names.ITK:
-            from n4ax.images.formats import load_itk
+        if names.find_suffix(path) not in (".nii", ".nii.gz"):
+            from n4ax.images.formats import need_library
 
-            load_itk(path)
+            need_library(path)
         own = set(map(realpath, names.find_files(path)))
         if own & taken:
             raise ValueError(f"{flag} names {path} for both outputs: choose another name")
@@ -86,36 +80,6 @@ def check_outputs(flag: str, outputs: Sequence[Path], kept: Iterable[Path]) -> N
     overwritten = {realpath(file) for path in kept for file in names.find_files(path)} & taken
     if overwritten:
         raise ValueError(f"{flag} {min(overwritten)} would overwrite the mask or the weights")
-
-
-def write_images(images: Mapping[Path, Callable[[Path], None]]) -> None:
-    """Write images, all of them or none.
-
-    Parameters
-    ----------
-    images
-        What writes the image into a file that it is given, by the file's final name.
-
-    Raises
-    ------
-    OSError
-        A folder cannot be written to, or the disk is full. No file is changed.
-    """
-    from n4ax.files import replace_files
-
-    whole = [path for path in images if names.find_suffix(path) not in _SEVERAL_FILES]
-    with ExitStack() as stack:
-        parts: dict[Path, Path] = {}
-        for path in (path for path in images if path not in whole):
-            # The header may name the file with the voxels, so both are written by their last names.
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="n4ax-")))
-            images[path](folder / path.name)
-            parts |= {path.with_name(file.name): file for file in sorted(folder.iterdir())}
-        places = stack.enter_context(replace_files([*whole, *parts]))
-        for path, place in zip(whole, places, strict=False):
-            images[path](place)
-        for file, place in zip(parts.values(), places[len(whole) :], strict=True):
-            shutil.copyfile(file, place)
 
 
 def _can_be_read(path: Path) -> bool:

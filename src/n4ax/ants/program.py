@@ -281,30 +281,27 @@ def _read_file(file: _File) -> "tuple[Header | Nifti1Pair, NDArray[float32], Spa
 def _write_outputs(
     options: Options, header: "Header | Nifti1Pair", corrected: "AntsResult"
 ) -> None:
-    """Write all files or none."""
-    made = {options.corrected: corrected.image}
-    if options.bias is not None:
-        made[options.bias] = corrected.bias
-    write = partial(_write_file, options.image, header)
-    images.write_images({path: partial(write, voxels) for path, voxels in made.items()})
-
-
-def _write_file(
-    source: Path, header: "Header | Nifti1Pair", voxels: "NDArray[float32]", place: Path
-) -> None:
-    """Write voxels with the header of the file that they come from."""
+    """Write all files or none, with the header of the file that they come from."""
+    from n4ax.files import replace_files
     from n4ax.images import plain
     from n4ax.images.headers import read_shape
 
+    made = {options.corrected: corrected.image}
+    if options.bias is not None:
+        made[options.bias] = corrected.bias
     threads = find_default_threads()
-    if (
-        isinstance(header, plain.Header)
-        and find_suffix(place) in NIFTI
-        and read_shape(header) == voxels.shape
-    ):
-        plain.write_file(header, voxels, place, threads)
+    are_plain = isinstance(header, plain.Header) and all(
+        find_suffix(path) in NIFTI and read_shape(header) == voxels.shape
+        for path, voxels in made.items()
+    )
+    if isinstance(header, plain.Header) and are_plain:
+        with replace_files(list(made)) as places:
+            for place, voxels in zip(places, made.values(), strict=True):
+                plain.write_file(header, voxels, place, threads)
         return
     from n4ax.images import nifti
+    from n4ax.images.writing import write_images
 
-    image = nifti.read_image(source) if isinstance(header, plain.Header) else header
-    nifti.write_image(nifti.replace_voxels(image, voxels), place, threads)
+    image = nifti.read_image(options.image) if isinstance(header, plain.Header) else header
+    filled = {path: nifti.replace_voxels(image, voxels) for path, voxels in made.items()}
+    write_images(filled, threads)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 from n4ax.cli import layout, options
-from n4ax.images.names import WRITTEN, find_suffix, name_result
+from n4ax.images.names import WRITTEN, find_files, find_suffix, name_result
 
 _files = layout.under_heading("Input and output")
 _how = layout.under_heading("What is done")
@@ -106,9 +106,9 @@ def _check_targets(targets: list[Path], inputs: list[Path], overwrite: bool) -> 
     """Refuse results that could not be written, before any work is done."""
     from n4ax.files import check_writable
 
-    sources = {realpath(path) for path in inputs}
+    sources = {realpath(file) for path in inputs for file in find_files(path)}
     seen: set[str] = set()
-    for target in targets:
+    for target in (file for path in targets for file in find_files(path)):
         place = realpath(target)
         if place in sources:
             raise ValueError(f"{target} would overwrite an input: choose another --suffix")
@@ -122,9 +122,7 @@ def _check_targets(targets: list[Path], inputs: list[Path], overwrite: bool) -> 
 
 def _write(image: Any, target: Path) -> None:
     """Write a result, which appears whole or not at all."""
-    from n4ax.files import replace_file
-    from n4ax.images import nifti
+    from n4ax.images.writing import write_images
     from n4ax.processors import choose_thread_count
 
-    with replace_file(target) as temporary:
-        nifti.write_image(image, temporary, choose_thread_count())
+    write_images({target: image}, choose_thread_count())

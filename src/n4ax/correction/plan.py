@@ -21,7 +21,7 @@ from n4ax.correction.recipe import Outputs, Recipe, Task
 from n4ax.errors import InputError
 from n4ax.files import check_writable
 from n4ax.images.expressions import list_parts
-from n4ax.images.names import FREESURFER, ITK, NIFTI, WRITTEN, find_suffix, name_result
+from n4ax.images.names import FREESURFER, NIFTI, WRITTEN, find_files, find_suffix, name_result
 from n4ax.itk.space import drop_last_ones
 from n4ax.mask_files import MaskChoice
 
@@ -219,30 +219,41 @@ def _list_pieces(pattern: str) -> Iterator[str]:
 
 def _check_names(tasks: list[Task]) -> None:
     """Refuse results that could not be written, or would replace something that is needed."""
-    inputs = {realpath(path): path for task in tasks for path in _list_inputs(task)}
+    inputs = {realpath(file): path for task in tasks for path in _list_inputs(task)
+              for file in find_files(path)}  # fmt: skip
     images: dict[str, Path] = {}
     for task in tasks:
+        own = [realpath(file) for file in task.outputs.files]
         for option, path in task.outputs.items():
             _check_name(option, path)
-            place = realpath(path)
-            if place in inputs:
-                raise InputError(
-                    f"{{{option}}} {{0}} would overwrite the input {{1}}: choose another name",
-                    path,
-                    inputs[place],
-                )
-            other = images.setdefault(place, task.image)
-            if other == task.image and list(map(realpath, task.outputs.paths)).count(place) > 1:
-                raise InputError("{0} is given for two outputs: choose another name for one", path)
-            if other != task.image:
-                raise InputError(
-                    "{output} {0} would be the result of {1} and of {2}: give a pattern such as "
-                    "{3}, or correct them one after the other",
-                    path,
-                    other,
-                    task.image,
-                    "'{folder}/{stem}_n4.nii.gz'",
-                )
+            for place in map(realpath, find_files(path)):
+                _check_place(task, option, path, inputs.get(place), images.get(place))
+                if own.count(place) > 1:
+                    raise InputError(
+                        "{0} is given for two outputs: choose another name for one", path
+                    )
+        images |= dict.fromkeys(own, task.image)
+
+
+def _check_place(
+    task: Task, option: str, path: Path, source: Path | None, other: Path | None
+) -> None:
+    """Refuse a result that is an input, or the result of another image."""
+    if source is not None:
+        raise InputError(
+            f"{{{option}}} {{0}} would overwrite the input {{1}}: choose another name",
+            path,
+            source,
+        )
+    if other is not None:
+        raise InputError(
+            f"{{{option}}} {{0}} would be the result of {{1}} and of {{2}}: give a pattern such as "
+            "{3}, or correct them one after the other",
+            path,
+            other,
+            task.image,
+            "'{folder}/{stem}_n4.nii.gz'",
+        )
 
 
 def _list_inputs(task: Task) -> list[Path]:
@@ -259,10 +270,10 @@ def _check_name(option: str, path: Path) -> None:
             " or ".join(suffixes),
             ", or a folder that exists" if option == "output" and not path.suffix else "",
         )
-    if find_suffix(path) in ITK:
-        from n4ax.images.formats import load_itk
+    if find_suffix(path):
+        from n4ax.images.formats import need_library
 
-        load_itk(path)
+        need_library(path)
 
 
 def check_places(tasks: list[Task], others: list[Path], *, make: bool) -> None:
@@ -275,7 +286,7 @@ def check_places(tasks: list[Task], others: list[Path], *, make: bool) -> None:
     """
     for folder in {task.outputs.output.parent for task in tasks} if make else ():
         folder.mkdir(parents=True, exist_ok=True)
-    for path in (*others, *(path for task in tasks for path in task.outputs.paths)):
+    for path in (*others, *(path for task in tasks for path in task.outputs.files)):
         check_writable(path)
 
 
@@ -296,7 +307,7 @@ def check_overwriting(tasks: list[Task], known: Mapping[str, Any], overwrite: bo
     there = [
         path
         for task in tasks
-        for path in task.outputs.paths
+        for path in task.outputs.files
         if path.exists() and str(task.outputs.output) not in known
     ]
     if there:

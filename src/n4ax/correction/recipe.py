@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from n4ax.errors import InputError
+from n4ax.images.names import find_files
 from n4ax.mask_files import MaskChoice
 from n4ax.series import B0_THRESHOLD, Series
 from n4ax.settings import EngineName, N4Settings
@@ -101,9 +102,9 @@ class Outputs(NamedTuple):
         return list(named.items())
 
     @property
-    def paths(self) -> list[Path]:
-        """All files that were asked for."""
-        return [path for _, path in self.items()]
+    def files(self) -> list[Path]:
+        """All files that are written; an image may be made of two."""
+        return [file for _, path in self.items() for file in find_files(path)]
 
 
 class Task(NamedTuple):

@@ -64,7 +64,7 @@ class Table:
         try:
             return (
                 entry.get("Stamp") == stamp
-                and set(files) == {str(path) for path in task.outputs.paths}
+                and set(files) == {str(path) for path in task.outputs.files}
                 and all(Path(name).stat().st_size == size for name, size in files.items())
             )
         except OSError:

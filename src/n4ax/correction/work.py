@@ -1,7 +1,7 @@
 """Correct one image and write all its files, which appear together or not at all."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +15,8 @@ from n4ax.correction.plan import list_mask_files
 from n4ax.correction.recipe import Outputs, Recipe, Task
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
-from n4ax.files import replace_files, write_file
-from n4ax.images import nifti
 from n4ax.images.names import find_stem
+from n4ax.images.writing import write_images
 from n4ax.messages import make_one_line
 from n4ax.method.solver import Progress
 from n4ax.pipeline import Run
@@ -109,7 +108,7 @@ def write_correction(recipe: Recipe, correction: Correction, start: float) -> Ou
         summary=_summarise(correction, outputs, record, before, seconds),
         seconds=seconds,
         record=record,
-        files={str(path): path.stat().st_size for path in outputs.paths},
+        files={str(path): path.stat().st_size for path in outputs.files},
     )
 
 
@@ -178,7 +177,7 @@ def _draw_figure(outputs: Outputs, correction: Correction) -> tuple[bytes, str]:
     """Draw the figure if it was asked for; return its content, and why it could not be drawn."""
     if outputs.figure is None:
         return b"", ""
-    _, scan, done = correction
+    task, scan, done = correction
     result = done.results[0]
     # A series is shown by the volume that its field is from.
     shown = done if result.field.shape != done.scan.voxels.shape else result
@@ -188,7 +187,7 @@ def _draw_figure(outputs: Outputs, correction: Correction) -> tuple[bytes, str]:
             from n4ax.figure import draw_figure
 
         volumes = done.scan.voxels, shown.log_bias, shown.corrected
-        return draw_figure(*volumes, done.mask, scan.affine, title), ""
+        return draw_figure(*volumes, done.mask, scan.affine, title, task.mask.text), ""
     except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
         is_missing = isinstance(error, ImportError)
         reason = str(error) if is_missing else f"{type(error).__name__}: {error}"
@@ -206,22 +205,19 @@ def _write_files(
 ) -> None:
     """Write all files or none."""
     _, scan, done = correction
-    count = recipe.threads or choose_thread_count()
-    with replace_files(outputs.paths) as places:
-        temporary = dict(zip(outputs.paths, places, strict=True))
-        images = {outputs.output: make_corrected_image(scan, done, recipe.dtype)}
-        if outputs.bias is not None:
-            images[outputs.bias] = make_bias_image(scan, done)
-        if outputs.mask_output is not None:
-            images[outputs.mask_output] = make_mask_image(done)
-        for path, image in images.items():
-            nifti.write_image(image, temporary[path], count)
-        if outputs.field is not None:
-            done.results[0].field.save(temporary[outputs.field])
-        if outputs.figure is not None:
-            write_file(temporary[outputs.figure], figure)
-        if outputs.json is not None:
-            write_file(temporary[outputs.json], provenance.format_json(record).encode())
+    images = {outputs.output: make_corrected_image(scan, done, recipe.dtype)}
+    if outputs.bias is not None:
+        images[outputs.bias] = make_bias_image(scan, done)
+    if outputs.mask_output is not None:
+        images[outputs.mask_output] = make_mask_image(done)
+    others: dict[Path, bytes | Callable[[Path], object]] = {}
+    if outputs.field is not None:
+        others[outputs.field] = done.results[0].field.save
+    if outputs.figure is not None:
+        others[outputs.figure] = figure
+    if outputs.json is not None:
+        others[outputs.json] = provenance.format_json(record).encode()
+    write_images(images, recipe.threads or choose_thread_count(), others)
 
 
 def _find_replaced(outputs: Outputs) -> str:
@@ -247,7 +243,7 @@ def _summarise(
     levels = ", ".join(
         f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
     )
-    first, *others = map(str, outputs.paths)
+    first, *others = (str(path) for _, path in outputs.items())
     written = ", ".join([f"{first}{replaced}", *others])
     of_many = f" (the first of {len(done.results)} fields)" if len(done.results) > 1 else ""
     return (

@@ -1,14 +1,15 @@
 """Image files that are not NIfTI: read as if they were, and written from what would be NIfTI.
 
 nibabel reads and writes the files of FreeSurfer. ITK, by way of SimpleITK, reads and writes NRRD,
-MetaImage and MINC, and reads series of DICOM.
+MetaImage and MINC, and reads series of DICOM. What a header says beyond the place of the voxels is
+kept where an image is written in the format that it was read from.
 """
 
 import locale
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -16,11 +17,33 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image
 
 from n4ax.extras import need_extra
-from n4ax.images import gzip
-from n4ax.images.names import DICOM, FREESURFER, ITK, find_suffix
-from n4ax.itk.space import Space
+from n4ax.files import borrow_file
+from n4ax.images import gzip, zstd
+from n4ax.images.names import DICOM, FREESURFER, ITK, META, NRRD, find_files, find_suffix
+from n4ax.itk.space import Space, drop_last_ones
 
 _MGH_KINDS = ("uint8", "int16", "int32", "float32")
+_SOURCE = "header of a format that is not NIfTI"
+"""The key of :attr:`Nifti1Pair.extra` for :class:`_Source`."""
+_IN_ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
+"""Formats with a file for the header, and the same formats in one file."""
+_END_OF_HEADER = {".mhd": b"ElementDataFile = LOCAL\n", ".nhdr": b"\n\n"}
+"""What the voxels follow in one file."""
+_NAME_OF_VOXELS = {".mhd": "ElementDataFile = {}\n", ".nhdr": "\ndata file: {}\n"}
+"""What stands in its place in a header that names the file of the voxels."""
+_OF_NRRD = ("NRRD_content", "NRRD_sample units")
+"""The fields of NRRD that neither say how the voxels are stored nor where they are."""
+
+
+class _Source(NamedTuple):
+    """What a file says beyond the voxels and their place."""
+
+    family: tuple[str, ...]
+    """The endings of the formats that can keep it."""
+    header: Any
+    """A header of FreeSurfer, or the dictionary of ITK."""
+    rest: bytes = b""
+    """The tags at the end of a file of FreeSurfer."""
 
 
 def is_other(path: Path) -> bool:
@@ -48,13 +71,17 @@ def read(path: Path) -> Nifti1Image:
         if path.is_dir() or suffix in DICOM:
             with keep_locale():
                 return _from_itk(_read_series(path, sitk), sitk)
-        return _from_itk(sitk.ReadImage(str(path)), sitk)
+        # ITK finds the format of MetaImage by the ending in small letters.
+        image = sitk.ReadImage(str(path), imageIO="MetaImageIO" if suffix in META else "")
+        made = _from_itk(image, sitk)
+        made.extra[_SOURCE] = _Source(_find_family(suffix), _read_dictionary(image))
+        return made
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise ValueError(f"{path} cannot be read: {reason}") from None
 
 
-def write(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
+def write(image: Nifti1Image, path: Path, places: Sequence[Path], num_threads: int) -> None:
     """Write an image in the format that the name of the file says.
 
     Parameters
@@ -62,32 +89,42 @@ def write(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
     image
         The image.
     path
-        The file.
+        The name of the file.
+    places
+        Where to write each of the files that :func:`n4ax.images.names.find_files` names.
     num_threads
         Number of threads that compress a file of FreeSurfer.
 
     Raises
     ------
+    ImportError
+        The format needs SimpleITK, which is not installed.
     OSError
         The file cannot be written.
+    ValueError
+        The format has no images with so many axes.
     """
-    voxels: Any = np.asanyarray(image.dataobj)
-    affine = np.asarray(image.affine)
     if find_suffix(path) in FREESURFER:
-        kind = voxels.dtype.name if voxels.dtype.name in _MGH_KINDS else "float32"
-        made: Any = nib.MGHImage(voxels.astype(kind, copy=False), affine)
-        if voxels.ndim > 3:
-            made.header["tr"] = 1000 * float(image.header["pixdim"][4])
-        content = made.to_bytes()
+        content = _encode_mgh(image)
         packed = find_suffix(path) == ".mgz"
-        path.write_bytes(b"".join(gzip.compress([content], num_threads)) if packed else content)
-        return
-    sitk = load_itk(path)
-    try:
-        step = float(image.header["pixdim"][4]) or 1.0
-        sitk.WriteImage(_to_itk(voxels, affine, step, sitk), str(path), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(str(error).strip().splitlines()[-1].strip()) from None
+        pieces = gzip.compress([content], num_threads) if packed else [content]
+        places[0].write_bytes(b"".join(pieces))
+    else:
+        _write_by_itk(image, path, places)
+
+
+def need_library(path: Path) -> None:
+    """Check that the library is installed by which a file of this name is read and written.
+
+    Raises
+    ------
+    ImportError
+        It is not; the message says how to install it.
+    """
+    if find_suffix(path) in (*ITK, *DICOM) or path.is_dir():
+        load_itk(path)
+    elif find_suffix(path) == ".nii.zst":
+        zstd.load_zstd()
 
 
 def load_itk(path: Path) -> Any:
@@ -116,15 +153,42 @@ def keep_locale() -> Iterator[None]:
 def _read_mgh(path: Path) -> Nifti1Image:
     try:
         content = path.read_bytes()
-        packed = find_suffix(path) == ".mgz"
-        image: Any = nib.MGHImage.from_bytes(gzip.decompress(content) if packed else content)
+        content = gzip.decompress(content) if find_suffix(path) == ".mgz" else content
+        image: Any = nib.MGHImage.from_bytes(content)
         voxels = np.asanyarray(image.dataobj)
     except Exception as error:  # damaged files fail in many ways
         raise ValueError(f"{path} cannot be read: {error}") from None
     made = _make_nifti(voxels, image.affine)
     if voxels.ndim > 3:
         made.header["pixdim"][4] = float(image.header["tr"]) / 1000
+    tags = content[_find_tags(image.header) :]
+    made.extra[_SOURCE] = _Source(FREESURFER, image.header.copy(), tags)
     return made
+
+
+def _find_tags(header: Any) -> int:
+    """The byte of a file of FreeSurfer at which its tags begin, after the times and the angle."""
+    return int(header.get_footer_offset()) + header._ftrdtype.itemsize
+
+
+def _encode_mgh(image: Nifti1Image) -> bytes:
+    """The content of a file of FreeSurfer, not compressed."""
+    voxels: Any = np.asanyarray(image.dataobj)
+    voxels = voxels.reshape(drop_last_ones(voxels.shape, least=3))
+    source: _Source | None = image.extra.get(_SOURCE)
+    kinds = _MGH_KINDS
+    header: Any = nib.MGHImage.header_class()
+    tags = b""
+    if source is not None and source.family == FREESURFER:
+        header, tags = source.header.copy(), source.rest
+        kinds = (*kinds, header.get_data_dtype().name)
+    elif voxels.ndim > 3:
+        header["tr"] = 1000 * float(image.header["pixdim"][4])
+    kind = np.dtype(voxels.dtype.name if voxels.dtype.name in kinds else "float32")
+    header.set_data_dtype(kind)
+    affine = np.asarray(image.affine)
+    made: Any = nib.MGHImage(voxels.astype(kind, copy=False), affine, header)
+    return made.to_bytes() + tags
 
 
 def _make_nifti(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Nifti1Image:
@@ -161,7 +225,12 @@ def _from_itk(image: Any, sitk: Any) -> Nifti1Image:
 def _to_itk(
     voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64], step: float, sitk: Any
 ) -> Any:
-    """An image of ITK; ``step`` are the seconds from one volume to the next."""
+    """An image of ITK; ``step`` are the seconds from one volume to the next.
+
+    An image of 2 axes that do not lie in the plane of ITK's x and y gets a third, of one voxel.
+    """
+    if voxels.ndim == 2 and (affine[2, :2].any() or affine[:2, 2].any()):
+        voxels = voxels[..., None]
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T), isVector=False)
     n = voxels.ndim
     spatial = min(n, 3)
@@ -173,6 +242,51 @@ def _to_itk(
     image.SetOrigin([*matrix[:spatial, 3].tolist(), *[0.0] * (n - spatial)])
     image.SetDirection(direction.ravel().tolist())
     return image
+
+
+def _find_family(suffix: str) -> tuple[str, ...]:
+    """The formats that keep what a file of ITK says; those of MINC would say the wrong type."""
+    return next((family for family in (NRRD, META) if suffix in family), ())
+
+
+def _read_dictionary(image: Any) -> dict[str, str]:
+    """What an image of ITK says in text, except how its voxels are stored and where they are."""
+    return {
+        key: image.GetMetaData(key)
+        for key in image.GetMetaDataKeys()
+        if (not key.startswith(("ITK_", "NRRD_")) or key in _OF_NRRD)
+        and "[UNKNOWN_PRINT_CHARACTERISTICS]" not in image.GetMetaData(key)
+    }
+
+
+def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> None:
+    """Write an image by ITK in one file, and take that apart if the format has two."""
+    sitk, suffix = load_itk(path), find_suffix(path)
+    if suffix == ".mnc" and image.ndim > 3:  # ITK would end the program
+        raise ValueError(
+            f"{path} cannot hold an image of {image.ndim} axes: ITK writes MINC with up to 3; "
+            "choose another format, such as .nii.gz"
+        )
+    source: _Source | None = image.extra.get(_SOURCE)
+    step = float(image.header["pixdim"][4]) or 1.0
+    # ITK writes some formats only under names with small letters.
+    with borrow_file(path, _IN_ONE_FILE.get(suffix, suffix)) as whole:
+        try:
+            made = _to_itk(np.asanyarray(image.dataobj), np.asarray(image.affine), step, sitk)
+            if source is not None and suffix in source.family:
+                for key, text in source.header.items():
+                    made.SetMetaData(key, text)
+            sitk.WriteImage(made, str(whole), useCompression=True)
+        except RuntimeError as error:
+            raise OSError(str(error).strip().splitlines()[-1].strip()) from None
+        content = whole.read_bytes()
+    if suffix in _IN_ONE_FILE:
+        header, _, voxels = content.partition(_END_OF_HEADER[suffix])
+        name = _NAME_OF_VOXELS[suffix].format(find_files(path)[1].name)
+        places[0].write_bytes(header + name.encode())
+        places[1].write_bytes(voxels)
+    else:
+        places[0].write_bytes(content)
 
 
 def _read_series(path: Path, sitk: Any) -> Any:

@@ -2,17 +2,22 @@
 
 from pathlib import Path
 
-NIFTI = (".nii.gz", ".nii")
+NIFTI = (".nii.gz", ".nii.zst", ".nii")
 PAIRS = (".hdr", ".img")
 FREESURFER = (".mgz", ".mgh")
-ITK = (".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
+NRRD = (".nrrd", ".nhdr")
+META = (".mha", ".mhd")
+ITK = (*NRRD, *META, ".mnc")
 DICOM = (".dcm", ".ima")
 
 READ = (*NIFTI, *PAIRS, *FREESURFER, *ITK, *DICOM)
 """Images that are read. A series of DICOM is also read from its folder."""
 
-WRITTEN = (*NIFTI, *FREESURFER, ".nrrd", ".mha", ".mnc")
-"""Images that are written. The others are made of two files or more."""
+WRITTEN = (".nii.gz", ".nii", *FREESURFER, *ITK, ".nii.zst", *PAIRS)
+"""Images that are written, those of several files too; :func:`find_files` names their files."""
+
+_OTHER_FILE = {".mhd": ".zraw", ".nhdr": ".raw.gz"}
+"""Formats of ITK whose header is in a file of its own, and the ending of the file of voxels."""
 
 
 def find_suffix(path: Path) -> str:
@@ -27,15 +32,33 @@ def find_stem(path: Path) -> str:
     return path.name[: -len(suffix)] if suffix else path.name
 
 
-def name_result(path: Path, end: str) -> Path:
-    """The name of an image's result: of the same format if that can be written, and packed."""
+def find_files(path: Path) -> list[Path]:
+    """All files that an image of this name is made of when it is written.
+
+    Returns
+    -------
+    list of Path
+        ``x.img`` and ``x.hdr`` for a pair of NIfTI, whichever is named. For ``x.mhd`` and
+        ``x.nhdr`` that file and its file of voxels: ``x.zraw`` or ``x.raw.gz``. Otherwise ``path``
+        alone. If the name ends in capital letters, so do all names.
+    """
     suffix = find_suffix(path)
-    written = suffix if suffix in WRITTEN and suffix != ".nii" else ".nii.gz"
-    return path.with_name(f"{find_stem(path)}{end}{written}")
-
-
-def find_files(path: Path) -> list[Path]:  # MERGE: take the other branch's
-    """All files of an image: two for a pair of header and voxels, else the one that is named."""
-    if find_suffix(path) not in PAIRS:
+    if suffix in PAIRS:
+        suffixes = (".img", ".hdr")
+    elif suffix in _OTHER_FILE:
+        suffixes = (suffix, _OTHER_FILE[suffix])
+    else:
         return [path]
-    return [path.with_suffix(suffix) for suffix in (".img", ".hdr")]
+    given = path.name[-len(suffix) :]
+    names = [one.upper() if given.isupper() else one for one in suffixes]
+    files = [path.with_name(find_stem(path) + name) for name in names]
+    # A name like x.Mhd keeps its letters.
+    return [path if file.name.lower() == path.name.lower() else file for file in files]
+
+
+def name_result(path: Path, end: str) -> Path:
+    """The name of an image's result: of the same format if that is one packed file."""
+    suffix = find_suffix(path)
+    packed = suffix in WRITTEN and suffix != ".nii" and len(find_files(path)) == 1
+    written = suffix if packed else ".nii.gz"
+    return path.with_name(f"{find_stem(path)}{end}{written}")

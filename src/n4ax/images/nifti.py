@@ -5,6 +5,7 @@ What a header means is said in :mod:`n4ax.images.headers`, and :mod:`n4ax.images
 
 import math
 import warnings
+from collections.abc import Sequence
 from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ import numpy.typing as npt
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
-from nibabel.nifti2 import Nifti2Image, Nifti2Pair
+from nibabel.nifti2 import Nifti2Header, Nifti2Image, Nifti2Pair
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import native_code
 from nibabel.wrapstruct import WrapStructError
 
-from n4ax.images import formats, gzip, headers, plain
+from n4ax.files import replace_file, replace_files
+from n4ax.images import formats, gzip, headers, plain, zstd
+from n4ax.images.names import find_files, find_suffix
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
 
 _STATED = "header as it is in the file"
@@ -45,16 +48,19 @@ def read_image(path: Path) -> Nifti1Pair:
 
     Raises
     ------
+    ImportError
+        The file needs a library that is not installed.
     ValueError
         The file is missing, cannot be read, or is not NIfTI; the message says which.
     """
     if formats.is_other(path):
         return formats.read(path)
     try:
-        if path.name.endswith(".nii.gz"):
+        suffix = find_suffix(path)
+        if suffix in (".nii.gz", ".nii.zst"):
             content = path.read_bytes()
             _check_content(content)
-            content = gzip.decompress(content)
+            content = (gzip if suffix == ".nii.gz" else zstd).decompress(content)
             image = _assemble(BytesIO(content), BytesIO(content), single=True)
             if image is None:
                 raise ImageFileError("it does not begin with a header of NIfTI")
@@ -247,6 +253,7 @@ def replace_voxels(
     single = Nifti2Image if isinstance(image, Nifti2Image | Nifti2Pair) else Nifti1Image
     result = single(voxels.astype(kind, copy=False), image.affine, header)
     result.header.set_slope_inter(slope, inter)
+    result.extra.update(image.extra)  # what formats other than NIfTI know beyond the header
     return result
 
 
@@ -259,7 +266,12 @@ def _clip_to(values: npt.NDArray[np.float64], kind: np.dtype[Any]) -> npt.NDArra
     return np.clip(values, limits.min, most).astype(kind)
 
 
-def write_image(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
+def write_image(
+    image: Nifti1Image,
+    path: Path,
+    num_threads: int = 1,
+    places: Sequence[Path] | None = None,
+) -> None:
     """Write an image in the format that the name of the file says.
 
     Parameters
@@ -270,24 +282,53 @@ def write_image(image: Nifti1Image, path: Path, num_threads: int = 1) -> None:
         The file. Its bytes do not depend on ``num_threads``.
     num_threads
         Number of threads that compress.
+    places
+        Where to write each of the files that :func:`n4ax.images.names.find_files` names, such as
+        temporary files. Without it they get their own names, all of them or none.
 
     Raises
     ------
+    ImportError
+        The format needs a library that is not installed.
     OSError
         The folder cannot be written to, or the disk is full; the error names ``path``.
     """
-    if formats.is_other(path):
-        formats.write(image, path, num_threads)
-        return
+    files = find_files(path)
+    if places is None and len(files) > 1:
+        with replace_files(files) as made:
+            write_image(image, path, num_threads, made)
+    elif places is None:
+        with replace_file(path) as place:
+            write_image(image, path, num_threads, [place])
+    elif formats.is_other(path):
+        formats.write(image, path, places, num_threads)
+    else:
+        _write_nifti(image, places, num_threads)
+
+
+def _write_nifti(image: Nifti1Image, places: Sequence[Path], num_threads: int) -> None:
+    """Write one file, or a pair: first the place of its voxels, then that of its header."""
     image.update_header()
-    header = image.header.copy()
+    header = image.header.copy() if len(places) == 1 else _make_pair_header(image.header)
     if header.get_slope_inter()[0] is None:
         header.set_slope_inter(1, 0)
     start = BytesIO()
     header.write_to(start)
-    gap = header.get_data_offset() - start.tell()
-    parts = [start.getvalue() + bytes(gap), plain.voxels_as_bytes(image.dataobj, header)]
-    plain.write_parts(parts, path, num_threads)
+    gap = bytes(max(header.get_data_offset() - start.tell(), 0))
+    pieces = [start.getvalue() + gap, plain.voxels_as_bytes(image.dataobj, header)]
+    if len(places) == 1:
+        plain.write_parts(pieces, places[0], num_threads)
+        return
+    for place, piece in zip(places, reversed(pieces), strict=True):
+        plain.write_parts([piece], place, num_threads)
+
+
+def _make_pair_header(header: Any) -> Any:
+    """The same header for a file of its own, with the voxels at the beginning of another."""
+    kind = (Nifti2Pair if isinstance(header, Nifti2Header) else Nifti1Pair).header_class
+    pair = kind(header.binaryblock, header.endianness, check=False, extensions=header.extensions)
+    pair["magic"], pair["vox_offset"] = pair.pair_magic, 0
+    return pair
 
 
 def read_on_grid(

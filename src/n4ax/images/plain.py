@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.files import replace_file, write_pieces
-from n4ax.images import gzip, headers
+from n4ax.images import gzip, headers, zstd
 from n4ax.itk.space import Space
 
 _TYPES = {
@@ -198,7 +198,11 @@ def voxels_as_bytes(voxels: Any, header: Any) -> memoryview:
 
 
 def write_parts(parts: list[bytes | memoryview], path: Path, num_threads: int) -> None:
-    """Write the parts of a file, compressed if its name ends in ``.gz``."""
-    pieces = gzip.compress(parts, num_threads) if path.suffix.lower() == ".gz" else parts
+    """Write the parts of a file, compressed if its name ends in ``.gz`` or ``.zst``."""
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        pieces = gzip.compress(parts, num_threads)
+    else:
+        pieces = zstd.compress(parts) if suffix == ".zst" else parts
     with replace_file(path) as temporary:
         write_pieces(temporary, pieces)

@@ -33,10 +33,39 @@ class Plane(NamedTuple):
         return width, height
 
 
+class Sides(NamedTuple):
+    """What of the patient is at each side of a plane, as letters: L, R, A, P, S or I."""
+
+    left: str
+    right: str
+    top: str
+    bottom: str
+
+
+_ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
+"""The first and the last end of each axis of an upright volume."""
+
+
+def find_sides(plane: Plane) -> Sides:
+    """The sides of a plane of an upright volume, as :meth:`Plane.cut` shows it.
+
+    The patient's left is at the left of the axial and the coronal plane.
+    """
+    across, up = (ends for axis, ends in enumerate(_ENDS) if axis != plane.axis)
+    return Sides(left=across[0], right=across[1], top=up[1], bottom=up[0])
+
+
+def is_usable(affine: npt.NDArray[np.float64]) -> bool:
+    """Whether an affine of shape (4, 4) says where the axes of an image point."""
+    return bool(np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3)
+
+
 def turn_upright(
     volume: npt.NDArray[Any], affine: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[Any], tuple[float, ...]]:
     """Turn a 3-D volume so that its axes point right, anterior and superior.
+
+    If the affine does not say where they point, the axes stay as they are.
 
     Returns
     -------
@@ -45,7 +74,7 @@ def turn_upright(
     voxel_sizes : tuple of float
         Voxel sizes along the turned axes, in mm.
     """
-    if not np.isfinite(affine).all() or np.linalg.matrix_rank(affine[:3, :3]) < 3:
+    if not is_usable(affine):
         affine = np.eye(4)
     turned = nib.as_closest_canonical(nib.Nifti1Image(volume, affine))
     return np.asarray(turned.dataobj), tuple(float(size) for size in turned.header.get_zooms())
