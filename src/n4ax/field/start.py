@@ -1,0 +1,182 @@
+"""A field that N4 starts from, on the mesh of the new run, and what was found added to it."""
+
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.errors import InputError
+from n4ax.field.bias_field import POINTS_AT_A_TIME, BiasField
+from n4ax.field.places import (
+    SPATIAL,
+    describe_place,
+    find_corners,
+    is_one_grid,
+    lie_apart,
+    stretch_voxels,
+)
+from n4ax.method.bspline import (
+    apply_along_axis,
+    evaluate_points,
+    least_squares_matrix,
+    refine_axis,
+)
+from n4ax.method.grid import Axis
+
+_SITES_PER_ELEMENT = 4
+"""How densely a field is sampled to express it on another mesh."""
+
+_PADDING_WEIGHT = 1e-4
+"""What a site beyond the image counts, so that the spline is known there and follows the image."""
+
+
+def express(field: BiasField, like: BiasField) -> BiasField:
+    """Express a field on the axes and the mesh of another.
+
+    If both have the same axes and order, and the elements of one mesh double into those of the
+    other, the field stays what it is, on the finer of the two meshes. Otherwise the spline is the
+    one closest to the field, by least squares, at four sites in each element. On the grid of its
+    own image, the field is stretched over the image as in its own correction. On another grid it
+    is taken where the voxels lie in space, if both images say so, and stretched if not. How far
+    the new spline is from the field depends on the mesh: with a mesh as fine as that of the
+    field it is some 1e-4 of log intensity (rms) on a brain, more at the edges of the field's image.
+
+    Parameters
+    ----------
+    field
+        The field, whose axes run as those of ``like``.
+    like
+        A field of any values, on the last mesh of the new run.
+
+    Raises
+    ------
+    ValueError
+        The field is for an image with other axes, or for one that lies elsewhere.
+    """
+    same_grid = is_one_grid(field.shape, field.affine, like.shape, like.affine)
+    if same_grid and field.axes == like.axes and field.order == like.order:
+        counts, others = field.control_points.shape, like.control_points.shape
+        pairs = [
+            (own - field.order, other - field.order)
+            for own, other in zip(counts, others, strict=True)
+        ]
+        if all(_doubles_into(min(pair), max(pair)) for pair in pairs):
+            refined = _refine(field, tuple(max(pair) for pair in pairs))
+            return replace(like, control_points=refined.astype(np.float32))
+    in_space = not same_grid and field.affine is not None and like.affine is not None
+    _check(field, like, in_space)
+    return replace(like, control_points=_fit(field, like, in_space).astype(np.float32))
+
+
+def add(start: BiasField, found: BiasField) -> BiasField:
+    """Add what was found to the field that a run started from, whose mesh is as fine or finer."""
+    spans = tuple(count - start.order for count in start.control_points.shape)
+    points = start.control_points.astype(np.float64) + _refine(found, spans)
+    return replace(found, control_points=points.astype(np.float32))
+
+
+def _doubles_into(coarse: int, fine: int) -> bool:
+    """Whether a mesh of so many elements becomes the other by halving its elements."""
+    while coarse < fine:
+        coarse *= 2
+    return coarse == fine
+
+
+def _refine(field: BiasField, spans: tuple[int, ...]) -> npt.NDArray[np.floating]:
+    """The control points of a field on a finer mesh, float64."""
+    points: npt.NDArray[np.floating] = field.control_points.astype(np.float64)
+    for axis, wanted in enumerate(spans):
+        while points.shape[axis] - field.order < wanted:
+            points = refine_axis(points, axis, field.order)
+    return points
+
+
+def _check(field: BiasField, like: BiasField, in_space: bool) -> None:
+    """Refuse a field that has no value where the image is."""
+    if not in_space:
+        if len(field.axes) != len(like.axes):
+            raise InputError(
+                "{init} is a field of {0} axes, for an image of shape {1}, and {image} has shape "
+                "{2}",
+                len(field.axes),
+                field.shape,
+                like.shape,
+            )
+        return
+    assert field.affine is not None and like.affine is not None
+    if max(len(field.axes), len(like.axes)) > SPATIAL:
+        raise InputError(
+            "{init} is a field for an image of shape {0}, and {image} has shape {1} in another "
+            "place: a field through time fits its own grid only",
+            field.shape,
+            like.shape,
+        )
+    theirs, ours = (
+        find_corners(one.affine, one.shape) for one in (field, like) if one.affine is not None
+    )
+    if lie_apart(theirs, ours):
+        raise InputError(
+            "{init} is a field for {0}, and {image} lies at {1}: they do not overlap",
+            describe_place(theirs),
+            describe_place(ours),
+        )
+
+
+def _fit(field: BiasField, like: BiasField, in_space: bool) -> npt.NDArray[np.floating]:
+    """Fit the spline of ``like`` to a field by least squares, which is separable."""
+    order, finest = like.order, max(field.control_points.shape) - field.order
+    sites: list[npt.NDArray[np.float64]] = []
+    matrices: list[npt.NDArray[np.float64]] = []
+    for axis, count in zip(like.axes, like.control_points.shape, strict=True):
+        spans = count - order
+        number = _count_sites(axis, spans, finest, order)
+        p = np.linspace(0.0, spans, number)
+        voxels = p * (axis.padded - 1) / spans - axis.lower
+        inside = (voxels >= -0.5) & (voxels <= axis.count - 0.5)
+        weights = np.where(inside, 1.0, _PADDING_WEIGHT)
+        sites.append(voxels)
+        matrices.append(least_squares_matrix(p, weights, count, order))
+    values: npt.NDArray[np.floating] = _evaluate_at_sites(field, like, sites, in_space)
+    for axis, matrix in enumerate(matrices):
+        values = apply_along_axis(matrix, values, axis)
+    return values
+
+
+def _count_sites(axis: Axis, spans: int, finest: int, order: int) -> int:
+    """How many sites an axis gets: enough for both meshes, and no more than voxels if possible."""
+    least = 2 * (spans + order) + 1
+    return max(least, min(axis.padded, _SITES_PER_ELEMENT * (max(spans, finest) + order) + 1))
+
+
+def _evaluate_at_sites(
+    field: BiasField, like: BiasField, sites: list[npt.NDArray[np.float64]], in_space: bool
+) -> npt.NDArray[np.float64]:
+    """Evaluate a field at positions on the axes of an image, which may lie between voxels."""
+    shape = tuple(map(len, sites))
+    kept = [number for number, n in enumerate(like.shape) if n != 1]
+    values = np.empty(prod(shape))
+    for first in range(0, len(values), POINTS_AT_A_TIME):
+        part = values[first : first + POINTS_AT_A_TIME]
+        index = np.unravel_index(np.arange(first, first + len(part)), shape)
+        at = [positions[chosen] for positions, chosen in zip(sites, index, strict=True)]
+        if in_space:
+            voxels = np.zeros((len(like.shape), len(part)))
+            voxels[kept] = at
+            part[:] = field.evaluate_voxels(voxels[:SPATIAL], like.affine)
+        else:
+            part[:] = _evaluate_stretched(field, like, at)
+    return values.reshape(shape)
+
+
+def _evaluate_stretched(
+    field: BiasField, like: BiasField, at: list[npt.NDArray[np.float64]]
+) -> npt.NDArray[np.float64]:
+    """Evaluate a field that is stretched over another image."""
+    points = [
+        stretch_voxels(axis, voxels, other.count, count - field.order)
+        for axis, other, voxels, count in zip(
+            field.axes, like.axes, at, field.control_points.shape, strict=True
+        )
+    ]
+    return evaluate_points(field.control_points, points, field.order)
