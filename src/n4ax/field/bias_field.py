@@ -339,8 +339,7 @@ class BiasField:
         Parameters
         ----------
         lattice
-            What :meth:`to_itk_lattice` gives, or the image of the Python package ``itk`` that
-            ``GetLogBiasFieldControlPointLattice`` gives.
+            What :meth:`to_itk_lattice` gives, or that image of the Python package ``itk``.
         image
             The image that is to be corrected, before it was padded and shrunk for ITK: as for
             :func:`n4ax.n4`. Its voxels are not used.

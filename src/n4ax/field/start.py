@@ -104,7 +104,8 @@ def _check(field: BiasField, like: BiasField, in_space: bool) -> None:
                 like.shape,
             )
         return
-    assert field.affine is not None and like.affine is not None
+    assert field.affine is not None
+    assert like.affine is not None
     if max(len(field.axes), len(like.axes)) > SPATIAL:
         raise InputError(
             "{init} is a field for an image of shape {0}, and {image} has shape {1} in another "
@@ -112,9 +113,8 @@ def _check(field: BiasField, like: BiasField, in_space: bool) -> None:
             field.shape,
             like.shape,
         )
-    theirs, ours = (
-        find_corners(one.affine, one.shape) for one in (field, like) if one.affine is not None
-    )
+    theirs = find_corners(field.affine, field.shape)
+    ours = find_corners(like.affine, like.shape)
     if lie_apart(theirs, ours):
         raise InputError(
             "{init} is a field for {0}, and {image} lies at {1}: they do not overlap",

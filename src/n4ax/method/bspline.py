@@ -171,7 +171,9 @@ def refine(lattice: npt.NDArray[np.float32], order: int, version: int) -> npt.ND
     return finer.astype(np.float32)
 
 
-def refine_axis(lattice: npt.NDArray[np.float64], axis: int, order: int) -> npt.NDArray[np.float64]:
+def refine_axis(
+    lattice: npt.NDArray[np.float64], axis: int, order: int
+) -> npt.NDArray[np.floating]:
     """The same spline on a mesh of half the spacing along one axis, with the exact weights."""
     return apply_along_axis(refinement_matrix(lattice.shape[axis], order, None), lattice, axis)
 
