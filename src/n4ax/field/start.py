@@ -19,6 +19,7 @@ from n4ax.field.places import (
 from n4ax.method.bspline import (
     apply_along_axis,
     evaluate_points,
+    evaluation_matrix,
     least_squares_matrix,
     refine_axis,
 )
@@ -30,17 +31,24 @@ _SITES_PER_ELEMENT = 4
 _PADDING_WEIGHT = 1e-4
 """What a site beyond the image counts, so that the spline is known there and follows the image."""
 
+_CLOSE = 2e-4
+"""A field is expressed on a finer mesh while it is further off than this, in log intensity."""
+
+_MOST_HALVINGS = 2
+"""How often the mesh of the run may be halved for that."""
+
 
 def express(field: BiasField, like: BiasField) -> BiasField:
-    """Express a field on the axes and the mesh of another.
+    """Express a field on the axes of another, and on a mesh that doubles into that of the other.
 
-    If both have the same axes and order, and the elements of one mesh double into those of the
-    other, the field stays what it is, on the finer of the two meshes. Otherwise the spline is the
-    one closest to the field, by least squares, at four sites in each element. On the grid of its
-    own image, the field is stretched over the image as in its own correction. On another grid it
-    is taken where the voxels lie in space, if both images say so, and stretched if not. How far
-    the new spline is from the field depends on the mesh: with a mesh as fine as that of the
-    field it is some 1e-4 of log intensity (rms) on a brain, more at the edges of the field's image.
+    If both are stretched over the same voxels, have the same order, and the elements of one mesh
+    double into those of the other, the field stays what it is, on its own mesh. Otherwise the
+    spline is the one closest to the field, by least squares, at four sites in each element. The
+    mesh is halved up to twice if that brings the spline closer. On the grid of its own image, the
+    field is stretched over the image as in its own correction. On another grid it is taken where
+    the voxels lie in space, if both images say so, and stretched if not. For a field of a head,
+    found at twice the voxel size, the new spline is 4e-4 of log intensity off (rms), most of it at
+    the edge of the field's image, beyond which a field keeps its value.
 
     Parameters
     ----------
@@ -55,25 +63,40 @@ def express(field: BiasField, like: BiasField) -> BiasField:
         The field is for an image with other axes, or for one that lies elsewhere.
     """
     same_grid = is_one_grid(field.shape, field.affine, like.shape, like.affine)
-    if same_grid and field.axes == like.axes and field.order == like.order:
-        counts, others = field.control_points.shape, like.control_points.shape
-        pairs = [
-            (own - field.order, other - field.order)
-            for own, other in zip(counts, others, strict=True)
-        ]
-        if all(_doubles_into(min(pair), max(pair)) for pair in pairs):
-            refined = _refine(field, tuple(max(pair) for pair in pairs))
-            return replace(like, control_points=refined.astype(np.float32))
+    if same_grid and _shares_mesh(field, like):
+        return replace(like, control_points=field.control_points)
     in_space = not same_grid and field.affine is not None and like.affine is not None
     _check(field, like, in_space)
-    return replace(like, control_points=_fit(field, like, in_space).astype(np.float32))
+    spans = tuple(count - like.order for count in like.control_points.shape)
+    points, distance = _fit(field, like, spans, in_space)
+    for _ in range(_MOST_HALVINGS):
+        halved = tuple(
+            2 * n if 2 * n <= axis.padded else n for n, axis in zip(spans, like.axes, strict=True)
+        )
+        if distance <= _CLOSE or halved == spans:
+            break
+        spans = halved
+        points, distance = _fit(field, like, spans, in_space)
+    return replace(like, control_points=points.astype(np.float32))
 
 
 def add(start: BiasField, found: BiasField) -> BiasField:
-    """Add what was found to the field that a run started from, whose mesh is as fine or finer."""
-    spans = tuple(count - start.order for count in start.control_points.shape)
-    points = start.control_points.astype(np.float64) + _refine(found, spans)
+    """Add what was found to the field that a run started from, on the finer of their meshes."""
+    shapes = zip(start.control_points.shape, found.control_points.shape, strict=True)
+    spans = tuple(max(pair) - found.order for pair in shapes)
+    points = _refine(start, spans) + _refine(found, spans)
     return replace(found, control_points=points.astype(np.float32))
+
+
+def _shares_mesh(field: BiasField, like: BiasField) -> bool:
+    """Whether two fields are stretched alike, and one mesh doubles into the other."""
+    if field.order != like.order or len(field.axes) != len(like.axes):
+        return False
+    shapes = zip(field.control_points.shape, like.control_points.shape, strict=True)
+    return all(
+        (own.lower, own.count, own.upper) == (other.lower, other.count, other.upper)
+        for own, other in zip(field.axes, like.axes, strict=True)
+    ) and all(_doubles_into(min(pair) - field.order, max(pair) - field.order) for pair in shapes)
 
 
 def _doubles_into(coarse: int, fine: int) -> bool:
@@ -123,24 +146,35 @@ def _check(field: BiasField, like: BiasField, in_space: bool) -> None:
         )
 
 
-def _fit(field: BiasField, like: BiasField, in_space: bool) -> npt.NDArray[np.floating]:
-    """Fit the spline of ``like`` to a field by least squares, which is separable."""
+def _fit(
+    field: BiasField, like: BiasField, spans: tuple[int, ...], in_space: bool
+) -> tuple[npt.NDArray[np.floating], float]:
+    """Fit a spline of so many elements by least squares, which is separable.
+
+    Returns
+    -------
+    tuple
+        The control points, and the largest distance from the field at a site on the image.
+    """
     order, finest = like.order, max(field.control_points.shape) - field.order
     sites: list[npt.NDArray[np.float64]] = []
-    matrices: list[npt.NDArray[np.float64]] = []
-    for axis, count in zip(like.axes, like.control_points.shape, strict=True):
-        spans = count - order
-        number = _count_sites(axis, spans, finest, order)
-        p = np.linspace(0.0, spans, number)
-        voxels = p * (axis.padded - 1) / spans - axis.lower
-        inside = (voxels >= -0.5) & (voxels <= axis.count - 0.5)
-        weights = np.where(inside, 1.0, _PADDING_WEIGHT)
+    points: list[npt.NDArray[np.float64]] = []
+    inside: list[npt.NDArray[np.bool_]] = []
+    for axis, n in zip(like.axes, spans, strict=True):
+        p = np.linspace(0.0, n, _count_sites(axis, n, finest, order))
+        voxels = p * (axis.padded - 1) / n - axis.lower
+        points.append(p)
         sites.append(voxels)
-        matrices.append(least_squares_matrix(p, weights, count, order))
-    values: npt.NDArray[np.floating] = _evaluate_at_sites(field, like, sites, in_space)
-    for axis, matrix in enumerate(matrices):
-        values = apply_along_axis(matrix, values, axis)
-    return values
+        inside.append((voxels >= -0.5) & (voxels <= axis.count - 0.5))
+    values = _evaluate_at_sites(field, like, sites, in_space)
+    fitted: npt.NDArray[np.floating] = values
+    for axis, (p, kept, n) in enumerate(zip(points, inside, spans, strict=True)):
+        weights = np.where(kept, 1.0, _PADDING_WEIGHT)
+        fitted = apply_along_axis(least_squares_matrix(p, weights, n + order, order), fitted, axis)
+    there: npt.NDArray[np.floating] = fitted
+    for axis, (p, n) in enumerate(zip(points, spans, strict=True)):
+        there = apply_along_axis(evaluation_matrix(p, n + order, order), there, axis)
+    return fitted, float(np.abs(there - values)[np.ix_(*inside)].max())
 
 
 def _count_sites(axis: Axis, spans: int, finest: int, order: int) -> int:

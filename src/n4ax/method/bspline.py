@@ -172,7 +172,7 @@ def refine(lattice: npt.NDArray[np.float32], order: int, version: int) -> npt.ND
 
 
 def refine_axis(
-    lattice: npt.NDArray[np.float64], axis: int, order: int
+    lattice: npt.NDArray[np.floating], axis: int, order: int
 ) -> npt.NDArray[np.floating]:
     """The same spline on a mesh of half the spacing along one axis, with the exact weights."""
     return apply_along_axis(refinement_matrix(lattice.shape[axis], order, None), lattice, axis)
@@ -213,6 +213,17 @@ def refinement_matrix(
     return matrix
 
 
+def evaluation_matrix(
+    p: npt.NDArray[np.float64], control_points: int, order: int
+) -> npt.NDArray[np.float64]:
+    """The matrix from control points to the spline at coordinates, shape (n, control_points)."""
+    first = np.clip(np.floor(p).astype(np.int64), 0, control_points - order - 1)
+    matrix = np.zeros((len(p), control_points))
+    for k, weights in enumerate(uniform_bspline(p - first, order).T):
+        matrix[np.arange(len(p)), first + k] = weights
+    return matrix
+
+
 def least_squares_matrix(
     p: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],
@@ -239,14 +250,11 @@ def least_squares_matrix(
     -------
     array, shape (control_points, n)
     """
-    first = np.clip(np.floor(p).astype(np.int64), 0, control_points - order - 1)
-    values = uniform_bspline(p - first, order)
+    values = evaluation_matrix(p, control_points, order)
+    solution = values.T * weights
     normal = np.zeros((control_points, control_points))
-    solution = np.zeros((control_points, len(p)))
-    for k in range(order + 1):
-        solution[first + k, np.arange(len(p))] = weights * values[:, k]
-        for other in range(order + 1):
-            np.add.at(normal, (first + k, first + other), weights * values[:, k] * values[:, other])
+    for site, row in enumerate(values):
+        normal += solution[:, site, None] * row
     for row in range(control_points):
         for lower in range(row + 1, min(row + order + 1, control_points)):
             factor = normal[lower, row] / normal[row, row]
