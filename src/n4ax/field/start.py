@@ -25,7 +25,7 @@ from n4ax.method.bspline import (
 )
 from n4ax.method.grid import Axis
 
-_SITES_PER_ELEMENT = 4
+_SITES_PER_ELEMENT = 3
 """How densely a field is sampled to express it on another mesh."""
 
 _PADDING_WEIGHT = 1e-4
@@ -43,7 +43,7 @@ def express(field: BiasField, like: BiasField) -> BiasField:
 
     If both are stretched over the same voxels, have the same order, and the elements of one mesh
     double into those of the other, the field stays what it is, on its own mesh. Otherwise the
-    spline is the one closest to the field, by least squares, at four sites in each element. The
+    spline is the one closest to the field, by least squares, at three sites in each element. The
     mesh is halved up to twice if that brings the spline closer. On the grid of its own image, the
     field is stretched over the image as in its own correction. On another grid it is taken where
     the voxels lie in space, if both images say so, and stretched if not. For a field of a head,
