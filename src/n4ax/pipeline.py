@@ -21,15 +21,19 @@ from n4ax.engines.choice import (
     to_engine,
 )
 from n4ax.engines.measures import Measures
+from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.field.file import check_affine, is_usable
+from n4ax.field.images import has_turned_axes
+from n4ax.field.start import add, express
 from n4ax.images.arrays import import_array, is_jax, is_masked, is_traced
 from n4ax.images.axes import ImageAxes
-from n4ax.images.libraries import make_like, open_together
+from n4ax.images.libraries import OpenedInputs, make_like, open_together
 from n4ax.images.masks import leave_out_masked
 from n4ax.itk.space import Space, Spaces
+from n4ax.method.grid import Axis
 from n4ax.method.solver import Progress, State, summarise
-from n4ax.posing import Pose, Spacing, pose
+from n4ax.posing import Pose, Spacing, check_image, find_last_mesh, pose
 from n4ax.result import N4Result
 from n4ax.settings import EngineName, N4Settings
 
@@ -48,6 +52,8 @@ class Inputs:
     affine
         Voxel indices to mm, shape (4, 4), to be kept with the field. ``None`` takes it from the
         image, if the image says so.
+    init
+        The field to start from: what N4 works on is the image divided by it.
     """
 
     image: Any
@@ -55,6 +61,7 @@ class Inputs:
     weights: Any = None
     spacing: Spacing = None
     affine: npt.ArrayLike | None = None
+    init: BiasField | None = None
 
     @property
     def are_traced(self) -> bool:
@@ -112,6 +119,8 @@ class PosedImage(NamedTuple):
     """Whether the image says which of its axes is x."""
     space: Space | None
     """Where the image lies, if it says so."""
+    start: BiasField | None = None
+    """The field that the posed problem starts from, on the last mesh of the run or a finer one."""
 
 
 def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N4Result[Any]:
@@ -153,10 +162,19 @@ def pose_image(
     volume, mask, weights = (to_engine(chosen, array, device) for array in opened.arrays)
     spacing = opened.spaces if inputs.spacing is None else inputs.spacing
     spaces = spacing if isinstance(spacing, Spaces) else opened.spaces
-    with double_precision(chosen):
-        posed = pose(volume, mask, weights, spacing, settings)
     # An affine is about the axes x, y, z, which the order "F" confirms.
     known = opened.order is not None or (inputs.affine is not None and settings.voxel_order == "F")
+    affine = _find_affine(inputs.affine, opened.affine)
+    with double_precision(chosen):
+        start = None
+        if inputs.init is not None:
+            check_image(volume)
+            grid, points = find_last_mesh(volume.shape, spacing, settings)
+            nothing = np.zeros(points, np.float32)
+            blank = _make_field(volume.shape, settings, affine, known, grid, nothing)
+            start = _find_start(inputs.init, inputs.image, opened, blank, settings)
+        given = volume if start is None else start.divide(volume)
+        posed = pose(given, mask, weights, spacing, settings)
     return PosedImage(
         image=inputs.image,
         volume=volume,
@@ -165,10 +183,28 @@ def pose_image(
         pose=posed,
         settings=settings,
         engine=chosen,
-        affine=_find_affine(inputs.affine, opened.affine),
+        affine=affine,
         axes_known=known,
         space=None if spaces is None else spaces.image,
+        start=start,
     )
+
+
+def _find_start(
+    init: BiasField, image: Any, opened: OpenedInputs, blank: BiasField, settings: N4Settings
+) -> BiasField:
+    """Express the field to start from on the last mesh of the run, which ``blank`` has."""
+    if settings.arithmetic == "itk":
+        raise InputError(
+            "{init} is given and {arithmetic} is 'itk', and ITK has no initial field: use "
+            "{arithmetic:limit}, or correct the image that the field has been divided out of"
+        )
+    if settings.non_positive == "offset":
+        raise InputError(
+            '{init} is given and {non_positive} is "offset", which would raise the image after the '
+            'division by the field: use {non_positive:"exclude"}'
+        )
+    return express(init.turn_axes() if has_turned_axes(init, image, opened) else init, blank)
 
 
 def _find_affine(
@@ -206,18 +242,16 @@ def correct_image(
     posed: PosedImage, lattice: Any, num_threads: int | None = None
 ) -> level.Corrected:
     """Correct an image, as an array of the engine, by the lattice that the solver found."""
-    axes = ImageAxes.of(posed.volume.shape, posed.settings.voxel_order)
-    field = BiasField(
-        control_points=axes.turn_array(lattice),
-        order=posed.settings.spline_order,
-        shape=posed.volume.shape,
-        axes=axes.turn(posed.pose.problem.axes),
-        voxel_order=posed.settings.voxel_order,
-        affine=None if posed.affine is None else np.asarray(posed.affine, np.float64),
-        axes_known=posed.axes_known,
-        arithmetic=posed.settings.arithmetic,
-        itk_tool=posed.settings.itk_tool,
+    field = _make_field(
+        posed.volume.shape,
+        posed.settings,
+        posed.affine,
+        posed.axes_known,
+        posed.pose.problem.axes,
+        lattice,
     )
+    if posed.start is not None:
+        field = add(posed.start, field)
     return level.correct(
         field,
         posed.volume,
@@ -226,6 +260,29 @@ def correct_image(
         offset=posed.pose.offset,
         num_threads=num_threads,
         overwrite=posed.may_overwrite,
+    )
+
+
+def _make_field(
+    shape: tuple[int, ...],
+    settings: N4Settings,
+    affine: npt.ArrayLike | None,
+    axes_known: bool,
+    grid: Sequence[Axis],
+    lattice: Any,
+) -> BiasField:
+    """Make a field for an image of a shape from its axes and a lattice, both in ITK's order."""
+    axes = ImageAxes.of(shape, settings.voxel_order)
+    return BiasField(
+        control_points=axes.turn_array(lattice),
+        order=settings.spline_order,
+        shape=shape,
+        axes=axes.turn(grid),
+        voxel_order=settings.voxel_order,
+        affine=None if affine is None else np.asarray(affine, np.float64),
+        axes_known=axes_known,
+        arithmetic=settings.arithmetic,
+        itk_tool=settings.itk_tool,
     )
 
 

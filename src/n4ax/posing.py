@@ -70,7 +70,7 @@ def pose(
     ValueError
         N4 cannot work with the input. The message names the argument.
     """
-    _check_image(image)
+    check_image(image)
     axes = ImageAxes.of(image.shape, settings.voxel_order)
     spaces = _find_spaces(spacing, axes, settings)
     grid, control_points = lay_mesh(axes, spaces.image, settings)
@@ -94,7 +94,27 @@ def pose(
     return Pose(Problem(raised, included, confidence, grid, control_points), inside, offset)
 
 
-def _check_image(image: Array) -> None:
+def find_last_mesh(
+    shape: tuple[int, ...], spacing: Spacing, settings: N4Settings
+) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
+    """Find the axes of an image of a shape, and the control points of the last level.
+
+    Both are in ITK's order. The errors are those of :func:`pose`.
+    """
+    axes = ImageAxes.of(shape, settings.voxel_order)
+    grid, points = lay_mesh(axes, _find_spaces(spacing, axes, settings).image, settings)
+    order, doubled = settings.spline_order, 2 ** (len(settings.iters) - 1)
+    return grid, tuple((count - order) * doubled + order for count in points)
+
+
+def check_image(image: Array) -> None:
+    """Check that this is an image that N4 can work on.
+
+    Raises
+    ------
+    ValueError
+        Its numbers are not real, or it has another number of axes.
+    """
     check_real("image", image.dtype)
     if any(n != n for n in image.shape):  # dask's sign for a length that is not known
         raise InputError(

@@ -7,14 +7,19 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.field import BiasField
+from n4ax.field.image_file import holds_field
+from n4ax.field.places import (
+    SAME_PLACE,
+    SPATIAL,
+    describe_place,
+    find_corners,
+    find_distance,
+    is_one_grid,
+    lie_apart,
+)
 from n4ax.itk.space import drop_last_ones
 from n4ax.level import exponentiate_log
 from n4ax.scan import Scan, read_scan
-
-SAME_PLACE = 1e-3
-"""Grids whose corners lie less than this part of a voxel apart are one grid."""
-
-_SPATIAL = 3
 
 
 class SavedField(NamedTuple):
@@ -25,9 +30,9 @@ class SavedField(NamedTuple):
     path
         The file.
     spline
-        The field of a ``.npz`` file.
+        The field of ``n4ax correct --field``: its control points.
     bias
-        The field of an image file: what an image is divided by, for every voxel.
+        The field of ``n4ax correct --bias``: what an image is divided by, for every voxel.
     """
 
     path: Path
@@ -48,10 +53,12 @@ def read_field(path: Path) -> SavedField:
     if path.suffix == ".npz":
         return SavedField(path, BiasField.load(path), None)
     scan = read_scan(path)
+    if holds_field(scan.image):
+        return SavedField(path, BiasField.load(path), None)
     if not (scan.voxels > 0).all():
         raise ValueError(
             f"{path} has voxels that are not above 0, so it is no field: expected the image that "
-            "n4ax correct --bias wrote, or the .npz file of --field"
+            "n4ax correct --bias wrote, or the file of --field"
         )
     return SavedField(path, None, scan)
 
@@ -91,10 +98,12 @@ def apply_field(
         The image lies elsewhere than the field, or has other axes. The message says where.
     """
     voxels = scan.voxels
-    volumes = voxels[..., None] if voxels.ndim <= _SPATIAL or _varies(field) else voxels
+    volumes = voxels[..., None] if voxels.ndim <= SPATIAL or _varies(field) else voxels
     shape = volumes.shape[:-1]
     spline = field.spline
-    if spline is not None and (by == "index" or _is_own_grid(spline, shape, scan.affine)):
+    if spline is not None and (
+        by == "index" or is_one_grid(spline.shape, spline.affine, shape, scan.affine)
+    ):
         _check_axes(field.path, spline, scan, shape)
         if not invert:
             return _divide_volumes(spline, volumes).reshape(voxels.shape)
@@ -129,8 +138,8 @@ def _check_axes(path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...
 def _varies(field: SavedField) -> bool:
     """Whether a field has an axis of time."""
     if field.bias is not None:
-        return len(drop_last_ones(field.bias.voxels.shape)) > _SPATIAL
-    return field.spline is not None and len(drop_last_ones(field.spline.shape)) > _SPATIAL
+        return len(drop_last_ones(field.bias.voxels.shape)) > SPATIAL
+    return field.spline is not None and len(drop_last_ones(field.spline.shape)) > SPATIAL
 
 
 def _reshape(volume: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:
@@ -157,7 +166,7 @@ def _take_image(field: SavedField, scan: Scan, shape: tuple[int, ...]) -> npt.ND
     bias = field.bias
     assert bias is not None
     same = drop_last_ones(bias.voxels.shape) == drop_last_ones(shape)
-    if not same or _find_distance(bias.affine, scan.affine, shape) > SAME_PLACE:
+    if not same or find_distance(bias.affine, scan.affine, shape) > SAME_PLACE:
         raise ValueError(
             f"{field.path} has shape {bias.voxels.shape} and {scan.path} has shape "
             f"{scan.voxels.shape}, or they lie in different places: an image of a field fits its "
@@ -166,47 +175,19 @@ def _take_image(field: SavedField, scan: Scan, shape: tuple[int, ...]) -> npt.ND
     return bias.voxels.reshape(shape)
 
 
-def _is_own_grid(
-    spline: BiasField, shape: tuple[int, ...], affine: npt.NDArray[np.float64]
-) -> bool:
+def _is_own_grid(spline: BiasField, scan: Scan, shape: tuple[int, ...]) -> bool:
     """Whether an image has the grid of the image that a field was estimated on."""
-    if drop_last_ones(shape) != drop_last_ones(spline.shape):
-        return False
-    return spline.affine is None or _find_distance(spline.affine, affine, shape) <= SAME_PLACE
-
-
-def _find_distance(
-    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], shape: tuple[int, ...]
-) -> float:
-    """The largest distance between the corners of two grids of a shape, in voxels."""
-    gaps = _find_corners(one, shape) - _find_corners(other, shape)
-    voxel = np.sqrt((one[:3, :3] ** 2).sum(axis=0)).min()
-    return float(np.sqrt((gaps**2).sum(axis=0)).max() / voxel)
-
-
-def _find_corners(
-    affine: npt.NDArray[np.float64], shape: tuple[int, ...]
-) -> npt.NDArray[np.float64]:
-    """The places of the first and the last voxels of a grid, in mm, shape (3, 8)."""
-    lengths = (*shape[:_SPATIAL], 1, 1)[:_SPATIAL]
-    ends = np.array(np.meshgrid(*[(0, n - 1) for n in lengths], indexing="ij"))
-    return affine[:3, :3] @ ends.reshape(3, -1) + affine[:3, 3:]
+    return is_one_grid(spline.shape, spline.affine, shape, scan.affine)
 
 
 def _check_overlap(path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...]) -> None:
     """Refuse an image that lies nowhere near the field."""
     assert spline.affine is not None
-    theirs = _find_corners(spline.affine, spline.shape)
-    ours = _find_corners(scan.affine, shape)
-    apart = (ours.max(axis=1) < theirs.min(axis=1)) | (ours.min(axis=1) > theirs.max(axis=1))
-    if apart.any():
+    theirs = find_corners(spline.affine, spline.shape)
+    ours = find_corners(scan.affine, shape)
+    if lie_apart(theirs, ours):
         raise ValueError(
-            f"{path} is a field for {_describe_place(theirs)}, and {scan.path} lies at "
-            f"{_describe_place(ours)}: they do not overlap; --by index stretches the field over "
+            f"{path} is a field for {describe_place(theirs)}, and {scan.path} lies at "
+            f"{describe_place(ours)}: they do not overlap; --by index stretches the field over "
             "the image all the same"
         )
-
-
-def _describe_place(corners: npt.NDArray[np.float64]) -> str:
-    ends = zip("xyz", corners.min(axis=1), corners.max(axis=1), strict=True)
-    return ", ".join(f"{name} {low:.0f} to {high:.0f}" for name, low, high in ends) + " mm"

@@ -1,5 +1,6 @@
 """An image file from its path to its correction, for the command line and the BIDS app."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
 from n4ax.errors import InputError
+from n4ax.field import BiasField
 from n4ax.images import nifti
 from n4ax.images.volumes import SPATIAL, take_volume
 from n4ax.itk.space import Space, Spaces, drop_last_ones
@@ -19,6 +21,7 @@ from n4ax.result import N4Result
 from n4ax.series import Estimate, check_volumes, correct_series, find_volume
 from n4ax.settings import N4Settings
 from n4ax.slices import correct_slices
+from n4ax.staged import fit_in_stages
 from n4ax.version import __version__
 
 _SIGNATURE = f"n4ax {__version__}: N4".encode()
@@ -55,11 +58,18 @@ class How(NamedTuple):
         Whether each slice has a field of its own.
     weights
         Path of the confidence of each voxel.
+    in_stages
+        Whether classes of intensity are the weights, one after the other: see
+        :mod:`n4ax.staged`.
+    init
+        The field to start from.
     """
 
     series: Estimate | Literal["4d"] | None = None
     slicewise: bool = False
     weights: Path | None = None
+    in_stages: bool = False
+    init: BiasField | None = None
 
 
 class CorrectedScan(NamedTuple):
@@ -137,8 +147,12 @@ def correct_scan(
     is_series = check_volumes(settings, Inputs(scan.image), how.series)
     estimate = how.series if is_series and how.series != "4d" else None
     inputs = make_inputs(scan, mask, estimate, how.weights)
+    inputs = replace(inputs, init=how.init)
+    if how.in_stages and is_series:
+        raise InputError("{weights_from} is for volumes, and {image} is a series")
     if estimate is None:
-        result = fit_image(settings, inputs, run)
+        fit = fit_in_stages if how.in_stages else fit_image
+        result = fit(settings, inputs, run)
         return CorrectedScan(scan, result.corrected, result.log_bias, result.mask, [result])
     done = correct_series(settings, inputs, estimate, run)
     volume = _first_volume(scan)._replace(voxels=done.volume)
@@ -220,8 +234,8 @@ def _correct_slices(
     settings: N4Settings, scan: Scan, mask: MaskChoice, how: How, run: Run | None
 ) -> CorrectedScan:
     """Correct each slice of a volume by itself."""
-    if how.series is not None:
-        raise InputError("{slicewise} and {series} are both given: give only one of them")
+    if how.series is not None or how.in_stages or how.init is not None:
+        raise InputError("{slicewise} is given: leave out {series}, {weights_from} and {init}")
     shape = drop_last_ones(scan.voxels.shape, 3)
     if len(shape) != 3:
         raise InputError(

@@ -14,6 +14,7 @@ from jax import lax
 
 from n4ax.engines.choice import choose_engine
 from n4ax.engines.xla import programs
+from n4ax.errors import InputError
 from n4ax.images.arrays import import_array, is_traced
 from n4ax.pipeline import Inputs, Run, correct_image, fit_image, pose_image
 from n4ax.settings import N4Settings
@@ -30,6 +31,11 @@ def correct_traced(settings: N4Settings, inputs: Inputs, run: Run, return_bias: 
     in the last bit. If ``vmap`` itself is not traced, each image is corrected outside of JAX's
     program, as :func:`n4ax.n4` does it.
     """
+    if inputs.init is not None:
+        raise InputError(
+            "{init} is given inside a JAX program, which has no initial field: leave it out, or "
+            "call n4ax outside of jax.jit and jax.vmap"
+        )
     given = (inputs.image, inputs.mask, inputs.weights)
     choose_engine(run.engine, *given, settings=settings)  # refuses the CPU engine
     are_arrays = [not (array is None or isinstance(array, str)) for array in given]

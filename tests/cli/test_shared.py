@@ -54,4 +54,4 @@ def test_images_of_two_grids_share_nothing(
     assert "echo2.nii.gz and echo1.nii.gz do not occupy the same physical space" in err
     assert not list(Path().glob("*_n4*"))
     assert run("correct", *echoes, "--shared-field", "--series", "mean", *QUICK) == 2
-    assert "--shared-field is for single volumes" in capsys.readouterr().err
+    assert "--shared-field and --weights-from exclude each other" in capsys.readouterr().err

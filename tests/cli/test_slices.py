@@ -35,4 +35,4 @@ def test_slices_cannot_have_one_field(tmp_path: Path, capsys: pytest.CaptureFixt
     message = expect_error(capsys, "correct", scan, "--slicewise", "--field", "f.npz")
     assert "--field writes one field, but there is one for each volume or slice" in message
     message = expect_error(capsys, "correct", scan, "--slicewise", "--series", "each")
-    assert "--slicewise and --series are both given" in message
+    assert "--shared-field and --weights-from exclude each other" in message

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from n4ax.errors import InputError
+from n4ax.field import BiasField
 from n4ax.images.arguments import is_list_of_images, take_image, take_mask, take_weights
 from n4ax.images.volumes import find_volume_axis, get_shape
 from n4ax.method.solver import Progress
@@ -35,6 +36,7 @@ class CallKeywords(BatchKeywords, total=False):
     """The keyword arguments of :func:`n4ax.n4` and :func:`n4ax.fit`."""
 
     series: Series | Sequence[int] | None
+    init: BiasField | str | os.PathLike[str] | None
     progress: Progress | None
 
 
@@ -84,7 +86,7 @@ def choose_mask(mask: Any, preset: Preset | None) -> Any:
 
 
 def take_all(
-    image: Any, mask: Any, weights: Any, spacing: Any = None, affine: Any = None
+    image: Any, mask: Any, weights: Any, spacing: Any, affine: Any = None, init: Any = None
 ) -> list[Inputs] | Inputs:
     """Take the images of a call: paths are read, and what is no image is refused.
 
@@ -93,15 +95,28 @@ def take_all(
     Inputs, or list of Inputs
         A list for a list of images, with one entry for each of them.
     """
+    start = _take_init(init)
     if not is_list_of_images(image):
         own = (take_image("image", image), take_mask(mask), take_weights(weights))
-        return Inputs(*own, spacing, affine)
+        return Inputs(*own, spacing, affine, start)
     masks = take_each("mask", mask, len(image), take_mask)
     all_weights = take_each("weights", weights, len(image), take_weights)
     return [
-        Inputs(take_image(f"image {k}", one), masks[k], all_weights[k], spacing, affine)
+        Inputs(take_image(f"image {k}", one), masks[k], all_weights[k], spacing, affine, start)
         for k, one in enumerate(image)
     ]
+
+
+def _take_init(given: Any) -> BiasField | None:
+    """Take the field to start from, which may be the path of a saved one."""
+    if given is None or isinstance(given, BiasField):
+        return given
+    if isinstance(given, str | os.PathLike):
+        return BiasField.load(os.fspath(given))  # pyright: ignore[reportUnknownArgumentType]
+    raise TypeError(
+        f"init is of type {type(given).__name__}; expected an n4ax.BiasField, such as the field of "
+        "a result, or the path of a saved one"
+    )
 
 
 def take_each(name: str, given: Any, count: int, take: Callable[[Any], Any]) -> list[Any]:

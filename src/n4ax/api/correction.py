@@ -17,6 +17,7 @@ from n4ax.api.calls import (
 )
 from n4ax.contrasts import about_image, fit_shared
 from n4ax.errors import InputError
+from n4ax.field import BiasField
 from n4ax.method.solver import Progress
 from n4ax.pipeline import Inputs, Run, fit_image
 from n4ax.result import N4Result
@@ -106,6 +107,7 @@ def n4(
     weights: Any = None,
     spacing: float | Sequence[float] | None = None,
     series: Series | Sequence[int] | None = None,
+    init: BiasField | str | os.PathLike[str] | None = None,
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -148,6 +150,12 @@ def n4(
         50 s/mm². ``"4d"`` fits one field that varies smoothly in space and time. A series has a
         fourth axis of space and time: the last one if the first axis is x (images), else the
         first. A mask has the shape of one volume, but with ``"4d"`` that of the series.
+    init : BiasField or path, optional
+        A field to start from, such as that of an earlier run, or the path of a saved one. N4 works
+        on the image divided by it, mask and histogram included, and what it finds is added: the
+        field of the result is the whole one, and so is the correction. A field of another grid is
+        taken where the voxels lie in space if both images say so, and stretched over the image if
+        not. All images of a list and all volumes of a series start from the same field.
     engine : "cpu", "xla" or None
         The compiled CPU engine, or XLA on any device that JAX has. ``None`` chooses XLA if an
         array is on an accelerator or JAX has a GPU, and the CPU engine otherwise.
@@ -224,7 +232,7 @@ def n4(
     """
     chosen = choose_settings(settings, preset, parameters)
     run = Run(engine, num_threads, progress)
-    inputs = take_all(image, choose_mask(mask, preset), weights, spacing)
+    inputs = take_all(image, choose_mask(mask, preset), weights, spacing, init=init)
     if not isinstance(inputs, list):
         estimate = take_series(series, image, chosen, inputs)
         return _correct_one(chosen, inputs, run, estimate, return_bias)
@@ -300,6 +308,7 @@ def fit(
     weights: Any = None,
     spacing: float | Sequence[float] | None = None,
     series: Series | Sequence[int] | None = None,
+    init: BiasField | str | os.PathLike[str] | None = None,
     affine: npt.ArrayLike | None = None,
     shared_field: bool = False,
     engine: EngineName | None = None,
@@ -316,7 +325,7 @@ def fit(
     ----------
     image : image, array, path, or list of them
         As for :func:`n4`.
-    mask, settings, preset, weights, spacing, series
+    mask, settings, preset, weights, spacing, series, init
         As for :func:`n4`.
     affine : array of shape (4, 4), optional
         Voxel indices to mm, kept with the field for :meth:`BiasField.evaluate_at`. The default is
@@ -349,7 +358,7 @@ def fit(
     """
     chosen = choose_settings(settings, preset, parameters)
     run = Run(engine, num_threads, progress)
-    inputs = take_all(image, choose_mask(mask, preset), weights, spacing, affine)
+    inputs = take_all(image, choose_mask(mask, preset), weights, spacing, affine, init)
     if shared_field and series is not None:
         raise InputError("{shared_field} is True, which works for volumes only: leave out {series}")
     if not isinstance(inputs, list):

@@ -86,7 +86,8 @@ def correct(
 
 _TAKEN = (
     "output", "overwrite", "suffix", "jobs", "table", "mask_label", "mask_above", "mask_dilate",
-    "weights", "series", "b0_threshold", "slicewise", "shared_field", "dtype", "threads", "engine",
+    "weights", "series", "b0_threshold", "slicewise", "shared_field", "weights_from", "init",
+    "dtype", "threads", "engine",
 )  # fmt: skip
 """The options that are no parameters of N4."""
 
@@ -127,6 +128,8 @@ def _make_recipe(settings: "N4Settings", mask: str, taken: dict[str, Any]) -> "R
         b0_threshold=taken["b0_threshold"],
         slicewise=taken["slicewise"],
         shared_field=taken["shared_field"],
+        in_stages=taken["weights_from"] is not None,
+        init=taken["init"],
         dtype=taken["dtype"],
         engine=taken["engine"],
         threads=taken["threads"],

@@ -51,9 +51,16 @@ FILES = layout.combine_options(
     ),
     files(
         "--field",
-        metavar="NPZ",
+        metavar="FILE",
         callback=_read_name,
-        help="Write the field's control points, which n4ax apply takes.",
+        help="Write the field's control points, which n4ax apply and --init take: .npz, .nii.gz or "
+        ".nii.",
+    ),
+    files(
+        "--init",
+        type=options.INPUT_FILE,
+        metavar="FIELD",
+        help="Start from a field that --field wrote; what is written is the whole field.",
     ),
     files(
         "--json",
@@ -141,6 +148,12 @@ MASK = layout.combine_options(
         metavar="FILE",
         callback=_read_name,
         help="Write the mask that was used.",
+    ),
+    _mask(
+        "--weights-from",
+        type=click.Choice(("multiotsu",)),
+        help="Work in stages, with classes of intensity as weights: first the dark ones, then the "
+        "bright ones, then all but the darkest.",
     ),
     _mask(
         "--weights",

@@ -28,7 +28,7 @@ from n4ax.mask_files import MaskChoice
 SUFFIXES: Mapping[str, tuple[str, ...]] = {
     "output": WRITTEN,
     "bias": WRITTEN,
-    "field": (".npz",),
+    "field": (".npz", ".nii.gz", ".nii"),
     "figure": (".png",),
     "mask_output": WRITTEN,
     "json": (".json",),
@@ -88,6 +88,8 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
         A folder cannot be written to.
     """
     found = choose_images(wish, recipe)
+    if recipe.in_stages and wish.weights:
+        raise InputError("{weights} and {weights_from} are both given: give only one of them")
     if recipe.has_many_fields and wish.others.get("field"):
         raise InputError(
             "{field} writes one field, but there is one for each volume or slice: use {bias}"

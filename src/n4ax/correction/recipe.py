@@ -30,6 +30,10 @@ class Recipe:
         Whether each slice has a field of its own.
     shared_field
         Whether all images share one field.
+    in_stages
+        Whether classes of intensity are the weights, one after the other.
+    init
+        The file of the field to start from.
     dtype
         Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
     engine, threads
@@ -49,18 +53,22 @@ class Recipe:
     b0_threshold: float = B0_THRESHOLD
     slicewise: bool = False
     shared_field: bool = False
+    in_stages: bool = False
+    init: Path | None = None
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
     names: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        if self.slicewise and self.series is not None:
-            raise InputError("{slicewise} and {series} are both given: give only one of them")
-        if self.shared_field and (self.slicewise or self.series is not None):
+        alone = (self.series is not None, self.slicewise, self.shared_field, self.in_stages)
+        if sum(alone) > 1:
             raise InputError(
-                "{shared_field} is for single volumes: leave out {series} and {slicewise}"
+                "{series}, {slicewise}, {shared_field} and {weights_from} exclude each other: give "
+                "one of them"
             )
+        if self.init is not None and (self.slicewise or self.shared_field):
+            raise InputError("{init} is given: leave out {slicewise} and {shared_field}")
 
     @property
     def has_many_fields(self) -> bool:
@@ -82,6 +90,8 @@ class Recipe:
             **({"B0Threshold": self.b0_threshold} if self.series == "b0" else {}),
             **({"Slicewise": True} if self.slicewise else {}),
             **({"SharedField": True} if self.shared_field else {}),
+            **({"WeightsFrom": "multiotsu"} if self.in_stages else {}),
+            **({} if self.init is None else {"Init": str(self.init)}),
             "DType": self.dtype,
         }
 

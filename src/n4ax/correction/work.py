@@ -15,6 +15,7 @@ from n4ax.correction.plan import list_mask_files
 from n4ax.correction.recipe import Outputs, Recipe, Task
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
+from n4ax.field import BiasField
 from n4ax.images.names import find_stem
 from n4ax.images.writing import write_images
 from n4ax.messages import make_one_line
@@ -56,7 +57,13 @@ def correct_task(recipe: Recipe, task: Task, progress: Progress | None = None) -
     """
     start = time.perf_counter()
     scan = read_scan(task.image)
-    how = How(_find_volumes(recipe, scan), recipe.slicewise, task.weights)
+    how = How(
+        _find_volumes(recipe, scan),
+        recipe.slicewise,
+        task.weights,
+        recipe.in_stages,
+        None if recipe.init is None else BiasField.load(recipe.init),
+    )
     run = Run(recipe.engine, recipe.threads, progress)
     done = correct_scan(recipe.settings, scan, task.mask, how, run)
     return write_correction(recipe, Correction(task, scan, done), start)
@@ -120,7 +127,8 @@ def make_stamp(recipe: Recipe, task: Task) -> str:
     ValueError
         A file is a link to a file that is not here.
     """
-    files = [task.image, *list_mask_files(task), *([task.weights] if task.weights else [])]
+    others = [path for path in (task.weights, recipe.init) if path is not None]
+    files = [task.image, *list_mask_files(task), *others]
     if recipe.series == "b0":
         files.append(_find_gradients(task.image))
     content = recipe.describe() | {
@@ -134,14 +142,15 @@ def make_stamp(recipe: Recipe, task: Task) -> str:
 def describe(recipe: Recipe, correction: Correction) -> dict[str, Any]:
     """How an image was corrected, as an object of JSON."""
     task, scan, done = correction
-    files = {"Image": task.image, "Weights": task.weights}
+    files = {"Image": task.image, "Weights": task.weights, "Init": recipe.init}
     inputs = {name: str(path) for name, path in files.items() if path is not None}
     masks = list_mask_files(task)
+    read = [*(path for path in files.values() if path is not None), *masks]
     inside = done.log_bias[_spread(done)]
     return {
         "Description": "Corrected for intensity nonuniformity by N4.",
         "Inputs": inputs | ({"Mask": [str(path) for path in masks]} if masks else {}),
-        "Digests": {str(p): provenance.hash_file(p) for p in (task.image, *masks)},
+        "Digests": {str(p): provenance.hash_file(p) for p in read},
         "Outputs": {name: str(path) for name, path in task.outputs.items()},
         **recipe.describe(),
         **provenance.describe_levels(done.results, each=recipe.has_many_fields),

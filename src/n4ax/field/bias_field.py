@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, get_args
@@ -14,17 +15,16 @@ import numpy.typing as npt
 from n4ax.engines.choice import check_engine, check_threads
 from n4ax.engines.cpu.threads import Threads
 from n4ax.errors import InputError
-from n4ax.field.file import check_parts, read_parts, write_parts
+from n4ax.field import lattice as itk
+from n4ax.field.file import check_parts, read_parts, turn_parts, write_parts
 from n4ax.field.grid import GridField, Spline, lay_on_grid
-from n4ax.field.outside import check_outside, fill_outside, find_inside
-from n4ax.images.arguments import take_image, take_mask
-from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, is_traced
+from n4ax.field.images import divide_image
+from n4ax.field.places import to_own_voxels
+from n4ax.images.arrays import is_jax, is_lazy, is_traced
 from n4ax.images.axes import ImageAxes
-from n4ax.images.libraries import is_reversed, make_like, open_together
-from n4ax.images.volumes import find_volume_axis, get_shape, stack_volumes
 from n4ax.method.bspline import AxisBasis, evaluate_points
 from n4ax.method.grid import Axis
-from n4ax.settings import Arithmetic, EngineName, ItkTool, Outside, VoxelOrder
+from n4ax.settings import Arithmetic, EngineName, ItkTool, Outside, PerAxis, VoxelOrder
 from n4ax.settings.checks import check_choice
 
 Lattice = npt.NDArray[np.float32]
@@ -167,15 +167,15 @@ class BiasField:
         for first in range(0, len(values), POINTS_AT_A_TIME):
             part = values[first : first + POINTS_AT_A_TIME]
             index = np.unravel_index(np.arange(first, first + len(part)), shape)
-            part[:] = self._evaluate_voxels(np.stack(index).astype(np.float64), affine)
+            part[:] = self.evaluate_voxels(np.stack(index).astype(np.float64), affine)
         return values.reshape(shape)
 
-    def _evaluate_voxels(
+    def evaluate_voxels(
         self, voxels: npt.NDArray[np.float64], affine: npt.ArrayLike | None
     ) -> npt.NDArray[np.float64]:
-        """Evaluate the log field at voxels of a grid, shape (axes, points)."""
+        """Evaluate the log field at voxels of a grid in space, shape (axes, points)."""
         if affine is not None:
-            voxels = self._to_own_voxels(voxels, np.asarray(affine, np.float64))
+            voxels = to_own_voxels(self.affine, np.asarray(affine, np.float64), voxels)
         kept = [axis for axis, n in enumerate(self.shape) if n != 1]
         points = [
             axis.fitted_coordinate(voxels[number], count - self.order)
@@ -220,39 +220,7 @@ class BiasField:
         ValueError
             ``outside`` needs a mask and none is given, shapes do not fit, or the image is complex.
         """
-        num_threads = check_threads(num_threads)
-        image, mask = take_image("image", image), take_mask(mask)
-        opened = open_together(image, mask, None)
-        volume = import_array(opened.arrays[0])
-        check_real("image", volume.dtype)
-        axis = self._find_volume_axis(image)
-        inside = find_inside(opened.arrays[1], volume, axis)
-        check_outside(outside, inside)
-        plain_shape = None
-        if not self.axes_known:
-            plain_shape = self.shape if axis is None else _insert(self.shape, axis, volume)
-        turned = is_reversed(image, opened, self.voxel_order, plain_shape)
-        corrected = self._divide_each(volume, axis, turned, num_threads)
-        return make_like(image, fill_outside(corrected, volume, inside, outside))
-
-    def _find_volume_axis(self, image: Any) -> int | None:
-        """Find the axis of the volumes of a series: the image has more axes than the field."""
-        longer = sum(n != 1 for n in get_shape(image))
-        if longer <= len(self.axes):
-            return None
-        return find_volume_axis(image, self.voxel_order, asked=True)
-
-    def _divide_each(
-        self, series: Any, axis: int | None, turned: bool, num_threads: int | None
-    ) -> Any:
-        """Divide a volume, or every volume of a series; ``turned`` if its axes are reversed."""
-        if axis is None:
-            if turned:
-                return self.divide(series.T, num_threads=num_threads).T
-            return self.divide(series, num_threads=num_threads)
-        volumes = (series[(slice(None),) * axis + (t,)] for t in range(series.shape[axis]))
-        divided = [self._divide_each(one, None, turned, num_threads) for one in volumes]
-        return stack_volumes(divided, axis)
+        return divide_image(self, image, mask, outside, num_threads)
 
     def divide(
         self, volume: Any, *, num_threads: int | None = None, overwrite: bool = False
@@ -306,15 +274,25 @@ class BiasField:
         points = self.control_points + log_intensity
         return replace(self, control_points=points.astype(np.float32))
 
+    def turn_axes(self) -> BiasField:
+        """Make the same field for an image with its axes in the reversed order."""
+        return BiasField(**turn_parts(vars(self)))
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the field to a NumPy ``.npz`` file, which appears whole or not at all.
+        """Write the field to a file, which appears whole or not at all.
+
+        A name that ends in ``.nii`` or ``.nii.gz`` gives an image of NIfTI with the control points
+        and a text in its header, which other programs can read. Any other name gives a NumPy
+        ``.npz`` file. Both hold the field to the last bit.
 
         Raises
         ------
         OSError
             The folder cannot be written to, or the disk is full.
+        ValueError
+            The field is too large for NIfTI.
         """
-        write_parts(Path(path), {field.name: getattr(self, field.name) for field in fields(self)})
+        write_parts(Path(path), vars(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BiasField:
@@ -325,12 +303,65 @@ class BiasField:
         OSError
             There is no such file, or it cannot be read.
         ValueError
-            The file holds something else, or its parts do not belong together.
+            The file holds something else or a later version of the format, or its parts do not
+            belong together.
         """
         try:
             return cls(**read_parts(path))
         except InputError as error:
             raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
+
+    def to_itk_lattice(self) -> itk.ItkLattice:
+        """Give the control points as ITK's ``GetLogBiasFieldControlPointLattice`` does.
+
+        Returns
+        -------
+        ItkLattice
+            ``array`` (z, y, x), ``origin`` and ``spacing`` in mm (x, y, z) and ``direction``. As
+            in ITK, the origin of the image is left out of ``origin``. Where the voxel size is not
+            known, it is 1 mm.
+        """
+        return itk.make_lattice(vars(self if self.voxel_order == "F" else self.turn_axes()))
+
+    @classmethod
+    def from_itk_lattice(
+        cls,
+        lattice: Any,
+        image: Any,
+        *,
+        spline_order: int = 3,
+        shrink_factor: PerAxis = 1,
+        padding: Sequence[Sequence[int]] | None = None,
+        voxel_order: VoxelOrder = "C",
+    ) -> BiasField:
+        """Make a field of the control points that ITK's N4 filter found.
+
+        Parameters
+        ----------
+        lattice
+            What :meth:`to_itk_lattice` gives, or that image of the Python package ``itk``.
+        image
+            The image that is to be corrected, before it was padded and shrunk for ITK: as for
+            :func:`n4ax.n4`. Its voxels are not used.
+        spline_order
+            ITK's order of the spline.
+        shrink_factor
+            By how much the image was shrunk for ITK.
+        padding
+            Voxels of padding before and after the image along each of its axes, if it was padded.
+        voxel_order
+            Which axis of a plain array is ITK's x, as in :class:`N4Settings`.
+
+        Raises
+        ------
+        ValueError
+            The lattice does not cover such an image.
+        TypeError
+            It is no lattice, or there is no image.
+        """
+        return cls(
+            **itk.read_parts(lattice, image, spline_order, shrink_factor, padding, voxel_order)
+        )
 
     def _axes_on(self, shape: tuple[int, ...]) -> ImageAxes:
         """Describe a grid by the axes that the field has: those longer than 1 in its own image."""
@@ -367,25 +398,3 @@ class BiasField:
                 "the field is in the arithmetic of ITK, which the XLA engine does not have: use "
                 "{engine:cpu} and NumPy arrays"
             )
-
-    def _to_own_voxels(
-        self, voxels: npt.NDArray[np.float64], affine: npt.NDArray[np.float64]
-    ) -> npt.NDArray[np.float64]:
-        """Turn voxel indices of a grid with ``affine`` into indices of the field's own image."""
-        if self.affine is None:
-            raise InputError(
-                "{affine} is given, and the field does not know where its own image lies: estimate "
-                "it with n4ax.fit(..., affine=...)"
-            )
-        if affine.shape != (4, 4) or len(voxels) > 3:
-            raise InputError(
-                "{affine} has shape {0}; expected (4, 4), for 2 or 3 axes", affine.shape
-            )
-        between = np.linalg.solve(self.affine, affine)
-        points = np.zeros((3, voxels.shape[1]))
-        points[: len(voxels)] = voxels
-        return between[:3, :3] @ points + between[:3, 3:]
-
-
-def _insert(shape: tuple[int, ...], axis: int, series: Any) -> tuple[int, ...]:
-    return (*shape[:axis], series.shape[axis], *shape[axis:])

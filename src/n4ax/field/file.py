@@ -1,4 +1,7 @@
-"""The parts of a bias field: kept in a NumPy ``.npz`` file, and checked wherever they come from."""
+"""The parts of a bias field: kept in a file, and checked wherever they come from.
+
+The file is NumPy's ``.npz``, or NIfTI if its name says so (:mod:`n4ax.field.image_file`).
+"""
 
 import io
 import os
@@ -10,13 +13,29 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
+from n4ax.field.versions import ARRAYS, check_version
 from n4ax.files import replace_file
 from n4ax.itk.space import Position
 from n4ax.method.grid import Axis
 from n4ax.settings import is_whole_number
 
-_FORMAT = 1
-"""Version of the file format: a later version will refuse files that it cannot read."""
+_NIFTI = (".nii", ".nii.gz")
+_ZIP = b"PK"
+"""What a ``.npz`` file begins with, whatever its name is."""
+
+
+def turn_parts(parts: dict[str, Any]) -> dict[str, Any]:
+    """The parts of the same field with its axes in the reversed order."""
+    turned = dict(parts)
+    shape, affine = parts["shape"], parts["affine"]
+    turned["control_points"] = np.ascontiguousarray(parts["control_points"].T)
+    turned["shape"], turned["axes"] = tuple(shape[::-1]), tuple(parts["axes"][::-1])
+    turned["voxel_order"] = "F" if parts["voxel_order"] == "C" else "C"
+    if affine is not None:
+        spatial = min(len(shape), 3)
+        turned["affine"] = np.array(affine, np.float64)
+        turned["affine"][:, :spatial] = np.asarray(affine)[:, :spatial][:, ::-1]
+    return turned
 
 
 def write_parts(path: Path, parts: dict[str, Any]) -> None:
@@ -26,13 +45,21 @@ def write_parts(path: Path, parts: dict[str, Any]) -> None:
     ------
     OSError
         The folder cannot be written to, or the disk is full.
+    ValueError
+        The field is too large for NIfTI.
     """
+    if path.name.endswith(_NIFTI):
+        from n4ax.field import image_file
+
+        order = parts["voxel_order"]
+        image_file.write_parts(path, turn_parts(parts) if order == "C" else parts, order)
+        return
     layout = [(a.count, a.lower, a.upper, a.shrink, a.first, a.samples) for a in parts["axes"]]
     positions = [tuple(axis.position) for axis in parts["axes"]]
     affine = np.empty(0) if parts["affine"] is None else parts["affine"]
     content = io.BytesIO()
     written = {"axes": np.array(layout), "positions": np.array(positions), "affine": affine}
-    np.savez_compressed(content, **{**parts, **written, "n4ax_bias_field": _FORMAT})
+    np.savez_compressed(content, **{**parts, **written, "n4ax_bias_field": ARRAYS})
     with replace_file(path) as temporary:
         temporary.write_bytes(content.getvalue())
 
@@ -47,28 +74,43 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         The file holds something else.
     """
-    content = io.BytesIO(Path(path).read_bytes())
+    path = Path(path)
+    content = path.read_bytes()
     try:
-        with np.load(content) as data:
-            if int(data["n4ax_bias_field"]) != _FORMAT:
-                raise ValueError("it has a later format")
-            points = data["control_points"]
-            if not np.isfinite(points).all():
-                raise ValueError("its control points have NaN or infinite values")
-            return {
-                "control_points": points,
-                "order": data["order"].item(),
-                "shape": tuple(data["shape"].tolist()),
-                "axes": _read_axes(data),
-                "voxel_order": str(data["voxel_order"]),
-                "affine": data["affine"] if data["affine"].size else None,
-                "axes_known": bool(data["axes_known"]),
-                # Files of n4ax 0.2.0 do not have the rest.
-                "arithmetic": str(data.get("arithmetic", "limit")),
-                "itk_tool": str(data.get("itk_tool", "simpleitk")),
-            }
+        is_nifti = path.name.endswith(_NIFTI) and not content.startswith(_ZIP)
+        parts = _read_image(path) if is_nifti else _read_arrays(content)
+        if not np.isfinite(parts["control_points"]).all():
+            raise ValueError("its control points have NaN or infinite values")
     except Exception as error:  # a damaged file can fail in many ways
-        raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is not a bias field saved by n4ax ({reason})") from None
+    return parts
+
+
+def _read_image(path: Path) -> dict[str, Any]:
+    from n4ax.field import image_file
+
+    parts = image_file.read_parts(path)
+    if parts["voxel_order"] == "F":
+        return parts
+    return turn_parts({**parts, "voxel_order": "F"})
+
+
+def _read_arrays(content: bytes) -> dict[str, Any]:
+    with np.load(io.BytesIO(content)) as data:
+        check_version(int(data["n4ax_bias_field"]), ARRAYS)
+        return {
+            "control_points": data["control_points"],
+            "order": data["order"].item(),
+            "shape": tuple(data["shape"].tolist()),
+            "axes": _read_axes(data),
+            "voxel_order": str(data["voxel_order"]),
+            "affine": data["affine"] if data["affine"].size else None,
+            "axes_known": bool(data["axes_known"]),
+            # Files of n4ax 0.2.0 do not have the rest.
+            "arithmetic": str(data.get("arithmetic", "limit")),
+            "itk_tool": str(data.get("itk_tool", "simpleitk")),
+        }
 
 
 def _read_axes(data: Any) -> tuple[Axis, ...]:

@@ -18,7 +18,7 @@ IEEE Transactions on Visualization and Computer Graphics 3(3), 1997, doi:10.1109
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import comb, prod
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,16 @@ def refine(lattice: npt.NDArray[np.float32], order: int, version: int) -> npt.ND
     return finer.astype(np.float32)
 
 
-def refinement_matrix(control_points: int, order: int, version: int) -> npt.NDArray[np.float64]:
+def refine_axis(
+    lattice: npt.NDArray[np.floating], axis: int, order: int
+) -> npt.NDArray[np.floating]:
+    """The same spline on a mesh of half the spacing along one axis, with the exact weights."""
+    return apply_along_axis(refinement_matrix(lattice.shape[axis], order, None), lattice, axis)
+
+
+def refinement_matrix(
+    control_points: int, order: int, version: int | None
+) -> npt.NDArray[np.float64]:
     """Knot halving along one axis, from n to 2n - order control points.
 
     Parameters
@@ -183,7 +192,7 @@ def refinement_matrix(control_points: int, order: int, version: int) -> npt.NDAr
     version
         The version of ITK. Each version finds the weights in single precision, so that they
         differ by up to 6e-7 from those of the two-scale relation, which are the binomials of
-        ``order + 1`` divided by ``2**order``.
+        ``order + 1`` divided by ``2**order``. ``None`` takes those.
 
     Returns
     -------
@@ -191,12 +200,71 @@ def refinement_matrix(control_points: int, order: int, version: int) -> npt.NDAr
         For order 3, the rows alternate between about (4, 4)/8 and (1, 6, 1)/8.
     """
     matrix = np.zeros((2 * control_points - order, control_points))
-    weights = find_halving_weights(version, order)
+    weights: Any
+    if version is None:
+        binomials = [comb(order + 1, k) / 2**order for k in range(order + 2)]
+        weights = binomials[1::2], binomials[::2]
+    else:
+        weights = find_halving_weights(version, order)
     for row in range(len(matrix)):
         for k, weight in enumerate(weights[row % 2]):
             if row // 2 + k < control_points:
                 matrix[row, row // 2 + k] = weight
     return matrix
+
+
+def evaluation_matrix(
+    p: npt.NDArray[np.float64], control_points: int, order: int
+) -> npt.NDArray[np.float64]:
+    """The matrix from control points to the spline at coordinates, shape (n, control_points)."""
+    first = np.clip(np.floor(p).astype(np.int64), 0, control_points - order - 1)
+    matrix = np.zeros((len(p), control_points))
+    for k, weights in enumerate(uniform_bspline(p - first, order).T):
+        matrix[np.arange(len(p)), first + k] = weights
+    return matrix
+
+
+def least_squares_matrix(
+    p: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    control_points: int,
+    order: int,
+) -> npt.NDArray[np.float64]:
+    """The matrix from values at sites to the control points of the spline that is closest to them.
+
+    The normal equations have a narrow band and are solved by elimination, row by row: a library of
+    linear algebra would choose the order of the sums by processor.
+
+    Parameters
+    ----------
+    p
+        Parametric coordinates of the sites in [0, spans], shape (n,), several in each span.
+    weights
+        How much each site counts, shape (n,).
+    control_points
+        Number of control points on the axis.
+    order
+        Order of the spline.
+
+    Returns
+    -------
+    array, shape (control_points, n)
+    """
+    values = evaluation_matrix(p, control_points, order)
+    solution = values.T * weights
+    normal = np.zeros((control_points, control_points))
+    for site, row in enumerate(values):
+        normal += solution[:, site, None] * row
+    for row in range(control_points):
+        for lower in range(row + 1, min(row + order + 1, control_points)):
+            factor = normal[lower, row] / normal[row, row]
+            normal[lower] -= factor * normal[row]
+            solution[lower] -= factor * solution[row]
+    for row in reversed(range(control_points)):
+        for later in range(row + 1, min(row + order + 1, control_points)):
+            solution[row] -= normal[row, later] * solution[later]
+        solution[row] /= normal[row, row]
+    return solution
 
 
 def apply_along_axis(
