@@ -143,7 +143,9 @@ def _correct_one(plan: "Plan", quiet: bool) -> None:
 
     (task,) = plan.tasks
     with (
-        show_iterations(task.image.name, plan.recipe.settings, quiet) as progress,
+        show_iterations(
+            task.image.name, plan.recipe.settings, quiet, plan.recipe.engine
+        ) as progress,
         say_when_stopped(lambda: f"{task.image} was not corrected, and nothing was written"),
     ):
         outcome = correct_task(plan.recipe, task, progress)

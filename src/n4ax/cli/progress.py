@@ -3,6 +3,7 @@
 The live line needs rich, which comes with the extra ``progress``.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
+
+
+_LONGEST_NAME = 24
+"""Letters of a name that fit beside the bar in 80 columns."""
 
 
 class Outcome(Protocol):
@@ -39,9 +44,9 @@ class Outcome(Protocol):
 
 @contextmanager
 def show_iterations(
-    name: str, settings: N4Settings, quiet: bool
+    name: str, settings: N4Settings, quiet: bool, engine: str | None = None
 ) -> Iterator[Callable[[int, int, int, float], None] | None]:
-    """Show the iterations of one image on a live line.
+    """Show the iterations of one image on a live line of at most 80 columns.
 
     Parameters
     ----------
@@ -51,6 +56,8 @@ def show_iterations(
         The settings of the correction, for the number of iterations.
     quiet
         Show nothing.
+    engine
+        The engine that was asked for. JAX's programs may have to be compiled first.
 
     Yields
     ------
@@ -61,26 +68,57 @@ def show_iterations(
     if not _is_live(quiet):
         yield None
         return
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
     # Text is no markup: file names may have brackets.
     line = _open_line(
-        SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=8),
         TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
     levels = len(settings.iters)
+    first = "JAX loads or compiles its program" if engine == "xla" else "starting"
     with line:
-        task = line.add_task(name, total=sum(settings.iters), state="")
+        task = line.add_task(_shorten(name), total=sum(settings.iters), state=first)
 
         def progress(level: int, iteration: int, limit: int, measure: float) -> None:
             done = sum(settings.iters[:level]) + iteration
-            state = f"level {level + 1} of {levels}  {iteration:3d}/{limit}  {measure:.6f}"
+            state = f"level {level + 1}/{levels}, iteration {iteration}/{limit}, {measure:.1e}"
             line.update(task, completed=done, state=state)
 
-        yield progress
+        def notice(text: str) -> None:
+            if text.startswith("compiling"):
+                line.update(task, state=text)
+            else:
+                line.console.print(text, markup=False)
+
+        with _pass_notices(notice):
+            yield progress
+
+
+def _shorten(name: str) -> str:
+    """A name without its middle, if it is too long for the line."""
+    room = _LONGEST_NAME - 1
+    return name if len(name) <= _LONGEST_NAME else f"{name[: room // 2]}…{name[-room // 2 :]}"
+
+
+@contextmanager
+def _pass_notices(show: Callable[[str], None]) -> Iterator[None]:
+    """Pass on what n4ax logs, such as that it compiles its kernels, which would cut the line."""
+
+    class Passing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            show(record.getMessage().removeprefix("n4ax: "))
+
+    handler, logger = Passing(), logging.getLogger("n4ax")
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 @contextmanager
