@@ -21,6 +21,9 @@ _CANNOT_SYNC = {
 }
 """What file systems answer that cannot sync a file. All other errors mean that data were lost."""
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers that mean that there is no space left."""
+
 _PATIENCE = 5.0
 """Seconds that a program which is about to end waits for the renaming in another thread."""
 

@@ -48,7 +48,9 @@ def test_a_folder_is_corrected_into_another(folder: Path, capsys: pytest.Capture
         words = [folder / f"{name}.nii.gz", "--mask", folder / f"{name}_mask.nii.gz"]
         assert run("correct", *words, "-o", "one.nii.gz", *QUICK) == 0
         assert np.array_equal(read_voxels(Path(f"out/{name}_n4.nii.gz")), read_voxels("one.nii.gz"))
-    assert "3 corrected, 0 unchanged, 0 failed" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "3 corrected, 0 unchanged, 0 failed" in out
+    assert "Left out: 3 files that are masks, weights or results of others." in out
     rows = read_table(Path("out/n4ax.tsv"))
     assert [row["image"] for row in rows] == [f"scans/{name}.nii.gz" for name in "abc"]
     for row in rows:
@@ -148,6 +150,39 @@ def test_nothing_is_computed_if_a_mask_is_missing_or_does_not_fit(
     (folder / "c_mask.nii.gz").unlink()
     assert run(*words) == 2
     assert "c_mask.nii.gz is neither otsu nor all nor a file" in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_a_full_disk_ends_the_run(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from n4ax.correction import work
+
+    real, calls = work.write_images, []
+
+    def fill(images: dict, *given: object) -> None:
+        calls.append(images)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device", str(next(iter(images))))
+        real(images, *given)
+
+    monkeypatch.setattr(work, "write_images", fill)
+    words = ["correct", "scans", "-o", "out", "--mask", "{stem}_mask.nii.gz", *QUICK]
+    assert run(*words) == 2
+    assert "b_n4.nii.gz: No space left on device" in capsys.readouterr().err
+    states = {row["image"]: row["state"] for row in read_table(Path("out/n4ax.tsv"))}
+    assert states["scans/a.nii.gz"] == "corrected"
+    assert states["scans/c.nii.gz"] == "planned"
+    assert run(*words) == 0
+    assert "2 corrected, 1 unchanged" in capsys.readouterr().out
+
+
+def test_nothing_is_made_if_the_table_has_no_folder(
+    folder: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["correct", "scans", "-o", "out", "--table", "no/table.tsv", *QUICK]
+    assert run(*words) == 2
+    assert "no: No such file" in capsys.readouterr().err
     assert not Path("out").exists()
 
 

@@ -24,7 +24,6 @@ from n4ax.bids.sidecar import (
     make_stamp,
 )
 from n4ax.bids.staging import (
-    DISK_FULL,
     BusyError,
     put_in_place,
     reserve,
@@ -33,6 +32,7 @@ from n4ax.bids.staging import (
     sync_meanwhile,
 )
 from n4ax.errors import InputError
+from n4ax.files import DISK_FULL
 from n4ax.images import nifti
 from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line

@@ -1,6 +1,5 @@
 """How files appear in the output: whole, all files of an image at once, one run at a time."""
 
-import errno
 import os
 import shutil
 import stat
@@ -15,9 +14,6 @@ from n4ax.files import move_files, replace_file, replace_files, sync, write_file
 
 PRIVATE = ".n4ax"
 """Folder in the output for unfinished files, locks and the records of failures."""
-
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers that mean that there is no space left."""
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,9 +12,9 @@ from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.journal import Journal
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.staging import DISK_FULL
 from n4ax.bids.tasks import Group, SchedulerGoneError, TaskList
 from n4ax.errors import InputError
+from n4ax.files import DISK_FULL
 from n4ax.report.pages import find_neighbours, remove_empty, write_group, write_participant
 from n4ax.report.records import NothingToReportError, find_labels, natural_key
 

@@ -114,7 +114,7 @@ def _make_plan(
     if wish.is_list:
         planning.check_overwriting(tasks, kept.known, wish.overwrite)
     planning.check_places(tasks, kept.paths, make=wish.is_list)
-    return Plan(recipe, tasks, kept, taken["jobs"])
+    return Plan(recipe, tasks, kept, taken["jobs"], planning.count_left_out(wish, tasks))
 
 
 def _make_recipe(settings: "N4Settings", mask: str, taken: dict[str, Any]) -> "Recipe":
@@ -189,9 +189,11 @@ def _summarise(plan: "Plan", outcomes: "list[Outcome]", seconds: float) -> str:
     folders = sorted({str(outcome.output.parent) for outcome in outcomes})
     where = folders[0] if len(folders) == 1 else f"{len(folders)} folders"
     table = "" if plan.table.path is None else f" Table: {plan.table.path}."
+    others = f"{plan.left_out} files that are masks, weights or results of others"
+    left_out = f" Left out: {others}." if plan.left_out else ""
     return (
         f"{states['corrected']} corrected, {states['unchanged']} unchanged, {states['failed']} "
-        f"failed in {seconds:.1f} s. Results in {where}.{table}"
+        f"failed in {seconds:.1f} s. Results in {where}.{table}{left_out}"
     )
 
 

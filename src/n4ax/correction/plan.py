@@ -211,6 +211,11 @@ def choose_images(wish: Wish, recipe: Recipe) -> list[Path]:
     return chosen
 
 
+def count_left_out(wish: Wish, tasks: list[Task]) -> int:
+    """The number of files that were named but are masks, weights or results of the others."""
+    return len(find_images(wish.images)) - len(tasks)
+
+
 def _list_pieces(pattern: str) -> Iterator[str]:
     """The names in an expression, as far as they are patterns."""
     for piece in re.split(r"[+&|!()]", pattern):
@@ -279,17 +284,20 @@ def _check_name(option: str, path: Path) -> None:
 
 
 def check_places(tasks: list[Task], others: list[Path], *, make: bool) -> None:
-    """Check that the results and ``others`` can be written; ``make`` the folders of results.
+    """Check that the results and ``others`` can be written, and then ``make`` missing folders.
 
     Raises
     ------
     OSError
         A folder is missing or cannot be written to.
     """
-    for folder in {task.outputs.output.parent for task in tasks} if make else ():
-        folder.mkdir(parents=True, exist_ok=True)
+    folders = {task.outputs.output.parent for task in tasks} if make else set[Path]()
+    missing = {folder for folder in folders if not folder.exists()}
     for path in (*others, *(path for task in tasks for path in task.outputs.files)):
-        check_writable(path)
+        if path.parent not in missing:
+            check_writable(path)
+    for folder in missing:
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def check_overwriting(tasks: list[Task], known: Mapping[str, Any], overwrite: bool) -> None:

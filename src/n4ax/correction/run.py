@@ -18,6 +18,7 @@ from n4ax.correction.work import (
     make_stamp,
     write_correction,
 )
+from n4ax.files import DISK_FULL
 from n4ax.method.solver import Progress
 from n4ax.processors import choose_thread_count
 
@@ -38,12 +39,15 @@ class Plan:
         What remembers the results.
     jobs
         So many images are corrected at a time. The results do not depend on it.
+    left_out
+        So many files were named besides, which are masks, weights or results of the others.
     """
 
     recipe: Recipe
     tasks: Sequence[Task]
     table: Table
     jobs: int = 1
+    left_out: int = 0
 
 
 class _StoppedError(Exception):
@@ -53,7 +57,7 @@ class _StoppedError(Exception):
 def run_plan(plan: Plan, on_outcome: OnOutcome) -> None:
     """Correct all images, and tell what became of each as soon as it is known.
 
-    An image that cannot be corrected does not end the run.
+    An image that cannot be corrected does not end the run; a full disk does.
 
     Parameters
     ----------
@@ -65,7 +69,7 @@ def run_plan(plan: Plan, on_outcome: OnOutcome) -> None:
     Raises
     ------
     OSError
-        The table cannot be written.
+        The table cannot be written, or there is no space left.
     """
     plan.table.start(plan.tasks)
     if plan.recipe.shared_field:
@@ -110,7 +114,7 @@ def _correct_together(plan: Plan) -> Iterator[Outcome]:
         return
     for correction in corrections:
         try:
-            outcome = write_correction(recipe, correction, start)
+            outcome = write_correction(recipe, correction, start, recorded=True)
             yield replace(outcome, stamp=stamp)
         except OSError as error:
             yield fail(correction.task, describe_error(error, recipe.names), start)
@@ -127,11 +131,16 @@ def _correct(recipe: Recipe, task: Task, table: Table, progress: Progress) -> Ou
     """Correct an image unless its results are there, or say why it cannot be corrected."""
     start = time.perf_counter()
     try:
-        stamp = make_stamp(recipe, task) if table.path is not None else ""
+        recorded = table.path is not None
+        stamp = make_stamp(recipe, task) if recorded else ""
         if table.is_complete(task, stamp):
             return Outcome(str(task.image), task.outputs.output, "unchanged")
-        return replace(correct_task(recipe, task, progress), stamp=stamp)
+        return replace(correct_task(recipe, task, progress, recorded=recorded), stamp=stamp)
     except _StoppedError:
         raise
+    except OSError as error:
+        if error.errno in DISK_FULL:  # the others would fail as well
+            raise
+        return fail(task, describe_error(error, recipe.names), start)
     except Exception as error:  # one bad image must not end the run
         return fail(task, describe_error(error, recipe.names), start)

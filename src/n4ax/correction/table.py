@@ -128,7 +128,7 @@ def _make_entry(outcome: Outcome) -> dict[str, Any]:
         "reason": outcome.reason or outcome.problem,
         "seconds": round(outcome.seconds, 3),
     }
-    if outcome.state == "failed":
+    if not record:
         return known
     (low, high), (inner, outer) = record["FieldRange"], record["FieldRangeInMask"]
     return known | {

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -45,8 +44,22 @@ class Correction(NamedTuple):
     done: CorrectedScan
 
 
-def correct_task(recipe: Recipe, task: Task, progress: Progress | None = None) -> Outcome:
+def correct_task(
+    recipe: Recipe, task: Task, progress: Progress | None = None, *, recorded: bool = False
+) -> Outcome:
     """Correct an image and write all its files.
+
+    Parameters
+    ----------
+    recipe
+        How to correct it.
+    task
+        The image.
+    progress
+        Called after every iteration, as for :func:`n4ax.n4`.
+    recorded
+        Whether the outcome is to have a record. It takes time: files are read again for their
+        digests, and all convergence measures are computed.
 
     Raises
     ------
@@ -66,7 +79,7 @@ def correct_task(recipe: Recipe, task: Task, progress: Progress | None = None) -
     )
     run = Run(recipe.engine, recipe.threads, progress)
     done = correct_scan(recipe.settings, scan, task.mask, how, run)
-    return write_correction(recipe, Correction(task, scan, done), start)
+    return write_correction(recipe, Correction(task, scan, done), start, recorded=recorded)
 
 
 def correct_together(recipe: Recipe, tasks: Sequence[Task]) -> list[Correction]:
@@ -88,7 +101,9 @@ def correct_together(recipe: Recipe, tasks: Sequence[Task]) -> list[Correction]:
     return [Correction(*one) for one in zip(tasks, scans, done, strict=True)]
 
 
-def write_correction(recipe: Recipe, correction: Correction, start: float) -> Outcome:
+def write_correction(
+    recipe: Recipe, correction: Correction, start: float, *, recorded: bool
+) -> Outcome:
     """Write all files of a corrected image: all or none.
 
     Parameters
@@ -99,12 +114,14 @@ def write_correction(recipe: Recipe, correction: Correction, start: float) -> Ou
         The image.
     start
         When the work began, by :func:`time.perf_counter`.
+    recorded
+        Whether the outcome is to have a record.
     """
     task = correction.task
     figure, problem = _draw_figure(task.outputs, correction)
     outputs = task.outputs._replace(figure=None) if problem else task.outputs
     before = _find_replaced(outputs)
-    record = describe(recipe, correction)
+    record = describe(recipe, correction) if recorded or outputs.json is not None else {}
     _write_files(recipe, correction, outputs, figure, record)
     seconds = time.perf_counter() - start
     return Outcome(
@@ -112,7 +129,7 @@ def write_correction(recipe: Recipe, correction: Correction, start: float) -> Ou
         task.outputs.output,
         "corrected",
         problem=problem,
-        summary=_summarise(correction, outputs, record, before, seconds),
+        summary=_summarise(correction, outputs, before, seconds),
         seconds=seconds,
         record=record,
         files={str(path): path.stat().st_size for path in outputs.files},
@@ -195,7 +212,12 @@ def _draw_figure(outputs: Outputs, correction: Correction) -> tuple[bytes, str]:
         with need_extra("figure", "it"):
             from n4ax.figure import draw_figure
 
-        volumes = done.scan.voxels, shown.log_bias, shown.corrected
+        shape = done.scan.voxels.shape
+        volumes = (
+            done.scan.voxels,
+            shown.log_bias.reshape(shape),
+            shown.corrected.reshape(shape),
+        )
         return draw_figure(*volumes, done.mask, scan.affine, title, task.mask.text), ""
     except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
         is_missing = isinstance(error, ImportError)
@@ -237,17 +259,11 @@ def _find_replaced(outputs: Outputs) -> str:
     return f" (replaced a file of {moment:%Y-%m-%d %H:%M})"
 
 
-def _summarise(
-    correction: Correction,
-    outputs: Outputs,
-    record: Mapping[str, Any],
-    replaced: str,
-    seconds: float,
-) -> str:
+def _summarise(correction: Correction, outputs: Outputs, replaced: str, seconds: float) -> str:
     """One paragraph that says what was corrected, how it went, and what was written."""
     task, scan, done = correction
     result = done.results[0]
-    low, high = record["FieldRange"]
+    low, high = _find_range(done.log_bias)
     size = " x ".join(str(n) for n in scan.image.shape)
     levels = ", ".join(
         f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
@@ -255,8 +271,9 @@ def _summarise(
     first, *others = (str(path) for _, path in outputs.items())
     written = ", ".join([f"{first}{replaced}", *others])
     of_many = f" (the first of {len(done.results)} fields)" if len(done.results) > 1 else ""
+    inside = f"{task.mask.text} ({np.count_nonzero(done.mask):,} voxels)"
     return (
-        f"{scan.path}: {size} voxels, mask {task.mask.text} ({record['MaskVoxels']:,} voxels). "
+        f"{scan.path}: {size} voxels, mask {inside}. "
         f"Iterations per level{of_many}: {levels}. The field ranges from {low:.3f} to {high:.3f}. "
         f"Wrote {written} in {seconds:.1f} s."
     )
@@ -270,11 +287,6 @@ def fail(task: Task, reason: str, start: float) -> Outcome:
     )
 
 
-def stamped(outcome: Outcome, stamp: str) -> Outcome:
-    """The same outcome with its stamp."""
-    return replace(outcome, stamp=stamp)
-
-
 def describe_error(error: Exception, names: Mapping[str, str]) -> str:
     """What an error says, in the words of the command line."""
     if isinstance(error, InputError):
@@ -283,8 +295,5 @@ def describe_error(error: Exception, names: Mapping[str, str]) -> str:
         return f"not enough memory; try {names.get('shrink_factor', 'shrink_factor')} 2"
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return (
-        str(error)
-        if isinstance(error, ValueError | OSError)
-        else f"{type(error).__name__}: {error}"
-    )
+    told = isinstance(error, ValueError | OSError)
+    return str(error) if told else f"{type(error).__name__}: {error}"
