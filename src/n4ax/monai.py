@@ -237,9 +237,11 @@ class N4BiasFieldCorrectiond(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.mask_key = mask_key
-        self.shared_field_key = shared_field_key
+        # The transform of TorchIO has no keys, and calls this parameter shared_field.
+        called_otherwise = parameters.pop("shared_field", None)
+        self.shared_field_key = called_otherwise if shared_field_key is None else shared_field_key
         self.transform = N4BiasFieldCorrection(**parameters)
-        if shared_field_key is not None:
+        if self.shared_field_key is not None:
             self.transform.corrector.settings.check_shared()
 
     def __call__(self, data: Mapping[Hashable, NdarrayOrTensor]) -> dict[Hashable, Any]:

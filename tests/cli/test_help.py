@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import click
+import nibabel as nib
 import pytest
 
+from n4ax.ants import freesurfer
 from n4ax.ants.options import read_options
 from n4ax.cli import n4ax_command
 from tests.cli.program import run
@@ -84,6 +86,34 @@ def test_examples_in_the_help_run(
     monkeypatch.chdir(documented)
     for words in read_examples(read_help(capsys, name)):
         assert run(*words) == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_examples_in_the_help_of_studies_run(
+    documented: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(documented)
+    for name in ("bids", "report"):
+        for words in read_examples(read_help(capsys, name)):
+            # There is no cluster, so that its jobs are only printed.
+            given = [*words, "--dry-run"] if "--cluster" in words else words
+            assert run(*given) == 0, capsys.readouterr().err
+
+
+def test_examples_in_the_help_of_freesurfers_program_run(
+    documented: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(documented)
+    head = nib.load("head.nii.gz")
+    for name in ("orig", "defaced"):
+        nib.save(nib.MGHImage(head.get_fdata(dtype="f4"), head.affine), f"{name}.mgz")
+    assert freesurfer.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    examples = text.split("\nExamples:\n")[1].splitlines()
+    assert examples
+    for line in examples:
+        assert freesurfer.main(shlex.split(line)[1:]) == 0, capsys.readouterr().err
 
 
 def test_help_lists_every_option_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,13 @@ def write_files(folder: Path) -> None:
     voxels = head.get_fdata(dtype=np.float32)
     mask = n4ax.otsu_mask(voxels).astype(np.uint8)
     series = np.stack([voxels * scale for scale in (1, 0.5, 0.98, 0.45)], axis=-1)
-    images = {"mask": mask, "brain": mask, "bold": series, "dwi": series}
+    images = {
+        "mask": mask,
+        "brain": mask,
+        "white": (voxels > 300).astype(np.float32),
+        "bold": series,
+        "dwi": series,
+    }
     for name in ("head", "t1w", "t1w_n4", "t2w", "flair", "epi"):
         images[name] = voxels
     for name, values in images.items():

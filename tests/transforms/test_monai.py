@@ -271,6 +271,12 @@ def test_all_images_are_divided_by_the_shared_field(
     assert np.array_equal(own["t1"].numpy()[0], correct(head, array, outside=outside))
 
 
+def test_the_word_of_torchio_means_the_same(sample: dict[str, Any]) -> None:
+    one = N4BiasFieldCorrectiond("t2", shared_field_key="t1", **QUICK)(sample)["t2"]
+    other = N4BiasFieldCorrectiond("t2", shared_field="t1", **QUICK)(sample)["t2"]
+    assert np.array_equal(one.numpy(), other.numpy())
+
+
 def test_shared_field_needs_one_channel_and_one_grid(sample: dict[str, Any], head: Array) -> None:
     transform = N4BiasFieldCorrectiond("t2", shared_field_key="t1", **QUICK)
     moved = data.MetaTensor(sample["t2"].numpy(), affine=torch.from_numpy(AFFINE + np.eye(4)))
