@@ -77,9 +77,9 @@ def draw_figure(
 ) -> bytes:
     """Draw the planes through the middle of the mask.
 
-    The mask is outlined, unless it is the whole image. The colours of the field have the values
-    that the image is divided by, and white is their geometric mean in the mask. Letters say where
-    the patient's left and right are; left is at the left.
+    The mask is outlined on the image before, unless it is the whole image. The colours of the field
+    have the values that the image is divided by, and white is their geometric mean in the mask.
+    Letters say where the patient's left and right are; left is at the left.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def _show_plane(cell: Any, panel: _Panel, plane: Plane, scene: _Scene) -> Any:
         plane.cut(panel.volume), aspect=height / width, interpolation="bilinear", **panel.look
     )
     cell.set_axis_off()
-    if scene.outlined is not None and panel is not scene.field:
+    if scene.outlined is not None and panel is scene.before:  # the image after stays clear
         _outline(cell, plane.cut(scene.outlined))
     if scene.has_sides:
         _letter(cell, plane, _find_size(plane.measure(scene.voxel_sizes, panel.volume.shape)))
