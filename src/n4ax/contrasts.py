@@ -71,7 +71,7 @@ def fit_shared(
     posed: list[PosedImage] = []
     for name, inputs in zip(names, images, strict=True):
         with about_image(name):
-            posed.append(pose_image(settings, inputs, engine))
+            posed.append(pose_image(settings, inputs, engine, num_threads=run.num_threads))
     _check_one_grid(posed, names)
     with double_precision(engine):
         state = solve_shared(posed, run)

@@ -22,6 +22,7 @@ from n4ax.images.planes import (
     is_usable,
     turn_upright,
 )
+from n4ax.messages import PROCESS_WIDE
 
 OUTLINE = "#ff8a00"
 """The colour of the line around the mask."""
@@ -297,7 +298,7 @@ def _count_columns(text: str) -> int:
 @contextmanager
 def _ignore_missing_glyphs() -> Iterator[None]:
     """Let a name above the picture be in a script that the font does not have."""
-    with warnings.catch_warnings():
+    with PROCESS_WIDE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 

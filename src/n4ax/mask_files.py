@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from n4ax.errors import InputError
 from n4ax.images.arguments import MaskWord
 from n4ax.images.dilation import dilate
 from n4ax.images.expressions import Expression, Part, evaluate, list_parts, parse
+from n4ax.images.masks import find_fraction
 from n4ax.images.otsu import find_foreground
+from n4ax.images.volumes import SPATIAL
 from n4ax.itk.space import Space
 
 Mask = npt.NDArray[Any]
@@ -34,6 +37,13 @@ class MaskChoice:
         Voxels of a file above this value are inside, for maps of probabilities.
     dilate_mm
         The mask is enlarged by this distance in mm; a negative one makes it smaller.
+    expression
+        What the text means, if its files have been looked up already.
+
+    Raises
+    ------
+    InputError
+        Labels and a threshold are both given, or the distance is not finite.
     """
 
     text: str = "otsu"
@@ -41,7 +51,12 @@ class MaskChoice:
     above: float | None = None
     dilate_mm: float = 0.0
     expression: Expression | None = None
-    """What the text means, if its files have been looked up already."""
+
+    def __post_init__(self) -> None:
+        if self.labels and self.above is not None:
+            raise InputError("{mask_label} and {mask_above} are both given: give only one of them")
+        if not isfinite(self.dilate_mm):
+            raise InputError("{mask_dilate} is {0}; expected a number of mm", self.dilate_mm)
 
     def parse(self, find: Callable[[str], Path | None] | None = None) -> Expression:
         """Read the text; ``find`` gives the file of a name, by default the path of that name.
@@ -104,11 +119,12 @@ def combine_masks(
             return expression.word, None
         values, place = read(expression.path)
         values = _apply_condition(choice, expression, values)
-        _check_fractions(values, expression.path)
+        _check_values(values, expression.path)
         return values, place
     mask = evaluate(expression, lambda part: _take(choice, part, volume, read))
     if choice.dilate_mm:
-        mask = dilate(mask, choice.dilate_mm, voxel_sizes)
+        in_space = (*voxel_sizes[:SPATIAL], *[inf] * mask.ndim)[: mask.ndim]  # not along time
+        mask = dilate(mask, choice.dilate_mm, in_space)
     if not mask.any():
         raise InputError("{mask} {0!r} leaves no voxel inside", choice.text)
     return mask, None
@@ -132,12 +148,12 @@ def _take(
     if part.word == "all":
         return np.ones(volume.shape, bool)
     values = _apply_condition(choice, part, read(part.path)[0])
-    _check_fractions(values, part.path)
+    _check_values(values, part.path)
     return values != 0
 
 
 def _apply_condition(choice: MaskChoice, part: Part, values: Mask) -> Mask:
-    """Apply the labels or the threshold of a file, if it has any."""
+    """Apply the labels or the threshold of a file, if it has any; NaN is outside of both."""
     above = part.above if part.above is not None or part.labels else choice.above
     labels = part.labels or (choice.labels if part.above is None else ())
     if above is not None:
@@ -160,15 +176,15 @@ def _check_any(inside: Mask, path: Path, wanted: str, values: Mask) -> None:
         )  # fmt: skip
 
 
-def _check_fractions(values: Mask, path: Path) -> None:
-    """Refuse a map of probabilities, which needs a threshold."""
-    if values.dtype.kind != "f":
-        return
-    between = (values > 1e-3) & (values < 1 - 1e-3)
-    if between.any():
+def _check_values(values: Mask, path: Path) -> None:
+    """Refuse a mask with NaN, and a map of probabilities, which needs a threshold."""
+    if np.isnan(values).any():
+        raise InputError("{mask} {0} has NaN values; expected numbers, 0 outside", path)
+    fraction = find_fraction(values)
+    if fraction is not None:
         raise InputError(
             "{mask} {0} has values between 0 and 1, such as {1:.3g}, as a map of probabilities "
             "has: give a threshold with {mask_above:0.5}",
             path,
-            float(values[between][0]),
+            fraction,
         )

@@ -5,8 +5,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from threading import Lock
+from threading import Lock, RLock
 from unicodedata import category
+
+PROCESS_WIDE = RLock()
+"""Held while something of the whole process is changed for a moment, in one of several threads: the
+filters of warnings, or the locale."""
 
 _changing = Lock()
 _quiet_blocks = 0

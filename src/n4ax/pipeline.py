@@ -133,13 +133,31 @@ def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N
     """
     run = run or Run()
     inputs.check_not_traced()
-    posed = pose_image(settings, inputs, run.engine)
+    posed = pose_image(settings, inputs, run.engine, num_threads=run.num_threads)
     with double_precision(posed.engine):
         return make_result(posed, solve_image(posed, run), run.num_threads)
 
 
+class _OpenedImage(NamedTuple):
+    """An image with its mask and weights as arrays of the engine, and where they lie."""
+
+    volume: Any
+    mask: Any
+    weights: Any
+    opened: OpenedInputs
+    spacing: Spacing
+    settings: N4Settings
+    engine: EngineName
+    affine: npt.NDArray[np.float64] | None
+    axes_known: bool
+
+
 def pose_image(
-    settings: N4Settings, inputs: Inputs, engine: EngineName | None, device: Any = None
+    settings: N4Settings,
+    inputs: Inputs,
+    engine: EngineName | None,
+    device: Any = None,
+    num_threads: int | None = None,
 ) -> PosedImage:
     """Open an image with its mask and weights, and pose the problem.
 
@@ -151,7 +169,49 @@ def pose_image(
         The engine that is asked for; ``None`` leaves the choice to :func:`choose_engine`.
     device
         The JAX device for the arrays; ``None`` leaves them where they are.
+    num_threads
+        Threads that divide the image by the field to start from.
     """
+    found = _open_image(settings, inputs, engine, device)
+    volume, spacing, settings = found.volume, found.spacing, found.settings
+    with double_precision(found.engine):
+        start = _find_start(inputs, found)
+        given = volume if start is None else start.divide(volume, num_threads=num_threads)
+        posed = pose(given, found.mask, found.weights, spacing, settings)
+    spaces = spacing if isinstance(spacing, Spaces) else found.opened.spaces
+    return PosedImage(
+        image=inputs.image,
+        volume=volume,
+        # A JAX array may be the user's own.
+        may_overwrite=not is_jax(import_array(found.opened.arrays[0])),
+        pose=posed,
+        settings=settings,
+        engine=found.engine,
+        affine=found.affine,
+        axes_known=found.axes_known,
+        space=None if spaces is None else spaces.image,
+        start=start,
+    )
+
+
+def divide_by_init(
+    settings: N4Settings, inputs: Inputs, num_threads: int | None = None
+) -> npt.NDArray[Any]:
+    """The image that N4 works on: divided by the field to start from, if there is one.
+
+    The errors are those of :func:`fit_image`.
+    """
+    found = _open_image(settings, inputs, "cpu", None)
+    start = _find_start(inputs, found)
+    return np.asarray(
+        found.volume if start is None else start.divide(found.volume, num_threads=num_threads)
+    )
+
+
+def _open_image(
+    settings: N4Settings, inputs: Inputs, engine: EngineName | None, device: Any
+) -> _OpenedImage:
+    """Open an image with its mask and weights, and choose the engine."""
     mask = leave_out_masked(inputs.image, inputs.mask, settings.mask_label)
     weights = inputs.weights
     weights = weights.filled(0) if is_masked(weights) else weights
@@ -160,51 +220,59 @@ def pose_image(
         settings = replace(settings, voxel_order=opened.order)
     chosen = choose_engine(engine, *opened.arrays, settings=settings)
     volume, mask, weights = (to_engine(chosen, array, device) for array in opened.arrays)
-    spacing = opened.spaces if inputs.spacing is None else inputs.spacing
-    spaces = spacing if isinstance(spacing, Spaces) else opened.spaces
-    # An affine is about the axes x, y, z, which the order "F" confirms.
-    known = opened.order is not None or (inputs.affine is not None and settings.voxel_order == "F")
-    affine = _find_affine(inputs.affine, opened.affine)
-    with double_precision(chosen):
-        start = None
-        if inputs.init is not None:
-            check_image(volume)
-            grid, points = find_last_mesh(volume.shape, spacing, settings)
-            nothing = np.zeros(points, np.float32)
-            blank = _make_field(volume.shape, settings, affine, known, grid, nothing)
-            start = _find_start(inputs.init, inputs.image, opened, blank, settings)
-        given = volume if start is None else start.divide(volume)
-        posed = pose(given, mask, weights, spacing, settings)
-    return PosedImage(
-        image=inputs.image,
-        volume=volume,
-        # A JAX array may be the user's own.
-        may_overwrite=not is_jax(import_array(opened.arrays[0])),
-        pose=posed,
-        settings=settings,
-        engine=chosen,
-        affine=affine,
-        axes_known=known,
-        space=None if spaces is None else spaces.image,
-        start=start,
+    return _OpenedImage(
+        volume,
+        mask,
+        weights,
+        opened,
+        opened.spaces if inputs.spacing is None else inputs.spacing,
+        settings,
+        chosen,
+        _find_affine(inputs.affine, opened.affine),
+        # An affine is about the axes x, y, z, which the order "F" confirms.
+        opened.order is not None or (inputs.affine is not None and settings.voxel_order == "F"),
     )
 
 
-def _find_start(
-    init: BiasField, image: Any, opened: OpenedInputs, blank: BiasField, settings: N4Settings
-) -> BiasField:
-    """Express the field to start from on the last mesh of the run, which ``blank`` has."""
+def _find_start(inputs: Inputs, found: _OpenedImage) -> BiasField | None:
+    """Express the field to start from on the last mesh of the run."""
+    init, settings, volume = inputs.init, found.settings, found.volume
+    if init is None:
+        return None
+    check_start(settings)
+    check_image(volume)
+    grid, points = find_last_mesh(volume.shape, found.spacing, settings)
+    nothing = np.zeros(points, np.float32)
+    blank = _make_field(volume.shape, settings, found.affine, found.axes_known, grid, nothing)
+    turned = has_turned_axes(init, inputs.image, found.opened)
+    return express(init.turn_axes() if turned else init, blank)
+
+
+def check_start(settings: N4Settings, name: str = "init") -> None:
+    """Check that N4 can start from a field with these settings.
+
+    Parameters
+    ----------
+    settings
+        The parameters of N4.
+    name
+        The parameter that makes it start from a field, for messages.
+
+    Raises
+    ------
+    InputError
+        It cannot.
+    """
     if settings.arithmetic == "itk":
         raise InputError(
-            "{init} is given and {arithmetic} is 'itk', and ITK has no initial field: use "
+            f"{{{name}}} is given and {{arithmetic}} is 'itk', and ITK has no initial field: use "
             "{arithmetic:limit}, or correct the image that the field has been divided out of"
         )
     if settings.non_positive == "offset":
         raise InputError(
-            '{init} is given and {non_positive} is "offset", which would raise the image after the '
-            'division by the field: use {non_positive:"exclude"}'
+            f'{{{name}}} is given and {{non_positive}} is "offset", which would raise the image '
+            'after the division by the field: use {non_positive:"exclude"}'
         )
-    return express(init.turn_axes() if has_turned_axes(init, image, opened) else init, blank)
 
 
 def _find_affine(
@@ -305,4 +373,5 @@ def make_result(
         stopped=solution.stopped,
         settings=posed.settings,
         _mask=posed.pose.mask,
+        _num_threads=num_threads,
     )

@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from n4ax.images.names import find_stem, find_suffix
+from n4ax.images.names import DICOM, find_files, find_suffix
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
 from n4ax.version import __version__
+
+_HEADER = 1 << 16
+"""So many bytes hold every header of ITK that has its voxels in another file."""
 
 _REFERENCES = (
     "Tustison NJ, Avants BB, Cook PA, Zheng Y, Egan A, Yushkevich PA, Gee JC. N4ITK: improved N3 "
@@ -28,7 +32,7 @@ _OTSU = (
 
 
 def hash_file(path: Path) -> str:
-    """The SHA-256 digest of the content of an image: of a file, of a pair, or of a folder of DICOM.
+    """The SHA-256 digest of the content of an image: of a file, of several, or of a folder.
 
     Raises
     ------
@@ -47,14 +51,24 @@ def hash_file(path: Path) -> str:
 
 
 def _list_parts(path: Path) -> list[Path]:
-    """All files that an image consists of."""
-    if path.is_dir():
-        return sorted(part for part in path.iterdir() if part.is_file())
-    if find_suffix(path) in (".hdr", ".img", ".mhd", ".nhdr"):
-        stem = find_stem(path)
-        beside = sorted(path.parent.iterdir())
-        return [part for part in beside if part.is_file() and part.name.split(".")[0] == stem]
-    return [path]
+    """All files that an image consists of. A series of DICOM is its whole folder."""
+    suffix = find_suffix(path)
+    if path.is_dir() or suffix in DICOM:
+        folder = path if path.is_dir() else path.parent
+        return sorted(part for part in folder.iterdir() if part.is_file())
+    if suffix in (".mhd", ".nhdr"):
+        return [path, *_find_voxels(path)]
+    return [part for part in find_files(path) if part.exists() or part == path]
+
+
+def _find_voxels(header: Path) -> list[Path]:
+    """The files that a header of ITK names; all files beside it if it has a list of them."""
+    text = header.read_bytes()[:_HEADER].decode("latin-1")
+    found = re.search(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", text, re.M | re.I)
+    named = None if found is None else header.parent / found[1]
+    if named is not None and named.is_file():
+        return [named]
+    return sorted(part for part in header.parent.iterdir() if part.is_file() and part != header)
 
 
 def make_stamp(content: Mapping[str, Any]) -> str:
@@ -106,15 +120,22 @@ def make_finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def write_methods(settings: N4Settings, mask: str) -> str:
+def list_iterations(result: N4Result[Any]) -> str:
+    """How many iterations each level took and why it ended, in words."""
+    pairs = zip(result.iterations, result.stopped, strict=True)
+    return ", ".join(f"{count} ({why})" for count, why in pairs)
+
+
+def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
     """Text for the methods section of a paper, with its references.
 
     Parameters
     ----------
     settings
         The parameters of N4.
-    mask
-        The mask as it was asked for.
+    described
+        What is described besides the settings, as an object of JSON: ``Mask``, and what
+        :meth:`n4ax.correction.recipe.Recipe.describe` gives if it was asked for.
     """
     levels = len(settings.iters)
     most = ", ".join(map(str, settings.iters))
@@ -129,25 +150,54 @@ def write_methods(settings: N4Settings, mask: str) -> str:
         if settings.arithmetic == "itk"
         else "It follows the implementation in ITK."
     )
-    by_otsu = mask == "otsu"
     text = (
         "Intensity nonuniformity was corrected with N4 (Tustison et al. 2010), which builds on N3 "
         f"(Sled et al. 1998), as implemented in n4ax {__version__}. {followed} "
-        f"The field was estimated {_describe_mask(mask)}{_describe_shrinking(settings)}, as a "
+        f"The field was estimated {_describe_mask(described)}{_describe_shrinking(settings)}, as a "
         f"B-spline of order {settings.spline_order} {_describe_mesh(settings)}. There were "
         f"{levels} fitting level{'s' * (levels > 1)} of at most {most} iterations, {ends}. The "
         f"histogram was sharpened with {settings.nbins} bins, a full width at half maximum of "
         f"{settings.fwhm:g} in log intensity and a Wiener noise of {settings.wiener:g}."
     )
-    return "\n".join([text, "", *_REFERENCES, *([_OTSU] if by_otsu else [])])
+    sentences = [text, *(words for name, words in _FURTHER.items() if described.get(name))]
+    series = described.get("EstimatedOn")
+    if series is not None:
+        what = _SERIES.get(series, f"One field was estimated on volume {series} of the series")
+        sentences.append(f"{what}.")
+    by_otsu = "otsu" in str(described["Mask"]) or bool(described.get("WeightsFrom"))
+    return "\n".join([" ".join(sentences), "", *_REFERENCES, *([_OTSU] if by_otsu else [])])
 
 
-def _describe_mask(mask: str) -> str:
-    if mask == "all":
-        return "on the whole image"
-    if mask == "otsu":
-        return "in the voxels above Otsu's threshold (Otsu 1979)"
-    return f"in a mask ({mask})"
+_FURTHER = {
+    "Slicewise": "Each slice had a field of its own.",
+    "SharedField": "All images of a person shared one field.",
+    "WeightsFrom": "N4 was run in stages, with classes of intensity by Otsu's method (Otsu 1979) "
+    "as weights: the dark ones, the bright ones, and then all but the darkest.",
+    "Init": "N4 started from a field that had been estimated before.",
+}
+_SERIES = {
+    "mean": "One field was estimated on the mean of the series",
+    "first": "One field was estimated on the first volume of the series",
+    "each": "Each volume of the series had a field of its own",
+    "b0": "One field was estimated on the mean of the volumes without diffusion weighting",
+    "4d": "One field varied in space and time",
+}
+
+
+def _describe_mask(described: Mapping[str, Any]) -> str:
+    mask = str(described["Mask"])
+    where = {
+        "all": "on the whole image",
+        "otsu": "in the voxels above Otsu's threshold (Otsu 1979)",
+    }.get(mask, f"in a mask ({mask})")
+    if described.get("MaskLabels"):
+        where += f", of which the labels {', '.join(map(str, described['MaskLabels']))} were used"
+    if described.get("MaskAbove") is not None:
+        where += f", above {described['MaskAbove']:g}"
+    if described.get("MaskDilate"):
+        grown = described["MaskDilate"]
+        where += f", {'dilated' if grown > 0 else 'eroded'} by {abs(grown):g} mm"
+    return where
 
 
 def _describe_shrinking(settings: N4Settings) -> str:

@@ -58,6 +58,8 @@ class N4Result(Generic[Image]):
     _mask: Any
     _volume: Any = None
     """The corrected volume that the field was estimated on, if ``corrected`` is a series."""
+    _num_threads: int | None = None
+    """Threads that evaluate the field; ``None`` for all processors."""
 
     @cached_property
     def log_bias(self) -> Image:
@@ -67,7 +69,8 @@ class N4Result(Generic[Image]):
         series, the shape of one volume.
         """
         volume = open_image(self._single).voxels
-        return make_like(self._single, self.field.evaluate_like(import_array(volume)))
+        values = self.field.evaluate_like(import_array(volume), self._num_threads)
+        return make_like(self._single, values)
 
     @cached_property
     def mask(self) -> Any:

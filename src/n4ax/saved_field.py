@@ -50,7 +50,7 @@ def read_field(path: Path) -> SavedField:
     ValueError
         The file holds no field. The message says what is wrong.
     """
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         return SavedField(path, BiasField.load(path), None)
     scan = read_scan(path)
     if holds_field(scan.image):
@@ -61,6 +61,19 @@ def read_field(path: Path) -> SavedField:
             "n4ax correct --bias wrote, or the file of --field"
         )
     return SavedField(path, None, scan)
+
+
+def read_spline(path: Path) -> SavedField:
+    """Read a field that ``n4ax correct --field`` wrote: its control points.
+
+    Raises
+    ------
+    OSError
+        There is no such file, or it cannot be read.
+    ValueError
+        The file holds no control points.
+    """
+    return SavedField(path, BiasField.load(path), None)
 
 
 def apply_field(
@@ -173,11 +186,6 @@ def _take_image(field: SavedField, scan: Scan, shape: tuple[int, ...]) -> npt.ND
             "own grid only; the file of --field fits every grid"
         )
     return bias.voxels.reshape(shape)
-
-
-def _is_own_grid(spline: BiasField, scan: Scan, shape: tuple[int, ...]) -> bool:
-    """Whether an image has the grid of the image that a field was estimated on."""
-    return is_one_grid(spline.shape, spline.affine, shape, scan.affine)
 
 
 def _check_overlap(path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...]) -> None:

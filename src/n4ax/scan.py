@@ -16,7 +16,7 @@ from n4ax.images.volumes import SPATIAL, take_volume
 from n4ax.itk.space import Space, Spaces, drop_last_ones
 from n4ax.level import compute_bias
 from n4ax.mask_files import MaskChoice, combine_masks, uses_otsu
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.pipeline import Inputs, Run, divide_by_init, fit_image
 from n4ax.result import N4Result
 from n4ax.series import Estimate, check_volumes, correct_series, find_volume
 from n4ax.settings import N4Settings
@@ -146,8 +146,7 @@ def correct_scan(
         return _correct_slices(settings, scan, mask, how, run)
     is_series = check_volumes(settings, Inputs(scan.image), how.series)
     estimate = how.series if is_series and how.series != "4d" else None
-    inputs = make_inputs(scan, mask, estimate, how.weights)
-    inputs = replace(inputs, init=how.init)
+    inputs = make_inputs(settings, scan, mask, how._replace(series=estimate))
     if how.in_stages and is_series:
         raise InputError("{weights_from} is for volumes, and {image} is a series")
     if estimate is None:
@@ -159,32 +158,31 @@ def correct_scan(
     return CorrectedScan(volume, done.corrected, done.log_bias, done.results[0].mask, done.results)
 
 
-def make_inputs(
-    scan: Scan, mask: MaskChoice, estimate: Estimate | None = None, weights: Path | None = None
-) -> Inputs:
+def make_inputs(settings: N4Settings, scan: Scan, mask: MaskChoice, how: How) -> Inputs:
     """Read what belongs to an image, and say where everything lies.
 
     Parameters
     ----------
+    settings
+        The parameters of N4.
     scan
         The image.
     mask
         The voxels to estimate the field in.
-    estimate
-        For a series, what the field is estimated on; mask and weights have the shape of a volume.
-    weights
-        Path of the confidence of each voxel.
+    how
+        How the field is estimated. If it is estimated on a volume of a series, mask and weights
+        have the shape of a volume.
 
     Raises
     ------
     ValueError
         A file cannot be read, or lies on another grid than the image.
     """
-    volume = scan if estimate is None else _first_volume(scan)
+    volume = scan if how.series is None else _first_volume(scan)
     place = nifti.read_space(volume.image)
     expression = mask.parse()
-    if estimate is not None and uses_otsu(mask, expression):
-        volume = volume._replace(voxels=_find_estimated(scan, estimate))
+    if uses_otsu(mask, expression):
+        volume = volume._replace(voxels=_find_estimated(settings, scan, how))
     inside, place_of_mask = combine_masks(
         mask,
         expression,
@@ -193,14 +191,15 @@ def make_inputs(
         partial(_read_on_grid, scan=volume),
     )
     confidence, place_of_weights = None, place
-    if weights is not None:
-        confidence, place_of_weights = _read_on_grid(weights, volume)
+    if how.weights is not None:
+        confidence, place_of_weights = _read_on_grid(how.weights, volume)
     return Inputs(
         image=scan.voxels,
         mask=inside,
         weights=confidence,
         spacing=Spaces(place, place_of_mask or place, place_of_weights),
         affine=scan.affine,
+        init=how.init,
     )
 
 
@@ -234,27 +233,36 @@ def _correct_slices(
     settings: N4Settings, scan: Scan, mask: MaskChoice, how: How, run: Run | None
 ) -> CorrectedScan:
     """Correct each slice of a volume by itself."""
-    if how.series is not None or how.in_stages or how.init is not None:
-        raise InputError("{slicewise} is given: leave out {series}, {weights_from} and {init}")
+    inputs = make_inputs(settings, scan, mask, how)
     shape = drop_last_ones(scan.voxels.shape, 3)
-    if len(shape) != 3:
-        raise InputError(
-            "{slicewise} is for volumes of three axes, and {image} has shape {0}", shape
-        )
     flat = Scan(scan.path, scan.image, scan.voxels.reshape(shape))
-    done = correct_slices(settings, make_inputs(flat, mask, None, how.weights), run)
+    arrays = {
+        name: value.reshape(shape)
+        for name, value in (("mask", inputs.mask), ("weights", inputs.weights))
+        if isinstance(value, np.ndarray)
+    }
+    done = correct_slices(settings, replace(inputs, image=flat.voxels, **arrays), run)
     corrected, log_bias = (a.reshape(scan.voxels.shape) for a in (done.corrected, done.log_bias))
     return CorrectedScan(flat, corrected, log_bias, done.mask, done.results)
 
 
-def _find_estimated(scan: Scan, estimate: Estimate) -> npt.NDArray[np.float32]:
-    """The volume of a series that its field is estimated on, for Otsu's threshold."""
-    if estimate == "each":
+def _find_estimated(settings: N4Settings, scan: Scan, how: How) -> npt.NDArray[np.float32]:
+    """What the field is estimated on, for Otsu's threshold: of a series one volume."""
+    if how.series == "each":
         raise InputError(
             "{mask} has otsu as a part, and with {series:each} every volume has a mask of its own: "
             "give the mask of a file, or otsu alone"
         )
-    return find_volume(scan.voxels, SPATIAL, estimate)
+    voxels = scan.voxels
+    image = scan.image
+    if how.series is not None and how.series != "4d":
+        voxels = find_volume(voxels, SPATIAL, how.series)
+        image = take_volume(image, SPATIAL, 0)
+    if how.init is None:
+        return voxels
+    place = nifti.read_space(image)
+    inputs = Inputs(voxels, spacing=Spaces(place, place, place), affine=scan.affine, init=how.init)
+    return divide_by_init(settings, inputs)
 
 
 def _first_volume(scan: Scan) -> Scan:

@@ -7,7 +7,7 @@ from n4ax.contrasts import fit_shared
 from n4ax.errors import InputError
 from n4ax.mask_files import MaskChoice
 from n4ax.pipeline import Inputs, Run
-from n4ax.scan import CorrectedScan, Scan, make_inputs
+from n4ax.scan import CorrectedScan, How, Scan, make_inputs
 from n4ax.settings import N4Settings
 
 
@@ -46,7 +46,7 @@ def correct_scans(
         names the files.
     """
     weights = [None] * len(scans) if weights is None else weights
-    inputs = [_read_inputs(*one) for one in zip(scans, masks, weights, strict=True)]
+    inputs = [_read_inputs(settings, *one) for one in zip(scans, masks, weights, strict=True)]
     names = [str(scan.path) for scan in scans]
     results = fit_shared(settings, inputs, run or Run(), names)
     return [
@@ -55,7 +55,9 @@ def correct_scans(
     ]
 
 
-def _read_inputs(scan: Scan, mask: MaskChoice, weights: Path | None) -> Inputs:
+def _read_inputs(
+    settings: N4Settings, scan: Scan, mask: MaskChoice, weights: Path | None
+) -> Inputs:
     """Read the mask and the weights of an image, and say where the three lie in space."""
     if scan.volumes > 1:
         raise InputError(
@@ -64,4 +66,4 @@ def _read_inputs(scan: Scan, mask: MaskChoice, weights: Path | None) -> Inputs:
             scan.path,
             scan.volumes,
         )
-    return make_inputs(scan, mask, weights=weights)
+    return make_inputs(settings, scan, mask, How(weights=weights))

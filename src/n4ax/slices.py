@@ -35,7 +35,7 @@ class SlicesResult(NamedTuple):
 def correct_slices(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> SlicesResult:
     """Correct each slice along the third axis by a field of its own.
 
-    Otsu's mask is that of the whole volume. Slices in which the mask has fewer than two intensities
+    Otsu's mask is that of the whole volume. Slices in which fewer than two intensities are used
     stay as they are.
 
     Parameters
@@ -59,14 +59,16 @@ def correct_slices(settings: N4Settings, inputs: Inputs, run: Run | None = None)
             "{slicewise} is for volumes of three axes, and {image} has shape {0}", volume.shape
         )
     mask = find_mask(volume, inputs.mask, settings.mask_label)
+    whole = settings.override(mask_label=None)
     corrected, log_bias = volume.astype(np.float32), np.zeros(volume.shape, np.float32)
     used, results = np.zeros(volume.shape, bool), []
+    usable = _find_usable(settings, volume, mask, inputs.weights)
     for k in range(volume.shape[2]):
-        inside = volume[..., k][mask[..., k]]
-        if inside.size == 0 or inside.min() == inside.max():
+        values = volume[..., k][usable[..., k]]
+        if values.size == 0 or values.min() == values.max():
             continue
         try:
-            result = fit_image(settings, _take_slice(inputs, mask, k), run)
+            result = fit_image(whole, _take_slice(inputs, mask, k), run)
         except InputError as error:
             raise error.about(f"slice {k}") from None
         corrected[..., k], log_bias[..., k] = result.corrected, result.log_bias
@@ -75,6 +77,20 @@ def correct_slices(settings: N4Settings, inputs: Inputs, run: Run | None = None)
     if not results:
         raise InputError("no slice of {image} has two intensities in {mask}")
     return SlicesResult(corrected, log_bias, used, results)
+
+
+def _find_usable(
+    settings: N4Settings, volume: Any, mask: npt.NDArray[np.bool_], weights: Any
+) -> npt.NDArray[np.bool_]:
+    """The voxels that a field is estimated on: not those that the settings leave out."""
+    usable = mask.copy()
+    if settings.nonfinite == "exclude":
+        usable &= np.isfinite(volume)
+    if settings.non_positive == "exclude":
+        usable &= volume > 0
+    if weights is not None:
+        usable &= weights > 0
+    return usable
 
 
 def _take_slice(inputs: Inputs, mask: npt.NDArray[np.bool_], number: int) -> Inputs:

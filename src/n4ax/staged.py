@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from n4ax.errors import InputError
-from n4ax.field import BiasField
 from n4ax.images.masks import find_mask
 from n4ax.images.multiotsu import find_thresholds
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.pipeline import Inputs, Run, check_start, divide_by_init, fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
 
@@ -51,22 +50,26 @@ def fit_in_stages(settings: N4Settings, inputs: Inputs, run: Run | None = None) 
     """
     if inputs.weights is not None:
         raise InputError("{weights} and {weights_from} are both given: give only one of them")
-    image = np.asarray(inputs.image)
-    inside = find_mask(image, inputs.mask, settings.mask_label)
-    field = inputs.init
+    check_start(settings, "weights_from")
+    threads = None if run is None else run.num_threads
+    inside = find_mask(
+        divide_by_init(settings, replace(inputs, mask=None), threads),
+        inputs.mask,
+        settings.mask_label,
+    )
+    stage = replace(inputs, mask=inside)
     found: N4Result[Any] | None = None
     for classes in STAGES:
-        labels = _find_classes(image, inside, field)
+        labels = _find_classes(divide_by_init(settings, stage, threads), inside)
         weights = (np.isin(labels, classes) & inside).astype(np.float32)
-        stage = replace(inputs, mask=inside, weights=weights, init=field)
+        stage = replace(stage, weights=weights)
         found = fit_image(settings.override(mask_label=None), stage, run)
-        field = found.field
+        stage = replace(stage, weights=None, init=found.field)
     assert found is not None
     return found
 
 
-def _find_classes(image: Any, inside: Any, field: BiasField | None) -> Any:
-    """The classes of the voxels of an image, as far as it is corrected."""
-    flat = image if field is None else field.divide(image.astype(np.float32))
+def _find_classes(flat: Any, inside: Any) -> Any:
+    """The classes of the voxels of an image, from 0 for the darkest."""
     values = flat[inside & np.isfinite(flat)]
     return np.digitize(flat, find_thresholds(values, THRESHOLDS), right=True)

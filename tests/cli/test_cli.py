@@ -45,7 +45,7 @@ def test_an_interrupt_says_that_nothing_was_written(tmp_path: Path) -> None:
     command[1:3] = ["-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 130
-    assert done.stderr == f"n4ax: {scan} was not corrected, and nothing was written\n"
+    assert done.stderr == f"n4ax: {scan} was not corrected; no file was changed\n"
     assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 

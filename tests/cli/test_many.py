@@ -50,14 +50,14 @@ def test_a_folder_is_corrected_into_another(folder: Path, capsys: pytest.Capture
         assert np.array_equal(read_voxels(Path(f"out/{name}_n4.nii.gz")), read_voxels("one.nii.gz"))
     out = capsys.readouterr().out
     assert "3 corrected, 0 unchanged, 0 failed" in out
-    assert "Left out: 3 files that are masks, weights or results of others." in out
+    assert "Left out: 3 files (masks, weights or results of others)." in out
     rows = read_table(Path("out/n4ax.tsv"))
-    assert [row["image"] for row in rows] == [f"scans/{name}.nii.gz" for name in "abc"]
+    assert [row["image"] for row in rows] == [f"../scans/{name}.nii.gz" for name in "abc"]
     for row in rows:
         assert row["state"] == "corrected"
         assert row["iterations"] == "3x2"
         low, high = (float(row[f"field_{end}"]) for end in ("min", "max"))
-        bias = read_voxels(Path(row["output"].replace("_n4", "_bias")))
+        bias = read_voxels(Path("out", row["output"].replace("_n4", "_bias")))
         assert (low, high) == pytest.approx((bias.min(), bias.max()), abs=2e-6)
 
 
@@ -133,7 +133,7 @@ def test_thirty_images_with_two_broken_ones(
     assert len(list(Path("out").glob("*_n4.nii.gz"))) == 28
     states = {row["image"]: row["state"] for row in read_table(Path("out/n4ax.tsv"))}
     assert sorted(name for name, state in states.items() if state == "failed") == [
-        "scans/07.nii.gz", "scans/19.nii.gz"
+        "../scans/07.nii.gz", "../scans/19.nii.gz"
     ]  # fmt: skip
     (scans / "07.nii.gz").write_bytes(whole)
     assert run(*words) == 1
@@ -171,8 +171,8 @@ def test_a_full_disk_ends_the_run(
     assert run(*words) == 2
     assert "b_n4.nii.gz: No space left on device" in capsys.readouterr().err
     states = {row["image"]: row["state"] for row in read_table(Path("out/n4ax.tsv"))}
-    assert states["scans/a.nii.gz"] == "corrected"
-    assert states["scans/c.nii.gz"] == "planned"
+    assert states["../scans/a.nii.gz"] == "corrected"
+    assert states["../scans/c.nii.gz"] == "planned"
     assert run(*words) == 0
     assert "2 corrected, 1 unchanged" in capsys.readouterr().out
 
@@ -211,7 +211,7 @@ def test_the_table_is_where_it_is_asked_for(folder: Path, capsys: pytest.Capture
     ]
     Path("done.json").write_text('{"mine": 1}')
     assert run(*words) == 2
-    assert "done.json is not the table of n4ax correct" in capsys.readouterr().err
+    assert "done.json is not from n4ax correct" in capsys.readouterr().err
 
 
 def test_a_stopped_run_says_what_is_written_and_goes_on(

@@ -20,7 +20,8 @@ def test_the_record_says_how_an_image_was_corrected(tmp_path: Path) -> None:
     words = ["--json", record, "--bias", bias, "--mask", inside, "--fwhm", "0.2", "-q"]
     assert run("correct", scan, *words, *QUICK) == 0
     found = json.loads(record.read_text())
-    assert found["Inputs"] == {"Image": str(scan), "Mask": [str(inside)]}
+    assert found["Inputs"] == {"Image": [str(scan)], "Mask": [str(inside)]}
+    assert found["Engine"] == "cpu"
     assert found["Digests"][str(scan)] == hashlib.sha256(scan.read_bytes()).hexdigest()
     assert found["Settings"]["fwhm"] == 0.2
     assert found["Settings"]["iters"] == [3, 2]
@@ -59,9 +60,15 @@ def test_text_for_papers_has_the_settings(capsys: pytest.CaptureFixture[str]) ->
                  f"n4ax {n4ax.__version__}", "10.1109/TMI.2010.2046908"):  # fmt: skip
         assert part in text
     assert "10.1109/TSMC.1979.4310076" not in text
-    assert "10.1109/TSMC.1979.4310076" in write_methods(n4ax.N4Settings(), "otsu")
-    itk = n4ax.N4Settings(arithmetic="itk", itk_threads=1)
-    assert "arithmetic of ITK 5" in write_methods(itk, "all")
+    words = ["--mask-dilate", "3", "--slicewise", "--arithmetic", "itk"]
+    assert run("correct", "--methods", *words) == 0
+    text = capsys.readouterr().out
+    for part in ("10.1109/TSMC.1979.4310076", "arithmetic of ITK 5", "dilated by 3 mm",
+                 "Each slice had a field of its own"):  # fmt: skip
+        assert part in text
+    assert "mean of the series" in write_methods(
+        n4ax.N4Settings(), {"Mask": "all", "EstimatedOn": "mean"}
+    )
 
 
 def test_a_result_that_was_replaced_is_named(

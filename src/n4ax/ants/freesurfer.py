@@ -45,8 +45,8 @@ _LEAST_NONZERO = 0.000001
 _REFUSED = {
     **dict.fromkeys(
         ("-x", "-m", "--mask"),
-        "is not taken, since FreeSurfer's program corrects the whole image: for a mask call n4ax "
-        "correct --mask",
+        "is not taken, since this program corrects the whole image: for a mask call n4ax correct "
+        "--mask",
     ),
     **dict.fromkeys(
         ("-c", "--rescale", "--rescale-only"), "is not taken: rescale the result in a second step"
@@ -68,7 +68,8 @@ Options:
                              [default: 50 50 50 50]
   -d, --dtype float|uchar|int
                              Type of the voxels to write; uchar and int are
-                             rounded, and uchar is clipped to 0 to 255.
+                             rounded, and clipped to the range of the
+                             type.
                              [default: float]
   -r, --replace-zeros OFFSET SCALE REMASK
                              Replace voxels that are not above 0 by OFFSET +

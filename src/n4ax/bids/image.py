@@ -37,7 +37,7 @@ from n4ax.images import nifti
 from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
 from n4ax.pipeline import Run
-from n4ax.provenance import format_json
+from n4ax.provenance import format_json, list_iterations
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
 from n4ax.report.volumes import Volumes
@@ -222,7 +222,7 @@ def _correct(recipe: Recipe, source: Source, companions: Companions, clock: Cloc
         series = choose_volumes(recipe, scan, companions)
     with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
-        mask = MaskChoice(companions.mask)
+        mask = MaskChoice(companions.mask, above=recipe.mask_above)
         done = correct_scan(recipe.settings, scan, mask, How(series), run)
     return Correction(recipe, source, companions, scan, series, done)
 
@@ -279,9 +279,7 @@ def _summarise(correction: Correction, seconds: Mapping[str, float]) -> tuple[st
     """Lines for the log: what was found, and how long it took."""
     log_bias, result = correction.done.log_bias, correction.done.results[0]
     low, high = float(np.exp(log_bias.min())), float(np.exp(log_bias.max()))
-    levels = ", ".join(
-        f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
-    )
+    levels = list_iterations(result)
     times = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
     mask = correction.companions.mask
     return (

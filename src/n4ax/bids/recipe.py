@@ -24,6 +24,8 @@ class Recipe:
     mask
         ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths as for
         :func:`n4ax.bids.companions.find_mask`. ``"none"`` becomes ``"all"``.
+    mask_above
+        Values of a mask in a file above this are inside, for maps of probabilities.
     series
         The volumes that the field is estimated on, for images with several volumes. It does not
         apply to diffusion images: their field is always estimated on the mean of the volumes
@@ -50,6 +52,7 @@ class Recipe:
     output: Path
     settings: N4Settings
     mask: str = "otsu"
+    mask_above: float | None = None
     series: Estimate = "mean"
     b0_threshold: float = B0_THRESHOLD
     dtype: Literal["float32", "same"] = "float32"

@@ -95,6 +95,7 @@ def make_stamp(
         "Version": __version__,
         "Settings": recipe.settings.keywords(),
         "Mask": "by a pattern" if recipe.has_mask_files else recipe.mask,
+        **_list_threshold(recipe),
         "Series": "b0" if ".bval" in Outputs.of(source).gradients else recipe.series,
         "B0Threshold": recipe.b0_threshold,
         "DType": recipe.dtype,
@@ -103,6 +104,10 @@ def make_stamp(
         **({} if group is None else {"Group": [[path, dict(own)] for path, own in group.items()]}),
     }
     return provenance.make_stamp(content)
+
+
+def _list_threshold(recipe: Recipe) -> dict[str, float]:
+    return {} if recipe.mask_above is None else {"MaskAbove": recipe.mask_above}
 
 
 def is_complete(output: Path, outputs: Outputs, stamp: str) -> bool:
@@ -138,6 +143,7 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
         "N4": {
             "Settings": provenance.list_settings(recipe.settings),
             "Mask": recipe.mask,
+            **_list_threshold(recipe),
             **_name_others(correction, uris=True),
             **({} if series is None else {"EstimatedOn": series}),
             "DType": recipe.dtype,

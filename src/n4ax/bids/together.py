@@ -217,14 +217,14 @@ def _correct_group(
     if len(group) == 1:
         ((member, scan),) = group
         member.note = _SERIES if scan.volumes > 1 else _ALONE
-        mask = MaskChoice(member.companions.mask)
+        mask = MaskChoice(member.companions.mask, above=recipe.mask_above)
         with _about(member.source):
             series = choose_volumes(recipe, scan, member.companions)
             with computing, member.clock.step("N4"):
                 done = correct_scan(recipe.settings, scan, mask, How(series), run)
         yield member, Correction(recipe, member.source, member.companions, scan, series, done)
         return
-    masks = [MaskChoice(member.companions.mask) for member in members]
+    masks = [MaskChoice(member.companions.mask, above=recipe.mask_above) for member in members]
     clock = Clock()
     with computing, clock.step("N4"):
         all_done = correct_scans(recipe.settings, scans, masks, run=run)

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 1 if ``n4ax bids`` could not correct some images, 2 after an error
+        The exit status: 0, 1 if some of several images could not be corrected, 2 after an error
         (which is told in one line on stderr), or 130 after an interrupt.
     """
     try:

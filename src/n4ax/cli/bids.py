@@ -96,6 +96,7 @@ def bids(
     filters: Path | None,
     shared_field: tuple[str, ...],
     mask: str | None,
+    mask_above: float | None,
     series: "Estimate",
     b0_threshold: float,
     preset: str,
@@ -133,7 +134,8 @@ def bids(
 
         recipe = Recipe(
             dataset, output, make_settings(preset, parameters, bids),
-            mask=default_mask(preset) if mask is None else mask, series=series,
+            mask=default_mask(preset) if mask is None else mask, mask_above=mask_above,
+            series=series,
             b0_threshold=b0_threshold, dtype=dtype, engine=engine, names=option_names(bids),
         )  # fmt: skip
         images = ImageChoice(suffixes, participants, sessions, filters, shared_field)

@@ -92,6 +92,10 @@ IMAGES = combine_options(
         help="One field for all images of a session that lie on one grid, or for those that differ "
         "in these entities alone: echo, inv, suffix.",
     ),
+    _which(
+        "--mask-above", type=float, metavar="P",
+        help="Values of the masks above this are inside, for maps of probabilities.",
+    ),
     _volumes(
         "--series", callback=read_series, default="mean", show_default=True, metavar="WHICH",
         help="Divide all volumes by one field, estimated on their mean, the first, a volume by its "

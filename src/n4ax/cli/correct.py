@@ -68,16 +68,17 @@ def correct(
     mask = given.pop("mask") or options.default_mask(preset)
     taken = {name: given.pop(name) for name in (*_TAKEN, *_OTHERS)}
     settings = options.make_settings(preset, given, correct)
-    if methods:
-        from n4ax.provenance import write_methods
-
-        print(write_methods(settings, mask))
-    if not images and methods:
-        return
-    if not images:
+    if not images and not methods:
         raise click.UsageError("give an image, a folder, or several of them", context)
     with options.name_missing_extra("simpleitk"), options.use_option_names(correct):
-        plan = _make_plan(images, settings, mask, taken)
+        recipe = _make_recipe(settings, mask, taken)
+        if methods:
+            from n4ax.provenance import write_methods
+
+            print(write_methods(settings, recipe.describe()))
+        if not images:
+            return
+        plan = _make_plan(images, recipe, taken)
         if len(plan.tasks) == 1 and plan.table.path is None:
             _correct_one(plan, quiet)
         elif not _correct_many(plan, quiet):
@@ -92,15 +93,12 @@ _TAKEN = (
 """The options that are no parameters of N4."""
 
 
-def _make_plan(
-    images: tuple[str, ...], settings: "N4Settings", mask: str, taken: dict[str, Any]
-) -> "Plan":
+def _make_plan(images: tuple[str, ...], recipe: "Recipe", taken: dict[str, Any]) -> "Plan":
     """Find the images, and check all that can be checked before the work."""
     from n4ax.correction import plan as planning
     from n4ax.correction.run import Plan
     from n4ax.correction.table import NAME, Table
 
-    recipe = _make_recipe(settings, mask, taken)
     others = {name: taken[name] for name in _OTHERS}
     wish = planning.Wish(
         images, taken["output"], taken["suffix"], taken["weights"], others, taken["overwrite"]
@@ -111,8 +109,9 @@ def _make_plan(
     if wish.is_list and table is None and folder is not None:
         table = folder / NAME
     kept = Table(table, sys.argv)
+    planning.check_names(tasks, recipe, kept.paths)
     if wish.is_list:
-        planning.check_overwriting(tasks, kept.known, wish.overwrite)
+        planning.check_overwriting(tasks, kept.known_files, wish.overwrite)
     planning.check_places(tasks, kept.paths, make=wish.is_list)
     return Plan(recipe, tasks, kept, taken["jobs"], planning.count_left_out(wish, tasks))
 
@@ -120,7 +119,9 @@ def _make_plan(
 def _make_recipe(settings: "N4Settings", mask: str, taken: dict[str, Any]) -> "Recipe":
     from n4ax.correction.recipe import Recipe
     from n4ax.mask_files import MaskChoice
+    from n4ax.saved_field import read_spline
 
+    init = taken["init"]
     return Recipe(
         settings,
         MaskChoice(mask, taken["mask_label"], taken["mask_above"], taken["mask_dilate"]),
@@ -129,7 +130,7 @@ def _make_recipe(settings: "N4Settings", mask: str, taken: dict[str, Any]) -> "R
         slicewise=taken["slicewise"],
         shared_field=taken["shared_field"],
         in_stages=taken["weights_from"] is not None,
-        init=taken["init"],
+        init=None if init is None else read_spline(init),
         dtype=taken["dtype"],
         engine=taken["engine"],
         threads=taken["threads"],
@@ -146,7 +147,7 @@ def _correct_one(plan: "Plan", quiet: bool) -> None:
         show_iterations(
             task.image.name, plan.recipe.settings, quiet, plan.recipe.engine
         ) as progress,
-        say_when_stopped(lambda: f"{task.image} was not corrected, and nothing was written"),
+        say_when_stopped(lambda: f"{task.image} was not corrected; no file was changed"),
     ):
         outcome = correct_task(plan.recipe, task, progress)
     if not quiet:
@@ -189,7 +190,8 @@ def _summarise(plan: "Plan", outcomes: "list[Outcome]", seconds: float) -> str:
     folders = sorted({str(outcome.output.parent) for outcome in outcomes})
     where = folders[0] if len(folders) == 1 else f"{len(folders)} folders"
     table = "" if plan.table.path is None else f" Table: {plan.table.path}."
-    others = f"{plan.left_out} files that are masks, weights or results of others"
+    files = f"{plan.left_out} file{'s' * (plan.left_out > 1)}"
+    others = f"{files} (masks, weights or results of others)"
     left_out = f" Left out: {others}." if plan.left_out else ""
     return (
         f"{states['corrected']} corrected, {states['unchanged']} unchanged, {states['failed']} "

@@ -17,6 +17,13 @@ def _read_name(_context: click.Context, option: click.Parameter, text: str | Non
     return text
 
 
+def _read_suffix(_context: click.Context, option: click.Parameter, text: str) -> str:
+    """Read what follows a name, which is a part of a name itself."""
+    if "/" in text or "\\" in text:
+        raise click.BadParameter(f"{text!r} has a slash; give folders with --output", param=option)
+    return text
+
+
 def _read_labels(
     _context: click.Context, option: click.Parameter, text: str | None
 ) -> tuple[int, ...]:
@@ -87,6 +94,7 @@ SEVERAL = layout.combine_options(
         "--suffix",
         default="_n4",
         show_default=True,
+        callback=_read_suffix,
         metavar="TEXT",
         help="What follows the name of an image in the name of its result. In the names of masks "
         "and results, {stem} stands for the name of the image without its ending, and {folder} "
@@ -98,7 +106,8 @@ SEVERAL = layout.combine_options(
         default=1,
         show_default=True,
         metavar="N",
-        help="Images to correct at a time; each takes a share of the threads.",
+        help="Images to correct at a time; each takes a share of the threads. Images that share a "
+        "field are one piece of work.",
     ),
     _many(
         "--shared-field",

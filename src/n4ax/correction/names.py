@@ -39,7 +39,8 @@ def _find(word: str, given: Sequence[str]) -> list[Path]:
     names = sorted(glob.glob(word, recursive=True))
     if not names:
         raise InputError("{images} {0!r} fits no file", word)
-    return [Path(name) for name in names]
+    images = [Path(name) for name in names if _is_image(Path(name))]
+    return images or [Path(name) for name in names]
 
 
 def stands_for_many(word: str) -> bool:
@@ -80,9 +81,14 @@ def _list_folder(folder: Path) -> list[Path]:
     paths = [
         path
         for path in sorted(folder.iterdir())
-        if find_suffix(path) in READ and find_suffix(path) not in DICOM and path.is_file()
+        if _is_image(path) and find_suffix(path) not in DICOM
     ]
     return [path for path in paths if find_suffix(path) != ".hdr" or not _has_voxels(path)]
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file has the name of an image, and is no hidden one such as ``._a.nii``."""
+    return find_suffix(path) in READ and not path.name.startswith(".") and path.is_file()
 
 
 def _has_voxels(header: Path) -> bool:

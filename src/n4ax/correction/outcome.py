@@ -44,4 +44,4 @@ class Outcome:
     seconds: float = 0.0
     record: dict[str, Any] = field(default_factory=dict[str, Any])
     stamp: str = ""
-    files: dict[str, int] = field(default_factory=dict[str, int])
+    files: dict[Path, int] = field(default_factory=dict[Path, int])

@@ -1,11 +1,10 @@
 """Plan the correction of images: find them, name the results, and check it all before the work."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from os.path import realpath
+from os.path import normpath, realpath
 from pathlib import Path
-from typing import Any
 
 from n4ax.correction.names import (
     fill_in,
@@ -20,8 +19,15 @@ from n4ax.correction.names import (
 from n4ax.correction.recipe import Outputs, Recipe, Task
 from n4ax.errors import InputError
 from n4ax.files import check_writable
-from n4ax.images.expressions import list_parts
-from n4ax.images.names import FREESURFER, NIFTI, WRITTEN, find_files, find_suffix, name_result
+from n4ax.images.names import (
+    FREESURFER,
+    NIFTI,
+    WRITTEN,
+    find_files,
+    find_stem,
+    find_suffix,
+    name_result,
+)
 from n4ax.itk.space import drop_last_ones
 from n4ax.mask_files import MaskChoice
 
@@ -36,7 +42,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 """What the names of the results end with."""
 
 _FILES = (".png", ".npz", ".json", ".tsv", ".txt")
-"""What the names of files end with that are no images, and hardly those of folders."""
+"""Endings by which a name is that of a file, and not of a folder to be made."""
 
 _MOST_NAMED = 3
 """So many files are named in a message; the rest are counted."""
@@ -79,13 +85,13 @@ class Wish:
 def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
     """Find the images with their masks and weights, and name their results.
 
+    All of it is checked but for what :func:`check_places` does.
+
     Raises
     ------
     InputError
         A file is missing, a mask does not fit its image, two results would have one name, or a
         result would replace an input.
-    OSError
-        A folder cannot be written to.
     """
     found = choose_images(wish, recipe)
     if recipe.in_stages and wish.weights:
@@ -96,8 +102,9 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
         )
     folder = find_folder(wish, len(found))
     tasks = [_plan_one(image, wish, recipe, folder, len(found)) for image in found]
-    _check_names(tasks)
     for task in tasks:
+        for option, path in task.outputs.items():
+            _check_name(option, path)
         _check_grids(task)
     return tasks
 
@@ -114,6 +121,7 @@ def _plan_one(image: Path, wish: Wish, recipe: Recipe, folder: Path | None, coun
         image,
         _find_mask(recipe.mask, image),
         None if weights is None else find_companion("weights", weights, image),
+        image.with_name(f"{find_stem(image)}.bval") if recipe.series == "b0" else None,
         Outputs(result, **others),
     )
 
@@ -131,11 +139,6 @@ def _find_mask(choice: MaskChoice, image: Path) -> MaskChoice:
         hint = say_words(pattern)
         raise InputError(f"{{0}}{hint}", error) if hint else error from None
     return replace(choice, text=text, expression=expression)
-
-
-def list_mask_files(task: Task) -> list[Path]:
-    """The files that the mask of an image is made of."""
-    return [part.path for part in list_parts(task.mask.parse()) if part.word is None]
 
 
 def find_folder(wish: Wish, count: int) -> Path | None:
@@ -174,9 +177,10 @@ def _name_output(image: Path, wish: Wish, folder: Path | None) -> Path:
 
 
 def _name_other(option: str, pattern: str, image: Path, folder: Path, count: int) -> Path:
-    """The name of another result. Patterns name files beside the corrected image."""
+    """The name of another result. Patterns without a folder name files beside the first one."""
     if has_words(pattern):
-        return folder / fill_in(pattern, image)
+        filled = Path(fill_in(pattern, image))
+        return filled if "{folder}" in pattern else folder / filled
     if count > 1:
         raise InputError(
             f"{{{option}}} {{0}} is one file for {{1}} images: give a pattern such as {{2}}",
@@ -204,11 +208,19 @@ def choose_images(wish: Wish, recipe: Recipe) -> list[Path]:
         for piece in _list_pieces(pattern)
         for place in (image.parent / fill_in(piece, image), Path(fill_in(piece, image)))
     }
+    belonging |= {realpath(path) for image in found for path in _list_results(wish, image)}
     chosen = [image for image in found if realpath(image) not in belonging]
     chosen = leave_out_results(chosen, wish.suffix)
     if not chosen:
         raise InputError("{images} {0}: there is no image", " ".join(wish.images))
     return chosen
+
+
+def _list_results(wish: Wish, image: Path) -> Iterator[Path]:
+    """The other results of an image that lie beside it, if they are asked for by patterns."""
+    for option, pattern in wish.others.items():
+        if pattern is not None and has_words(pattern):
+            yield _name_other(option, pattern, image, image.parent, 2)
 
 
 def count_left_out(wish: Wish, tasks: list[Task]) -> int:
@@ -224,22 +236,43 @@ def _list_pieces(pattern: str) -> Iterator[str]:
             yield name
 
 
-def _check_names(tasks: list[Task]) -> None:
-    """Refuse results that could not be written, or would replace something that is needed."""
-    inputs = {realpath(file): path for task in tasks for path in _list_inputs(task)
+def check_names(tasks: list[Task], recipe: Recipe, table: list[Path]) -> None:
+    """Refuse results that would replace something that is needed, or each other.
+
+    Parameters
+    ----------
+    tasks
+        The images.
+    recipe
+        How they are corrected.
+    table
+        The files of the table.
+
+    Raises
+    ------
+    InputError
+        A result or the table would replace an input, or two of them have one name.
+    """
+    inputs = {realpath(file): path for task in tasks for path in _list_inputs(task, recipe)
               for file in find_files(path)}  # fmt: skip
-    images: dict[str, Path] = {}
+    taken = {realpath(path): Path("the table") for path in table}
+    for path in table:
+        if realpath(path) in inputs:
+            raise InputError("{table} {0} would overwrite an input: choose another name", path)
     for task in tasks:
         own = [realpath(file) for file in task.outputs.files]
         for option, path in task.outputs.items():
-            _check_name(option, path)
             for place in map(realpath, find_files(path)):
-                _check_place(task, option, path, inputs.get(place), images.get(place))
+                _check_place(task, option, path, inputs.get(place), taken.get(place))
                 if own.count(place) > 1:
                     raise InputError(
                         "{0} is given for two outputs: choose another name for one", path
                     )
-        images |= dict.fromkeys(own, task.image)
+        taken |= dict.fromkeys(own, task.image)
+
+
+def _list_inputs(task: Task, recipe: Recipe) -> list[Path]:
+    return [path for paths in task.list_inputs(recipe).values() for path in paths]
 
 
 def _check_place(
@@ -261,11 +294,6 @@ def _check_place(
             task.image,
             "'{folder}/{stem}_n4.nii.gz'",
         )
-
-
-def _list_inputs(task: Task) -> list[Path]:
-    weights = [] if task.weights is None else [task.weights]
-    return [task.image, *list_mask_files(task), *weights]
 
 
 def _check_name(option: str, path: Path) -> None:
@@ -300,27 +328,21 @@ def check_places(tasks: list[Task], others: list[Path], *, make: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def check_overwriting(tasks: list[Task], known: Mapping[str, Any], overwrite: bool) -> None:
-    """Refuse to replace files that this folder's table does not know.
+def check_overwriting(tasks: list[Task], known: Container[Path], overwrite: bool) -> None:
+    """Refuse to replace files that no earlier run with the same table wrote.
 
     Parameters
     ----------
     tasks
         The images.
     known
-        The results that an earlier run has written, by their paths.
+        The files that earlier runs have written.
     overwrite
-        Whether they may be replaced.
+        Whether others may be replaced.
     """
-    if overwrite:
-        return
-    there = [
-        path
-        for task in tasks
-        for path in task.outputs.files
-        if path.exists() and str(task.outputs.output) not in known
-    ]
-    if there:
+    files = [path for task in tasks for path in task.outputs.files]
+    there = [path for path in files if path.exists() and Path(normpath(path)) not in known]
+    if there and not overwrite:
         more = f" and {len(there) - _MOST_NAMED} others" if len(there) > _MOST_NAMED else ""
         raise InputError(
             "{0}{1} exist{2} already: give {overwrite} to replace them, or another {suffix}",
@@ -333,7 +355,7 @@ def check_overwriting(tasks: list[Task], known: Mapping[str, Any], overwrite: bo
 def _check_grids(task: Task) -> None:
     """Check that masks and weights have the shape of their image, as far as headers say it."""
     shape = read_shape(task.image)
-    named = [("mask", path) for path in list_mask_files(task)]
+    named = [("mask", path) for path in task.masks]
     named += [("weights", path) for path in [task.weights] if path is not None]
     for option, path in named:
         theirs = read_shape(path)

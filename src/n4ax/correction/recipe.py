@@ -5,9 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from n4ax.engines.choice import choose_engine
 from n4ax.errors import InputError
+from n4ax.images.expressions import list_parts
 from n4ax.images.names import find_files
 from n4ax.mask_files import MaskChoice
+from n4ax.pipeline import check_start
+from n4ax.provenance import list_settings
+from n4ax.saved_field import SavedField
 from n4ax.series import B0_THRESHOLD, Series
 from n4ax.settings import EngineName, N4Settings
 
@@ -33,7 +38,7 @@ class Recipe:
     in_stages
         Whether classes of intensity are the weights, one after the other.
     init
-        The file of the field to start from.
+        The field to start from, and its file.
     dtype
         Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
     engine, threads
@@ -54,7 +59,7 @@ class Recipe:
     slicewise: bool = False
     shared_field: bool = False
     in_stages: bool = False
-    init: Path | None = None
+    init: SavedField | None = None
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
@@ -69,6 +74,8 @@ class Recipe:
             )
         if self.init is not None and (self.slicewise or self.shared_field):
             raise InputError("{init} is given: leave out {slicewise} and {shared_field}")
+        if self.init is not None or self.in_stages:
+            check_start(self.settings, "weights_from" if self.in_stages else "init")
 
     @property
     def has_many_fields(self) -> bool:
@@ -76,9 +83,7 @@ class Recipe:
         return self.slicewise or self.series == "each"
 
     def describe(self) -> dict[str, Any]:
-        """What the results depend on, besides the files, as an object of JSON."""
-        from n4ax.provenance import list_settings
-
+        """How images are corrected, as an object of JSON."""
         mask = self.mask
         return {
             "Settings": list_settings(self.settings),
@@ -91,7 +96,8 @@ class Recipe:
             **({"Slicewise": True} if self.slicewise else {}),
             **({"SharedField": True} if self.shared_field else {}),
             **({"WeightsFrom": "multiotsu"} if self.in_stages else {}),
-            **({} if self.init is None else {"Init": str(self.init)}),
+            **({} if self.init is None else {"Init": str(self.init.path)}),
+            "Engine": choose_engine(self.engine, settings=self.settings),
             "DType": self.dtype,
         }
 
@@ -128,6 +134,8 @@ class Task(NamedTuple):
         The voxels that the field is estimated in, whose files have been found.
     weights
         The file with the confidence of each voxel.
+    gradients
+        The file of b-values of a diffusion image, if it decides what the field is estimated on.
     outputs
         The files to write.
     """
@@ -135,4 +143,18 @@ class Task(NamedTuple):
     image: Path
     mask: MaskChoice
     weights: Path | None
+    gradients: Path | None
     outputs: Outputs
+
+    @property
+    def masks(self) -> list[Path]:
+        """The files that the mask is made of."""
+        return [part.path for part in list_parts(self.mask.parse()) if part.word is None]
+
+    def list_inputs(self, recipe: Recipe) -> dict[str, list[Path]]:
+        """All files that are read, by what they are."""
+        init = None if recipe.init is None else recipe.init.path
+        others = {"Weights": self.weights, "Gradients": self.gradients, "Init": init}
+        found = {"Image": [self.image], "Mask": self.masks}
+        found |= {name: [path] for name, path in others.items() if path is not None}
+        return {name: paths for name, paths in found.items() if paths}

@@ -1,8 +1,9 @@
 """Correct all images of a plan, several at a time if that is asked for."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -11,6 +12,7 @@ from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Recipe, Task
 from n4ax.correction.table import Table
 from n4ax.correction.work import (
+    Correction,
     correct_task,
     correct_together,
     describe_error,
@@ -72,11 +74,18 @@ def run_plan(plan: Plan, on_outcome: OnOutcome) -> None:
         The table cannot be written, or there is no space left.
     """
     plan.table.start(plan.tasks)
-    if plan.recipe.shared_field:
-        for outcome in _correct_together(plan):
-            plan.table.add(outcome)
-            on_outcome(outcome)
-        return
+    correct = _correct_together if plan.recipe.shared_field else _correct_each
+    try:
+        with closing(correct(plan)) as outcomes:
+            for outcome in outcomes:
+                plan.table.add(outcome)
+                on_outcome(outcome)
+    finally:
+        plan.table.write()
+
+
+def _correct_each(plan: Plan) -> Generator[Outcome, None, None]:
+    """Correct images by themselves, several at a time, and give what became of each."""
     stop = Event()
 
     def watch(*_: float) -> None:
@@ -88,36 +97,32 @@ def run_plan(plan: Plan, on_outcome: OnOutcome) -> None:
         futures = [pool.submit(_correct, recipe, task, plan.table, watch) for task in plan.tasks]
         try:
             for future in as_completed(futures):
-                outcome = future.result()
-                plan.table.add(outcome)
-                on_outcome(outcome)
+                yield future.result()
         except BaseException:
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _correct_together(plan: Plan) -> Iterator[Outcome]:
+def _correct_together(plan: Plan) -> Generator[Outcome, None, None]:
     """Correct all images by one field. If one of them cannot be corrected, none is."""
     recipe, tasks, start = plan.recipe, plan.tasks, time.perf_counter()
     try:
         stamp = provenance.make_stamp({"All": [make_stamp(recipe, task) for task in tasks]})
         if all(plan.table.is_complete(task, stamp) for task in tasks):
-            for task in tasks:
-                yield Outcome(str(task.image), task.outputs.output, "unchanged")
+            yield from (_leave(task) for task in tasks)
             return
         corrections = correct_together(recipe, tasks)
     except Exception as error:  # as for single images
         reason = describe_error(error, recipe.names)
-        for task in tasks:
-            yield fail(task, reason, start)
+        yield from (fail(task, reason, start) for task in tasks)
         return
     for correction in corrections:
-        try:
-            outcome = write_correction(recipe, correction, start, recorded=True)
-            yield replace(outcome, stamp=stamp)
-        except OSError as error:
-            yield fail(correction.task, describe_error(error, recipe.names), start)
+
+        def write(one: Correction = correction) -> Outcome:
+            return replace(write_correction(recipe, one, start, recorded=True), stamp=stamp)
+
+        yield _try(recipe, correction.task, write)
 
 
 def _share_threads(plan: Plan) -> Recipe:
@@ -129,18 +134,36 @@ def _share_threads(plan: Plan) -> Recipe:
 
 def _correct(recipe: Recipe, task: Task, table: Table, progress: Progress) -> Outcome:
     """Correct an image unless its results are there, or say why it cannot be corrected."""
-    start = time.perf_counter()
-    try:
+
+    def correct() -> Outcome:
         recorded = table.path is not None
         stamp = make_stamp(recipe, task) if recorded else ""
         if table.is_complete(task, stamp):
-            return Outcome(str(task.image), task.outputs.output, "unchanged")
+            return _leave(task)
         return replace(correct_task(recipe, task, progress, recorded=recorded), stamp=stamp)
+
+    return _try(recipe, task, correct)
+
+
+def _leave(task: Task) -> Outcome:
+    """The outcome of an image whose results are there."""
+    return Outcome(str(task.image), task.outputs.output, "unchanged")
+
+
+def _try(recipe: Recipe, task: Task, work: Callable[[], Outcome]) -> Outcome:
+    """The outcome of some work on an image, which is a failure after an error.
+
+    Raises
+    ------
+    OSError
+        There is no space left, so that the other images would fail as well.
+    """
+    start = time.perf_counter()
+    try:
+        return work()
     except _StoppedError:
         raise
-    except OSError as error:
-        if error.errno in DISK_FULL:  # the others would fail as well
-            raise
-        return fail(task, describe_error(error, recipe.names), start)
     except Exception as error:  # one bad image must not end the run
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
         return fail(task, describe_error(error, recipe.names), start)

@@ -7,7 +7,10 @@ results were made from the same files with the same settings by the same version
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,11 @@ from n4ax.files import write_file
 from n4ax.provenance import format_json
 from n4ax.version import __version__
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 NAME = "n4ax.tsv"
 """What the table is called in the folder of the results."""
 
@@ -26,59 +34,82 @@ _COLUMNS = (
     "field_max", "field_min_in_mask", "field_max_in_mask", "seconds", "reason",
 )  # fmt: skip
 _MISSING = "n/a"
+_SECONDS_BETWEEN_WRITES = 1.0
 
 
 class Table:
-    """The table of a run.
+    """The table of a run. Several runs may share one: each keeps what the others have entered.
 
     Parameters
     ----------
     path
-        The file of TSV; the JSON file beside it has the same name with ``.json``. ``None`` keeps
-        no table.
+        The file of TSV, whose name ends in ``.tsv``; the JSON file beside it has the same name with
+        ``.json``. ``None`` keeps no table.
     command
         The command line, for the record.
+
+    Raises
+    ------
+    InputError
+        The name ends otherwise, or one of the files is not from n4ax.
     """
 
     def __init__(self, path: Path | None, command: Sequence[str] = ()) -> None:
         self.path = path
         self._command = list(command)
-        self.known = {} if path is None else _read(_json_of(path))
+        self._own: dict[str, dict[str, Any]] = {}
+        self._written = 0.0
+        self._before = {} if path is None else _read(path)
 
     @property
     def paths(self) -> list[Path]:
         """The files of the table."""
         return [] if self.path is None else [self.path, _json_of(self.path)]
 
+    @property
+    def known_files(self) -> set[Path]:
+        """The files that earlier runs have written, or were about to write."""
+        entries = self._before.values()
+        return {self._find(name) for entry in entries for name in entry.get("Files", {})}
+
     def start(self, tasks: Iterable[Task]) -> None:
         """Enter images before the work, so that the next run knows whose files theirs are."""
         for task in tasks:
-            entry = {"image": str(task.image), "state": "planned"}
-            self.known.setdefault(_key(task.outputs.output), entry)
+            files = {self._name(path): None for path in task.outputs.files}
+            entry = {"image": self._name(task.image), "state": "planned", "Files": files}
+            self._own[self._name(task.outputs.output)] = self._before.get(
+                self._name(task.outputs.output), entry
+            )
         self.write()
 
     def is_complete(self, task: Task, stamp: str) -> bool:
         """Whether the results of an image are there, with the same stamp and their sizes."""
-        entry = self.known.get(_key(task.outputs.output), {})
+        entry = self._before.get(self._name(task.outputs.output), {})
         files = entry.get("Files", {})
         try:
             return (
                 entry.get("Stamp") == stamp
-                and set(files) == {str(path) for path in task.outputs.files}
-                and all(Path(name).stat().st_size == size for name, size in files.items())
+                and set(files) == {self._name(path) for path in task.outputs.files}
+                and all(self._find(name).stat().st_size == size for name, size in files.items())
             )
         except OSError:
             return False
 
     def add(self, outcome: Outcome) -> None:
-        """Enter what became of an image, and write the table."""
+        """Enter what became of an image. The table is written at most once a second."""
         if outcome.state == "unchanged":
             return
-        self.known[_key(outcome.output)] = _make_entry(outcome)
-        self.write()
+        name = self._name(outcome.output)
+        files = {self._name(path): size for path, size in outcome.files.items()}
+        self._own[name] = _make_entry(outcome) | {
+            "image": self._name(Path(outcome.source)),
+            "Files": files or self._own.get(name, {}).get("Files", {}),
+        }
+        if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
+            self.write()
 
     def write(self) -> None:
-        """Write both files.
+        """Write both files, with what other runs have entered meanwhile.
 
         Raises
         ------
@@ -87,14 +118,37 @@ class Table:
         """
         if self.path is None:
             return
-        entries = [self.known[key] | {"output": key} for key in sorted(self.known)]
-        content = {"n4ax": __version__, "Command": self._command, "Images": entries}
-        write_file(_json_of(self.path), format_json(content).encode())
-        write_file(self.path, _write_rows(entries).encode())
+        with _lock(self.path.parent):
+            entries = _read(self.path) | self._own
+            listed = [{"output": name} | entries[name] for name in sorted(entries)]
+            content = {"n4ax": __version__, "Command": self._command, "Images": listed}
+            write_file(_json_of(self.path), format_json(content).encode())
+            write_file(self.path, _write_rows(listed).encode())
+        self._written = time.monotonic()
+
+    def _name(self, path: Path) -> str:
+        """A file as the table names it: from the folder of the table."""
+        return str(path) if self.path is None else os.path.relpath(path, self.path.parent)
+
+    def _find(self, name: str) -> Path:
+        """The file of a name in the table, from the current folder."""
+        assert self.path is not None
+        return Path(os.path.normpath(self.path.parent / name))
 
 
-def _key(output: Path) -> str:
-    return str(output)
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Keep other runs from writing a table in this folder, where the system can do that."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _json_of(path: Path) -> Path:
@@ -107,23 +161,27 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     Raises
     ------
     InputError
-        The file is something else.
+        The name does not end in ``.tsv``, or one of its files is something else.
     """
-    if not path.exists():
+    if path.suffix.lower() != ".tsv":
+        raise InputError("{table} {0}: expected a name ending in .tsv", path)
+    record = _json_of(path)
+    if not record.exists():
+        if path.exists():
+            raise InputError("{table} {0} is not from n4ax correct: choose another name", path)
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["Images"]
+        entries = json.loads(record.read_text(encoding="utf-8"))["Images"]
         return {str(entry["output"]): dict(entry) for entry in entries}
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            "{table} {0} is not the table of n4ax correct: choose another name", path
+            "{table} {0} is not from n4ax correct: choose another name", record
         ) from None
 
 
 def _make_entry(outcome: Outcome) -> dict[str, Any]:
     record = outcome.record
     known = {
-        "image": outcome.source,
         "state": outcome.state,
         "reason": outcome.reason or outcome.problem,
         "seconds": round(outcome.seconds, 3),
@@ -142,7 +200,6 @@ def _make_entry(outcome: Outcome) -> dict[str, Any]:
         "field_max_in_mask": round(outer, 6),
         "Record": record,
         "Stamp": outcome.stamp,
-        "Files": outcome.files,
     }
 
 

@@ -10,12 +10,10 @@ import numpy as np
 
 from n4ax import provenance
 from n4ax.correction.outcome import Outcome
-from n4ax.correction.plan import list_mask_files
 from n4ax.correction.recipe import Outputs, Recipe, Task
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
-from n4ax.field import BiasField
-from n4ax.images.names import find_stem
+from n4ax.images.expressions import spell
 from n4ax.images.writing import write_images
 from n4ax.messages import make_one_line
 from n4ax.method.solver import Progress
@@ -71,11 +69,11 @@ def correct_task(
     start = time.perf_counter()
     scan = read_scan(task.image)
     how = How(
-        _find_volumes(recipe, scan),
+        _find_volumes(recipe, task, scan),
         recipe.slicewise,
         task.weights,
         recipe.in_stages,
-        None if recipe.init is None else BiasField.load(recipe.init),
+        None if recipe.init is None else recipe.init.spline,
     )
     run = Run(recipe.engine, recipe.threads, progress)
     done = correct_scan(recipe.settings, scan, task.mask, how, run)
@@ -121,7 +119,7 @@ def write_correction(
     figure, problem = _draw_figure(task.outputs, correction)
     outputs = task.outputs._replace(figure=None) if problem else task.outputs
     before = _find_replaced(outputs)
-    record = describe(recipe, correction) if recorded or outputs.json is not None else {}
+    record = describe(recipe, correction, outputs) if recorded or outputs.json is not None else {}
     _write_files(recipe, correction, outputs, figure, record)
     seconds = time.perf_counter() - start
     return Outcome(
@@ -132,43 +130,50 @@ def write_correction(
         summary=_summarise(correction, outputs, before, seconds),
         seconds=seconds,
         record=record,
-        files={str(path): path.stat().st_size for path in outputs.files},
+        files={path: path.stat().st_size for path in outputs.files},
     )
 
 
 def make_stamp(recipe: Recipe, task: Task) -> str:
-    """Hash everything that the results of an image depend on: files, settings and the version.
+    """Hash everything that the results of an image depend on: files, settings and versions.
+
+    The names of the files do not count, only their content.
 
     Raises
     ------
     ValueError
         A file is a link to a file that is not here.
     """
-    others = [path for path in (task.weights, recipe.init) if path is not None]
-    files = [task.image, *list_mask_files(task), *others]
-    if recipe.series == "b0":
-        files.append(_find_gradients(task.image))
-    content = recipe.describe() | {
-        "Version": __version__,
-        "Outputs": [name for name, _ in task.outputs.items()],
-        "Files": [provenance.hash_file(path) for path in files if path.exists()],
+    digests = {
+        name: [provenance.hash_file(path) for path in paths]
+        for name, paths in task.list_inputs(recipe).items()
     }
-    return provenance.make_stamp(content)
+    described = recipe.describe()
+    described.pop("Init", None)
+    mask = spell(task.mask.parse(), lambda path: digests["Mask"][task.masks.index(path)])
+    return provenance.make_stamp(
+        described
+        | {
+            "Mask": mask,
+            "Version": __version__,
+            "Outputs": [name for name, _ in task.outputs.items()],
+            "Files": digests,
+        }
+    )
 
 
-def describe(recipe: Recipe, correction: Correction) -> dict[str, Any]:
-    """How an image was corrected, as an object of JSON."""
+def describe(recipe: Recipe, correction: Correction, outputs: Outputs) -> dict[str, Any]:
+    """How an image was corrected, and which files were written, as an object of JSON."""
     task, scan, done = correction
-    files = {"Image": task.image, "Weights": task.weights, "Init": recipe.init}
-    inputs = {name: str(path) for name, path in files.items() if path is not None}
-    masks = list_mask_files(task)
-    read = [*(path for path in files.values() if path is not None), *masks]
+    inputs = task.list_inputs(recipe)
     inside = done.log_bias[_spread(done)]
     return {
         "Description": "Corrected for intensity nonuniformity by N4.",
-        "Inputs": inputs | ({"Mask": [str(path) for path in masks]} if masks else {}),
-        "Digests": {str(p): provenance.hash_file(p) for p in read},
-        "Outputs": {name: str(path) for name, path in task.outputs.items()},
+        "Inputs": {name: list(map(str, paths)) for name, paths in inputs.items()},
+        "Digests": {
+            str(path): provenance.hash_file(path) for paths in inputs.values() for path in paths
+        },
+        "Outputs": {name: str(path) for name, path in outputs.items()},
         **recipe.describe(),
         **provenance.describe_levels(done.results, each=recipe.has_many_fields),
         "Shape": list(scan.image.shape),
@@ -188,15 +193,12 @@ def _find_range(log_bias: Any) -> list[float]:
     return [float(np.exp(log_bias.min())), float(np.exp(log_bias.max()))]
 
 
-def _find_volumes(recipe: Recipe, scan: Scan) -> "Estimate | Literal['4d'] | None":
+def _find_volumes(recipe: Recipe, task: Task, scan: Scan) -> "Estimate | Literal['4d'] | None":
     """What to estimate the field on; ``b0`` is looked up in the file of b-values."""
     if recipe.series != "b0":
         return recipe.series
-    return find_unweighted_volumes(_find_gradients(scan.path), scan.volumes, recipe.b0_threshold)
-
-
-def _find_gradients(image: Path) -> Path:
-    return image.with_name(f"{find_stem(image)}.bval")
+    assert task.gradients is not None
+    return find_unweighted_volumes(task.gradients, scan.volumes, recipe.b0_threshold)
 
 
 def _draw_figure(outputs: Outputs, correction: Correction) -> tuple[bytes, str]:
@@ -265,9 +267,7 @@ def _summarise(correction: Correction, outputs: Outputs, replaced: str, seconds:
     result = done.results[0]
     low, high = _find_range(done.log_bias)
     size = " x ".join(str(n) for n in scan.image.shape)
-    levels = ", ".join(
-        f"{count} ({why})" for count, why in zip(result.iterations, result.stopped, strict=True)
-    )
+    levels = provenance.list_iterations(result)
     first, *others = (str(path) for _, path in outputs.items())
     written = ", ".join([f"{first}{replaced}", *others])
     of_many = f" (the first of {len(done.results)} fields)" if len(done.results) > 1 else ""

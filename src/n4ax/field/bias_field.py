@@ -255,14 +255,14 @@ class BiasField:
         with Threads(check_threads(num_threads)) as threads:
             return grid.from_itk(field.divide(turned, field.bases, threads))
 
-    def evaluate_like(self, volume: Any) -> Any:
+    def evaluate_like(self, volume: Any, num_threads: int | None = None) -> Any:
         """Evaluate the log field on the grid of a NumPy, JAX or dask array, as such an array.
 
         In the arithmetic of ITK, it is a NumPy array for a JAX array too.
         """
         if not is_lazy(volume):
-            by_xla = is_jax(volume) and self.arithmetic == "limit"
-            return self.evaluate(volume.shape, engine="xla" if by_xla else "cpu")
+            engine = "xla" if is_jax(volume) and self.arithmetic == "limit" else "cpu"
+            return self.evaluate(volume.shape, engine=engine, num_threads=num_threads)
         from n4ax.engines.cpu import blocks
 
         grid = self._axes_on(volume.shape)

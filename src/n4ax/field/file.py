@@ -48,7 +48,7 @@ def write_parts(path: Path, parts: dict[str, Any]) -> None:
     ValueError
         The field is too large for NIfTI.
     """
-    if path.name.endswith(_NIFTI):
+    if path.name.lower().endswith(_NIFTI):
         from n4ax.field import image_file
 
         order = parts["voxel_order"]
@@ -77,7 +77,7 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     content = path.read_bytes()
     try:
-        is_nifti = path.name.endswith(_NIFTI) and not content.startswith(_ZIP)
+        is_nifti = path.name.lower().endswith(_NIFTI) and not content.startswith(_ZIP)
         parts = _read_image(path) if is_nifti else _read_arrays(content)
         if not np.isfinite(parts["control_points"]).all():
             raise ValueError("its control points have NaN or infinite values")

@@ -32,6 +32,8 @@ def dilate(
     """
     if radius < 0:
         return ~dilate(~mask, -radius, voxel_sizes)
+    # A radius beyond the image changes nothing, and its square might overflow.
+    radius = min(radius, float(np.dot(mask.shape, np.minimum(voxel_sizes, np.finfo("f4").max))))
     squared = np.where(mask, np.float32(0), np.float32(np.inf))
     for axis, size in enumerate(voxel_sizes):
         squared = _find_nearest(np.moveaxis(squared, axis, 0), size, radius)

@@ -108,6 +108,27 @@ def evaluate(expression: Expression, take: Callable[[Part], Any]) -> Any:
     return first
 
 
+def spell(expression: Expression, name: Callable[[Path], str]) -> str:
+    """Write an expression in one way, whatever blanks and names it was given with.
+
+    Parameters
+    ----------
+    expression
+        What :func:`parse` read.
+    name
+        What to write for a file.
+    """
+    if isinstance(expression, Combination):
+        parts = [spell(part, name) for part in expression.parts]
+        joined = expression.operator.join(parts)
+        return f"!{joined}" if expression.operator == "!" else f"({joined})"
+    if expression.word is not None:
+        return expression.word
+    labels = "" if not expression.labels else f"={','.join(map(str, expression.labels))}"
+    above = "" if expression.above is None else f">{expression.above!r}"
+    return f"{name(expression.path)}{labels}{above}"
+
+
 class _Reader:
     """Reads an expression from left to right."""
 
@@ -141,7 +162,7 @@ class _Reader:
     def _read_one(self) -> Expression:
         if self.is_at_end():
             raise self.fail("expected a mask")
-        found = self._read_file()
+        found = self._read_word() or self._read_file()
         if found is not None:
             return found
         letter = self._text[self._at]
@@ -155,7 +176,12 @@ class _Reader:
                 raise self.fail("expected ')'")
             self._at += 1
             return inner
-        return self._read_word()
+        named = self._cut().strip() or self._text[self._at :]
+        raise InputError(
+            "{mask} is {0!r}: {1} is neither otsu nor all nor a file that exists",
+            self._text,
+            named,
+        )
 
     def _read_file(self) -> Part | None:
         """Read the longest name of a file that begins here."""
@@ -186,16 +212,15 @@ class _Reader:
         except ValueError:
             raise self.fail("expected labels such as =2,41 or a threshold such as >0.5") from None
 
-    def _read_word(self) -> Part:
-        rest = self._text[self._at :]
-        piece = re.split(f"[{re.escape(_LETTERS)}]", rest, maxsplit=1)[0]
+    def _cut(self) -> str:
+        """The text up to the next sign."""
+        return re.split(f"[{re.escape(_LETTERS)}]", self._text[self._at :], maxsplit=1)[0]
+
+    def _read_word(self) -> Part | None:
+        """Read a word, which a file of that name in the current folder does not change."""
+        piece = self._cut()
         word = read_word(piece.strip())
         if word is None:
-            named = piece.strip() or rest
-            raise InputError(
-                "{mask} is {0!r}: {1} is neither otsu nor all nor a file that exists",
-                self._text,
-                named,
-            )
+            return None
         self._at += len(piece)
         return Part(word, Path())

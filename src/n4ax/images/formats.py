@@ -18,9 +18,10 @@ from nibabel.nifti1 import Nifti1Image
 
 from n4ax.extras import need_extra
 from n4ax.files import borrow_file
-from n4ax.images import gzip, zstd
+from n4ax.images import gzip, headers, zstd
 from n4ax.images.names import DICOM, FREESURFER, ITK, META, NRRD, find_files, find_suffix
 from n4ax.itk.space import Space, drop_last_ones
+from n4ax.messages import PROCESS_WIDE
 
 _MGH_KINDS = ("uint8", "int16", "int32", "float32")
 _SOURCE = "header of a format that is not NIfTI"
@@ -143,11 +144,12 @@ def load_itk(path: Path) -> Any:
 @contextmanager
 def keep_locale() -> Iterator[None]:
     """Restore the locale after the block, which ITK changes when it reads or writes DICOM."""
-    before = locale.setlocale(locale.LC_ALL)
-    try:
-        yield
-    finally:
-        locale.setlocale(locale.LC_ALL, before)
+    with PROCESS_WIDE:
+        before = locale.setlocale(locale.LC_ALL)
+        try:
+            yield
+        finally:
+            locale.setlocale(locale.LC_ALL, before)
 
 
 def _read_mgh(path: Path) -> Nifti1Image:
@@ -183,10 +185,10 @@ def _encode_mgh(image: Nifti1Image) -> bytes:
         header, tags = source.header.copy(), source.rest
         kinds = (*kinds, header.get_data_dtype().name)
     elif voxels.ndim > 3:
-        header["tr"] = 1000 * float(image.header["pixdim"][4])
+        header["tr"] = 1000 * _read_step(image)
     kind = np.dtype(voxels.dtype.name if voxels.dtype.name in kinds else "float32")
     header.set_data_dtype(kind)
-    affine = np.asarray(image.affine)
+    affine = headers.scale_affine(image.header, image.affine)
     made: Any = nib.MGHImage(voxels.astype(kind, copy=False), affine, header)
     return made.to_bytes() + tags
 
@@ -268,11 +270,12 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
             "choose another format, such as .nii.gz"
         )
     source: _Source | None = image.extra.get(_SOURCE)
-    step = float(image.header["pixdim"][4]) or 1.0
+    step = _read_step(image) or 1.0
+    affine = headers.scale_affine(image.header, image.affine)
     # ITK writes some formats only under names with small letters.
     with borrow_file(path, _IN_ONE_FILE.get(suffix, suffix)) as whole:
         try:
-            made = _to_itk(np.asanyarray(image.dataobj), np.asarray(image.affine), step, sitk)
+            made = _to_itk(np.asanyarray(image.dataobj), affine, step, sitk)
             if source is not None and suffix in source.family:
                 for key, text in source.header.items():
                     made.SetMetaData(key, text)
@@ -289,6 +292,13 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
         places[0].write_bytes(content)
 
 
+def _read_step(image: Nifti1Image) -> float:
+    """The seconds from one volume to the next; 0 if the header does not say it."""
+    if image.ndim <= 3 or not float(image.header["pixdim"][4]) > 0:
+        return 0.0
+    return headers.read_voxel_sizes(image.header, image.ndim)[3]
+
+
 def _read_series(path: Path, sitk: Any) -> Any:
     """Read a series of DICOM: the only one in a folder, or that of a file."""
     folder = path if path.is_dir() else path.parent
@@ -302,7 +312,12 @@ def _read_series(path: Path, sitk: Any) -> Any:
             f"{folder} has {len(found)} series of DICOM: name a file of one of them ({examples})"
         )
     names = next(
-        (names for names in files.values() if path.is_dir() or str(path) in map(str, names)), None
+        (
+            names
+            for names in files.values()
+            if path.is_dir() or path.name in (Path(name).name for name in names)
+        ),
+        None,
     )
     if names is None:
         raise ValueError(f"{path} is not part of a series of DICOM in its folder")

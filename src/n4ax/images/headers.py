@@ -182,6 +182,13 @@ def _read_seconds(header: Any) -> float:
     return _S_PER_UNIT.get(int(header["xyzt_units"]) & 0x38, 1.0)
 
 
+def scale_affine(header: Any, affine: Any) -> npt.NDArray[np.float64]:
+    """An affine with the unit of length of a header, in mm."""
+    scaled = np.array(affine, np.float64)
+    scaled[:3] *= _read_mm(header)
+    return scaled
+
+
 def _choose_form(header: Any) -> npt.NDArray[np.float32] | None:
     """The sform or the qform, shape (3, 4), by ITK's rules; ``None`` if the header has neither.
 

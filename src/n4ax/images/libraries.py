@@ -257,7 +257,8 @@ def _open_nibabel(image: Any, name: str) -> OpenedImage:
         return OpenedImage(voxels, None if set(sizes) == {1.0} else Space.from_spacing(sizes), "F")
     nifti_image = isinstance(image, Nifti1Pair)
     space = nifti.read_space(image) if nifti_image else Space.from_affine(image.affine, ndim)
-    return OpenedImage(voxels, space, "F", np.asarray(image.affine, np.float64))
+    affine = nifti.read_affine(image) if nifti_image else np.asarray(image.affine, np.float64)
+    return OpenedImage(voxels, space, "F", affine)
 
 
 def _make_nibabel(image: Any, voxels: npt.NDArray[Any]) -> Any:

@@ -117,14 +117,22 @@ def _check_values(mask: Any, inside: Any, label: int | None) -> None:
 
 
 def _check_for_fractions(mask: Any) -> None:
-    between = (mask > _FRACTION) & (mask < 1 - _FRACTION)
-    if between.any():
+    fraction = find_fraction(mask)
+    if fraction is not None:
         raise InputError(
             "{mask} has values between 0 and 1, such as {0:.3g}, as a map of probabilities has; "
             "expected 0 outside and 1 inside: cut it at a threshold first, such as mask > 0.5, or "
             "mask > 0 for every voxel that is not 0",
-            float(np.asarray(mask)[np.asarray(between)][0]),
+            fraction,
         )
+
+
+def find_fraction(mask: Any) -> float | None:
+    """A value of a mask that lies between 0 and 1; ``None`` if there is none."""
+    if mask.dtype.kind != "f":
+        return None
+    between = (mask > _FRACTION) & (mask < 1 - _FRACTION)
+    return float(np.asarray(mask)[np.asarray(between)][0]) if between.any() else None
 
 
 def leave_out_masked(image: Any, mask: Any, label: int | None) -> Any:

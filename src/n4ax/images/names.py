@@ -61,4 +61,5 @@ def name_result(path: Path, end: str) -> Path:
     suffix = find_suffix(path)
     packed = suffix in WRITTEN and suffix != ".nii" and len(find_files(path)) == 1
     written = suffix if packed else ".nii.gz"
-    return path.with_name(f"{find_stem(path)}{end}{written}")
+    named = path if path.name else path.resolve()  # as for the current folder
+    return path.parent / f"{find_stem(named)}{end}{written}"

@@ -26,6 +26,7 @@ from n4ax.files import replace_file, replace_files
 from n4ax.images import formats, gzip, headers, plain, zstd
 from n4ax.images.names import find_files, find_suffix
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
+from n4ax.messages import PROCESS_WIDE
 
 _STATED = "header as it is in the file"
 """The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
@@ -131,7 +132,7 @@ def _read_extensions(header: Any, stream: Any, end: int | None) -> Any:
         return kind()
     size = -1 if end is None else end - stream.tell()
     swapped = header.endianness != native_code
-    with warnings.catch_warnings():
+    with PROCESS_WIDE, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about sizes that nibabel reads nevertheless
         try:
             return kind.from_fileobj(stream, size, swapped)
@@ -188,8 +189,8 @@ def _read_stored(proxy: ArrayProxy) -> npt.NDArray[Any]:
 
 
 def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:
-    """The affine of an image: voxel indices to mm, shape (4, 4)."""
-    return np.asarray(image.affine, np.float64)
+    """The affine of an image: voxel indices to mm, shape (4, 4), whatever unit its header has."""
+    return headers.scale_affine(image.header, image.affine)
 
 
 def read_voxel_sizes(image: Nifti1Pair) -> tuple[float, ...]:
