@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import n4ax
 from n4ax.images import formats, nifti
 from n4ax.images.formats import keep_locale
 from n4ax.images.names import find_files
@@ -227,7 +228,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert expected in expect_error(capsys, "correct", *words)
 
     (tmp_path / "empty").mkdir()
-    expect("is a folder without a series of DICOM", tmp_path / "empty")
+    expect("has no images and no series of DICOM", tmp_path / "empty")
     for suffix in (".mgz", ".nrrd", ".mha", ".mnc", ".dcm"):
         path = tmp_path / f"broken{suffix}"
         path.write_bytes(b"no image at all")
@@ -250,3 +251,47 @@ def test_formats_of_itk_without_simpleitk(
     needed = "pip install 'n4ax[simpleitk]'"
     assert needed in expect_error(capsys, "correct", tmp_path / "head.mha")
     assert needed in expect_error(capsys, "correct", scan, "-o", tmp_path / "n4.nrrd", *QUICK)
+
+
+@pytest.mark.parametrize("suffix", [".mgz", ".nrrd", ".nii"])
+def test_units_of_headers_are_kept_in_mm_and_seconds(tmp_path: Path, suffix: str) -> None:
+    if suffix == ".nrrd":
+        pytest.importorskip("SimpleITK")
+    volumes = np.stack([phantom()] * 2, axis=-1)
+    scan = nib.Nifti1Image(volumes, np.diag([2000, 2000, 2500, 1]))
+    scan.header.set_xyzt_units("micron", "msec")
+    scan.header["pixdim"][4] = 2500
+    nib.save(scan, tmp_path / "scan.nii")
+    target, field = tmp_path / f"out{suffix}", tmp_path / "f.nii"
+    words = ["--series", "mean", "-o", target, "--field", field, "-q"]
+    assert run("correct", tmp_path / "scan.nii", *words, *QUICK) == 0
+    image = nifti.read_image(target)
+    np.testing.assert_allclose(nifti.read_affine(image), np.diag([2, 2, 2.5, 1]), atol=1e-6)
+    np.testing.assert_allclose(nifti.read_voxel_sizes(image), (2, 2, 2.5, 2.5), rtol=1e-6)
+    np.testing.assert_allclose(n4ax.BiasField.load(field).affine, np.diag([2, 2, 2.5, 1]))
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha", ".nii.gz"])
+@pytest.mark.parametrize("shrink", [3, 4])
+def test_files_of_itk_are_sampled_where_itk_samples_them(
+    tmp_path: Path, suffix: str, shrink: int
+) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    turn = np.linalg.qr(np.random.default_rng(5).normal(size=(3, 3)))[0]
+    image = sitk.GetImageFromArray(phantom((48, 40, 32)).T.astype(np.float32))
+    image.SetSpacing((0.9375, 0.9375, 1.1))
+    image.SetOrigin((-80.123456789, 33.3333333, 7.7))
+    image.SetDirection((turn * np.sign(np.linalg.det(turn))).ravel())
+    sitk.WriteImage(image, str(tmp_path / f"scan{suffix}"))
+    image = sitk.ReadImage(str(tmp_path / f"scan{suffix}"), sitk.sitkFloat32)
+    n4 = sitk.N4BiasFieldCorrectionImageFilter()
+    n4.SetMaximumNumberOfIterations([5, 5])
+    n4.SetConvergenceThreshold(0)
+    small = sitk.Shrink(image, [shrink] * 3)
+    n4.Execute(small, sitk.Cast(small * 0 + 1, sitk.sitkUInt8))
+    expected = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)).T
+    bias = tmp_path / "bias.nii"
+    words = ["--bias", bias, "--mask", "all", "--iters", "5x5", "--conv-threshold", "0", "-q"]
+    scan = tmp_path / f"scan{suffix}"
+    assert run("correct", scan, *words, "--shrink-factor", str(shrink)) == 0
+    np.testing.assert_allclose(np.log(read_voxels(bias)), expected, atol=2e-5)

@@ -250,3 +250,127 @@ def test_names_in_capitals_and_pairs_are_found_once(tmp_path: Path) -> None:
     assert [name.split("_")[0] for name in names if "_n4" in name and ".hdr" not in name] == [
         "A", "pair"
     ]  # fmt: skip
+
+
+def corrected(capsys: pytest.CaptureFixture, *words: object) -> int:
+    """Run with these words, and return how many images were corrected."""
+    assert run(*words) == 0
+    return int(capsys.readouterr().out.split(" corrected")[0].split()[-1])
+
+
+def test_images_are_done_again_if_anything_that_they_depend_on_has_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    volumes = np.stack([phantom(), phantom() // 2, phantom() // 3], axis=-1)
+    save(Path("dwi.nii.gz"), volumes)
+    Path("dwi.bval").write_text("0 1000 5\n")
+    words = ["correct", "dwi.nii.gz", "--series", "b0", "--table", "t.tsv", *QUICK]
+    assert corrected(capsys, *words) == 1
+    assert corrected(capsys, *words) == 0
+    Path("dwi.bval").write_text("0 1000 1000\n")
+    assert corrected(capsys, *words) == 1
+    assert corrected(capsys, *words, "--dtype", "same") == 1
+    save(Path("t1w.nii.gz"), phantom())
+    save(Path("weights.nii.gz"), (phantom() > 200).astype(np.float32))
+    words = ["correct", "t1w.nii.gz", "--table", "t.tsv", *QUICK]
+    assert run("correct", "t1w.nii.gz", "-o", "x.nii", "--field", "f.npz", "-q", *QUICK) == 0
+    assert (
+        run("correct", "t1w.nii.gz", "-o", "x.nii", "--field", "g.npz", "-q", "--iters", "2") == 0
+    )
+    for further in (["--init", "f.npz"], ["--weights", "weights.nii.gz"]):
+        assert corrected(capsys, *words, *further) == 1
+        # The same files by other names are the same files.
+        longer = [further[0], str(tmp_path / further[1])]
+        assert corrected(capsys, *words, *longer) == 0
+    Path("f.npz").write_bytes(Path("g.npz").read_bytes())
+    assert corrected(capsys, *words, "--init", "f.npz") == 1
+    save(Path("weights.nii.gz"), (phantom() > 600).astype(np.float32))
+    assert corrected(capsys, *words, "--weights", "weights.nii.gz") == 1
+
+
+def test_the_engine_counts(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("jax")
+    words = ["correct", "scans/a.nii.gz", "--table", "t.tsv", *QUICK, "--engine"]
+    assert [corrected(capsys, *words, engine) for engine in ("cpu", "cpu", "xla")] == [1, 0, 1]
+
+
+def test_names_do_not_depend_on_the_current_folder(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = ["--mask", "{stem}_mask.nii.gz", *QUICK]
+    assert corrected(capsys, "correct", "scans", "-o", "out", *mask) == 3
+    monkeypatch.chdir("out")
+    assert corrected(capsys, "correct", "../scans", "-o", ".", *mask) == 0
+    assert corrected(capsys, "correct", folder, "-o", folder.parent / "out", *mask) == 0
+
+
+def test_files_of_others_are_not_replaced(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    mask = ["--mask", "{stem}_mask.nii.gz", *QUICK]
+    assert run("correct", "scans", "-o", "out", *mask) == 0
+    mine = save(Path("out/a_used.nii.gz"), phantom())
+    before = mine.read_bytes()
+    words = ["correct", "scans", "-o", "out", *mask, "--mask-output", "{stem}_used.nii.gz"]
+    assert run(*words) == 2
+    assert "out/a_used.nii.gz exists already: give --overwrite" in capsys.readouterr().err
+    assert mine.read_bytes() == before
+    assert run(*words, "--overwrite") == 0
+    assert run(*words, "--fwhm", "0.3") == 0  # now it is known
+
+
+def test_tables_replace_nothing_else(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("participants.tsv").write_text("participant_id\n")
+    image = (folder / "a.nii.gz").read_bytes()
+    for table, words in (
+        ("scans/a.nii.gz", "expected a name ending in .tsv"),
+        ("participants.tsv", "participants.tsv is not from n4ax correct"),
+        ("out.json", "expected a name ending in .tsv"),
+    ):
+        assert run("correct", "scans", "-o", "out", "--table", table, *QUICK) == 2
+        assert words in capsys.readouterr().err
+    words = ["correct", "scans/a.nii.gz", "--table", "t.tsv", "--json", "t.json", *QUICK]
+    assert run(*words) == 2
+    assert "--json t.json would be the result of the table" in capsys.readouterr().err
+    assert Path("participants.tsv").read_text() == "participant_id\n"
+    assert (folder / "a.nii.gz").read_bytes() == image
+
+
+def test_inputs_of_all_images_are_kept(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run("correct", "scans/a.nii.gz", "--field", "scans/a.npz", "-q", *QUICK) == 0
+    words = ["correct", "scans", "--init", "scans/a.npz", "--field", "{stem}.npz", "--overwrite"]
+    assert run(*words, *QUICK) == 2
+    assert "a.npz would overwrite the input scans/a.npz" in capsys.readouterr().err
+
+
+def test_other_results_are_named_from_their_folder(folder: Path) -> None:
+    mask = ["--mask", "{stem}_mask.nii.gz", "-q", *QUICK]
+    names = ["--bias", "{folder}/{stem}_bias.nii.gz", "--json", "{stem}.json"]
+    assert run("correct", "scans", "-o", "out", *mask, *names) == 0
+    assert (folder / "a_bias.nii.gz").exists()
+    assert Path("out/a.json").exists()
+    # Fields beside the images are no images of the next run.
+    assert run("correct", "scans", "-o", "out", *mask, *names) == 0
+    assert not Path("out/a_bias_n4.nii.gz").exists()
+
+
+def test_two_runs_share_a_table(folder: Path) -> None:
+    from n4ax.correction.outcome import Outcome
+    from n4ax.correction.table import Table
+
+    Path("out").mkdir()
+    tables = [Table(Path("out/n4ax.tsv")) for _ in range(2)]
+    for table, name in zip(tables, ("a", "b"), strict=True):
+        table.add(Outcome(f"scans/{name}.nii.gz", Path(f"out/{name}_n4.nii.gz"), "failed", "why"))
+        table.write()
+    rows = read_table(Path("out/n4ax.tsv"))
+    assert [row["output"] for row in rows] == ["a_n4.nii.gz", "b_n4.nii.gz"]
+
+
+def test_hidden_files_and_other_files_are_no_images(folder: Path) -> None:
+    (folder / "._a.nii.gz").write_text("Mac OS")
+    (folder / "field.npz").write_text("")
+    mask = ["--mask", "{stem}_mask.nii.gz", "-q", *QUICK]
+    assert run("correct", "scans", "-o", "one", *mask) == 0
+    assert run("correct", "scans/*", "-o", "two", *mask) == 0
+    assert list_names(Path("one")) == list_names(Path("two"))
+    assert len(list_names(Path("one"))) == 5

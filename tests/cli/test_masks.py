@@ -1,5 +1,6 @@
 """The masks of ``n4ax correct``: expressions, labels, thresholds and margins."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save(tmp_path / "labels.nii.gz", labels)
     save(tmp_path / "aparc+aseg.nii.gz", (labels * 10).astype(np.int16))
     save(tmp_path / "p.nii.gz", (phantom() / 1200).astype(np.float32))
+    holes = np.where(phantom() > 600, np.nan, 1).astype(np.float32)
+    save(tmp_path / "nan.nii.gz", holes)
+    (tmp_path / "otsu").write_text("a file of that name")
     left = np.zeros(phantom().shape, np.uint8)
     left[:12] = 1
     save(tmp_path / "left (1).nii.gz", left)
@@ -60,6 +64,7 @@ OTSU = n4ax.otsu_mask(phantom().astype(np.float32)) > 0
         (["--mask", "left (1).nii.gz | p.nii.gz>0.5"], LEFT | (phantom() / 1200 > 0.5)),
         (["--mask", "all", "--mask-dilate", "-3"], None),
         (["--mask", "otsu", "--mask-dilate", "5"], dilate(OTSU, 5, SIZES)),
+        (["--mask", "otsu", "--mask-dilate", "1e30"], np.ones_like(OTSU)),
         (["--mask", "labels.nii.gz=3", "--mask-dilate", "-2"], dilate(LABELS == 3, -2, SIZES)),
     ],
 )
@@ -111,6 +116,9 @@ def test_series_take_otsu_of_the_volume_that_is_estimated(tmp_path: Path) -> Non
         (["--mask", "otsu", "--mask-label", "2"], "--mask-label chooses values of a mask in a"),
         (["--mask", "labels.nii.gz", "--mask-label", "two"], "whole number such as 2, or several"),
         (["--mask", "labels.nii.gz=3", "--mask-dilate", "-90"], "leaves no voxel inside"),
+        (["--mask", "otsu", "--mask-dilate", "inf"], "--mask-dilate is inf; expected a number"),
+        (["--mask", "nan.nii.gz & all"], "nan.nii.gz has NaN values"),
+        (["--mask", "labels.nii.gz", "--mask-label", "7", "--mask-above", "0"], "only one of"),
         (["--mask", "left (1).nii.gz & !left (1).nii.gz"], "leaves no voxel inside"),
     ],
 )
@@ -133,3 +141,34 @@ def test_operators_bind_as_usual() -> None:
     ):
         found = parse(text, lambda name: Path(name) if name in masks else None)
         assert np.array_equal(evaluate(found, lambda part: masks[part.path.name]), expected), text
+
+
+def test_series_in_space_and_time_are_dilated_in_space(tmp_path: Path) -> None:
+    volumes = np.stack([phantom()] * 4, axis=-1)
+    scan = save(tmp_path / "bold.nii", volumes)
+    inside = np.zeros(volumes.shape, np.uint8)
+    inside[8:12, 8:12, 8:12, 1] = 1
+    save(tmp_path / "mask.nii", inside)
+    used = tmp_path / "used.nii"
+    words = ["--mask", tmp_path / "mask.nii", "--mask-dilate", "4", "--mask-output", used]
+    assert run("correct", scan, "--series", "4d", *words, "-q", *QUICK) == 0
+    counts = (read_voxels(used) > 0).sum(axis=(0, 1, 2))
+    assert counts[1] > 64
+    assert not counts[[0, 2, 3]].any()
+
+
+def test_otsu_is_that_of_the_image_divided_by_the_field_to_start_from(tmp_path: Path) -> None:
+    steep = (phantom() * np.exp(2 * np.linspace(-1, 1, 24))[:, None, None]).astype(np.float32)
+    scan, field = save(tmp_path / "scan.nii", steep), tmp_path / "f.npz"
+    found = n4ax.fit(scan, "all", iters=(1,)).field
+    points = np.zeros(found.control_points.shape, np.float32)
+    points += np.linspace(-4, 4, len(points))[:, None, None].astype(np.float32)
+    replace(found, control_points=points).save(field)
+    masks = []
+    for text in ("otsu", "otsu & all"):
+        used = tmp_path / "used.nii"
+        words = ["--init", field, "--mask", text, "--mask-output", used, "-q", *QUICK]
+        assert run("correct", scan, *words) == 0
+        masks.append(read_voxels(used) > 0)
+    assert np.array_equal(*masks)
+    assert not np.array_equal(masks[0], n4ax.otsu_mask(steep) > 0)

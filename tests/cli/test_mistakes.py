@@ -1,4 +1,4 @@
-"""Twenty mistakes that people make: each is told in one line, and nothing is written."""
+"""Mistakes that people make: each is told in one line, and nothing is written."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.cli.program import phantom, run, save
+from tests.cli.program import AFFINE, QUICK, phantom, run, save
 
 
 @pytest.fixture
@@ -19,9 +19,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save(tmp_path / "p.nii.gz", (phantom() / 1200).astype(np.float32))
     save(tmp_path / "small_mask.nii.gz", np.ones((12, 10, 8), np.uint8))
     save(tmp_path / "empty_mask.nii.gz", np.zeros(phantom().shape, np.uint8))
-    moved = np.diag([2, 2, 2.5, 1.0])
+    moved = AFFINE.copy()
     moved[:3, 3] = 400, 0, 0
     nib.save(nib.Nifti1Image(phantom(), moved), tmp_path / "other_person.nii.gz")
+    assert run("correct", "head.nii.gz", "--field", "head.npz", "-o", "h.nii", "-q", *QUICK) == 0
     (tmp_path / "notes.txt").write_text("notes")
     (tmp_path / "text.nii.gz").write_text("no image")
     (tmp_path / "empty").mkdir()
@@ -36,11 +37,11 @@ MISTAKES = {
         "correct head.nii.gz out.nii.gz",
         "n4ax correct head.nii.gz -o out.nii.gz",
     ),
-    "a slip in a command": ("corect head.nii.gz", "corect"),
+    "a slip in a command": ("corect head.nii.gz", "No such command 'corect'"),
     "no image at all": ("correct", "give an image, a folder, or several of them"),
     "a name that is wrong": ("correct heda.nii.gz", "'heda.nii.gz' does not exist"),
     "a glob without a file": ("correct sub-*.nii.gz", "'sub-*.nii.gz' fits no file"),
-    "a folder without images": ("correct empty", "is a folder without a series of DICOM"),
+    "a folder without images": ("correct empty", "has no images and no series of DICOM"),
     "text for an image": ("correct text.nii.gz", "text.nii.gz cannot be read as NIfTI"),
     "a pointer of datalad": ("correct pointer.nii.gz", "datalad get"),
     "a series": ("correct bold.nii.gz", "--series mean, --series first, --series each"),
@@ -68,15 +69,15 @@ MISTAKES = {
     "a folder that is not there": ("correct head.nii.gz -o results/out.nii", "No such file"),
     "an output without an ending": ("correct head.nii.gz -o out", "or a folder that exists"),
     "a unit in a number": ("correct head.nii.gz --spline-distance 200mm", "'200mm' is not a valid"),
-    "iterations of ANTs": ("correct head.nii.gz --iters [50x50]", "--iters"),
+    "iterations of ANTs": ("correct head.nii.gz --iters [50x50]", "is not a whole number"),
     "an option of ANTs": ("correct -i head.nii.gz", "No such option"),
     "a field for another person": (
-        "apply t2.npz other_person.nii.gz",
-        "'t2.npz' does not exist",
+        "apply head.npz other_person.nii.gz",
+        "other_person.nii.gz lies at x 400 to 446",
     ),
     "an image for a field": ("apply empty_mask.nii.gz head.nii.gz", "not above 0"),
-    "text in place of a field": ("apply notes.txt head.nii.gz", "notes.txt"),
-    "too many jobs of nothing": ("correct head.nii.gz --jobs 0", "--jobs"),
+    "text in place of a field": ("apply notes.txt head.nii.gz", "notes.txt cannot be read"),
+    "too many jobs of nothing": ("correct head.nii.gz --jobs 0", "'--jobs': 0 is not in the range"),
 }  # fmt: skip
 
 

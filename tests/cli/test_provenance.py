@@ -82,11 +82,42 @@ def test_a_result_that_was_replaced_is_named(
 
 
 def test_digests_are_of_all_files_of_an_image(tmp_path: Path) -> None:
-    nib.save(nib.Nifti1Pair(phantom(), np.eye(4)), tmp_path / "a.img")
-    first = hash_file(tmp_path / "a.img")
-    header = (tmp_path / "a.hdr").read_bytes()
-    (tmp_path / "a.hdr").write_bytes(header[:148] + b"changed" + header[155:])
-    assert hash_file(tmp_path / "a.img") != first
+    nib.save(nib.Nifti1Pair(phantom(), np.eye(4)), tmp_path / "a.b.img")
+    (tmp_path / "v.mhd").write_text("NDims = 3\nElementDataFile = other.raw\n")
+    (tmp_path / "other.raw").write_bytes(b"0123")
+    (tmp_path / "n.nhdr").write_text("NRRD0004\ndata file: other.raw\n")
+    (tmp_path / "dicom").mkdir()
+    for name in ("s0.dcm", "s1.dcm"):
+        (tmp_path / "dicom" / name).write_text(name)
+    for path, part in (
+        ("a.b.img", "a.b.hdr"),
+        ("a.b.img", "a.b.img"),
+        ("v.mhd", "other.raw"),
+        ("n.nhdr", "other.raw"),
+        ("dicom/s0.dcm", "dicom/s1.dcm"),
+        ("dicom", "dicom/s0.dcm"),
+    ):
+        first = hash_file(tmp_path / path)
+        (tmp_path / "a.b.json").write_text(f"beside {part}")
+        assert hash_file(tmp_path / path) == first
+        content = (tmp_path / part).read_bytes()
+        (tmp_path / part).write_bytes(content + b"~")
+        assert hash_file(tmp_path / path) != first
     (tmp_path / "gone.nii").symlink_to("nowhere")
     with pytest.raises(ValueError, match="datalad get"):
         hash_file(tmp_path / "gone.nii")
+
+
+def test_a_picture_that_could_not_be_drawn_is_in_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("n4ax.figure.draw_figure", fail)
+    scan, record = save(tmp_path / "scan.nii", phantom()), tmp_path / "scan.json"
+    words = ["--figure", tmp_path / "f.png", "--json", record, "-q"]
+    assert run("correct", scan, *words, *QUICK) == 2
+    assert set(json.loads(record.read_text())["Outputs"]) == {"output", "json"}

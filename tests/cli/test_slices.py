@@ -36,3 +36,20 @@ def test_slices_cannot_have_one_field(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "--field writes one field, but there is one for each volume or slice" in message
     message = expect_error(capsys, "correct", scan, "--slicewise", "--series", "each")
     assert "--shared-field and --weights-from exclude each other" in message
+
+
+def test_slices_without_a_voxel_to_use_stay_as_they_are(tmp_path: Path) -> None:
+    image = phantom().astype(np.float32)
+    image[:, :, 3] = np.nan
+    scan = save(tmp_path / "scan.nii", image[..., None])  # an axis of length 1 changes nothing
+    weights = np.ones(image.shape, np.float32)
+    weights[:, :, 5] = 0
+    mask = np.ones(image.shape, np.uint8)
+    words = ["--mask", save(tmp_path / "mask.nii", mask), "--nonfinite", "exclude"]
+    words += ["--weights", save(tmp_path / "weights.nii", weights), "-o", tmp_path / "out.nii"]
+    assert run("correct", scan, "--slicewise", "-q", *words, *QUICK) == 0
+    found = read_voxels(tmp_path / "out.nii")
+    assert found.shape == (*image.shape, 1)
+    changed = [not np.array_equal(found[:, :, k, 0], image[:, :, k]) for k in (4, 5, 6)]
+    assert changed == [True, False, True]
+    assert np.isnan(found[:, :, 3]).all()

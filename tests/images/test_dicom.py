@@ -105,3 +105,36 @@ def test_no_more_than_voxels_and_place_is_written(suffix: str, tmp_path: Path) -
     nifti.write_image(nifti.replace_voxels(image, voxels), target)
     check(target)
     assert b"0008|" not in target.read_bytes()
+
+
+def change(path: Path, **values: Any) -> None:
+    data = pydicom.dcmread(path)
+    for name, value in values.items():
+        setattr(data, name, value)
+    data.save_as(path)
+
+
+def test_slices_that_make_no_volume_are_refused(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "missing")
+    paths[3].unlink()
+    with pytest.raises(ValueError, match=r"slices 3 and 4 are 7\.00 mm apart, and most are 3\.50"):
+        nifti.read_image(tmp_path / "missing")
+    paths = write_series(tmp_path / "echoes")
+    first = pydicom.dcmread(paths[0]).ImagePositionPatient
+    for path in paths[:2]:
+        change(path, ImagePositionPatient=first)
+    with pytest.raises(ValueError, match=r"2 slices at one place.*convert it with dcm2niix"):
+        nifti.read_image(tmp_path / "echoes")
+    paths = write_series(tmp_path / "localizer")
+    change(paths[2], ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
+    with pytest.raises(ValueError, match=r"slices in 2 orientations, such as a localizer"):
+        nifti.read_image(tmp_path / "localizer")
+    assert nifti.read_image(write_series(tmp_path / "whole")[0].parent).shape == (9, 8, 7)
+
+
+def test_a_file_is_found_from_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_series(tmp_path / "mr")
+    monkeypatch.chdir(tmp_path / "mr")
+    assert nifti.read_image(Path(paths[2].name)).shape == (9, 8, 7)

@@ -19,11 +19,26 @@ from nibabel.nifti1 import Nifti1Image
 from n4ax.extras import need_extra
 from n4ax.files import borrow_file
 from n4ax.images import gzip, headers, zstd
-from n4ax.images.names import DICOM, FREESURFER, ITK, META, NRRD, find_files, find_suffix
+from n4ax.images.dicom import read_series
+from n4ax.images.names import (
+    DICOM,
+    FREESURFER,
+    ITK,
+    META,
+    NIFTI,
+    NRRD,
+    PAIRS,
+    find_files,
+    find_suffix,
+)
 from n4ax.itk.space import Space, drop_last_ones
 from n4ax.messages import PROCESS_WIDE
 
 _MGH_KINDS = ("uint8", "int16", "int32", "float32")
+PLACE = "where ITK places the image"
+"""The key of :attr:`Nifti1Pair.extra` for the place of an image that ITK has read, whose last
+digits an affine does not keep."""
+
 _SOURCE = "header of a format that is not NIfTI"
 """The key of :attr:`Nifti1Pair.extra` for :class:`_Source`."""
 _IN_ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
@@ -52,6 +67,13 @@ def is_other(path: Path) -> bool:
     return find_suffix(path) in (*FREESURFER, *ITK, *DICOM) or path.is_dir()
 
 
+def is_like(path: Path, other: Path) -> bool:
+    """Whether two images are of one format, or of two that keep the same digits of a place."""
+    kinds = ((*NIFTI, *PAIRS), FREESURFER, NRRD, META)
+    suffixes = find_suffix(path), find_suffix(other)
+    return suffixes[0] == suffixes[1] or any(all(s in kind for s in suffixes) for kind in kinds)
+
+
 def read(path: Path) -> Nifti1Image:
     """Read an image, as if it were NIfTI.
 
@@ -71,10 +93,10 @@ def read(path: Path) -> Nifti1Image:
     try:
         if path.is_dir() or suffix in DICOM:
             with keep_locale():
-                return _from_itk(_read_series(path, sitk), sitk)
+                return _from_itk(read_series(path, sitk), path, sitk)
         # ITK finds the format of MetaImage by the ending in small letters.
         image = sitk.ReadImage(str(path), imageIO="MetaImageIO" if suffix in META else "")
-        made = _from_itk(image, sitk)
+        made = _from_itk(image, path, sitk)
         made.extra[_SOURCE] = _Source(_find_family(suffix), _read_dictionary(image))
         return made
     except RuntimeError as error:
@@ -204,21 +226,17 @@ def _make_nifti(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Ni
     return made
 
 
-def _from_itk(image: Any, sitk: Any) -> Nifti1Image:
+def _from_itk(image: Any, path: Path, sitk: Any) -> Nifti1Image:
     count = image.GetNumberOfComponentsPerPixel()
     if count != 1:
-        raise ValueError(f"the image has {count} numbers in each voxel; expected one")
+        raise ValueError(f"{path} has {count} numbers in each voxel; expected one")
     n = image.GetDimension()
-    spatial = min(n, 3)
-    direction = np.reshape(image.GetDirection(), (n, n))[:spatial, :spatial]
-    space = Space(
-        image.GetSpacing()[:spatial],
-        image.GetOrigin()[:spatial],
-        tuple(tuple(float(x) for x in row) for row in direction),
-    )
-    affine = space.to_affine()
+    direction = np.reshape(image.GetDirection(), (n, n))
+    space = Space(image.GetSpacing(), image.GetOrigin(), tuple(map(tuple, direction.tolist())))
+    affine = space.select_axes(range(min(n, 3))).to_affine()
     assert affine is not None
     made = _make_nifti(sitk.GetArrayFromImage(image).T, affine)
+    made.extra[PLACE] = space
     if n > 3:
         made.header["pixdim"][4] = image.GetSpacing()[3]
     return made
@@ -297,28 +315,3 @@ def _read_step(image: Nifti1Image) -> float:
     if image.ndim <= 3 or not float(image.header["pixdim"][4]) > 0:
         return 0.0
     return headers.read_voxel_sizes(image.header, image.ndim)[3]
-
-
-def _read_series(path: Path, sitk: Any) -> Any:
-    """Read a series of DICOM: the only one in a folder, or that of a file."""
-    folder = path if path.is_dir() else path.parent
-    found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not found and path.is_dir():
-        raise ValueError(f"{folder} is a folder without a series of DICOM")
-    files = {one: sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), one) for one in found}
-    if path.is_dir() and len(found) > 1:
-        examples = ", ".join(Path(names[0]).name for names in files.values())
-        raise ValueError(
-            f"{folder} has {len(found)} series of DICOM: name a file of one of them ({examples})"
-        )
-    names = next(
-        (
-            names
-            for names in files.values()
-            if path.is_dir() or path.name in (Path(name).name for name in names)
-        ),
-        None,
-    )
-    if names is None:
-        raise ValueError(f"{path} is not part of a series of DICOM in its folder")
-    return sitk.ReadImage(names)

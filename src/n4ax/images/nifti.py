@@ -209,6 +209,9 @@ def read_space(image: Nifti1Pair) -> Space:
     ValueError
         The image has only an sform, and that has values that are not finite.
     """
+    place: Space | None = image.extra.get(formats.PLACE)
+    if place is not None:
+        return place.select_axes(range(min(image.ndim, len(place.spacing))))
     return headers.read_space(image.extra.get(_STATED, image.header), image.ndim)
 
 
@@ -349,7 +352,8 @@ def read_on_grid(
     Returns
     -------
     tuple
-        The voxels in the image's shape, and where the file lies in space.
+        The voxels in the image's shape, and where the file lies in space. In another format than
+        that of the image, it lies where the image lies.
 
     Raises
     ------
@@ -365,7 +369,9 @@ def read_on_grid(
         )
     theirs, ours = (Space.from_affine(read_affine(scan), 3) for scan in (other, image))
     check_same_place(str(path), theirs, str(image_path), ours)
-    place = read_space(other if other.ndim == image.ndim else image)
+    # Formats keep different digits of a place, and these decide which voxels shrinking takes.
+    alike = other.ndim == image.ndim and formats.is_like(path, image_path)
+    place = read_space(other if alike else image)
     return read_voxels(other, path).reshape(image.shape), place
 
 

@@ -1,0 +1,109 @@
+"""Series of DICOM, read by ITK after it is checked that their slices make one volume."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+_UNEVEN = 0.01
+"""How far a distance between slices may differ from the usual one, relative to it."""
+
+
+def read_series(path: Path, sitk: Any) -> Any:
+    """Read a series of DICOM: the only one in a folder, or that of a file.
+
+    Raises
+    ------
+    ValueError
+        There is no series or there are several, or its slices do not make one volume.
+    """
+    folder = path if path.is_dir() else path.parent
+    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what ITK would say is said here
+    try:
+        names = _choose_files(path, folder, sitk)
+        _check_positions(path, names, sitk)
+        return sitk.ReadImage(names)
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
+def _choose_files(path: Path, folder: Path, sitk: Any) -> Sequence[str]:
+    """The files of the series, in the order of their places."""
+    reader = sitk.ImageSeriesReader
+    series = [
+        reader.GetGDCMSeriesFileNames(str(folder), one)
+        for one in reader.GetGDCMSeriesIDs(str(folder))
+    ]
+    if not path.is_dir():
+        own = [names for names in series if path.name in (Path(name).name for name in names)]
+        if not own:
+            raise ValueError(f"{path} is not part of a series of DICOM in its folder")
+        return own[0]
+    if not series:
+        raise ValueError(
+            f"{folder} has no images and no series of DICOM; folders inside it are not searched"
+        )
+    if len(series) > 1:
+        examples = ", ".join(f"{Path(n[0]).name} ({_describe(n[0], sitk)})" for n in series)
+        raise ValueError(
+            f"{folder} has {len(series)} series of DICOM: name a file of one of them ({examples})"
+        )
+    return series[0]
+
+
+def _read_header(name: str, sitk: Any) -> Any:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(name)
+    reader.ReadImageInformation()
+    return reader
+
+
+def _describe(name: str, sitk: Any) -> str:
+    """The description of the series that a file belongs to."""
+    header = _read_header(name, sitk)
+    known = header.HasMetaDataKey(_DESCRIPTION)
+    return header.GetMetaData(_DESCRIPTION).strip() if known else "without a description"
+
+
+def _check_positions(path: Path, names: Sequence[str], sitk: Any) -> None:
+    """Refuse slices that do not lie one after the other, at one distance from each other."""
+    headers = [_read_header(name, sitk) for name in names]
+    if not all(header.HasMetaDataKey(_POSITION) for header in headers):
+        return
+    directions = Counter(
+        header.GetMetaData(_ORIENTATION) if header.HasMetaDataKey(_ORIENTATION) else ""
+        for header in headers
+    )
+    if len(directions) > 1:
+        raise ValueError(
+            f"{path} is a series of DICOM with slices in {len(directions)} orientations, such as a "
+            "localizer has; expected one volume"
+        )
+    points = np.array([_read_numbers(header.GetMetaData(_POSITION)) for header in headers])
+    axes = _read_numbers(next(iter(directions)) or "1\\0\\0\\0\\1\\0")
+    places = np.sort(points @ np.cross(axes[:3], axes[3:]))
+    steps = np.diff(places)
+    if len(steps) == 0:
+        return
+    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
+    if (steps <= _UNEVEN * usual).any():
+        repeated = int(np.count_nonzero(places - places[0] <= _UNEVEN * usual))
+        raise ValueError(
+            f"{path} is a series of DICOM with {repeated} slices at one place, as of several "
+            "volumes or echoes; expected one volume: convert it with dcm2niix"
+        )
+    uneven = np.nonzero(np.abs(steps - usual) > _UNEVEN * usual)[0]
+    if len(uneven):
+        at = int(uneven[0])
+        raise ValueError(
+            f"{path} is a series of DICOM whose slices {at + 1} and {at + 2} are {steps[at]:.2f} "
+            f"mm apart, and most are {usual:.2f} mm apart: a slice may be missing"
+        )
+
+
+def _read_numbers(text: str) -> Any:
+    return np.array([float(part) for part in text.split("\\")])
