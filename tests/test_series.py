@@ -57,7 +57,7 @@ def test_a_field_of_the_mean_of_some_volumes(words: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("bval", "message"),
     [
-        (None, "cannot be read"),
+        (None, "series.bval does not exist; it tells which volumes"),
         ("1000 800 900", "least is 800: raise --b0-threshold"),
         ("x", "cannot be"),
         ("0 1000", "2 b-values and its image has 3 volumes"),

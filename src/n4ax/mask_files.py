@@ -69,10 +69,16 @@ class MaskChoice:
         if self.expression is not None:
             return self.expression
         expression = parse(self.text, find or find_file)
-        if (self.labels or self.above is not None) and not any(
-            part.word is None for part in list_parts(expression)
-        ):
-            name = "{mask_above}" if self.above is not None else "{mask_label}"
+        name = "{mask_above}" if self.above is not None else "{mask_label}"
+        chosen = bool(self.labels) or self.above is not None
+        files = [part for part in list_parts(expression) if part.word is None]
+        if chosen and any(part.labels or part.above is not None for part in files):
+            raise InputError(
+                f"{name} is given, and {{mask}} is {{0!r}}, which has a condition of its own: "
+                "leave out one of them",
+                self.text,
+            )
+        if chosen and not files:
             raise InputError(
                 f"{name} chooses values of a mask in a file, and {{mask}} is {{0!r}}: give a file",
                 self.text,
@@ -120,13 +126,16 @@ def combine_masks(
         values, place = read(expression.path)
         values = _apply_condition(choice, expression, values)
         _check_values(values, expression.path)
+        if not values.any():
+            raise InputError("{mask} {0} has no voxel other than 0", expression.path)
         return values, place
     mask = evaluate(expression, lambda part: _take(choice, part, volume, read))
     if choice.dilate_mm:
         in_space = (*voxel_sizes[:SPATIAL], *[inf] * mask.ndim)[: mask.ndim]  # not along time
         mask = dilate(mask, choice.dilate_mm, in_space)
     if not mask.any():
-        raise InputError("{mask} {0!r} leaves no voxel inside", choice.text)
+        grown = f" after {{mask_dilate:{choice.dilate_mm:g}}}" if choice.dilate_mm else ""
+        raise InputError(f"{{mask}} {{0!r}} leaves no voxel inside{grown}", choice.text)
     return mask, None
 
 
@@ -154,8 +163,8 @@ def _take(
 
 def _apply_condition(choice: MaskChoice, part: Part, values: Mask) -> Mask:
     """Apply the labels or the threshold of a file, if it has any; NaN is outside of both."""
-    above = part.above if part.above is not None or part.labels else choice.above
-    labels = part.labels or (choice.labels if part.above is None else ())
+    above = choice.above if part.above is None else part.above
+    labels = part.labels or choice.labels
     if above is not None:
         inside = values > above
         _check_any(inside, part.path, f"above {above:g}", values)

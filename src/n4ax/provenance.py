@@ -140,7 +140,9 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
     levels = len(settings.iters)
     most = ", ".join(map(str, settings.iters))
     ends = (
-        "and all iterations were run"
+        "whose outcome was extrapolated from fewer"
+        if settings.accelerate
+        else "and all iterations were run"
         if settings.conv_threshold == 0
         else f"and a level ended early once the convergence measure was no longer above "
         f"{settings.conv_threshold:g}"
@@ -160,6 +162,13 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         f"{settings.fwhm:g} in log intensity and a Wiener noise of {settings.wiener:g}."
     )
     sentences = [text, *(words for name, words in _FURTHER.items() if described.get(name))]
+    if settings.over_relax != 1:
+        sentences.append(f"Every increment of the field was multiplied by {settings.over_relax:g}.")
+    if settings.outside != "divide":
+        what = "kept as it was" if settings.outside == "keep" else "set to 0"
+        sentences.append(f"The image outside the mask was {what}.")
+    sentences += [_SCALES[settings.scale]] if settings.scale in _SCALES else []
+    sentences += [_NON_POSITIVE[name] for name in [settings.non_positive] if name in _NON_POSITIVE]
     series = described.get("EstimatedOn")
     if series is not None:
         what = _SERIES.get(series, f"One field was estimated on volume {series} of the series")
@@ -173,7 +182,17 @@ _FURTHER = {
     "SharedField": "All images of a person shared one field.",
     "WeightsFrom": "N4 was run in stages, with classes of intensity by Otsu's method (Otsu 1979) "
     "as weights: the dark ones, the bright ones, and then all but the darkest.",
+    "Weights": "Each voxel had a weight of its own.",
     "Init": "N4 started from a field that had been estimated before.",
+}
+_SCALES = {
+    "mean": "The mean in the mask was kept.",
+    "unit-field": "The field was scaled to a geometric mean of 1 in the mask.",
+    "minmax": "The intensities were stretched to the range of the input.",
+}
+_NON_POSITIVE = {
+    "exclude": "Voxels that are not above 0 were left out.",
+    "offset": "The image was raised above 0 for the estimation.",
 }
 _SERIES = {
     "mean": "One field was estimated on the mean of the series",

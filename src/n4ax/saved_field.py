@@ -111,6 +111,7 @@ def apply_field(
         The image lies elsewhere than the field, or has other axes. The message says where.
     """
     voxels = scan.voxels
+    _check_time(field, scan)
     volumes = voxels[..., None] if voxels.ndim <= SPATIAL or _varies(field) else voxels
     shape = volumes.shape[:-1]
     spline = field.spline
@@ -148,11 +149,26 @@ def _check_axes(path: Path, spline: BiasField, scan: Scan, shape: tuple[int, ...
         )
 
 
+def _check_time(field: SavedField, scan: Scan) -> None:
+    """Refuse to divide by a field that varies in time over another number of volumes."""
+    count = _count_volumes(field)
+    if count > 1 and count != scan.volumes:
+        raise ValueError(
+            f"{field.path} is a field in space and time, over {count} volumes, and {scan.path} has "
+            f"{scan.volumes}: they must be as many"
+        )
+
+
+def _count_volumes(field: SavedField) -> int:
+    """The number of volumes that a field varies over; 1 if it does not vary in time."""
+    assert field.spline is not None or field.bias is not None
+    shape = field.bias.voxels.shape if field.spline is None else field.spline.shape  # type: ignore[union-attr]
+    return int(shape[SPATIAL]) if len(shape) > SPATIAL else 1
+
+
 def _varies(field: SavedField) -> bool:
     """Whether a field has an axis of time."""
-    if field.bias is not None:
-        return len(drop_last_ones(field.bias.voxels.shape)) > SPATIAL
-    return field.spline is not None and len(drop_last_ones(field.spline.shape)) > SPATIAL
+    return _count_volumes(field) > 1
 
 
 def _reshape(volume: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float32]:

@@ -12,6 +12,7 @@ from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.images import nifti
+from n4ax.images.signature import sign
 from n4ax.images.volumes import SPATIAL, take_volume
 from n4ax.itk.space import Space, Spaces, drop_last_ones
 from n4ax.level import compute_bias
@@ -22,10 +23,6 @@ from n4ax.series import Estimate, check_volumes, correct_series, find_volume
 from n4ax.settings import N4Settings
 from n4ax.slices import correct_slices
 from n4ax.staged import fit_in_stages
-from n4ax.version import __version__
-
-_SIGNATURE = f"n4ax {__version__}: N4".encode()
-_LETTERS = 79
 
 
 class Scan(NamedTuple):
@@ -206,27 +203,19 @@ def make_inputs(settings: N4Settings, scan: Scan, mask: MaskChoice, how: How) ->
 def make_corrected_image(scan: Scan, done: CorrectedScan, dtype: Any) -> Nifti1Image:
     """Make an image of the corrected voxels in a data type, with the scan's header."""
     truncate = done.settings.arithmetic == "itk"
-    return _sign(nifti.replace_voxels(scan.image, done.corrected, dtype, truncate=truncate))
+    return sign(nifti.replace_voxels(scan.image, done.corrected, dtype, truncate=truncate))
 
 
 def make_bias_image(scan: Scan, done: CorrectedScan) -> Nifti1Image:
     """Make an image of the field that the scan was divided by, with the scan's header."""
-    return _sign(nifti.replace_voxels(scan.image, compute_bias(done.log_bias, done.settings)))
-
-
-def _sign(image: Nifti1Image) -> Nifti1Image:
-    """Say in the description of a header, which has 79 letters, that n4ax made the image."""
-    before = bytes(image.header["descrip"].item()).rstrip(b"\0 ")
-    signed = b"; ".join([before, _SIGNATURE] if before else [_SIGNATURE])
-    if not before.endswith(_SIGNATURE) and len(signed) <= _LETTERS:
-        image.header["descrip"] = signed
-    return image
+    return sign(nifti.replace_voxels(scan.image, compute_bias(done.log_bias, done.settings)))
 
 
 def make_mask_image(done: CorrectedScan) -> Nifti1Image:
     """Make an image of the mask that was used, 1 inside and 0 outside, of type uint8."""
     image = done.scan.image
-    return nifti.replace_voxels(image, done.mask.reshape(image.shape).astype(np.uint8), np.uint8)
+    voxels = done.mask.reshape(image.shape).astype(np.uint8)
+    return sign(nifti.replace_voxels(image, voxels, np.uint8))
 
 
 def _correct_slices(

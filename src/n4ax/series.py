@@ -226,6 +226,10 @@ def find_unweighted_volumes(
     ValueError
         The file is missing, does not hold one number for each volume, or every volume is weighted.
     """
+    if not bval.exists():
+        raise ValueError(
+            f"{bval} does not exist; it tells which volumes are without diffusion weighting"
+        )
     try:
         values = [float(word) for word in bval.read_text(encoding="utf-8").split()]
     except (OSError, ValueError) as error:

@@ -138,16 +138,18 @@ def test_mistakes(
         save(tmp_path / "0.nii", 0 * phantom()),
         small,
     )
-    expect("is no folder, and there are 2 images", field, small, elsewhere, "-o", "new.nii")
+    expect("is one file for 2 images", field, small, elsewhere, "-o", "new.nii")
     expect(
-        "expected an existing folder, or a name ending in .nii",
+        "expected a folder that exists, or a name ending in .nii",
         field,
         small,
         "-o",
         tmp_path / "x.png",
     )
     expect("would overwrite an input", field, small, "-o", small)
-    expect("two results would be", field, small, small)
+    (tmp_path / "other").mkdir()
+    again = save(tmp_path / "other" / "small.nii", phantom((12, 10, 8)))
+    expect("two results would be", field, small, again, "-o", tmp_path)
     expect("is a field of 3 axes, and", field, flat, "--by", "index")
     expect("does not exist", tmp_path / "none.npz", small)
     expect("is not a bias field saved by n4ax", save_text(tmp_path / "text.npz"), small)
@@ -156,3 +158,29 @@ def test_mistakes(
 def save_text(path: Path) -> Path:
     path.write_text("no field")
     return path
+
+
+def test_patterns_folders_and_fields_in_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scans").mkdir()
+    for name in ("a", "b"):
+        save(tmp_path / "scans" / f"{name}.nii", phantom())
+    words = ["--field", "f.npz", "-o", "x.nii", "-q", *QUICK]
+    assert run("correct", "scans/a.nii", *words) == 0
+    assert run("apply", "f.npz", "scans", "-o", "one", "-q") == 0
+    assert run("apply", "f.npz", "scans/*.nii", "-o", "two", "-q") == 0
+    for folder in ("one", "two"):
+        assert sorted(path.name for path in Path(folder).iterdir()) == [
+            "a_n4.nii.gz",
+            "b_n4.nii.gz",
+        ]
+    assert np.array_equal(read_voxels(Path("one/b_n4.nii.gz")), read_voxels(Path("x.nii")))
+    save(tmp_path / "bold.nii", np.stack([phantom()] * 4, axis=-1))
+    words = ["--series", "4d", "--field", "t.npz", "-o", "y.nii", "-q", *QUICK]
+    assert run("correct", "bold.nii", *words) == 0
+    assert run("apply", "t.npz", "bold.nii", "-o", "z.nii", "-q") == 0
+    assert np.array_equal(read_voxels(Path("y.nii")), read_voxels(Path("z.nii")))
+    assert run("apply", "t.npz", "scans/a.nii") == 2
+    assert "over 4 volumes, and scans/a.nii has 1" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_masks_and_weights_that_do_not_fit_are_named(
             assert str(scan) in message
             assert str(other) in message
     message = expect_error(capsys, "correct", scan, "--mask", empty)
-    assert "mask has no voxel other than 0" in message
+    assert "empty.nii has no voxel other than 0" in message
     assert "no positive voxel" in expect_error(capsys, "correct", scan, "--weights", empty)
     options = ["--mask", shifted.with_name("cut.nii"), "--mask-label", "3"]
     assert "shape" in expect_error(capsys, "correct", scan, *options)

@@ -129,7 +129,9 @@ def test_thirty_images_with_two_broken_ones(
     out, err = capsys.readouterr()
     assert "28 corrected, 0 unchanged, 2 failed" in out
     failed = [line for line in err.splitlines() if line.startswith("n4ax: failed: ")]
-    assert [line.split(": ")[2] for line in failed] == ["scans/07.nii.gz", "scans/19.nii.gz"]
+    assert [line.split(": ")[2].split()[0] for line in failed] == [
+        "scans/07.nii.gz", "scans/19.nii.gz"
+    ]  # fmt: skip
     assert len(list(Path("out").glob("*_n4.nii.gz"))) == 28
     states = {row["image"]: row["state"] for row in read_table(Path("out/n4ax.tsv"))}
     assert sorted(name for name, state in states.items() if state == "failed") == [
@@ -374,3 +376,67 @@ def test_hidden_files_and_other_files_are_no_images(folder: Path) -> None:
     assert run("correct", "scans/*", "-o", "two", *mask) == 0
     assert list_names(Path("one")) == list_names(Path("two"))
     assert len(list_names(Path("one"))) == 5
+
+
+def test_results_of_before_are_no_images(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    mask = ["--mask", "{stem}_mask.nii.gz", *QUICK]
+    assert corrected(capsys, "correct", "scans", *mask, "--mask-output", "{stem}_used.nii.gz") == 3
+    # Another suffix and no pattern: their headers say what they are.
+    masks = [str(folder / f"{name}_mask.nii.gz") for name in "abc"]
+    for path in masks:
+        Path(path).unlink()
+    assert corrected(capsys, "correct", "scans", "--suffix", "_flat", *QUICK) == 3
+    assert run("correct", "scans/a_n4.nii.gz", "-q", *QUICK) == 0  # named, it is an image
+    assert run("correct", "scans/*_n4.nii.gz", *QUICK) == 2
+    assert "there are only masks, weights and results of n4ax" in capsys.readouterr().err
+
+
+def test_a_mask_for_all_images_is_no_image(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    mine = save(folder / "aseg.nii.gz", (phantom() // 100).astype(np.int16))
+    words = ["correct", "scans/?.nii.gz", mine, "-o", "out", *QUICK]
+    assert corrected(capsys, *words, "--mask", f"otsu & {mine}=4,8") == 3
+    assert corrected(capsys, *words, "--mask", mine) == 3
+    assert not Path("out/aseg_n4.nii.gz").exists()
+
+
+def test_a_folder_of_dicom_is_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("SimpleITK")
+    pytest.importorskip("pydicom")
+    from tests.images.test_dicom import write_series
+
+    monkeypatch.chdir(tmp_path)
+    write_series(Path("mr"))
+    words = ["-q", "--iters", "2", "--conv-threshold", "0", "--mask", "all", "--mesh", "1"]
+    for given in (["mr"], ["mr/*.dcm"], ["mr", "-o", "mr/out.nii.gz"], ["mr", "-o", "again.nii"]):
+        assert run("correct", *given, *words) == 0
+    monkeypatch.chdir("mr")
+    assert run("correct", ".", "-o", "../here.nii", *words) == 0
+    names = [path.name for path in sorted(tmp_path.rglob("*.nii*"))]
+    assert len(names) == 5
+    assert names.count("out.nii.gz") == 1
+
+
+def test_names_that_are_no_text_are_in_the_table(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    save(scans / "a.nii", phantom()).rename(scans / os.fsdecode(b"bad\xff.nii"))
+    save(scans / "good.nii", phantom())
+    for _ in range(2):
+        assert run("correct", scans, "-o", tmp_path / "out", "-q", *QUICK) == 0
+    assert len(read_table(tmp_path / "out" / "n4ax.tsv")) == 2
+
+
+def test_a_slash_makes_a_folder(folder: Path) -> None:
+    assert run("correct", "scans/a.nii.gz", "-o", "new/", "-q", *QUICK) == 0
+    assert list_names(Path("new")) == ["a_n4.nii.gz"]
+    words = ["-o", "other", "--bias", "{folder}/../fields/{stem}.nii.gz"]
+    assert run("correct", "scans/?.nii.gz", *words, "-q", *QUICK) == 0
+    assert list_names(Path("fields")) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+
+
+def test_everything_that_is_replaced_is_named(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["correct", "scans/a.nii.gz", "-o", "o.nii", "--bias", "b.nii", *QUICK]
+    assert run(*words) == 0
+    assert "replaced" not in capsys.readouterr().out
+    assert run(*words) == 0
+    assert capsys.readouterr().out.count("(replaced a file of 20") == 2

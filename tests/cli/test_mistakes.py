@@ -67,7 +67,7 @@ MISTAKES = {
     "the output is the input": ("correct head.nii.gz -o head.nii.gz", "would overwrite the input"),
     "a format that is none": ("correct head.nii.gz -o out.jpg", "expected a name ending in .nii"),
     "a folder that is not there": ("correct head.nii.gz -o results/out.nii", "No such file"),
-    "an output without an ending": ("correct head.nii.gz -o out", "or a folder that exists"),
+    "an output without an ending": ("correct head.nii.gz -o out", "for a folder write out/"),
     "a unit in a number": ("correct head.nii.gz --spline-distance 200mm", "'200mm' is not a valid"),
     "iterations of ANTs": ("correct head.nii.gz --iters [50x50]", "is not a whole number"),
     "an option of ANTs": ("correct -i head.nii.gz", "No such option"),

@@ -25,6 +25,8 @@ from n4ax.version import __version__
 BAD_INPUT = 2
 """Exit status after an error in the input."""
 
+_OF_ANTS = ("-d", "-i", "-x", "-w", "-s", "-b", "-c", "-t", "-r", "-v")
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, the same that a shell reports."""
 
@@ -81,6 +83,8 @@ def _fail(message: str) -> int:
 def _describe_usage(error: click.ClickException) -> str:
     """The message of an error that click found in the arguments, and where to find the help."""
     message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.option_name in _OF_ANTS:
+        return f"No such option {error.option_name!r}: n4ax ants takes the options of ANTs"
     if isinstance(error, click.UsageError) and error.ctx is not None:
         return f"{message.removesuffix('.')} (see {error.ctx.command_path} --help)"
     return message

@@ -23,14 +23,13 @@ _how = layout.under_heading("What is done")
     """,
 )
 @click.argument("field", metavar="FIELD", type=options.INPUT_FILE)
-@click.argument("images", metavar="IMAGE...", type=options.INPUT_IMAGE, nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @_files(
     "-o",
     "--output",
     type=options.PATH,
     metavar="FILE|DIR",
-    help="Where to write: a file for one image, or an existing folder.  [default: the folder of "
-    "each image]",
+    help="Where to write: a file for one image, or a folder.  [default: the folder of each image]",
 )
 @_files(
     "--suffix",
@@ -53,7 +52,7 @@ _how = layout.under_heading("What is done")
 @options.QUIET
 def apply(
     field: Path,
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     output: Path | None,
     suffix: str,
     overwrite: bool,
@@ -67,8 +66,12 @@ def apply(
     FIELD is a file that n4ax correct wrote, by --field (t1w_field.npz, which fits every grid) or by
     --bias. IMAGE is any image of the same person: another contrast, another grid, a series.
     """
-    targets = [_name_result(image, output, suffix, len(images)) for image in images]
-    _check_targets(targets, [field, *images], overwrite)
+    from n4ax.correction.names import find_images
+
+    with options.use_option_names(apply):
+        found_images = find_images(images)
+    targets = [_name_result(image, output, suffix, len(found_images)) for image in found_images]
+    _check_targets(targets, [field, *found_images], overwrite)
 
     from n4ax.images import nifti
     from n4ax.saved_field import apply_field, read_field
@@ -76,7 +79,7 @@ def apply(
 
     with options.name_missing_extra("simpleitk"), options.use_option_names(apply):
         found = read_field(field)
-        for image, target in zip(images, targets, strict=True):
+        for image, target in zip(found_images, targets, strict=True):
             scan = read_scan(image)
             voxels = apply_field(found, scan, by=by, invert=invert)
             _write(nifti.replace_voxels(scan.image, voxels, dtype), target)
@@ -90,13 +93,14 @@ def _name_result(image: Path, output: Path | None, suffix: str, count: int) -> P
     beside = name_result(image, suffix)
     if output is None:
         return beside
-    if output.is_dir():
+    is_folder = output.is_dir() or (count > 1 and not find_suffix(output) and not output.exists())
+    if is_folder:
         return output / beside.name
     if count > 1:
-        raise ValueError(f"--output {output} is no folder, and there are {count} images: make one")
+        raise ValueError(f"--output {output} is one file for {count} images: give a folder")
     if find_suffix(output) not in WRITTEN:
         raise ValueError(
-            f"--output {output}: expected an existing folder, or a name ending in "
+            f"--output {output}: expected a folder that exists, or a name ending in "
             f"{' or '.join(WRITTEN)}"
         )
     return output
@@ -108,6 +112,7 @@ def _check_targets(targets: list[Path], inputs: list[Path], overwrite: bool) -> 
 
     sources = {realpath(file) for path in inputs for file in find_files(path)}
     seen: set[str] = set()
+    missing = {path.parent for path in targets if len(targets) > 1 and not path.parent.exists()}
     for target in (file for path in targets for file in find_files(path)):
         place = realpath(target)
         if place in sources:
@@ -117,7 +122,10 @@ def _check_targets(targets: list[Path], inputs: list[Path], overwrite: bool) -> 
         if target.exists() and not overwrite:
             raise ValueError(f"{target} exists: give --overwrite to replace it, or --suffix")
         seen.add(place)
-        check_writable(target)
+        if target.parent not in missing:
+            check_writable(target)
+    for folder in missing:
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write(image: Any, target: Path) -> None:

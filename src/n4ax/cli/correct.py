@@ -75,7 +75,7 @@ def correct(
         if methods:
             from n4ax.provenance import write_methods
 
-            print(write_methods(settings, recipe.describe()))
+            print(write_methods(settings, recipe.describe() | {"Weights": taken["weights"]}))
         if not images:
             return
         plan = _make_plan(images, recipe, taken)
@@ -112,7 +112,7 @@ def _make_plan(images: tuple[str, ...], recipe: "Recipe", taken: dict[str, Any])
     planning.check_names(tasks, recipe, kept.paths)
     if wish.is_list:
         planning.check_overwriting(tasks, kept.known_files, wish.overwrite)
-    planning.check_places(tasks, kept.paths, make=wish.is_list)
+    planning.check_places(tasks, kept.paths, make=wish.is_list or wish.into_folder)
     return Plan(recipe, tasks, kept, taken["jobs"], planning.count_left_out(wish, tasks))
 
 
@@ -165,23 +165,30 @@ def _correct_many(plan: "Plan", quiet: bool) -> bool:
     def describe_stop() -> str:
         done = sum(outcome.state != "failed" for outcome in outcomes)
         how = "" if plan.table.path is None else "; the same command goes on with the others"
-        return f"stopped: {done} of {len(plan.tasks)} images are written{how}"
+        return f"{done} of {len(plan.tasks)} images are done{how}"
 
-    with show_images(len(plan.tasks), quiet) as show, say_when_stopped(describe_stop):
+    with (
+        show_images(len(plan.tasks), quiet) as show,
+        say_when_stopped(lambda: f"stopped: {describe_stop()}"),
+    ):
 
         def take(outcome: "Outcome") -> None:
             outcomes.append(outcome)
             if show is not None:
                 show(outcome)
 
-        run_plan(plan, take)
+        try:
+            run_plan(plan, take)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise ValueError(f"{place}{error.strerror or error}; {describe_stop()}") from None
     if not quiet:
         print(_summarise(plan, outcomes, time.perf_counter() - start))
     bad = [outcome for outcome in outcomes if outcome.reason or outcome.problem]
     for outcome in sorted(bad, key=lambda outcome: outcome.source):
-        reason = (outcome.reason or outcome.problem).removeprefix(f"{outcome.source} ")
-        line = make_one_line(f"{outcome.source}: {reason}")
-        print(f"n4ax: failed: {line}", file=sys.stderr)
+        reason = outcome.reason or outcome.problem
+        line = reason if reason.startswith(outcome.source) else f"{outcome.source}: {reason}"
+        print(f"n4ax: failed: {make_one_line(line)}", file=sys.stderr)
     return not bad
 
 
@@ -230,7 +237,7 @@ def demo(context: click.Context, folder: Path, threads: int | None, quiet: bool)
     context.invoke(
         correct,
         images=(str(Path(__file__).parents[1] / "data" / "head.nii.gz"),),
-        output=folder / "head_n4.nii.gz",
+        output=str(folder / "head_n4.nii.gz"),
         bias=str(folder / "head_field.nii.gz"),
         figure=str(folder / "head_n4.png") if draws else None,
         threads=threads,

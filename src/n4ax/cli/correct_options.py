@@ -39,7 +39,7 @@ FILES = layout.combine_options(
     files(
         "-o",
         "--output",
-        type=options.PATH,
+        callback=_read_name,
         metavar="FILE|DIR",
         help="Corrected image, or the folder for the results.  [default: IMAGE_n4.nii.gz; .mgz, "
         ".nrrd, .mha and .mnc stay such]",

@@ -5,8 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from nibabel.nifti1 import Nifti1Header
+
 from n4ax.errors import InputError
 from n4ax.images.names import DICOM, READ, find_stem, find_suffix
+from n4ax.images.peek import read_header
+from n4ax.images.signature import has_signature
 
 _WORD = re.compile(r"\{(stem|folder)\}")
 
@@ -25,7 +29,10 @@ def find_images(given: Sequence[str]) -> list[Path]:
     InputError
         There is no such image.
     """
-    return list(dict.fromkeys(path for word in given for path in _find(word, given)))
+    found = dict.fromkeys(path for word in given for path in _find(word, given))
+    # The files of one series of DICOM are one image.
+    series = {path.parent: path for path in reversed(found) if find_suffix(path) in DICOM}
+    return [path for path in found if series.get(path.parent, path) == path or path.is_dir()]
 
 
 def _find(word: str, given: Sequence[str]) -> list[Path]:
@@ -52,14 +59,21 @@ def stands_for_many(word: str) -> bool:
 
 
 def leave_out_results(images: list[Path], suffix: str) -> list[Path]:
-    """Leave out the results of images that are in the list too, by their names."""
+    """Leave out results of n4ax: by their names, or by what their headers say."""
     stems = {(path.parent, find_stem(path)) for path in images}
 
     def is_result(path: Path) -> bool:
         stem = find_stem(path)
-        return stem.endswith(suffix) and (path.parent, stem.removesuffix(suffix)) in stems
+        named = bool(suffix) and stem.endswith(suffix)
+        return (named and (path.parent, stem.removesuffix(suffix)) in stems) or is_signed(path)
 
-    return [path for path in images if not (suffix and is_result(path))]
+    return [path for path in images if not is_result(path)]
+
+
+def is_signed(path: Path) -> bool:
+    """Whether the header of a NIfTI file says that n4ax made the image."""
+    header = read_header(path)
+    return isinstance(header, Nifti1Header) and has_signature(header)
 
 
 def _say_missing(word: str, given: Sequence[str]) -> InputError:
@@ -67,6 +81,10 @@ def _say_missing(word: str, given: Sequence[str]) -> InputError:
     if not word:
         return InputError("{images} has an empty name")
     *others, last = given
+    if word.isdecimal():
+        return InputError(
+            "{images} {0!r} does not exist; several labels are given as {mask_label:2,41}", word
+        )
     if others and word == last and all(Path(other).exists() for other in others):
         return InputError(
             "{images} {0!r} does not exist. To write the result there: n4ax correct {1} -o {0}",
@@ -77,12 +95,10 @@ def _say_missing(word: str, given: Sequence[str]) -> InputError:
 
 
 def _list_folder(folder: Path) -> list[Path]:
-    """All images in a folder, each once."""
-    paths = [
-        path
-        for path in sorted(folder.iterdir())
-        if _is_image(path) and find_suffix(path) not in DICOM
-    ]
+    """All images in a folder, each once; none if the folder holds DICOM."""
+    paths = [path for path in sorted(folder.iterdir()) if _is_image(path)]
+    if any(find_suffix(path) in DICOM for path in paths):
+        return []
     return [path for path in paths if find_suffix(path) != ".hdr" or not _has_voxels(path)]
 
 

@@ -1,5 +1,6 @@
 """Plan the correction of images: find them, name the results, and check it all before the work."""
 
+import os
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,15 +20,8 @@ from n4ax.correction.names import (
 from n4ax.correction.recipe import Outputs, Recipe, Task
 from n4ax.errors import InputError
 from n4ax.files import check_writable
-from n4ax.images.names import (
-    FREESURFER,
-    NIFTI,
-    WRITTEN,
-    find_files,
-    find_stem,
-    find_suffix,
-    name_result,
-)
+from n4ax.images.names import WRITTEN, find_files, find_stem, find_suffix, name_result
+from n4ax.images.peek import read_shape
 from n4ax.itk.space import drop_last_ones
 from n4ax.mask_files import MaskChoice
 
@@ -57,7 +51,8 @@ class Wish:
     images
         Names of images and folders, and patterns of them.
     output
-        The corrected image, a folder, or a pattern; ``None`` writes it beside each image.
+        The corrected image, a folder, or a pattern; ``None`` writes it beside each image. A name
+        that ends in a slash is that of a folder, which is made.
     suffix
         What follows the name of an image in the name of its result.
     weights
@@ -70,7 +65,7 @@ class Wish:
     """
 
     images: Sequence[str]
-    output: Path | None = None
+    output: str | None = None
     suffix: str = "_n4"
     weights: str | None = None
     others: Mapping[str, str | None] = field(default_factory=dict)
@@ -80,6 +75,11 @@ class Wish:
     def is_list(self) -> bool:
         """Whether a list of images is asked for, which may have one entry."""
         return len(self.images) > 1 or any(map(stands_for_many, self.images))
+
+    @property
+    def into_folder(self) -> bool:
+        """Whether the output is said to be a folder."""
+        return self.output is not None and self.output.endswith(("/", os.sep))
 
 
 def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
@@ -102,6 +102,13 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
         )
     folder = find_folder(wish, len(found))
     tasks = [_plan_one(image, wish, recipe, folder, len(found)) for image in found]
+    if recipe.shared_field:  # one file for all of them
+        tasks = [
+            task._replace(
+                outputs=task.outputs._replace(field=task.outputs.field if k == 0 else None)
+            )
+            for k, task in enumerate(tasks)
+        ]
     for task in tasks:
         for option, path in task.outputs.items():
             _check_name(option, path)
@@ -110,10 +117,12 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
 
 
 def _plan_one(image: Path, wish: Wish, recipe: Recipe, folder: Path | None, count: int) -> Task:
-    weights = wish.weights
+    weights, shared = wish.weights, recipe.shared_field
     result = _name_output(image, wish, folder)
     others = {
-        option: _name_other(option, name, image, result.parent, count)
+        option: _name_other(
+            option, name, image, result.parent, 1 if option == "field" and shared else count
+        )
         for option, name in wish.others.items()
         if name is not None
     }
@@ -149,10 +158,10 @@ def find_folder(wish: Wish, count: int) -> Path | None:
     InputError
         One file is named for several images.
     """
-    output = wish.output
-    if output is None or has_words(str(output)):
+    if wish.output is None or has_words(wish.output):
         return None
-    if output.is_dir():
+    output = Path(wish.output)
+    if output.is_dir() or wish.into_folder:
         return output
     if not wish.is_list:
         return None
@@ -173,7 +182,7 @@ def _name_output(image: Path, wish: Wish, folder: Path | None) -> Path:
         return folder / name_result(image, wish.suffix).name
     if wish.output is None:
         return name_result(image, wish.suffix)
-    return Path(fill_in(str(wish.output), image))
+    return Path(fill_in(wish.output, image))
 
 
 def _name_other(option: str, pattern: str, image: Path, folder: Path, count: int) -> Path:
@@ -200,20 +209,31 @@ def choose_images(wish: Wish, recipe: Recipe) -> list[Path]:
         There is no image.
     """
     found = find_images(wish.images)
-    patterns = [text for text in (recipe.mask.text, wish.weights) if text and has_words(text)]
+    if not wish.is_list:
+        return found
     belonging = {
         realpath(place)
         for image in found
-        for pattern in patterns
-        for piece in _list_pieces(pattern)
-        for place in (image.parent / fill_in(piece, image), Path(fill_in(piece, image)))
+        for place in (*_list_companions(wish, recipe, image), *_list_results(wish, image))
+        if realpath(place) != realpath(image)
     }
-    belonging |= {realpath(path) for image in found for path in _list_results(wish, image)}
     chosen = [image for image in found if realpath(image) not in belonging]
     chosen = leave_out_results(chosen, wish.suffix)
     if not chosen:
-        raise InputError("{images} {0}: there is no image", " ".join(wish.images))
+        raise InputError(
+            "{images} {0}: there are only masks, weights and results of n4ax; name an image to "
+            "correct a result once more",
+            " ".join(wish.images),
+        )
     return chosen
+
+
+def _list_companions(wish: Wish, recipe: Recipe, image: Path) -> Iterator[Path]:
+    """The places where the masks and the weights of an image may lie."""
+    for pattern in (recipe.mask.text, wish.weights or ""):
+        for piece in _list_pieces(pattern):
+            name = fill_in(piece, image)
+            yield from (image.parent / name, Path(name))
 
 
 def _list_results(wish: Wish, image: Path) -> Iterator[Path]:
@@ -229,10 +249,11 @@ def count_left_out(wish: Wish, tasks: list[Task]) -> int:
 
 
 def _list_pieces(pattern: str) -> Iterator[str]:
-    """The names in an expression, as far as they are patterns."""
+    """The names in an expression, and the expression itself, which may be a name."""
+    yield pattern
     for piece in re.split(r"[+&|!()]", pattern):
         name = re.split(r"[=>]", piece, maxsplit=1)[0].strip()
-        if has_words(name):
+        if name:
             yield name
 
 
@@ -303,7 +324,7 @@ def _check_name(option: str, path: Path) -> None:
             f"{{{option}}} {{0}}: expected a name ending in {{1}}{{2}}",
             path,
             " or ".join(suffixes),
-            ", or a folder that exists" if option == "output" and not path.suffix else "",
+            f"; for a folder write {path}/" if option == "output" and not path.suffix else "",
         )
     if find_suffix(path):
         from n4ax.images.formats import need_library
@@ -319,9 +340,10 @@ def check_places(tasks: list[Task], others: list[Path], *, make: bool) -> None:
     OSError
         A folder is missing or cannot be written to.
     """
-    folders = {task.outputs.output.parent for task in tasks} if make else set[Path]()
+    results = [file for task in tasks for file in task.outputs.files]
+    folders = {path.parent for path in results} if make else set[Path]()
     missing = {folder for folder in folders if not folder.exists()}
-    for path in (*others, *(path for task in tasks for path in task.outputs.files)):
+    for path in (*others, *results):
         if path.parent not in missing:
             check_writable(path)
     for folder in missing:
@@ -343,12 +365,15 @@ def check_overwriting(tasks: list[Task], known: Container[Path], overwrite: bool
     files = [path for task in tasks for path in task.outputs.files]
     there = [path for path in files if path.exists() and Path(normpath(path)) not in known]
     if there and not overwrite:
-        more = f" and {len(there) - _MOST_NAMED} others" if len(there) > _MOST_NAMED else ""
+        rest = len(there) - _MOST_NAMED
+        more = f" and {rest} other{'s' * (rest > 1)}" if rest > 0 else ""
         raise InputError(
-            "{0}{1} exist{2} already: give {overwrite} to replace them, or another {suffix}",
+            "{0}{1} exist{2} already: give {overwrite} to replace {3}, or {table} FILE to remember "
+            "what is done and go on where a run stopped",
             ", ".join(map(str, there[:_MOST_NAMED])),
             more,
             "" if len(there) > 1 else "s",
+            "them" if len(there) > 1 else "it",
         )
 
 
@@ -370,24 +395,3 @@ def _check_grids(task: Task) -> None:
                 task.image,
                 shape,
             )
-
-
-def read_shape(path: Path) -> tuple[int, ...] | None:
-    """The shape of an image, by its header alone; ``None`` if that does not say it."""
-    from nibabel.freesurfer.mghformat import MGHHeader
-    from nibabel.nifti1 import Nifti1Header
-    from nibabel.nifti2 import Nifti2Header
-    from nibabel.openers import ImageOpener
-
-    suffix = find_suffix(path)
-    kinds = (MGHHeader,) if suffix in FREESURFER else (Nifti1Header, Nifti2Header)
-    if suffix not in (*FREESURFER, *NIFTI, ".hdr"):
-        return None
-    for kind in kinds:
-        try:
-            with ImageOpener(str(path)) as file:
-                shape = kind.from_fileobj(file, check=False).get_data_shape()
-            return tuple(map(int, shape)) if min(shape, default=0) > 0 else None
-        except Exception:  # what is wrong with the file is told when it is read
-            continue
-    return None

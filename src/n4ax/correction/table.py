@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from n4ax.correction.names import is_signed
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Task
 from n4ax.errors import InputError
@@ -34,7 +35,8 @@ _COLUMNS = (
     "field_max", "field_min_in_mask", "field_max_in_mask", "seconds", "reason",
 )  # fmt: skip
 _MISSING = "n/a"
-_SECONDS_BETWEEN_WRITES = 1.0
+_REST = 50
+"""A long table is not written for so many times the time that writing takes."""
 
 
 class Table:
@@ -58,7 +60,7 @@ class Table:
         self.path = path
         self._command = list(command)
         self._own: dict[str, dict[str, Any]] = {}
-        self._written = 0.0
+        self._next = 0.0
         self._before = {} if path is None else _read(path)
 
     @property
@@ -68,9 +70,16 @@ class Table:
 
     @property
     def known_files(self) -> set[Path]:
-        """The files that earlier runs have written, or were about to write."""
-        entries = self._before.values()
-        return {self._find(name) for entry in entries for name in entry.get("Files", {})}
+        """The files that earlier runs have written.
+
+        A run that was killed may have written an image and not entered it yet: its header says so.
+        """
+        return {
+            self._find(name)
+            for output, entry in self._before.items()
+            if entry.get("state") != "planned" or is_signed(self._find(output))
+            for name in entry.get("Files", {})
+        }
 
     def start(self, tasks: Iterable[Task]) -> None:
         """Enter images before the work, so that the next run knows whose files theirs are."""
@@ -96,7 +105,7 @@ class Table:
             return False
 
     def add(self, outcome: Outcome) -> None:
-        """Enter what became of an image. The table is written at most once a second."""
+        """Enter what became of an image. A long table is written now and then."""
         if outcome.state == "unchanged":
             return
         name = self._name(outcome.output)
@@ -105,7 +114,7 @@ class Table:
             "image": self._name(Path(outcome.source)),
             "Files": files or self._own.get(name, {}).get("Files", {}),
         }
-        if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
+        if time.monotonic() > self._next:
             self.write()
 
     def write(self) -> None:
@@ -118,13 +127,15 @@ class Table:
         """
         if self.path is None:
             return
+        start = time.monotonic()
         with _lock(self.path.parent):
             entries = _read(self.path) | self._own
             listed = [{"output": name} | entries[name] for name in sorted(entries)]
             content = {"n4ax": __version__, "Command": self._command, "Images": listed}
             write_file(_json_of(self.path), format_json(content).encode())
-            write_file(self.path, _write_rows(listed).encode())
-        self._written = time.monotonic()
+            write_file(self.path, _write_rows(listed).encode(errors="backslashreplace"))
+        end = time.monotonic()
+        self._next = end + _REST * (end - start)
 
     def _name(self, path: Path) -> str:
         """A file as the table names it: from the folder of the table."""

@@ -15,6 +15,7 @@ from n4ax.errors import InputError
 from n4ax.extras import need_extra
 from n4ax.images.expressions import spell
 from n4ax.images.writing import write_images
+from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
 from n4ax.method.solver import Progress
 from n4ax.pipeline import Run
@@ -31,6 +32,7 @@ from n4ax.scan import (
 )
 from n4ax.series import Estimate, find_unweighted_volumes
 from n4ax.shared_scans import correct_scans
+from n4ax.staged import STAGES
 from n4ax.version import __version__
 
 
@@ -118,7 +120,7 @@ def write_correction(
     task = correction.task
     figure, problem = _draw_figure(task.outputs, correction)
     outputs = task.outputs._replace(figure=None) if problem else task.outputs
-    before = _find_replaced(outputs)
+    written = _list_written(outputs)
     record = describe(recipe, correction, outputs) if recorded or outputs.json is not None else {}
     _write_files(recipe, correction, outputs, figure, record)
     seconds = time.perf_counter() - start
@@ -127,7 +129,7 @@ def write_correction(
         task.outputs.output,
         "corrected",
         problem=problem,
-        summary=_summarise(correction, outputs, before, seconds),
+        summary=_summarise(recipe, correction, written, seconds),
         seconds=seconds,
         record=record,
         files={path: path.stat().st_size for path in outputs.files},
@@ -175,6 +177,7 @@ def describe(recipe: Recipe, correction: Correction, outputs: Outputs) -> dict[s
         },
         "Outputs": {name: str(path) for name, path in outputs.items()},
         **recipe.describe(),
+        "Mask": task.mask.text,
         **provenance.describe_levels(done.results, each=recipe.has_many_fields),
         "Shape": list(scan.image.shape),
         "MaskVoxels": int(np.count_nonzero(done.mask)),
@@ -209,7 +212,10 @@ def _draw_figure(outputs: Outputs, correction: Correction) -> tuple[bytes, str]:
     result = done.results[0]
     # A series is shown by the volume that its field is from.
     shown = done if result.field.shape != done.scan.voxels.shape else result
-    title = f"{scan.path.name}  ·  n4ax {__version__}  ·  {sum(result.iterations)} iterations"
+    count = sum(result.iterations)
+    plural = "s" * (count != 1)
+    name = make_one_line(scan.path.name)
+    title = f"{name}  ·  n4ax {__version__}  ·  {count} iteration{plural}"
     try:
         with need_extra("figure", "it"):
             from n4ax.figure import draw_figure
@@ -220,7 +226,7 @@ def _draw_figure(outputs: Outputs, correction: Correction) -> tuple[bytes, str]:
             shown.log_bias.reshape(shape),
             shown.corrected.reshape(shape),
         )
-        return draw_figure(*volumes, done.mask, scan.affine, title, task.mask.text), ""
+        return draw_figure(*volumes, done.mask, scan.affine, title, _describe_mask(task.mask)), ""
     except Exception as error:  # whatever is wrong with matplotlib, the images are worth keeping
         is_missing = isinstance(error, ImportError)
         reason = str(error) if is_missing else f"{type(error).__name__}: {error}"
@@ -253,30 +259,41 @@ def _write_files(
     write_images(images, recipe.threads or choose_thread_count(), others)
 
 
-def _find_replaced(outputs: Outputs) -> str:
-    """Which file is there already, and from when."""
-    if not outputs.output.exists():
+def _list_written(outputs: Outputs) -> str:
+    """The files to write, and from when those are that they replace."""
+    return ", ".join(f"{path}{_describe_old(path)}" for _, path in outputs.items())
+
+
+def _describe_old(path: Path) -> str:
+    if not path.exists():
         return ""
-    moment = datetime.fromtimestamp(outputs.output.stat().st_mtime).astimezone()
+    moment = datetime.fromtimestamp(path.stat().st_mtime).astimezone()
     return f" (replaced a file of {moment:%Y-%m-%d %H:%M})"
 
 
-def _summarise(correction: Correction, outputs: Outputs, replaced: str, seconds: float) -> str:
+def _summarise(recipe: Recipe, correction: Correction, written: str, seconds: float) -> str:
     """One paragraph that says what was corrected, how it went, and what was written."""
     task, scan, done = correction
     result = done.results[0]
     low, high = _find_range(done.log_bias)
     size = " x ".join(str(n) for n in scan.image.shape)
     levels = provenance.list_iterations(result)
-    first, *others = (str(path) for _, path in outputs.items())
-    written = ", ".join([f"{first}{replaced}", *others])
     of_many = f" (the first of {len(done.results)} fields)" if len(done.results) > 1 else ""
-    inside = f"{task.mask.text} ({np.count_nonzero(done.mask):,} voxels)"
+    of_many = f" (the last of {len(STAGES)} stages)" if recipe.in_stages else of_many
+    inside = f"{_describe_mask(task.mask)} ({np.count_nonzero(done.mask):,} voxels)"
     return (
         f"{scan.path}: {size} voxels, mask {inside}. "
         f"Iterations per level{of_many}: {levels}. The field ranges from {low:.3f} to {high:.3f}. "
         f"Wrote {written} in {seconds:.1f} s."
     )
+
+
+def _describe_mask(mask: MaskChoice) -> str:
+    """The mask and what was chosen of it."""
+    labels = f"={','.join(map(str, mask.labels))}" if mask.labels else ""
+    above = "" if mask.above is None else f">{mask.above:g}"
+    grown = f", {mask.dilate_mm:+g} mm" if mask.dilate_mm else ""
+    return f"{mask.text}{labels}{above}{grown}"
 
 
 def fail(task: Task, reason: str, start: float) -> Outcome:

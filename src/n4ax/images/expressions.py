@@ -178,9 +178,10 @@ class _Reader:
             return inner
         named = self._cut().strip() or self._text[self._at :]
         raise InputError(
-            "{mask} is {0!r}: {1} is neither otsu nor all nor a file that exists",
+            "{mask} is {0!r}: {1} is neither otsu nor all nor a file that exists{2}",
             self._text,
             named,
+            _advise(named),
         )
 
     def _read_file(self) -> Part | None:
@@ -224,3 +225,12 @@ class _Reader:
             return None
         self._at += len(piece)
         return Part(word, Path())
+
+
+def _advise(name: str) -> str:
+    """What may have been meant by a name that is none."""
+    if Path(name).is_dir():
+        return f"; it is a folder: give a pattern such as {name}/{{stem}}_mask.nii.gz"
+    if re.search(r"[<>=~]|\b(and|or|not)\b", name):
+        return "; the signs are & | ! ( ), =2,41 for labels and >0.5 for a threshold"
+    return ""

@@ -24,7 +24,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from n4ax.files import replace_file, replace_files
 from n4ax.images import formats, gzip, headers, plain, zstd
-from n4ax.images.names import find_files, find_suffix
+from n4ax.images.names import READ, find_files, find_suffix
 from n4ax.itk.space import Space, check_same_place, drop_last_ones
 from n4ax.messages import PROCESS_WIDE
 
@@ -68,7 +68,8 @@ def read_image(path: Path) -> Nifti1Pair:
         else:
             image = _read_uncompressed(path)
     except _UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read as NIfTI: {_reason(error)}") from None
+        known = "" if find_suffix(path) else f"; n4ax reads {', '.join(READ)}"
+        raise ValueError(f"{path} cannot be read as NIfTI: {_reason(error)}{known}") from None
     if not isinstance(image, Nifti1Pair):
         raise ValueError(
             f"{path} is a file of type {type(image).__name__}; expected NIfTI: convert it first"
