@@ -225,7 +225,7 @@ REFUSED = {
     "-i orig.mgz -o nu0.mgz -e 0": "-e is 0; expected a whole number of at least 1 and at most",
     "-i orig.mgz -o nu0.mgz -r 0 1": "argument -r/--replace-zeros: expected 3 arguments",
     "-i orig.mgz -o nu0.mgz --dty uchar": "unrecognized arguments: --dty uchar",
-    "-i orig.mgz -o nu0.mgz -x m.mgz": "-x is not taken, since FreeSurfer's program corrects the "
+    "-i orig.mgz -o nu0.mgz -x m.mgz": "-x is not taken, since this program corrects the "
     "whole image: for a mask call n4ax correct --mask",
     "-i orig.mgz -o nu0.mgz --mask m.mgz": "--mask is not taken",
     "-i orig.mgz -o nu0.mgz --rescale 110 seg.mgz 2": "--rescale is not taken",
