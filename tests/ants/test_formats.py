@@ -17,8 +17,8 @@ from n4ax.images import names, nifti
 from tests.support.ants import phantom
 
 QUICK = ["-c", "[3x2,0]", "-s", "1"]
-"""Five iterations on all voxels: the formats keep different digits of a place, and where samples lie
-midway between voxels, these decide which voxels ITK takes."""
+"""Five iterations on all voxels: the formats keep different digits of a place, and these decide
+which voxels ITK takes where samples lie midway between two."""
 FORMATS = [".nii", ".NII.GZ", ".mgz", ".mgh", ".nrrd", ".mha", ".mnc"]
 
 
