@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+NOTHING = "{} has no images and no series of DICOM; folders inside it are not searched"
+
 _UNEVEN = 0.01
 """How far a distance between slices may differ from the usual one, relative to it."""
 
@@ -44,9 +46,7 @@ def _choose_files(path: Path, folder: Path, sitk: Any) -> Sequence[str]:
             raise ValueError(f"{path} is not part of a series of DICOM in its folder")
         return own[0]
     if not series:
-        raise ValueError(
-            f"{folder} has no images and no series of DICOM; folders inside it are not searched"
-        )
+        raise ValueError(NOTHING.format(folder))
     if len(series) > 1:
         examples = ", ".join(f"{Path(n[0]).name} ({_describe(n[0], sitk)})" for n in series)
         raise ValueError(

@@ -19,7 +19,7 @@ from nibabel.nifti1 import Nifti1Image
 from n4ax.extras import need_extra
 from n4ax.files import borrow_file
 from n4ax.images import gzip, headers, zstd
-from n4ax.images.dicom import read_series
+from n4ax.images.dicom import NOTHING, read_series
 from n4ax.images.names import (
     DICOM,
     FREESURFER,
@@ -89,6 +89,8 @@ def read(path: Path) -> Nifti1Image:
     suffix = find_suffix(path)
     if suffix in FREESURFER:
         return _read_mgh(path)
+    if path.is_dir() and not any(part.is_file() for part in path.iterdir()):
+        raise ValueError(NOTHING.format(path))
     sitk = load_itk(path)
     try:
         if path.is_dir() or suffix in DICOM:
