@@ -30,6 +30,7 @@ FLOORS = (
     ("images",),
     ("engines",),
     ("posing", "field", "figure"),
+    ("verdict",),
     ("level", "result"),
     ("pipeline",),
     ("contrasts", "batch", "series", "slices", "staged", "tracing", "channels", "mask_files"),
