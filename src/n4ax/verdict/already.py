@@ -11,9 +11,10 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
-from n4ax.images.signature import has_signature
+Already = Literal["skip", "warn", "correct"]
+"""What becomes of such an image: it is left out, corrected with a note, or corrected."""
 
 _DESCRIPTIONS = (
     "ImageType", "ImageTypeText", "ScanOptions", "SeriesDescription", "ProtocolName",
@@ -30,27 +31,20 @@ _SWITCHES = re.compile(
 _OFF = ("", "0", "0x0", "false", "n/a", "no", "none", "off")
 
 
-def find_signs(metadata: Mapping[str, Any], header: Any = None) -> list[str]:
+def find_signs(metadata: Mapping[str, Any], signed: bool = False) -> list[str]:
     """Find what says that an image was corrected before, in words.
 
     Parameters
     ----------
     metadata
         The entries of the JSON file beside the image, as BIDS and dcm2niix write them.
-    header
-        The header of NIfTI, if there is one.
+    signed
+        Whether the header of the image says that n4ax made it.
     """
-    own = ["the header says that n4ax made it"] if _is_signed(header) else []
+    own = ["the header says that n4ax made it"] if signed else []
     if isinstance(metadata.get("N4"), dict):
         own.append("its JSON file says that N4 corrected it")
     return [*own, *_find_vendors(metadata), *_find_switches(metadata)]
-
-
-def _is_signed(header: Any) -> bool:
-    try:
-        return header is not None and has_signature(header)
-    except (KeyError, ValueError, AttributeError):  # a header without a description
-        return False
 
 
 def _find_vendors(metadata: Mapping[str, Any]) -> Iterator[str]:

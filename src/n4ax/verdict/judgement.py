@@ -1,6 +1,6 @@
 """The rules: what is suspicious about a correction, and what to do next."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -54,13 +54,13 @@ def judge(evidence: Evidence) -> Verdict:
     )
 
 
-def tell_corrected(signs: object) -> Message:
+def tell_corrected(signs: Sequence[str]) -> Message:
     """The message that an image was corrected before, as ``signs`` say in words."""
     return Message(
         "already-corrected",
         "the image seems to have been corrected already ({0}), so that little may be left to do: "
         '{already:"skip"} leaves such images out, {already:"correct"} says nothing',
-        signs,
+        ", ".join(signs),
     )
 
 
@@ -126,7 +126,7 @@ def _see_otsu_mask(evidence: Evidence) -> Iterator[Message]:
             "otsu-mask",
             "Otsu's threshold kept {0} % of what is brighter than the air ({1} % of the image), "
             "so that the field is a guess in the darker part: give a {mask} of the whole body, or "
-            "{mask:all}",
+            '{mask:"all"}',
             _percent(kept),
             _percent(np.count_nonzero(inside) / inside.size),
         )
@@ -252,7 +252,7 @@ def _see_iteration_limit(evidence: Evidence) -> Iterator[Message]:
 
 def _see_signs(evidence: Evidence) -> Iterator[Message]:
     if evidence.signs:
-        yield tell_corrected(", ".join(evidence.signs))
+        yield tell_corrected(evidence.signs)
 
 
 _RULES: tuple[Callable[[Evidence], Iterator[Message]], ...] = (

@@ -30,7 +30,7 @@ Floats = npt.NDArray[np.float64]
 REACH = 0.08
 """The standard deviation of the Gaussian that makes the local mean, as a share of the mask's
 extent: some 12 mm in a head."""
-_FINENESS = 4
+_FINENESS = 3
 """Voxels are looked at no more densely than this many within that distance."""
 _PASSES = 3
 """So many box filters come close to a Gaussian."""
