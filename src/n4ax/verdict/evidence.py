@@ -77,12 +77,12 @@ class Evidence:
 
     @cached_property
     def volume(self) -> npt.NDArray[Any] | None:
-        """The first volume of :attr:`before`."""
+        """:attr:`before`, or of volumes in time the one with most voxels in the mask."""
         return None if self.before is None else self._drop_time(self.before)
 
     @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:
-        """The mask of the first volume."""
+        """The mask of that volume."""
         return self._drop_time(self.mask)
 
     @cached_property
@@ -143,11 +143,18 @@ class Evidence:
     def _box(self) -> tuple[slice, ...]:
         return find_box(self.inside)
 
+    @cached_property
+    def _number(self) -> int:
+        """The volume with most voxels in the mask, if there is an axis beyond those of space."""
+        last = self.mask.ndim - 1
+        others = range(last) if self.settings.voxel_order == "F" else range(1, last + 1)
+        return int(self.mask.sum(axis=tuple(others)).argmax())
+
     def _drop_time(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The first volume, if there is an axis beyond the three of space."""
-        while array.ndim > _SPATIAL:
-            array = array[..., 0] if self.settings.voxel_order == "F" else array[0]
-        return array
+        """One volume, if there is an axis beyond the three of space."""
+        if array.ndim <= _SPATIAL:
+            return array
+        return array.take(self._number, axis=-1 if self.settings.voxel_order == "F" else 0)
 
     def _drop_times(self, values: list[float]) -> list[float]:
         """The values of the axes of space, of values of all axes longer than 1."""

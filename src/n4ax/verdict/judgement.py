@@ -209,7 +209,7 @@ def _see_flat_field(evidence: Evidence) -> Iterator[Message]:
 
 def _see_fine_mesh(evidence: Evidence) -> Iterator[Message]:
     elements, extents = evidence.elements, evidence.extents
-    if not elements or len(extents) < 2:
+    if not elements or len(extents) < 2 or min(extents) == 0:
         return
     is_head = evidence.unit == "mm" and all(HEAD[0] <= reach <= HEAD[1] for reach in extents)
     is_fine = max(e / reach for e, reach in zip(elements, extents, strict=True)) < FINE
@@ -240,10 +240,10 @@ def _see_iteration_limit(evidence: Evidence) -> Iterator[Message]:
         more = tuple(n * 2 if k in unsettled else n for k, n in enumerate(settings.iters))
         yield Message(
             "iteration-limit",
-            "level {0} ended at its limit of {1} iterations while the field still changed by "
-            "{2:.2g}, above {conv_threshold:{3}}: give more iterations, {iters:{4}}",
-            " and ".join(str(k + 1) for k in unsettled),
-            " and ".join(str(settings.iters[k]) for k in unsettled),
+            "level{0} {1} ended at the iteration limit while the field still changed by {2:.2g}, "
+            "above {conv_threshold:{3}}: give more iterations, {iters:{4}}",
+            "s" * (len(unsettled) > 1),
+            ", ".join(str(k + 1) for k in unsettled),
             max(last[k] for k in unsettled),
             threshold,
             more,

@@ -71,14 +71,12 @@ def measure_evenness(samples: Samples) -> dict[str, float | None]:
         in :class:`n4ax.verdict.Verdict`. A value that cannot be computed is ``None``.
     """
     known = samples.mask & np.isfinite(samples.log_bias)
-    with np.errstate(over="ignore"):
-        field = np.exp(samples.log_bias[known])
-    low, middle, high = np.percentile(field, (5, 50, 95)) if field.size else (np.nan,) * 3
-    first, last = _compare(samples, known)
-    found = {
-        "cjv_before": first, "cjv_after": last, "inu_med": middle, "inu_range": high - low,
-        "inu_p05": low, "inu_p95": high,
-    }  # fmt: skip
+    logs = samples.log_bias[known]
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.exp(np.percentile(logs, (5, 50, 95))) if logs.size else np.full(3, np.nan)
+        found = dict(zip(("inu_p05", "inu_med", "inu_p95"), ends, strict=True))
+        found["inu_range"] = ends[2] - ends[0]
+        found["cjv_before"], found["cjv_after"] = _compare(samples, known)
     return {name: _round(float(value)) for name, value in found.items()}
 
 
@@ -88,7 +86,7 @@ def find_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
     order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
     rest = mask.transpose(order)  # as it lies in memory
     for axis in order:
-        there = np.flatnonzero(rest.any(axis=tuple(range(1, rest.ndim))))
+        there = np.flatnonzero(rest.reshape(len(rest), -1).any(axis=1))
         box[axis] = slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0)
         rest = rest.any(axis=0)
     return tuple(box[axis] for axis in range(mask.ndim))
@@ -141,8 +139,7 @@ def _compare(samples: Samples, known: npt.NDArray[np.bool_]) -> tuple[float, flo
         return np.nan, np.nan
     used = known & np.isfinite(samples.before) & (samples.before > 0)
     first = samples.before[used]
-    with np.errstate(over="ignore"):
-        last = first / np.exp(samples.log_bias[used])
+    last = first / np.exp(samples.log_bias[used])
     classes = _find_classes(samples.before, used, samples.reach)
     if classes is None:
         return np.nan, np.nan
@@ -176,9 +173,8 @@ def _measure_joint_variation(
     first, second = values[one], values[other]
     if not (first.size and second.size):
         return np.nan
-    with np.errstate(all="ignore"):
-        distance = abs(first.mean() - second.mean())
-        return float((first.std() + second.std()) / distance) if distance > 0 else np.nan
+    distance = abs(first.mean() - second.mean())
+    return float((first.std() + second.std()) / distance) if distance > 0 else np.nan
 
 
 def smooth(values: Floats, reach: Sequence[float]) -> Floats:
