@@ -66,6 +66,8 @@ class Outcome:
         Why the image failed, in one line.
     notes
         What the user should know although the image was corrected.
+    remarks
+        What is suspicious about the correction, by its kind.
     problem
         Why the pictures for the report are missing, although the image was corrected.
     log
@@ -82,6 +84,7 @@ class Outcome:
     state: Literal["corrected", "unchanged", "skipped", "failed", "busy"]
     reason: str = ""
     notes: tuple[str, ...] = ()
+    remarks: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     log: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -213,8 +216,9 @@ def stage_correction(
     contents[f"{outputs.figures}.json"] = format_json(record).encode()
     contents[outputs.sidecar] = format_json(sidecar).encode()
     stage_files(staging, contents)
-    log, notes = _summarise(correction, clock.seconds), correction.notes
-    return replace(outcome, state="corrected", notes=notes, problem=problem, log=log)
+    log, notes = _summarise(correction, clock.seconds), correction.companions.notes
+    done = replace(outcome, state="corrected", notes=notes, problem=problem, log=log)
+    return replace(done, remarks=correction.remarks)
 
 
 def leave_out(recipe: Recipe, source: Source) -> Outcome | None:

@@ -67,10 +67,10 @@ class Correction:
         return self.done.judge(signs)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know, in the words of the command line."""
-        told = (message.with_options(self.recipe.names) for message in self.verdict.messages)
-        return (*self.companions.notes, *told)
+    def remarks(self) -> dict[str, str]:
+        """What is suspicious about the correction, by its kind, in the words of the user."""
+        names = self.recipe.names
+        return {message.code: message.with_options(names) for message in self.verdict.messages}
 
 
 def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[str, str]:
@@ -212,7 +212,7 @@ def describe_for_report(
         "Convergence": [
             [provenance.make_finite(value) for value in level] for level in result.convergence
         ],
-        "Notes": list(correction.notes),
+        "Notes": [*correction.companions.notes, *correction.remarks.values()],
         "Threshold": result.settings.conv_threshold,
         "Measures": measures,
         "Seconds": {name: round(value, 4) for name, value in times.items()},

@@ -14,6 +14,7 @@ import click
 
 from n4ax.cli import bids_options
 from n4ax.cli.itk_options import SAME_BITS
+from n4ax.cli.notes import list_notes
 from n4ax.cli.options import (
     ESTIMATION,
     FOLDER,
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 _SOME_FAILED = 1
 _MAX_LABELS = 10
 """Participants without images that are named; the rest are counted."""
-_MOST_NOTES = 20
-"""Notes that are printed; the logs have all of them."""
 _SECONDS_BETWEEN_LOOKS = 60.0
 """How often to check that there is a worker."""
 
@@ -267,11 +266,10 @@ def _warn_without_workers(client: "Client", scratch: Path) -> Iterator[None]:
 def _print_tally(tally: "Tally", plan: "StudyPlan", seconds: float, quiet: bool) -> None:
     if not quiet:
         print(_summarise(tally, plan, seconds))
-    for note in tally.notes[:_MOST_NOTES]:
+    for note in tally.notes:
         _print_message(f"note: {note}")
-    if len(tally.notes) > _MOST_NOTES:
-        logs = plan.recipe.output / "logs"
-        _print_message(f"note: {len(tally.notes) - _MOST_NOTES} more notes are in {logs}")
+    for line in list_notes(tally.remarks) if not quiet else ():
+        _print_message(line)
     for outcome in tally.failures:
         _print_message(f"failed: {outcome.source}: {outcome.reason}")
     for problem in tally.problems:

@@ -11,6 +11,7 @@ import click
 
 from n4ax.cli import correct_options, layout, options
 from n4ax.cli.itk_options import SAME_BITS
+from n4ax.cli.notes import list_notes
 from n4ax.cli.progress import show_images, show_iterations
 from n4ax.messages import make_one_line
 from n4ax.signals import say_when_stopped
@@ -168,7 +169,7 @@ def _correct_one(plan: "Plan", quiet: bool) -> "Outcome":
     if not quiet:
         print(outcome.summary)
         for note in outcome.notes:
-            _print_note(note.with_options(plan.recipe.names))
+            _print_message(f"note: {note.with_options(plan.recipe.names)}")
     if outcome.problem:
         raise click.ClickException(outcome.problem)
     return outcome
@@ -202,27 +203,23 @@ def _correct_many(plan: "Plan", quiet: bool) -> "list[Outcome]":
             raise ValueError(f"{place}{error.strerror or error}; {describe_stop()}") from None
     if not quiet:
         print(_summarise(plan, outcomes, time.perf_counter() - start))
-        _print_notes(plan, outcomes)
+        names = plan.recipe.names
+        for line in list_notes(
+            (note.code, outcome.source, note.with_options(names))
+            for outcome in outcomes
+            for note in outcome.notes
+        ):
+            _print_message(line)
     bad = [outcome for outcome in outcomes if outcome.reason or outcome.problem]
     for outcome in sorted(bad, key=lambda outcome: outcome.source):
         reason = outcome.reason or outcome.problem
         line = reason if reason.startswith(outcome.source) else f"{outcome.source}: {reason}"
-        print(f"n4ax: failed: {make_one_line(line)}", file=sys.stderr)
+        _print_message(f"failed: {line}")
     return outcomes
 
 
-def _print_notes(plan: "Plan", outcomes: "list[Outcome]") -> None:
-    """Print a line for each kind of note, with the text for the first image that has one."""
-    ordered = sorted(outcomes, key=lambda outcome: outcome.source)
-    noted = [(note, outcome.source) for outcome in ordered for note in outcome.notes]
-    for code in sorted({note.code for note, _ in noted}):
-        (note, source), *others = [pair for pair in noted if pair[0].code == code]
-        more = f" and {len(others)} more" if others else ""
-        _print_note(f"{source}{more}: {note.with_options(plan.recipe.names)}")
-
-
-def _print_note(text: str) -> None:
-    print(f"n4ax: note: {make_one_line(text)}", file=sys.stderr)
+def _print_message(text: str) -> None:
+    print(f"n4ax: {make_one_line(text)}", file=sys.stderr)
 
 
 def _summarise(plan: "Plan", outcomes: "list[Outcome]", seconds: float) -> str:

@@ -74,21 +74,23 @@ def measure_evenness(samples: Samples) -> dict[str, float | None]:
     logs = samples.log_bias[known]
     with np.errstate(over="ignore", invalid="ignore"):
         ends = np.exp(np.percentile(logs, (5, 50, 95))) if logs.size else np.full(3, np.nan)
-        found = dict(zip(("inu_p05", "inu_med", "inu_p95"), ends, strict=True))
-        found["inu_range"] = ends[2] - ends[0]
-        found["cjv_before"], found["cjv_after"] = _compare(samples, known)
-    return {name: _round(float(value)) for name, value in found.items()}
+        spread = ends[2] - ends[0]
+    low, middle, high, spread, *joint = map(_round, (*ends, spread, *_compare(samples, known)))
+    return {
+        "cjv_before": joint[0], "cjv_after": joint[1], "inu_med": middle, "inu_range": spread,
+        "inu_p05": low, "inu_p95": high,
+    }  # fmt: skip
 
 
 def find_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
     """The smallest box that has all voxels of a mask; an empty one if there is none."""
     box = {}
     order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
-    rest = mask.transpose(order)  # as it lies in memory
+    rest: npt.NDArray[np.bool_] = mask.transpose(order)  # as it lies in memory
     for axis in order:
         there = np.flatnonzero(rest.reshape(len(rest), -1).any(axis=1))
         box[axis] = slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0)
-        rest = rest.any(axis=0)
+        rest = np.asarray(rest.any(axis=0))
     return tuple(box[axis] for axis in range(mask.ndim))
 
 
@@ -139,7 +141,8 @@ def _compare(samples: Samples, known: npt.NDArray[np.bool_]) -> tuple[float, flo
         return np.nan, np.nan
     used = known & np.isfinite(samples.before) & (samples.before > 0)
     first = samples.before[used]
-    last = first / np.exp(samples.log_bias[used])
+    with np.errstate(over="ignore"):
+        last = first / np.exp(samples.log_bias[used])
     classes = _find_classes(samples.before, used, samples.reach)
     if classes is None:
         return np.nan, np.nan
