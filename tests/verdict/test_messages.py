@@ -1,6 +1,7 @@
 """Each message of a verdict, provoked; and none where there is nothing to say."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import n4ax
 from n4ax.cli.correct import correct
 from n4ax.cli.options import option_names
-from n4ax.verdict import Message, Verdict
+from n4ax.verdict import Message, Verdict, find_voxel_sizes
 from n4ax.verdict.messages import SERIOUS
 from tests.verdict.phantoms import GOOD, SPACING, make_head, make_places
 
@@ -164,7 +165,7 @@ def test_verdicts_do_not_depend_on_the_library_or_the_order_of_axes(keywords: An
     assert (plain.measures["cjv_before"] is None) == (keywords.get("scale") == "minmax")
 
 
-def test_results_with_a_verdict_are_pickled(tmp_path: Path) -> None:
+def test_results_with_a_verdict_are_pickled() -> None:
     image, _, _ = make_head()
     result = n4ax.fit(image, **{**GOOD, "shrink_factor": 8})
     codes = result.verdict.codes
@@ -212,3 +213,18 @@ def test_real_images_with_default_settings_raise_no_false_alarm(shared: Path) ->
     for path in sorted((shared / "data").glob("*.nii.gz")):
         codes = n4ax.fit(str(path), shrink_factor=4).verdict.codes
         assert codes == known.get(path.name.removesuffix(".nii.gz"), []), path
+
+
+def test_lengths_are_those_of_the_voxels() -> None:
+    image, _, _ = make_head()
+    affine = np.diag([3.0, -4.0, 5.0, 1.0])
+    affine[:3, :3] = affine[:3, [1, 0, 2]]  # the first axis of the image runs along y
+    keywords: dict[str, Any] = {**GOOD, "iters": (2, 2), "spacing": None}
+    field = n4ax.fit(nib.Nifti1Image(image, affine), **keywords).field
+    settings = n4ax.N4Settings(iters=(2, 2), spline_distance=200)
+    assert find_voxel_sizes(field, settings) == pytest.approx((4, 3, 5))
+    turned = replace(field.turn_axes(), affine=affine)
+    assert find_voxel_sizes(turned, settings) == pytest.approx((5, 3, 4))
+    by_distance = n4ax.fit(image, **{**keywords, "spacing": (4, 3, 5)}).field
+    assert find_voxel_sizes(by_distance, settings) == pytest.approx((4, 3, 5), rel=0.1)
+    assert find_voxel_sizes(by_distance, n4ax.N4Settings()) is None

@@ -277,6 +277,8 @@ def _drop_level(evidence: Evidence) -> tuple[int, ...]:
 def _percent(share: float) -> str:
     """A share as a percentage with two digits, and 0 only if there is nothing."""
     percent = 100 * share
-    if 0 < percent < 100 * _LEAST_SHARE:
+    if percent == 0:
+        return "0"
+    if percent < 100 * _LEAST_SHARE:
         return f"under {100 * _LEAST_SHARE:g}"
     return f"{percent:.1f}" if percent < 10 else f"{percent:.0f}"
