@@ -30,6 +30,7 @@ FLOORS = (
     ("images",),
     ("engines",),
     ("posing", "field", "figure"),
+    ("verdict",),
     ("level", "result"),
     ("pipeline",),
     ("contrasts", "batch", "series", "slices", "staged", "tracing", "channels", "mask_files"),
@@ -61,6 +62,7 @@ PUBLIC = {
     "n4ax.nipype": ["N4BiasFieldCorrection"],
     "n4ax.settings": ["N4Settings"],
     "n4ax.simpleitk": ["N4BiasFieldCorrection", "N4BiasFieldCorrectionImageFilter"],
+    "n4ax.verdict": ["Message", "Verdict"],
     "n4ax.torchio": ["N4BiasFieldCorrection"],
 }  # fmt: skip
 """Where users import from, and what. These paths and names stay."""

@@ -11,10 +11,11 @@ import numpy as np
 
 from n4ax.engines.measures import Measures
 from n4ax.field import BiasField
-from n4ax.images.arrays import import_array, is_lazy
+from n4ax.images.arrays import import_array, is_lazy, load_array
 from n4ax.images.libraries import make_like, open_image
 from n4ax.method.solver import Stop
 from n4ax.settings import N4Settings
+from n4ax.verdict import Evidence, Verdict, find_voxel_sizes, judge
 
 Image = TypeVar("Image")
 """The type of the image that was corrected."""
@@ -81,6 +82,24 @@ class N4Result(Generic[Image]):
         """
         return make_like(self._single, self._mask)
 
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What is to be said of the correction: messages with the next step, and measures.
+
+        It is made when it is first asked for, from :attr:`corrected` and the field; a lazy array
+        is computed for it. With ``scale="minmax"`` and ``non_positive="offset"`` the image before
+        the correction is not known, and what depends on it is left out.
+        """
+        mask, log_bias = _load(self._mask), _load(self.log_bias)
+        known = self.settings.scale != "minmax" and self.settings.non_positive != "offset"
+        before = None
+        if known:
+            before = _load(self._single)
+            divided = True if self.settings.outside == "divide" else mask
+            before = np.multiply(before, np.exp(log_bias), out=before.copy(), where=divided)
+        sizes = find_voxel_sizes(self.field, self.settings)
+        return judge(Evidence(before, log_bias, mask, self, sizes))
+
     @property
     def measures(self) -> Measures | None:
         """What :attr:`convergence` is computed from, if it was not given as lists."""
@@ -133,6 +152,11 @@ class N4Result(Generic[Image]):
         data = base64.b64encode(picture).decode("ascii")
         text = html.escape(repr(self))
         return f'<p>{text}</p><img src="data:image/png;base64,{data}" alt="{text}"/>'
+
+
+def _load(image: Any) -> np.ndarray[Any, Any]:
+    """The voxels of an image of any library, in the host's memory."""
+    return np.asarray(load_array(import_array(open_image(image).voxels)))
 
 
 class _Convergence:

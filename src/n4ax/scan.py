@@ -1,5 +1,6 @@
 """An image file from its path to its correction, for the command line and the BIDS app."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from n4ax.series import Estimate, check_volumes, correct_series, find_volume
 from n4ax.settings import N4Settings
 from n4ax.slices import correct_slices
 from n4ax.staged import fit_in_stages
+from n4ax.verdict import Evidence, Verdict, judge
 
 
 class Scan(NamedTuple):
@@ -97,6 +99,22 @@ class CorrectedScan(NamedTuple):
     def settings(self) -> N4Settings:
         """The parameters of the estimation."""
         return self.results[0].settings
+
+    def judge(self, signs: Sequence[str] = ()) -> Verdict:
+        """Say what is suspicious about the correction, and measure it.
+
+        Of a series, the volume is looked at that the field was estimated on.
+
+        Parameters
+        ----------
+        signs
+            What says that the image was corrected before, in words.
+        """
+        result, voxels = self.results[0], self.scan.voxels
+        # Slices have fields of their own, which are looked at together.
+        log_bias = self.log_bias if result.field.shape != voxels.shape else result.log_bias
+        sizes = (*nifti.read_voxel_sizes(self.scan.image), 1.0, 1.0, 1.0)[: min(voxels.ndim, 3)]
+        return judge(Evidence(voxels, log_bias, self.mask, result, sizes, signs))
 
 
 def read_scan(path: Path) -> Scan:

@@ -23,7 +23,8 @@ def finished(study: Path) -> Path:
     done = run(study, output, *QUICK)
     assert done.returncode == 1, done.stderr
     assert f"22 corrected, 0 unchanged, {BROKEN} failed" in done.stdout
-    assert len(done.stderr.splitlines()) == 24 + BROKEN
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("n4ax: note: ")]
+    assert len(lines) == 24 + BROKEN
     assert "a minute" in done.stderr
     return output
 

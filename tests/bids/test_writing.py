@@ -148,11 +148,7 @@ def test_a_log_or_a_page_that_cannot_be_written_does_not_end_the_run(
     (output / "logs" / "sub-01.log").mkdir(parents=True)
     (output / "sub-01.html").mkdir()
     (output / "group.html").mkdir()
-    names = (
-        "FieldRange", "CoefficientOfVariation", "CoefficientOfJointVariation", "Histogram",
-        "ClassMeans",
-    )  # fmt: skip
-    measures = dict.fromkeys(names, 3)
+    measures = dict.fromkeys(("FieldRange", "FieldWindow", "Histogram", "cjv_after"), 3)
     strange = {"Source": 5, "Subject": "02", "Suffix": [], "Measures": measures}
     write_all(output, json.dumps(strange), "sub-02/figures/old.json")
     assert run_small_study(dataset, output, "--scheduler", scheduler) == 1

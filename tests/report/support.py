@@ -45,9 +45,12 @@ def make_measures(number: int, suffix: str) -> dict[str, Any]:
     return {
         "FieldRange": [low, high],
         "FieldWindow": [0.75, 1.333],
-        "CoefficientOfVariation": {"Before": [one, other], "After": [one * 0.8, other * 0.7]},
-        "CoefficientOfJointVariation": {"Before": one * 6, "After": other * 5},
-        "ClassMeans": {"Before": [400.0, 600.0], "After": [500.0, 700.0]},
+        "cjv_before": one * 6,
+        "cjv_after": other * 5,
+        "inu_med": 1.0,
+        "inu_range": 0.4,
+        "inu_p05": low + 0.1,
+        "inu_p95": high - 0.1,
         "Histogram": {"Range": [0, 1000], "Before": counts, "After": counts[::-1]},
     }
 
@@ -82,6 +85,7 @@ def write_record(
         "Iterations": [3, 5],
         "Stopped": ["converged", "iteration limit"],
         "Convergence": [[0.01, 0.003, 0.0009], [0.02, None, 0.008, 0.006, 0.005]],
+        "Notes": ["the mask has 12 voxels"],
         "Threshold": 0.001,
         "Seconds": {"Total": 1.2, "Read": 0.1, "N4": 0.8, "Write": 0.3, "Report": 0.1},
         "Measures": measures,

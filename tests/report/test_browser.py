@@ -193,7 +193,7 @@ def test_numbers_are_not_sorted_as_text_and_unknown_ones_come_last(
 ) -> None:
     for subject, value in (("20", 9.5), ("21", 10.5), ("22", None), ("23", 100.0)):
         measures = make_measures(int(subject), "T1w")
-        measures["CoefficientOfJointVariation"]["After"] = value
+        measures["cjv_after"] = value
         write_record(few, subject, None, "bold", measures)
     write_group(few)
     browser.open(few / "group.html")

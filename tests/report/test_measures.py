@@ -23,21 +23,11 @@ def is_finite(entry: Any) -> bool:
     return entry is None or bool(np.isfinite(entry))
 
 
-def test_measures_are_those_of_the_known_tissues() -> None:
-    image, labels = make_phantom()
+def test_the_field_and_the_histograms_are_those_of_the_image() -> None:
+    image, _ = make_phantom()
     log_bias = make_shading(image.shape, 0.05)
     mask = np.ones(image.shape, bool)
     found = measure(Volumes(image * np.exp(log_bias), log_bias, image, mask))
-
-    # The expected values come from the labels of the phantom, which measure() does not see.
-    clipped = np.clip(image.astype(float), *np.percentile(image, (1, 99)))
-    spread = [clipped[labels == tissue].std() for tissue in (1, 2)]
-    mean = [clipped[labels == tissue].mean() for tissue in (1, 2)]
-    variation = [s / m for s, m in zip(spread, mean, strict=True)]
-    assert found["CoefficientOfVariation"]["After"] == pytest.approx(variation, rel=1e-4)
-    joint = sum(spread) / (mean[1] - mean[0])
-    assert found["CoefficientOfJointVariation"]["After"] == pytest.approx(joint, rel=1e-4)
-    assert found["ClassMeans"]["After"] == pytest.approx(mean, rel=1e-4)
     assert found["FieldRange"] == pytest.approx([np.exp(-0.05), np.exp(0.05)], rel=1e-5)
     assert found["FieldWindow"][0] * found["FieldWindow"][1] == pytest.approx(1, rel=1e-5)
     histogram = found["Histogram"]
@@ -45,15 +35,6 @@ def test_measures_are_those_of_the_known_tissues() -> None:
     assert len(histogram["After"]) == 128
     assert histogram["After"] == np.histogram(image, edges)[0].tolist()
     assert json.loads(json.dumps(found)) == found
-
-
-def test_shading_raises_variation_and_its_removal_lowers_it() -> None:
-    image, _ = make_phantom()
-    log_bias = make_shading(image.shape, 0.15)
-    found = measure(Volumes(image * np.exp(log_bias), log_bias, image, np.ones(image.shape, bool)))
-    variation, joint = found["CoefficientOfVariation"], found["CoefficientOfJointVariation"]
-    assert all(b > 1.5 * a for b, a in zip(variation["Before"], variation["After"], strict=True))
-    assert joint["Before"] > 1.5 * joint["After"]
 
 
 def test_measures_do_not_depend_on_what_lies_outside_the_mask_or_is_not_finite() -> None:
@@ -71,7 +52,7 @@ def test_measures_do_not_depend_on_what_lies_outside_the_mask_or_is_not_finite()
     dirty[:, 5], field[:, 5] = np.inf, np.nan
     some = measure(Volumes(dirty, field, image, mask))
     assert is_finite(some)
-    assert None not in some["ClassMeans"]["Before"]
+    assert None not in some["FieldRange"]
 
 
 def test_large_masks_are_sampled() -> None:
@@ -80,7 +61,7 @@ def test_large_masks_are_sampled() -> None:
     assert sum(found["Histogram"]["After"]) <= 250_000
     whole = np.asfortranarray(image)
     again = measure(Volumes(whole, whole * 0, whole, np.ones(image.shape, bool, order="F")))
-    assert again["ClassMeans"]["After"] == pytest.approx(found["ClassMeans"]["After"], rel=0.01)
+    assert again["Histogram"]["Range"] == pytest.approx(found["Histogram"]["Range"], rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +90,6 @@ def test_degenerate_images_have_no_numbers_but_no_errors_either(
     assert is_finite(found)
     json.dumps(found, allow_nan=False)
     assert [len(found["Histogram"][when]) for when in ("Before", "After")] == [128, 128]
-    if voxels != "all" or name in ("constant", "zero", "not finite"):
-        assert found["CoefficientOfVariation"] == {"Before": [None, None], "After": [None, None]}
-        assert found["CoefficientOfJointVariation"]["After"] is None
-    if name == "negative":
-        assert found["CoefficientOfVariation"]["After"] == [None, None]
     assert len(draw(Volumes(image, log_bias, image, mask), np.eye(4))) == 3
     write_record(tmp_path, "01", None, "T1w", found, shape=image.shape)
     assert write_all(tmp_path)

@@ -21,6 +21,8 @@ from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
 from n4ax.images.arguments import read_word
+from n4ax.images.signature import is_signed
+from n4ax.verdict.already import find_signs
 
 _WORD = re.compile(r"\{(\w+)\}")
 _NOT_INHERITED = ("datatype", "suffix", "ext")
@@ -51,6 +53,11 @@ class Companions:
     def mask_file(self) -> Path | None:
         """The path of the mask, if it is read from a file."""
         return None if read_word(self.mask) else Path(self.mask)
+
+
+def find_signs_of(recipe: Recipe, source: Source, companions: Companions) -> list[str]:
+    """Find what says that an image was corrected before, in words."""
+    return find_signs(companions.metadata, is_signed(recipe.dataset / source.path))
 
 
 def find_companions(recipe: Recipe, source: Source) -> Companions:

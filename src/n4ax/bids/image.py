@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from n4ax.bids.companions import Companions, find_companions
+from n4ax.bids.companions import Companions, find_companions, find_signs_of
 from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
@@ -59,12 +59,15 @@ class Outcome:
     participant
         The participant's label.
     state
-        ``"corrected"``; ``"unchanged"`` if all files were there already; ``"failed"``; or
-        ``"busy"`` if another run is working on the image.
+        ``"corrected"``; ``"unchanged"`` if all files were there already; ``"skipped"`` if the
+        image was left out, since it had been corrected before; ``"failed"``; or ``"busy"`` if
+        another run is working on the image.
     reason
         Why the image failed, in one line.
     notes
         What the user should know although the image was corrected.
+    remarks
+        What is suspicious about the correction, by its kind.
     problem
         Why the pictures for the report are missing, although the image was corrected.
     log
@@ -78,9 +81,10 @@ class Outcome:
 
     source: str
     participant: str
-    state: Literal["corrected", "unchanged", "failed", "busy"]
+    state: Literal["corrected", "unchanged", "skipped", "failed", "busy"]
     reason: str = ""
     notes: tuple[str, ...] = ()
+    remarks: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
     log: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -202,7 +206,7 @@ def stage_correction(
         with sync_meanwhile(places), clock.step("Report"):
             volumes = _find_volumes(correction)
             pictures, problem = _draw_pictures(correction, volumes)
-            measures = measure(volumes)
+            measures = measure(volumes) | correction.verdict.measures
     contents = pictures | _describe_others(correction)
     sizes = {name: (staging / name).stat().st_size for name in (outputs.image, outputs.field)}
     sizes |= {name: len(content) for name, content in contents.items()}
@@ -213,7 +217,20 @@ def stage_correction(
     contents[outputs.sidecar] = format_json(sidecar).encode()
     stage_files(staging, contents)
     log, notes = _summarise(correction, clock.seconds), correction.companions.notes
-    return replace(outcome, state="corrected", notes=notes, problem=problem, log=log)
+    done = replace(outcome, state="corrected", notes=notes, problem=problem, log=log)
+    return replace(done, remarks=correction.remarks)
+
+
+def leave_out(recipe: Recipe, source: Source) -> Outcome | None:
+    """The outcome of an image that is to be left out, since it was corrected before."""
+    if recipe.already != "skip":
+        return None
+    try:
+        signs = find_signs_of(recipe, source, find_companions(recipe, source))
+    except Exception:  # what is wrong with the image is told when it is corrected
+        return None
+    note = f"it was left out, since it was corrected before: {', '.join(signs)}"
+    return Outcome(source.path, source.participant, "skipped", notes=(note,)) if signs else None
 
 
 def _correct(recipe: Recipe, source: Source, companions: Companions, clock: Clock) -> Correction:

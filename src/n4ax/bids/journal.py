@@ -109,7 +109,10 @@ class Journal:
         what = make_one_line(f"{outcome.source} {what}")
         problems = (outcome.problem,) if outcome.problem else ()
         lines = [f"{now} {what} ({outcome.seconds:.2f} s)"]
-        lines += [f"{now}   {make_one_line(note)}" for note in (*outcome.notes, *problems)]
+        lines += [
+            f"{now}   {make_one_line(note)}"
+            for note in (*outcome.notes, *outcome.remarks.values(), *problems)
+        ]
         lines += [f"{now}   {escape_controls(line)}" for line in outcome.log]
         path = self._output / "logs" / f"sub-{outcome.participant}.log"
         path.parent.mkdir(exist_ok=True)

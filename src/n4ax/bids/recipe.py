@@ -9,6 +9,7 @@ from n4ax.errors import InputError
 from n4ax.images.arguments import read_word
 from n4ax.series import B0_THRESHOLD, Estimate
 from n4ax.settings import EngineName, N4Settings
+from n4ax.verdict.already import Already
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Recipe:
     engine, threads
         As ``engine`` and ``num_threads`` of :func:`n4ax.n4`. The result does not depend on the
         number of threads. ``None`` becomes ``"cpu"`` for settings that need the CPU engine.
+    already
+        What becomes of an image that was corrected before: it is left out, corrected with a note,
+        or corrected.
     names
         What users call the parameters, by parameter: ``{"mask": "--mask"}``. The reasons of failed
         images use these names; a parameter that is missing keeps its own name.
@@ -58,6 +62,7 @@ class Recipe:
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
+    already: Already = "warn"
     names: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

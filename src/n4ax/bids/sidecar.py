@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from n4ax import provenance
-from n4ax.bids.companions import Companions
+from n4ax.bids.companions import Companions, find_signs_of
 from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs, make_uri
 from n4ax.bids.recipe import Recipe
@@ -15,6 +16,7 @@ from n4ax.engines.choice import choose_engine
 from n4ax.images import nifti
 from n4ax.scan import CorrectedScan, Scan
 from n4ax.series import Estimate
+from n4ax.verdict import Verdict
 from n4ax.version import __version__
 
 _LINKS = ("AssociatedEmptyRoom", "IntendedFor", "RawSources")
@@ -56,6 +58,19 @@ class Correction:
     def engine(self) -> str:
         """The engine that corrected the image."""
         return choose_engine(self.recipe.engine, self.scan.voxels, settings=self.recipe.settings)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What is to be said of the correction."""
+        warns = self.recipe.already == "warn"
+        signs = find_signs_of(self.recipe, self.source, self.companions) if warns else []
+        return self.done.judge(signs)
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """What is suspicious about the correction, by its kind, in the words of the user."""
+        names = self.recipe.names
+        return {message.code: message.with_options(names) for message in self.verdict.messages}
 
 
 def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[str, str]:
@@ -148,6 +163,7 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
             **({} if series is None else {"EstimatedOn": series}),
             "DType": recipe.dtype,
             **provenance.describe_levels(results, each=series == "each"),
+            "Verdict": correction.verdict.describe(recipe.names),
             "Engine": correction.engine,
             "SoftwareVersions": provenance.list_versions(),
             "Stamp": stamp,
@@ -196,6 +212,7 @@ def describe_for_report(
         "Convergence": [
             [provenance.make_finite(value) for value in level] for level in result.convergence
         ],
+        "Notes": [*correction.companions.notes, *correction.remarks.values()],
         "Threshold": result.settings.conv_threshold,
         "Measures": measures,
         "Seconds": {name: round(value, 4) for name, value in times.items()},

@@ -31,6 +31,8 @@ class Tally:
         The outcomes of the images that failed.
     notes
         What the user should know about images that were corrected.
+    remarks
+        What is suspicious about corrections: the kind, the image and the text.
     problems
         Logs, pictures and reports that could not be written, and why.
     stopped
@@ -42,6 +44,7 @@ class Tally:
     states: Counter[str] = field(default_factory=Counter)
     failures: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    remarks: list[tuple[str, str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     stopped: str = ""
     disk_full: bool = False
@@ -50,6 +53,7 @@ class Tally:
         """Count an outcome."""
         self.states[outcome.state] += 1
         self.notes += [f"{outcome.source}: {note}" for note in outcome.notes]
+        self.remarks += [(code, outcome.source, text) for code, text in outcome.remarks.items()]
         if outcome.problem:
             self.add_problem(f"{outcome.source}: {outcome.problem}")
         if outcome.state == "failed":

@@ -18,6 +18,7 @@ from n4ax.bids.image import (
     computing,
     correct_source,
     describe_failure,
+    leave_out,
     name_for_lock,
     stage_correction,
 )
@@ -59,6 +60,11 @@ def correct_sources(
     list of Outcome
         What became of each image.
     """
+    left_out = {source.path: leave_out(recipe, source) for source in sources}
+    if any(left_out.values()):
+        kept = [source for source in sources if left_out[source.path] is None]
+        made = iter(correct_sources(recipe, kept, wait=wait) if kept else [])
+        return [left_out[source.path] or next(made) for source in sources]
     if len(sources) == 1:
         return [correct_source(recipe, sources[0], wait=wait)]
     start = time.perf_counter()

@@ -14,6 +14,7 @@ import click
 
 from n4ax.cli import bids_options
 from n4ax.cli.itk_options import SAME_BITS
+from n4ax.cli.notes import list_notes
 from n4ax.cli.options import (
     ESTIMATION,
     FOLDER,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from n4ax.bids.workers import Cluster
     from n4ax.series import Estimate
     from n4ax.settings import EngineName
+    from n4ax.verdict.already import Already
 
 _SOME_FAILED = 1
 _MAX_LABELS = 10
@@ -114,6 +116,7 @@ def bids(
     options: Path | None,
     scheduler: str | None,
     dry_run: bool,
+    already: "Already",
     stop_at_failure: bool,
     quiet: bool,
     **parameters: Any,
@@ -136,7 +139,8 @@ def bids(
             dataset, output, make_settings(preset, parameters, bids),
             mask=default_mask(preset) if mask is None else mask, mask_above=mask_above,
             series=series,
-            b0_threshold=b0_threshold, dtype=dtype, engine=engine, names=option_names(bids),
+            b0_threshold=b0_threshold, dtype=dtype, engine=engine, already=already,
+            names=option_names(bids),
         )  # fmt: skip
         images = ImageChoice(suffixes, participants, sessions, filters, shared_field)
         workers = WorkerChoice(
@@ -228,7 +232,8 @@ def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: boo
             shared_workers=workers.share_processes, stop_at_failure=stop_at_failure,
         )  # fmt: skip
     try:
-        report_study(recipe.output)
+        if tally.states["skipped"] < len(plan.sources):
+            report_study(recipe.output)
     except (OSError, ValueError) as error:
         tally.add_problem(f"the report of the group could not be written: {error}")
     _print_tally(tally, plan, time.perf_counter() - start, quiet)
@@ -263,6 +268,8 @@ def _print_tally(tally: "Tally", plan: "StudyPlan", seconds: float, quiet: bool)
         print(_summarise(tally, plan, seconds))
     for note in tally.notes:
         _print_message(f"note: {note}")
+    for line in list_notes(tally.remarks) if not quiet else ():
+        _print_message(line)
     for outcome in tally.failures:
         _print_message(f"failed: {outcome.source}: {outcome.reason}")
     for problem in tally.problems:
@@ -276,7 +283,8 @@ def _summarise(tally: "Tally", plan: "StudyPlan", seconds: float) -> str:
 
     states = tally.states
     untried = len(plan.sources) - states.total()
-    rest = f", {untried} not tried" if untried else ""
+    rest = f", {states['skipped']} left out" if states["skipped"] else ""
+    rest += f", {untried} not tried" if untried else ""
     rate = 60 * states.total() / seconds
     return (
         f"{states['corrected']} corrected, {states['unchanged']} unchanged, {states['failed']} "

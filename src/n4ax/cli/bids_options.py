@@ -150,6 +150,12 @@ WORKERS = combine_options(
 RUN = combine_options(
     _run("-n", "--dry-run", is_flag=True, help="List the images, and do nothing else."),
     _run(
+        "--already", type=click.Choice(("skip", "warn", "correct")), default="warn",
+        show_default=True,
+        help="Images that were corrected before, by the scanner or by n4ax, as their header or "
+        "metadata say: leave them out, correct them with a note, or correct them.",
+    ),
+    _run(
         "--stop-on-first-crash", "stop_at_failure", is_flag=True,
         help="Stop at the first failure.",
     ),

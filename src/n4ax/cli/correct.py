@@ -11,6 +11,7 @@ import click
 
 from n4ax.cli import correct_options, layout, options
 from n4ax.cli.itk_options import SAME_BITS
+from n4ax.cli.notes import list_notes
 from n4ax.cli.progress import show_images, show_iterations
 from n4ax.messages import make_one_line
 from n4ax.signals import say_when_stopped
@@ -56,7 +57,12 @@ _OTHERS = ("bias", "field", "figure", "mask_output", "json")
 @options.QUIET
 @click.pass_context
 def correct(
-    context: click.Context, images: tuple[str, ...], methods: bool, quiet: bool, **given: Any
+    context: click.Context,
+    images: tuple[str, ...],
+    methods: bool,
+    strict: bool,
+    quiet: bool,
+    **given: Any,
 ) -> None:
     """Correct the bias field of images.
 
@@ -80,15 +86,18 @@ def correct(
             return
         plan = _make_plan(images, recipe, taken)
         if len(plan.tasks) == 1 and plan.table.path is None:
-            _correct_one(plan, quiet)
-        elif not _correct_many(plan, quiet):
+            outcomes = [_correct_one(plan, quiet)]
+        else:
+            outcomes = _correct_many(plan, quiet)
+        bad = any(outcome.reason or outcome.problem for outcome in outcomes)
+        if bad or (strict and any(outcome.suspicious for outcome in outcomes)):
             context.exit(_SOME_FAILED)
 
 
 _TAKEN = (
     "output", "overwrite", "suffix", "jobs", "table", "mask_label", "mask_above", "mask_dilate",
     "weights", "series", "b0_threshold", "slicewise", "shared_field", "weights_from", "init",
-    "dtype", "threads", "engine",
+    "dtype", "threads", "engine", "already",
 )  # fmt: skip
 """The options that are no parameters of N4."""
 
@@ -134,15 +143,22 @@ def _make_recipe(settings: "N4Settings", mask: str, taken: dict[str, Any]) -> "R
         dtype=taken["dtype"],
         engine=taken["engine"],
         threads=taken["threads"],
+        already=taken["already"],
         names=options.option_names(correct),
     )
 
 
-def _correct_one(plan: "Plan", quiet: bool) -> None:
+def _correct_one(plan: "Plan", quiet: bool) -> "Outcome":
     """Correct a single image, whose error is the error of the command."""
+    from n4ax.correction.origin import leave_out
     from n4ax.correction.work import correct_task
 
     (task,) = plan.tasks
+    left_out = leave_out(plan.recipe, task)
+    if left_out is not None:
+        if not quiet:
+            print(left_out.summary)
+        return left_out
     with (
         show_iterations(
             task.image.name, plan.recipe.settings, quiet, plan.recipe.engine
@@ -152,12 +168,15 @@ def _correct_one(plan: "Plan", quiet: bool) -> None:
         outcome = correct_task(plan.recipe, task, progress)
     if not quiet:
         print(outcome.summary)
+        for note in outcome.notes:
+            _print_message(f"note: {note.with_options(plan.recipe.names)}")
     if outcome.problem:
         raise click.ClickException(outcome.problem)
+    return outcome
 
 
-def _correct_many(plan: "Plan", quiet: bool) -> bool:
-    """Correct all images, print what became of them, and return whether all went well."""
+def _correct_many(plan: "Plan", quiet: bool) -> "list[Outcome]":
+    """Correct all images, and print what became of them."""
     from n4ax.correction.run import run_plan
 
     start, outcomes = time.perf_counter(), list["Outcome"]()
@@ -184,12 +203,23 @@ def _correct_many(plan: "Plan", quiet: bool) -> bool:
             raise ValueError(f"{place}{error.strerror or error}; {describe_stop()}") from None
     if not quiet:
         print(_summarise(plan, outcomes, time.perf_counter() - start))
+        names = plan.recipe.names
+        for line in list_notes(
+            (note.code, outcome.source, note.with_options(names))
+            for outcome in outcomes
+            for note in outcome.notes
+        ):
+            _print_message(line)
     bad = [outcome for outcome in outcomes if outcome.reason or outcome.problem]
     for outcome in sorted(bad, key=lambda outcome: outcome.source):
         reason = outcome.reason or outcome.problem
         line = reason if reason.startswith(outcome.source) else f"{outcome.source}: {reason}"
-        print(f"n4ax: failed: {make_one_line(line)}", file=sys.stderr)
-    return not bad
+        _print_message(f"failed: {line}")
+    return outcomes
+
+
+def _print_message(text: str) -> None:
+    print(f"n4ax: {make_one_line(text)}", file=sys.stderr)
 
 
 def _summarise(plan: "Plan", outcomes: "list[Outcome]", seconds: float) -> str:
@@ -200,6 +230,10 @@ def _summarise(plan: "Plan", outcomes: "list[Outcome]", seconds: float) -> str:
     files = f"{plan.left_out} file{'s' * (plan.left_out > 1)}"
     others = f"{files} (masks, weights or results of others)"
     left_out = f" Left out: {others}." if plan.left_out else ""
+    skipped = states["skipped"]
+    if skipped:
+        images = "1 image that was" if skipped == 1 else f"{skipped} images that were"
+        left_out += f" Left out: {images} corrected before."
     return (
         f"{states['corrected']} corrected, {states['unchanged']} unchanged, {states['failed']} "
         f"failed in {seconds:.1f} s. Results in {where}.{table}{left_out}"

@@ -77,6 +77,21 @@ FILES = layout.combine_options(
         "files.",
     ),
     files(
+        "--already",
+        type=click.Choice(("skip", "warn", "correct")),
+        default="warn",
+        show_default=True,
+        help="Images that were corrected before, by the scanner or by n4ax, as their header or the "
+        "JSON file of dcm2niix beside them says: leave them out, correct them with a note, or "
+        "correct them.",
+    ),
+    files(
+        "--strict",
+        is_flag=True,
+        help="Exit with status 1 if a result is suspicious: a note about its mask, its "
+        "intensities or too strong a field. It is written all the same.",
+    ),
+    files(
         "--overwrite",
         is_flag=True,
         help="Replace results of several images that are there already and that no earlier run "

@@ -5,12 +5,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from nibabel.nifti1 import Nifti1Header
-
 from n4ax.errors import InputError
 from n4ax.images.names import DICOM, READ, find_stem, find_suffix
-from n4ax.images.peek import read_header
-from n4ax.images.signature import has_signature
+from n4ax.images.signature import is_signed
 
 _WORD = re.compile(r"\{(stem|folder)\}")
 
@@ -68,12 +65,6 @@ def leave_out_results(images: list[Path], suffix: str) -> list[Path]:
         return (named and (path.parent, stem.removesuffix(suffix)) in stems) or is_signed(path)
 
     return [path for path in images if not is_result(path)]
-
-
-def is_signed(path: Path) -> bool:
-    """Whether the header of a NIfTI file says that n4ax made the image."""
-    header = read_header(path)
-    return isinstance(header, Nifti1Header) and has_signature(header)
 
 
 def _say_missing(word: str, given: Sequence[str]) -> InputError:

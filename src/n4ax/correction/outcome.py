@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-State = Literal["corrected", "unchanged", "failed"]
+from n4ax.verdict import Message
+
+State = Literal["corrected", "unchanged", "skipped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,18 @@ class Outcome:
     output
         The corrected image.
     state
-        ``"corrected"``; ``"unchanged"`` if all files were there already; or ``"failed"``.
+        ``"corrected"``; ``"unchanged"`` if all files were there already; ``"skipped"`` if the
+        image was left out, since it had been corrected before; or ``"failed"``.
     reason
         Why the image failed, in one line.
     problem
         What could not be written although the image was corrected.
     summary
         What was done, in one paragraph.
+    notes
+        What is suspicious about the correction, or why the image was left out.
+    suspicious
+        Whether any note about the correction is serious, whichever run has made it.
     seconds
         How long the image took.
     record
@@ -41,6 +48,8 @@ class Outcome:
     reason: str = ""
     problem: str = ""
     summary: str = ""
+    notes: tuple[Message, ...] = ()
+    suspicious: bool = False
     seconds: float = 0.0
     record: dict[str, Any] = field(default_factory=dict[str, Any])
     stamp: str = ""

@@ -15,6 +15,7 @@ from n4ax.provenance import list_settings
 from n4ax.saved_field import SavedField
 from n4ax.series import B0_THRESHOLD, Series
 from n4ax.settings import EngineName, N4Settings
+from n4ax.verdict.already import Already
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ class Recipe:
         Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
     engine, threads
         As ``engine`` and ``num_threads`` of :func:`n4ax.n4`.
+    already
+        What becomes of an image that was corrected before: it is left out, corrected with a note,
+        or corrected.
     names
         What users call the parameters, by parameter: ``{"mask": "--mask"}``.
 
@@ -63,6 +67,7 @@ class Recipe:
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
+    already: Already = "warn"
     names: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from threading import Event
 
 from n4ax import provenance
+from n4ax.correction.origin import leave_out
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Recipe, Task
 from n4ax.correction.table import Table
@@ -106,11 +107,18 @@ def _correct_each(plan: Plan) -> Generator[Outcome, None, None]:
 
 def _correct_together(plan: Plan) -> Generator[Outcome, None, None]:
     """Correct all images by one field. If one of them cannot be corrected, none is."""
-    recipe, tasks, start = plan.recipe, plan.tasks, time.perf_counter()
+    recipe, start = plan.recipe, time.perf_counter()
+    left_out = [leave_out(recipe, task) for task in plan.tasks]
+    yield from (outcome for outcome in left_out if outcome is not None)
+    tasks = [task for task, out in zip(plan.tasks, left_out, strict=True) if out is None]
+    if not tasks:
+        return
+    field = plan.tasks[0].outputs.field  # the file of all of them, which the first one writes
+    tasks[0] = tasks[0]._replace(outputs=tasks[0].outputs._replace(field=field))
     try:
         stamp = provenance.make_stamp({"All": [make_stamp(recipe, task) for task in tasks]})
         if all(plan.table.is_complete(task, stamp) for task in tasks):
-            yield from (_leave(task) for task in tasks)
+            yield from (_leave(task, plan.table) for task in tasks)
             return
         corrections = correct_together(recipe, tasks)
     except Exception as error:  # as for single images
@@ -136,18 +144,22 @@ def _correct(recipe: Recipe, task: Task, table: Table, progress: Progress) -> Ou
     """Correct an image unless its results are there, or say why it cannot be corrected."""
 
     def correct() -> Outcome:
+        left_out = leave_out(recipe, task)
+        if left_out is not None:
+            return left_out
         recorded = table.path is not None
         stamp = make_stamp(recipe, task) if recorded else ""
         if table.is_complete(task, stamp):
-            return _leave(task)
+            return _leave(task, table)
         return replace(correct_task(recipe, task, progress, recorded=recorded), stamp=stamp)
 
     return _try(recipe, task, correct)
 
 
-def _leave(task: Task) -> Outcome:
+def _leave(task: Task, table: Table) -> Outcome:
     """The outcome of an image whose results are there."""
-    return Outcome(str(task.image), task.outputs.output, "unchanged")
+    suspicious = table.is_suspicious(task)
+    return Outcome(str(task.image), task.outputs.output, "unchanged", suspicious=suspicious)
 
 
 def _try(recipe: Recipe, task: Task, work: Callable[[], Outcome]) -> Outcome:

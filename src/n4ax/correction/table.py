@@ -14,11 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from n4ax.correction.names import is_signed
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Task
 from n4ax.errors import InputError
 from n4ax.files import write_file
+from n4ax.images.signature import is_signed
 from n4ax.provenance import format_json
 from n4ax.version import __version__
 
@@ -32,7 +32,7 @@ NAME = "n4ax.tsv"
 
 _COLUMNS = (
     "image", "output", "state", "mask", "mask_voxels", "iterations", "stopped", "field_min",
-    "field_max", "field_min_in_mask", "field_max_in_mask", "seconds", "reason",
+    "field_max", "field_min_in_mask", "field_max_in_mask", "seconds", "notes", "reason",
 )  # fmt: skip
 _MISSING = "n/a"
 _REST = 50
@@ -103,6 +103,12 @@ class Table:
             )
         except OSError:
             return False
+
+    def is_suspicious(self, task: Task) -> bool:
+        """Whether the run that made the results of an image had a serious note about them."""
+        entry = self._before.get(self._name(task.outputs.output), {})
+        notes = entry.get("Record", {}).get("Verdict", {}).get("Messages", [])
+        return any(note.get("Serious") for note in notes)
 
     def add(self, outcome: Outcome) -> None:
         """Enter what became of an image. A long table is written now and then."""
@@ -196,6 +202,7 @@ def _make_entry(outcome: Outcome) -> dict[str, Any]:
         "state": outcome.state,
         "reason": outcome.reason or outcome.problem,
         "seconds": round(outcome.seconds, 3),
+        "notes": ", ".join(note.code for note in outcome.notes),
     }
     if not record:
         return known

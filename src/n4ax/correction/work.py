@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from n4ax import provenance
+from n4ax.correction.origin import find_signs_beside
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Outputs, Recipe, Task
 from n4ax.errors import InputError
@@ -33,6 +34,7 @@ from n4ax.scan import (
 from n4ax.series import Estimate, find_unweighted_volumes
 from n4ax.shared_scans import correct_scans
 from n4ax.staged import STAGES
+from n4ax.verdict import Verdict
 from n4ax.version import __version__
 
 
@@ -121,7 +123,11 @@ def write_correction(
     figure, problem = _draw_figure(task.outputs, correction)
     outputs = task.outputs._replace(figure=None) if problem else task.outputs
     written = _list_written(outputs)
-    record = describe(recipe, correction, outputs) if recorded or outputs.json is not None else {}
+    signs = find_signs_beside(task.image) if recipe.already == "warn" else []
+    verdict = correction.done.judge(signs)
+    record: dict[str, Any] = {}
+    if recorded or outputs.json is not None:
+        record = describe(recipe, correction, outputs, verdict)
     _write_files(recipe, correction, outputs, figure, record)
     seconds = time.perf_counter() - start
     return Outcome(
@@ -130,6 +136,8 @@ def write_correction(
         "corrected",
         problem=problem,
         summary=_summarise(recipe, correction, written, seconds),
+        notes=verdict.messages,
+        suspicious=verdict.is_suspicious,
         seconds=seconds,
         record=record,
         files={path: path.stat().st_size for path in outputs.files},
@@ -164,7 +172,9 @@ def make_stamp(recipe: Recipe, task: Task) -> str:
     )
 
 
-def describe(recipe: Recipe, correction: Correction, outputs: Outputs) -> dict[str, Any]:
+def describe(
+    recipe: Recipe, correction: Correction, outputs: Outputs, verdict: Verdict
+) -> dict[str, Any]:
     """How an image was corrected, and which files were written, as an object of JSON."""
     task, scan, done = correction
     inputs = task.list_inputs(recipe)
@@ -183,6 +193,7 @@ def describe(recipe: Recipe, correction: Correction, outputs: Outputs) -> dict[s
         "MaskVoxels": int(np.count_nonzero(done.mask)),
         "FieldRange": _find_range(done.log_bias),
         "FieldRangeInMask": _find_range(inside),
+        "Verdict": verdict.describe(recipe.names),
         "SoftwareVersions": provenance.list_versions(),
     }
 

@@ -131,15 +131,13 @@ def make_convergence(
     )
 
 
-def make_strip(scans: Sequence[StripValue], percent: bool = False) -> Strip | None:
+def make_strip(scans: Sequence[StripValue]) -> Strip | None:
     """A chart with a dot per scan; ``None`` if no value is known.
 
     Parameters
     ----------
     scans : sequence of StripValue
         The values. Those that are ``None`` have no dot.
-    percent : bool
-        Whether the ticks are written as percentages.
     """
     known = [(scan, scan.value) for scan in scans if scan.value is not None]
     if not known:
@@ -159,7 +157,7 @@ def make_strip(scans: Sequence[StripValue], percent: bool = False) -> Strip | No
         for (scan, x), up in zip(row, _spread_dots(places), strict=True):
             dots.append(Dot(_round(x), _round(middle + up), scan.scan, scan.outlier, scan.text))
     ticks = [
-        Tick(_round(place(value)), _format(100 * value) + " %" if percent else _format(value))
+        Tick(_round(place(value)), _format(value))
         for value in _choose_ticks(low - margin, high + margin, 5)
     ]
     return Strip(rows, dots, ticks, ROW * len(suffixes) + 26)

@@ -6,6 +6,7 @@ from typing import Any
 
 _TEXTS = ("Output", "Mask", "Engine", "Version")
 _BOTH = ("Before", "After")
+_NUMBERS = ("cjv_before", "cjv_after", "inu_med", "inu_range", "inu_p05", "inu_p95")
 
 
 def complete(entries: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def complete(entries: dict[str, Any], path: Path) -> dict[str, Any]:
         "Iterations": _read_counts(entries.get("Iterations")),
         "Stopped": [str(reason) for reason in _read_list(entries.get("Stopped"))],
         "Convergence": [_read_numbers(level) for level in _read_list(entries.get("Convergence"))],
+        "Notes": [str(note) for note in _read_list(entries.get("Notes"))],
         "Threshold": _read_number(entries.get("Threshold")),
         "Seconds": {
             name: _read_number(value)
@@ -52,15 +54,9 @@ def complete(entries: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _complete_measures(measures: dict[str, Any]) -> dict[str, Any]:
-    joint = _read_object(measures.get("CoefficientOfJointVariation"))
     return {
         **{name: _read_pair(measures.get(name)) for name in ("FieldRange", "FieldWindow")},
-        **{
-            name: {when: _read_pair(found.get(when)) for when in _BOTH}
-            for name in ("CoefficientOfVariation", "ClassMeans")
-            for found in [_read_object(measures.get(name))]
-        },
-        "CoefficientOfJointVariation": {when: _read_number(joint.get(when)) for when in _BOTH},
+        **{name: _read_number(measures.get(name)) for name in _NUMBERS},
         "Histogram": _complete_histogram(_read_object(measures.get("Histogram"))),
     }
 

@@ -11,11 +11,6 @@ def format_number(value: float | None) -> str:
     return f"{value:.{decimals}f}".replace("-", "−")
 
 
-def format_percent(value: float | None) -> str:
-    """Write a fraction as a percentage."""
-    return _UNKNOWN if value is None else f"{100 * value:.1f} %"
-
-
 def format_seconds(value: float | None) -> str:
     """Write a time, which is given in seconds."""
     if value is None:

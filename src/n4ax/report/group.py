@@ -1,14 +1,14 @@
 """What the page of the group shows: a row per scan, outliers, and strips of dots."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
 
 from n4ax.report.charts import Strip, StripValue, make_strip
-from n4ax.report.formats import format_number, format_percent
+from n4ax.report.formats import format_number
 from n4ax.report.outliers import LIMIT, Distance, measure_distances
 from n4ax.report.pictures import encode_webp, make_data_uri
 from n4ax.report.records import Record
@@ -67,10 +67,12 @@ def make_rows(records: Sequence[Record]) -> list[Row]:
 def make_strips(rows: Sequence[Row]) -> list[tuple[str, Strip]]:
     """The titles and charts above the table, for those numbers that are known."""
     spans = [row.span for row in rows]
+    inner = [_divide(row.numbers["Field 95 %"], row.numbers["Field 5 %"]) for row in rows]
+    evenness = [row.numbers["CJV after"] for row in rows]
     strips = [
         ("Field, highest / lowest", _make_strip(rows, spans, ("Field low", "Field high"))),
-        ("CV after", _make_strip_of(rows, "CV after")),
-        ("CJV after", _make_strip_of(rows, "CJV after")),
+        ("Field, 95th / 5th percentile", _make_strip(rows, inner, ("Field 5 %", "Field 95 %"))),
+        ("CJV after", _make_strip(rows, evenness, ("CJV after",))),
     ]
     return [(title, strip) for title, strip in strips if strip is not None]
 
@@ -88,7 +90,7 @@ def _make_row(record: Record, *, pictured: bool) -> Row:
         name=" · ".join(parts),
         source=entries["Source"],
         numbers=numbers,
-        span=high / low if low and high is not None else None,
+        span=_divide(high, low),
         iterations=sum(entries["Iterations"]) if entries["Iterations"] else None,
         seconds=entries["Seconds"].get("Total"),
         thumbnail=_make_thumbnail(record.picture_path("after")) if pictured else None,
@@ -99,24 +101,18 @@ def _make_row(record: Record, *, pictured: bool) -> Row:
 def _collect_numbers(measures: dict[str, Any]) -> dict[str, float | None]:
     """The numbers of a scan that are searched for outliers, by their names in the table."""
     low, high = measures["FieldRange"]
-    variation, joint = measures["CoefficientOfVariation"], measures["CoefficientOfJointVariation"]
     return {
         "Field low": low,
         "Field high": high,
-        "CV before": _average(variation["Before"]),
-        "CV after": _average(variation["After"]),
-        "CJV before": joint["Before"],
-        "CJV after": joint["After"],
+        "Field 5 %": measures["inu_p05"],
+        "Field 95 %": measures["inu_p95"],
+        "CJV before": measures["cjv_before"],
+        "CJV after": measures["cjv_after"],
     }
 
 
-def _average(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _find_format(name: str) -> Callable[[float | None], str]:
-    return format_percent if name.startswith("CV") else format_number
+def _divide(high: float | None, low: float | None) -> float | None:
+    return high / low if low and high is not None else None
 
 
 def _flag_outliers(rows: Sequence[Row]) -> None:
@@ -129,35 +125,30 @@ def _flag_outliers(rows: Sequence[Row]) -> None:
 
 
 def _make_flag(name: str, row: Row, distance: Distance) -> Flag:
-    write = _find_format(name)
     side, arrow = ("above", "↑") if distance.score > 0 else ("below", "↓")
     return Flag(
         short=f"{name} {arrow}",
-        long=f"{name} is {write(row.numbers[name])}, {abs(distance.score):.1f} robust standard "
-        f"deviations {side} {write(distance.median)}, the median of the {row.suffix} scans",
+        long=f"{name} is {format_number(row.numbers[name])}, {abs(distance.score):.1f} robust "
+        f"standard deviations {side} {format_number(distance.median)}, the median of the "
+        f"{row.suffix} scans",
     )
-
-
-def _make_strip_of(rows: Sequence[Row], name: str) -> Strip | None:
-    return _make_strip(rows, [row.numbers[name] for row in rows], (name,))
 
 
 def _make_strip(
     rows: Sequence[Row], values: Sequence[float | None], names: Sequence[str]
 ) -> Strip | None:
     """A strip of values; scans stand out that are outliers in one of the named numbers."""
-    write = _find_format(names[0])
     scans = [
         StripValue(
             scan=number,
             suffix=row.suffix,
             value=value,
             outlier=not row.flags.keys().isdisjoint(names),
-            text=f"{row.name}: {write(value)}",
+            text=f"{row.name}: {format_number(value)}",
         )
         for number, (row, value) in enumerate(zip(rows, values, strict=True))
     ]
-    return make_strip(scans, percent=write is format_percent)
+    return make_strip(scans)
 
 
 def _make_thumbnail(picture: Path) -> Thumbnail | None:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from n4ax.files import write_file
 from n4ax.report import charts
-from n4ax.report.formats import format_number, format_percent, format_seconds
+from n4ax.report.formats import format_number, format_seconds
 from n4ax.report.group import make_rows, make_strips
 from n4ax.report.participant import make_scan_view
 from n4ax.report.pictures import make_field_colours
@@ -223,7 +223,6 @@ def _make_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        percent=format_percent,
         number=format_number,
         seconds=format_seconds,
         page=_link_page,

@@ -13,22 +13,6 @@ from n4ax.report.records import Record
 _PICTURES = ("before", "after", "field")
 
 
-class Comparison(NamedTuple):
-    """A row of the table that compares a scan before and after."""
-
-    name: str
-    before: float | None
-    after: float | None
-    kind: str
-    """How the numbers are written: ``"percent"`` or ``"number"``."""
-    judged: bool
-    """Whether the change is shown as good or bad.
-
-    Only a change of the CV is: the means follow the level of the field, and the CJV of classes
-    that share no intensities says little about one image.
-    """
-
-
 class ScanView(NamedTuple):
     """A scan as the template shows it."""
 
@@ -46,7 +30,6 @@ class ScanView(NamedTuple):
     """How many planes the pictures have side by side."""
     levels: list[tuple[int, str]]
     """The iterations of each resolution level, and why it stopped."""
-    comparisons: list[Comparison]
     histogram: Histogram | None
     convergence: Convergence | None
 
@@ -67,33 +50,9 @@ def make_scan_view(record: Record) -> ScanView:
         size=_read_size(record.picture_path("before")),
         cells=count_planes(tuple(entries["Shape"])),
         levels=list(zip(entries["Iterations"], stopped, strict=False)),
-        comparisons=_compare(measures),
         histogram=make_histogram(measures["Histogram"]),
         convergence=make_convergence(entries["Convergence"], stopped, entries["Threshold"]),
     )
-
-
-def _compare(measures: dict[str, Any]) -> list[Comparison]:
-    variation, joint = measures["CoefficientOfVariation"], measures["CoefficientOfJointVariation"]
-    means = measures["ClassMeans"]
-
-    def compare_tissues(name: str, entry: dict[str, Any], kind: str) -> list[Comparison]:
-        return [
-            Comparison(
-                f"{name}, {tissue} tissue",
-                entry["Before"][rank],
-                entry["After"][rank],
-                kind,
-                judged=name == "CV",
-            )
-            for rank, tissue in enumerate(("darker", "brighter"))
-        ]
-
-    return [
-        *compare_tissues("CV", variation, "percent"),
-        Comparison("CJV of both", joint["Before"], joint["After"], "number", judged=False),
-        *compare_tissues("Mean", means, "number"),
-    ]
 
 
 def _embed(picture: Path) -> str | None:

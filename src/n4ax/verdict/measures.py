@@ -1,0 +1,214 @@
+"""How even an image is before and after its correction, in the same voxels.
+
+Classes of intensity that are cut from an image after its correction look better after any change,
+and those cut before it carry its shading. So they are cut from the image less its local mean, which
+hardly has any shading, and the same voxels are compared. On brains that were simulated with known
+fields, this number falls where the correction came closer to the truth, with few exceptions.
+
+References
+----------
+M. Ganzetti, N. Wenderoth and D. Mantini, "Intensity Inhomogeneity Correction of Structural MR
+Images: A Data-Driven Approach to Define Input Algorithm Parameters", Frontiers in Neuroinformatics
+10, 2016, doi:10.3389/fninf.2016.00010.
+
+O. Esteban et al., "MRIQC: Advancing the automatic prediction of image quality in MRI from unseen
+sites", PLoS ONE 12(9), 2017, doi:10.1371/journal.pone.0184661.
+"""
+
+from collections.abc import Sequence
+from math import isfinite, prod, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.errors import InputError
+from n4ax.images.multiotsu import find_thresholds
+
+Floats = npt.NDArray[np.float64]
+
+REACH = 0.08
+"""The standard deviation of the Gaussian that makes the local mean, as a share of the mask's
+extent: some 12 mm in a head."""
+_FINENESS = 3
+"""Voxels are looked at no more densely than this many within that distance."""
+_PASSES = 3
+"""So many box filters come close to a Gaussian."""
+_CLASSES = 3
+
+
+class Samples(NamedTuple):
+    """A coarse grid of voxels in the box around the mask.
+
+    Attributes
+    ----------
+    before
+        The image before the correction; ``None`` if it is not known.
+    log_bias, mask
+        The log field, and which voxels are inside the mask.
+    reach
+        The standard deviation of the Gaussian along each axis, in steps of the grid.
+    """
+
+    before: Floats | None
+    log_bias: Floats
+    mask: npt.NDArray[np.bool_]
+    reach: list[float]
+
+
+def measure_evenness(samples: Samples) -> dict[str, float | None]:
+    """Describe a field, and how even the image is before and after its correction.
+
+    Parameters
+    ----------
+    samples
+        The voxels to look at. Those that are not finite are left out.
+
+    Returns
+    -------
+    dict
+        ``cjv_before``, ``cjv_after``, ``inu_med``, ``inu_range``, ``inu_p05`` and ``inu_p95``, as
+        in :class:`n4ax.verdict.Verdict`. A value that cannot be computed is ``None``.
+    """
+    known = samples.mask & np.isfinite(samples.log_bias)
+    logs = samples.log_bias[known]
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends = np.exp(np.percentile(logs, (5, 50, 95))) if logs.size else np.full(3, np.nan)
+        spread = ends[2] - ends[0]
+    low, middle, high, spread, *joint = map(_round, (*ends, spread, *_compare(samples, known)))
+    return {
+        "cjv_before": joint[0], "cjv_after": joint[1], "inu_med": middle, "inu_range": spread,
+        "inu_p05": low, "inu_p95": high,
+    }  # fmt: skip
+
+
+def find_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest box that has all voxels of a mask; an empty one if there is none."""
+    box = {}
+    order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
+    rest: npt.NDArray[np.bool_] = mask.transpose(order)  # as it lies in memory
+    for axis in order:
+        there = np.flatnonzero(rest.reshape(len(rest), -1).any(axis=1))
+        box[axis] = slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0)
+        rest = np.asarray(rest.any(axis=0))
+    return tuple(box[axis] for axis in range(mask.ndim))
+
+
+def measure_box(box: Sequence[slice], voxel_sizes: Sequence[float], shape: tuple[int, ...]) -> Any:
+    """The length of a box in an image of a shape, along each axis longer than 1."""
+    return [
+        (part.stop - part.start) * size
+        for part, size, n in zip(box, voxel_sizes, shape, strict=True)
+        if n > 1
+    ]
+
+
+def take_samples(
+    before: npt.NDArray[Any] | None,
+    log_bias: npt.NDArray[Any],
+    mask: npt.NDArray[np.bool_],
+    voxel_sizes: Sequence[float],
+    box: Sequence[slice],
+) -> Samples:
+    """Take a coarse grid of voxels in the box around the mask.
+
+    Parameters
+    ----------
+    before
+        The image before the correction; ``None`` if it is not known.
+    log_bias, mask
+        The log field and the mask, of the image's shape.
+    voxel_sizes
+        The size of a voxel along each axis; only their ratios count.
+    box
+        What :func:`find_box` finds for the mask.
+    """
+    lengths = measure_box(box, voxel_sizes, mask.shape)
+    reach = REACH * prod(lengths) ** (1 / len(lengths)) if lengths else 1.0
+    steps = [max(1, int(reach / _FINENESS / size)) for size in voxel_sizes]
+    cut = tuple(slice(p.start, p.stop, step) for p, step in zip(box, steps, strict=True))
+    return Samples(
+        None if before is None else before[cut].astype(np.float64),
+        log_bias[cut].astype(np.float64),
+        mask[cut],
+        [reach / (size * step) for size, step in zip(voxel_sizes, steps, strict=True)],
+    )
+
+
+def _compare(samples: Samples, known: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """The coefficient of joint variation before and after; NaN where there is none."""
+    if samples.before is None:
+        return np.nan, np.nan
+    used = known & np.isfinite(samples.before) & (samples.before > 0)
+    first = samples.before[used]
+    with np.errstate(over="ignore"):
+        last = first / np.exp(samples.log_bias[used])
+    classes = _find_classes(samples.before, used, samples.reach)
+    if classes is None:
+        return np.nan, np.nan
+    return _measure_joint_variation(first, *classes), _measure_joint_variation(last, *classes)
+
+
+def _find_classes(
+    image: Floats, used: npt.NDArray[np.bool_], reach: list[float]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]] | None:
+    """The two largest of three classes of the image less its local mean, among the used voxels."""
+    logs = np.log(image, out=np.zeros(image.shape), where=used)
+    near = smooth(used.astype(np.float64), reach)
+    levelled = logs[used] - smooth(logs, reach)[used] / near[used]
+    if levelled.size == 0:
+        return None
+    ends = np.percentile(levelled, (1, 99))
+    try:
+        thresholds = find_thresholds(np.clip(levelled, *ends), _CLASSES - 1)
+    except InputError:  # there are too few different intensities
+        return None
+    ranks = np.searchsorted(thresholds, levelled)
+    voxels = np.bincount(ranks, minlength=_CLASSES)
+    # The sort is stable, so that the darker of two classes with as many voxels is taken.
+    one, other = np.argsort(-voxels, kind="stable")[:2]
+    return ranks == one, ranks == other
+
+
+def _measure_joint_variation(
+    values: Floats, one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]
+) -> float:
+    first, second = values[one], values[other]
+    if not (first.size and second.size):
+        return np.nan
+    distance = abs(first.mean() - second.mean())
+    return float((first.std() + second.std()) / distance) if distance > 0 else np.nan
+
+
+def smooth(values: Floats, reach: Sequence[float]) -> Floats:
+    """Smooth an image about as a Gaussian does; what is beyond the image counts as 0.
+
+    Parameters
+    ----------
+    values
+        The image.
+    reach
+        The standard deviation along each axis, in voxels.
+    """
+    for axis, deviation in enumerate(reach):
+        # A box of n voxels has the variance (n^2 - 1) / 12; n is odd.
+        half = round((sqrt(1 + 12 / _PASSES * deviation**2) - 1) / 2)
+        for _ in range(_PASSES if half else 0):
+            values = _average(values, axis, half)
+    return values
+
+
+def _average(values: Floats, axis: int, half: int) -> Floats:
+    """The mean of each voxel and of ``half`` voxels on either side along an axis."""
+    rows = np.moveaxis(values, axis, 0)
+    sums = np.zeros((len(rows) + 1, *rows.shape[1:]))
+    np.cumsum(rows, axis=0, out=sums[1:])
+    places = np.arange(len(rows))
+    above = np.minimum(places + half + 1, len(rows))
+    below = np.maximum(places - half, 0)
+    return np.moveaxis((sums[above] - sums[below]) / (2 * half + 1), 0, axis)
+
+
+def _round(value: float) -> float | None:
+    """Six digits of a number, since people read the files too."""
+    return float(f"{value:.6g}") if isfinite(value) else None
