@@ -11,8 +11,9 @@ SPREADS = {1.0: 0.0, 1.15: 0.042, 1.3: 0.080, 1.4: 0.099, 2.0: 0.205, 3.0: 0.33}
 """The standard deviation of the log field in the brain, by strength. A strength is about the factor
 between the dark and the bright end of the brain."""
 
-WAVELENGTH = 130.0
-"""The wavelength of 300 MHz in brain tissue, in mm."""
+PERIOD = 240.0
+"""The period of the standing wave in mm: it falls from the middle of the brain to the rim. At 300 MHz
+a wave is some 130 mm long in tissue; its magnitude is smoother, since tissue conducts."""
 
 COIL_DISTANCE = (115.0, 150.0)
 """How far coils are from the middle of the brain, in mm."""
@@ -100,7 +101,7 @@ def add_coils(places: tuple[Floats, ...], random: np.random.Generator) -> Floats
 
 
 def stand_waves(places: tuple[Floats, ...], random: np.random.Generator) -> Floats:
-    """A standing wave: bright in the middle of the head and dark around, not quite symmetric."""
+    """A standing wave: bright in the middle of the brain and dark around, not quite symmetric."""
     centre = random.uniform(-12, 12, 3)
     stretch = random.uniform(0.85, 1.15, 3)
     tilt = random.uniform(-0.2, 0.2, 3) / REACH
@@ -108,7 +109,7 @@ def stand_waves(places: tuple[Floats, ...], random: np.random.Generator) -> Floa
         sum(((a - at) / by) ** 2 for a, at, by in zip(places, centre, stretch, strict=True))
     )
     linear = sum(by * axis for by, axis in zip(tilt, places, strict=True))
-    return np.cos(2 * np.pi * distance / WAVELENGTH) + linear
+    return np.cos(2 * np.pi * distance / PERIOD) + linear
 
 
 def sum_powers(places: tuple[Floats, ...], random: np.random.Generator) -> Floats:

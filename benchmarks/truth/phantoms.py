@@ -23,10 +23,10 @@ WHITE = 1000.0
 """The intensity of white matter."""
 
 CONTRASTS = {
-    "T1w": (0.72, 1.0, 0.30, 0.12, 1.25),
-    "T2w": (1.35, 1.0, 2.60, 0.20, 1.40),
-    "PD": (1.18, 1.0, 1.25, 0.20, 1.10),
-    "FLAIR": (1.22, 1.0, 0.25, 0.12, 1.00),
+    "T1w": (0.76, 1.0, 0.32, 0.12, 1.25),
+    "T2w": (1.35, 1.0, 2.50, 0.20, 1.40),
+    "PD": (1.20, 1.0, 1.20, 0.20, 1.10),
+    "FLAIR": (1.30, 1.0, 0.25, 0.12, 1.00),
     "infant": (1.25, 1.0, 0.50, 0.15, 1.60),
 }
 """Intensities of grey matter, white matter, fluid, skull and scalp, as multiples of white matter.
