@@ -29,17 +29,17 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
     """Judge all methods; ``rounds`` is not used, since the answers are the same every time."""
     del rounds
     found = {}
-    for name, part in (grid.QUICK if quick else grid.PARTS).items():
-        rows = grid.judge_part(part)
+    parts = grid.QUICK if quick else grid.PARTS
+    for name, rows in grid.judge_parts(parts):
         found[name] = {
-            "title": part.title,
+            "title": parts[name].title,
             "cases": len(rows),
             "strata": grid.summarise_strata(rows),
             "contrasts": grid.summarise_by(rows, "contrast"),
             "halves": grid.summarise_by(rows, "half"),
         }
         medians = {way: one["median"] for way, one in grid.summarise(rows).items()}
-        print(f"  {part.title}: {len(rows)} cases, median errors in % {medians}", flush=True)
+        print(f"  {parts[name].title}: {len(rows)} cases, median errors in % {medians}", flush=True)
     return {
         "methods": [*METHODS, BEST],
         "settings": {name: write_settings(keywords) for name, keywords in SETTINGS.items()},

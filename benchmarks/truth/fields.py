@@ -12,8 +12,8 @@ SPREADS = {1.0: 0.0, 1.15: 0.042, 1.3: 0.080, 1.4: 0.099, 2.0: 0.205, 3.0: 0.33}
 between the dark and the bright end of the brain."""
 
 PERIOD = 240.0
-"""The period of the standing wave in mm, which falls from the middle of the brain to the rim. A wave
-of 300 MHz is some 130 mm long in tissue; its magnitude is smoother, since tissue conducts."""
+"""The period of the standing wave in mm. It falls from the middle of the brain to the rim. Waves of
+300 MHz are some 130 mm long in tissue; their magnitude is smoother, since tissue conducts."""
 
 COIL_DISTANCE = (115.0, 150.0)
 """How far coils are from the middle of the brain, in mm."""

@@ -4,8 +4,11 @@ Cases come in parts. The first part has every contrast under every field, in bra
 The other parts change one thing each: the noise, the mask or the voxel size.
 """
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -92,15 +95,24 @@ Errors = dict[str, dict[str, float]]
 """For each method its median and its worst error, in percent."""
 
 
-def judge_part(part: Part) -> list[dict[str, Any]]:
-    """The errors of all methods in every case of a part, in percent; one row for each case."""
-    rows = []
-    for plan in part.plan():
-        case = plan.make()
-        errors = {name: error(method(case, plan.mask), case) for name, method in METHODS.items()}
-        errors[BEST] = find_best(case, plan.mask, errors)
-        rows.append(plan._asdict() | {"half": case.half, "errors": errors})
-    return rows
+def judge_parts(parts: dict[str, Part]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Judge all cases of some parts, with a process for each processor; see :func:`judge_plan`.
+
+    Cases of 3 mm are too small for more than one thread.
+    """
+    processors = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(processors, get_context("spawn")) as pool:
+        waiting = {name: pool.map(judge_plan, part.plan()) for name, part in parts.items()}
+        for name, rows in waiting.items():
+            yield name, list(rows)
+
+
+def judge_plan(plan: Plan) -> dict[str, Any]:
+    """Make a case and find the errors of all methods in it, in percent."""
+    case = plan.make()
+    errors = {name: error(method(case, plan.mask), case) for name, method in METHODS.items()}
+    errors[BEST] = find_best(case, plan.mask, errors)
+    return plan._asdict() | {"half": case.half, "errors": errors}
 
 
 def summarise_strata(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

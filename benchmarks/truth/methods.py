@@ -38,8 +38,13 @@ def run_n4(case: Case, mask: Mask, **keywords: Any) -> npt.ArrayLike:
     """The log field of N4 with keywords of :func:`n4ax.fit`; the shrink factor is that at 1 mm."""
     shrink = max(1, round(keywords.pop("shrink_factor", 1) / min(case.spacing)))
     voxels = choose_voxels(case, mask)
-    given = {"spacing": case.spacing, "voxel_order": "F", "shrink_factor": shrink, **keywords}
-    return n4ax.fit(case.image, voxels, engine="cpu", **given).log_bias
+    given: dict[str, Any] = {
+        "spacing": case.spacing,
+        "voxel_order": "F",
+        "shrink_factor": shrink,
+        **keywords,
+    }
+    return n4ax.fit(case.image, voxels, engine="cpu", num_threads=1, **given).log_bias
 
 
 _ANTS: dict[str, Any] = {"conv_threshold": 1e-7, "shrink_factor": 4}
