@@ -36,14 +36,10 @@ def do_nothing(case: Case, mask: Mask) -> npt.ArrayLike:
 
 def run_n4(case: Case, mask: Mask, **keywords: Any) -> npt.ArrayLike:
     """The log field of N4 with keywords of :func:`n4ax.fit`; the shrink factor is that at 1 mm."""
-    shrink = max(1, round(keywords.pop("shrink_factor", 1) / min(case.spacing)))
+    given = {"spacing": case.spacing, "voxel_order": "F", **keywords}
+    if "shrink_factor" in given:
+        given["shrink_factor"] = max(1, round(given["shrink_factor"] / min(case.spacing)))
     voxels = choose_voxels(case, mask)
-    given: dict[str, Any] = {
-        "spacing": case.spacing,
-        "voxel_order": "F",
-        "shrink_factor": shrink,
-        **keywords,
-    }
     return n4ax.fit(case.image, voxels, engine="cpu", num_threads=1, **given).log_bias
 
 

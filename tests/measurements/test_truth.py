@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from benchmarks import quality
+from benchmarks import other_tools, quality
 from benchmarks.pages import render_page
 from benchmarks.truth import grid, methods
 from benchmarks.truth.fields import KINDS, SPREADS, make_log_field
@@ -187,7 +187,7 @@ def test_a_shrink_factor_stands_for_the_distance_of_samples(
         log_bias = 0.0
 
     def fit(*given: object, **keywords: object) -> Found:
-        asked.append(keywords["shrink_factor"])
+        asked.append(keywords.get("shrink_factor"))
         return Found()
 
     monkeypatch.setattr(methods.n4ax, "fit", fit)
@@ -197,7 +197,7 @@ def test_a_shrink_factor_stands_for_the_distance_of_samples(
                     "none", 1.0, "T1w", 0.0, 0, False)  # fmt: skip
         methods.METHODS["niPreps"](case, "brain")
         methods.METHODS["SimpleITK"](case, "brain")
-    assert asked == [4, 1, 4, 1, 2, 1, 1, 1]
+    assert asked == [4, None, 4, None, 2, None, 1, None]
 
 
 def make_rows() -> list[dict[str, object]]:
@@ -248,3 +248,25 @@ def test_parts_have_both_halves_and_every_contrast() -> None:
     assert {plan.mask for part in grid.PARTS.values() for plan in part.plan()} == {
         "brain", "otsu", "all",
     }  # fmt: skip
+
+
+def test_voxels_of_which_a_tool_says_nothing_count_as_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log_field = np.linspace(-0.1, 0.1, 8, dtype=np.float32).reshape(2, 2, 2)
+    case = Case(np.ones((2, 2, 2), np.float32), log_field < 1, log_field[None], log_field,
+                (1.0, 1.0, 1.0), np.eye(4), "coils", 1.4, "T1w", 0.0, 0, False)  # fmt: skip
+
+    def answer(peer: object, arguments: list[str]) -> None:
+        _, tool, folder = arguments
+        assert tool == "niimath"
+        found = np.load(f"{folder}/000.npz")
+        wrong = log_field + np.float32(0.5)
+        wrong[found["mask"] & (log_field > 0.09)] = np.nan
+        np.save(f"{folder}/000.npy", wrong)
+
+    monkeypatch.setattr(other_tools, "prepare_peer", lambda name: name)
+    monkeypatch.setattr(other_tools, "run_process", answer)
+    (found,) = other_tools.run_tool("niimath", [case])
+    assert np.isfinite(found).all()
+    assert error(found, case) == pytest.approx(0, abs=1e-5)
