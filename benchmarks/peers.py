@@ -58,6 +58,8 @@ _RECIPES = {
             ("--no-deps", "--ignore-requires-python", "n4ax==0.1.1"),
         ),
     ),
+    "DIPY": _Recipe("dipy", (("dipy==1.12.1",),)),
+    "niimath": _Recipe("niimath", (("niimath==1.0.20261016", "nibabel>=5.2"),)),
     "n4ax": _Recipe("n4ax", _OURS, "cpu"),
     "n4ax by XLA": _Recipe("n4ax", _OURS, "xla"),
 }

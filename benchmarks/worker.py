@@ -336,7 +336,18 @@ def simpleitk_example(shrink: int, source: str, corrected: str, log_bias: str) -
 
 def list_versions() -> dict[str, Any]:
     found = {"python": sys.version.split()[0]}
-    for name in ("numpy", "numba", "jax", "jaxlib", "SimpleITK", "antspyx", "n4ax"):
+    libraries = (
+        "numpy",
+        "numba",
+        "jax",
+        "jaxlib",
+        "SimpleITK",
+        "antspyx",
+        "n4ax",
+        "dipy",
+        "niimath",
+    )
+    for name in libraries:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
