@@ -22,6 +22,12 @@ SHORT = [
 ]  # fmt: skip
 """The tests that show within a minute or two whether an environment can do the work."""
 
+SHORTEST = [
+    "tests/engines", "tests/cli/test_correct.py", "tests/cli/test_many.py", "tests/test_result.py",
+    "tests/test_startup.py", "tests/test_processors.py",
+]  # fmt: skip
+"""The tests that show that a wheel was made and installed well."""
+
 nox.options.sessions = ["floors", "wheel"]
 nox.options.default_venv_backend = "venv"
 
@@ -84,7 +90,7 @@ def wheel(session: nox.Session) -> None:
     (elsewhere / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "installation.md", elsewhere / "docs")  # it names the bits
     shutil.copy(ROOT / "pyproject.toml", elsewhere)
-    run_tests(session, *SHORT, folder=elsewhere)
+    run_tests(session, *SHORTEST, folder=elsewhere)
 
 
 @nox.session(python="3.11")

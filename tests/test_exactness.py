@@ -314,7 +314,7 @@ def compare(seed: int, engine: EngineName) -> Comparison:
         pytest.param(("cpu", 5), id="cpu-5"),
         pytest.param(("xla", 5), id="xla-5"),
         pytest.param(("cpu", 40), id="cpu-40", marks=pytest.mark.slow),
-        pytest.param(("xla", 40), id="xla-40", marks=pytest.mark.slow),
+        pytest.param(("xla", 20), id="xla-20", marks=pytest.mark.slow),
     ],
 )
 def comparisons(request: pytest.FixtureRequest) -> list[Comparison]:
