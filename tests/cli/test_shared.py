@@ -55,3 +55,10 @@ def test_images_of_two_grids_share_nothing(
     assert not list(Path().glob("*_n4*"))
     assert run("correct", *echoes, "--shared-field", "--series", "mean", *QUICK) == 2
     assert "--shared-field and --weights-from exclude each other" in capsys.readouterr().err
+
+
+def test_the_one_field_is_written_once(echoes: list[str]) -> None:
+    words = [*echoes, "--shared-field", "--field", "both.npz", "--bias", "{stem}_bias.nii", "-q"]
+    assert run("correct", *words, *QUICK) == 0
+    field = n4ax.BiasField.load("both.npz").evaluate()
+    np.testing.assert_allclose(np.exp(field), read_voxels(Path("echo2_bias.nii")), rtol=1e-6)

@@ -101,14 +101,12 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
             "{field} writes one field, but there is one for each volume or slice: use {bias}"
         )
     folder = find_folder(wish, len(found))
-    tasks = [_plan_one(image, wish, recipe, folder, len(found)) for image in found]
-    if recipe.shared_field:  # one file for all of them
-        tasks = [
-            task._replace(
-                outputs=task.outputs._replace(field=task.outputs.field if k == 0 else None)
-            )
-            for k, task in enumerate(tasks)
-        ]
+    # A field that all images share is written once, with the first of them.
+    others = replace(wish, others={**wish.others, "field": None}) if recipe.shared_field else wish
+    tasks = [
+        _plan_one(image, wish if number == 0 else others, recipe, folder, len(found))
+        for number, image in enumerate(found)
+    ]
     for task in tasks:
         for option, path in task.outputs.items():
             _check_name(option, path)
