@@ -13,8 +13,8 @@ import n4ax
 from benchmarks.peers import ROOT, Worker, prepare_peer
 from benchmarks.volumes import DATA, ORACLE, compare_fields, count_different_bits, move_by_one_ulp
 from n4ax.ants.steps import AntsResult, Request, Volume, correct_as_ants
+from n4ax.inputs import Run
 from n4ax.itk.space import Space
-from n4ax.pipeline import Run
 from n4ax.settings import N4Settings
 
 SMALL = 200_000

@@ -217,7 +217,8 @@ def analyse_memory(image: Any, mask: Any, row: dict[str, Any], bandwidth: float)
     import jax.numpy as jnp
 
     from n4ax.engines.xla import programs
-    from n4ax.pipeline import Inputs, pose_image
+    from n4ax.inputs import Inputs
+    from n4ax.pipeline import pose_image
     from n4ax.settings import N4Settings
 
     iterations = sum(SCHEDULES["[50,50,30,20], all"]["iters"])

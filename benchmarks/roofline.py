@@ -58,11 +58,12 @@ from n4ax.engines.cpu.kernels.fitting import sum_weights
 from n4ax.engines.cpu.pieces import make_row_voxels
 from n4ax.engines.cpu.rows import pack_rows
 from n4ax.engines.cpu.threads import Job, Jobs, Threads
+from n4ax.inputs import Inputs
 from n4ax.method import solver
 from n4ax.method.problem import Problem
 from n4ax.method.sharpening import bin_width
 from n4ax.method.solver import Parameters, State, make_start_state, solve, summarise
-from n4ax.pipeline import Inputs, pose_image
+from n4ax.pipeline import pose_image
 from n4ax.settings import N4Settings
 
 THREADS = 2

@@ -139,7 +139,8 @@ def prepare_n4ax(
     peer: str, threads: int, image: Any, mask: Any, keywords: dict[str, Any]
 ) -> Callable[[], Corrected]:
     """``n4ax.n4``, called by the function beneath it, which also reports the iterations."""
-    from n4ax.pipeline import Inputs, Run, fit_image
+    from n4ax.inputs import Inputs, Run
+    from n4ax.pipeline import fit_image
     from n4ax.settings import N4Settings
 
     by_xla = peer == "n4ax by XLA"

@@ -30,7 +30,7 @@ FLOORS = (
     ("images",),
     ("engines",),
     ("posing", "field", "figure"),
-    ("verdict",),
+    ("verdict", "auto", "inputs"),
     ("level", "result"),
     ("pipeline",),
     ("contrasts", "batch", "series", "slices", "staged", "tracing", "channels", "mask_files"),

@@ -101,6 +101,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("spline_distance", (200, 200), "above 0"),
     ("shrink_factor", 0, "at least 1"),
     ("shrink_factor", "4", "whole numbers"),
+    ("adapt", "yes", "True or False"),
     ("mask_label", "1", "a whole number"),
     ("mask_label", 1.5, "a whole number"),
     ("nonfinite", "ignore", "'error', 'exclude'"),

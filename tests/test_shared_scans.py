@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
+from n4ax.inputs import Run
 from n4ax.mask_files import MaskChoice
-from n4ax.pipeline import Run
 from n4ax.scan import read_scan
 from n4ax.settings import N4Settings
 from n4ax.shared_scans import correct_scans

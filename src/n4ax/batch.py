@@ -9,7 +9,8 @@ import numpy as np
 from n4ax.errors import InputError
 from n4ax.images.arrays import export_array, is_jax, is_lazy, namespace_of
 from n4ax.images.libraries import make_like, open_image
-from n4ax.pipeline import Inputs, PosedImage, Run, correct_image, fit_image, pose_image
+from n4ax.inputs import Inputs, Run
+from n4ax.pipeline import PosedImage, correct_image, fit_image, pose_image
 from n4ax.settings import N4Settings
 
 

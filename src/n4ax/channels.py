@@ -15,8 +15,9 @@ from torch.utils.data import get_worker_info
 from n4ax.engines.choice import check_threads
 from n4ax.errors import InputError
 from n4ax.field import BiasField
+from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import Space, Spaces, check_same_place
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.pipeline import fit_image
 from n4ax.result import N4Result
 from n4ax.settings import EngineName, N4Settings
 

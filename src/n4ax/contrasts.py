@@ -6,15 +6,9 @@ from typing import Any
 
 from n4ax.engines.choice import choose_engine, double_precision
 from n4ax.errors import InputError
+from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import check_same_place
-from n4ax.pipeline import (
-    Inputs,
-    PosedImage,
-    Run,
-    make_result,
-    pose_image,
-    solve_shared,
-)
+from n4ax.pipeline import PosedImage, make_result, pose_image, solve_shared
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
 

@@ -6,16 +6,15 @@ of other JAX programs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax import level
+from n4ax.auto import Choice, choose, look_at
 from n4ax.engines.choice import (
-    check_engine,
-    check_threads,
     choose_engine,
     double_precision,
     to_engine,
@@ -26,79 +25,17 @@ from n4ax.field import BiasField
 from n4ax.field.file import check_affine, is_usable
 from n4ax.field.images import has_turned_axes
 from n4ax.field.start import add, express
-from n4ax.images.arrays import import_array, is_jax, is_masked, is_traced
+from n4ax.images.arrays import import_array, is_jax, is_masked
 from n4ax.images.axes import ImageAxes
-from n4ax.images.libraries import OpenedInputs, make_like, open_together
+from n4ax.images.libraries import OpenedInputs, make_like, open_beside, open_together
 from n4ax.images.masks import leave_out_masked
+from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import Space, Spaces
 from n4ax.method.grid import Axis
-from n4ax.method.solver import Progress, State, summarise
+from n4ax.method.solver import State, summarise
 from n4ax.posing import Pose, Spacing, check_image, find_last_mesh, pose
 from n4ax.result import N4Result
 from n4ax.settings import EngineName, N4Settings
-
-
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """What is to be corrected.
-
-    Attributes
-    ----------
-    image, mask, weights
-        As for :func:`n4ax.n4`.
-    spacing
-        Voxel size in mm; or where image, mask and weights lie in space, axes in ITK's order.
-        ``None`` takes it from the image, if the image says so.
-    affine
-        Voxel indices to mm, shape (4, 4), to be kept with the field. ``None`` takes it from the
-        image, if the image says so.
-    init
-        The field to start from: what N4 works on is the image divided by it.
-    """
-
-    image: Any
-    mask: Any = None
-    weights: Any = None
-    spacing: Spacing = None
-    affine: npt.ArrayLike | None = None
-    init: BiasField | None = None
-
-    @property
-    def are_traced(self) -> bool:
-        """Whether JAX traces any of the arrays."""
-        return any(map(is_traced, (self.image, self.mask, self.weights)))
-
-    def check_not_traced(self) -> None:
-        """Refuse arrays that JAX traces, which only :func:`n4ax.n4` takes.
-
-        Raises
-        ------
-        ValueError
-            JAX traces an array.
-        """
-        if self.are_traced:
-            raise ValueError(
-                "image, mask or weights are traced by JAX: inside jax.jit call n4ax.n4"
-            )
-
-
-@dataclass(frozen=True)
-class Run:
-    """How the work is to be done; the result does not depend on the number of threads.
-
-    Attributes
-    ----------
-    engine, num_threads, progress
-        As for :func:`n4ax.n4`.
-    """
-
-    engine: EngineName | None = None
-    num_threads: int | None = None
-    progress: Progress | None = None
-
-    def __post_init__(self) -> None:
-        check_engine(self.engine)
-        object.__setattr__(self, "num_threads", check_threads(self.num_threads))
 
 
 class PosedImage(NamedTuple):
@@ -133,9 +70,42 @@ def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N
     """
     run = run or Run()
     inputs.check_not_traced()
+    if settings.adapt:
+        choice = choose_settings(settings, inputs, run)
+        found = fit_image(choice.settings, replace(inputs, tissues=()), run)
+        return replace(found, choice=choice)
+    if inputs.tissues:
+        raise InputError(
+            "{tissues} are given, by which settings are chosen, and the settings are given too: "
+            'use {preset:"auto"}, or leave out {tissues}'
+        )
     posed = pose_image(settings, inputs, run.engine, num_threads=run.num_threads)
     with double_precision(posed.engine):
         return make_result(posed, solve_image(posed, run), run.num_threads)
+
+
+def choose_settings(settings: N4Settings, inputs: Inputs, run: Run) -> Choice:
+    """Choose the settings for an image by a look at it on a coarse grid.
+
+    The errors are those of :func:`fit_image`.
+    """
+    plain = settings.override(adapt=False)
+    found = _open_divided(plain, inputs, run.num_threads)
+    view = look_at(
+        found.volume,
+        found.mask,
+        found.weights,
+        found.spacing,
+        found.settings,
+        [open_beside(inputs.image, one, plain.voxel_order) for one in inputs.tissues],
+    )
+    coarse = Inputs(view.image, view.inside, view.weights, view.spacing)
+
+    def solve(candidate: N4Settings) -> npt.NDArray[np.float64]:
+        found = fit_image(candidate, coarse, Run("cpu", run.num_threads)).log_bias
+        return np.asarray(found, np.float64)
+
+    return choose(settings, view, solve)
 
 
 class _OpenedImage(NamedTuple):
@@ -172,6 +142,7 @@ def pose_image(
     num_threads
         Threads that divide the image by the field to start from.
     """
+    settings.check_chosen("what is asked for")
     found = _open_image(settings, inputs, engine, device)
     volume, spacing, settings = found.volume, found.spacing, found.settings
     with double_precision(found.engine):
@@ -201,11 +172,16 @@ def divide_by_init(
 
     The errors are those of :func:`fit_image`.
     """
+    return np.asarray(_open_divided(settings, inputs, num_threads).volume)
+
+
+def _open_divided(settings: N4Settings, inputs: Inputs, num_threads: int | None) -> _OpenedImage:
+    """Open an image for the CPU engine, divided by the field to start from."""
     found = _open_image(settings, inputs, "cpu", None)
     start = _find_start(inputs, found)
-    return np.asarray(
-        found.volume if start is None else start.divide(found.volume, num_threads=num_threads)
-    )
+    if start is None:
+        return found
+    return found._replace(volume=start.divide(found.volume, num_threads=num_threads))
 
 
 def _open_image(

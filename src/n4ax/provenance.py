@@ -11,7 +11,7 @@ import numpy as np
 
 from n4ax.images.names import DICOM, find_files, find_suffix
 from n4ax.result import N4Result
-from n4ax.settings import N4Settings
+from n4ax.settings import CHOSEN, N4Settings
 from n4ax.version import __version__
 
 _HEADER = 1 << 16
@@ -88,7 +88,8 @@ def format_json(content: Any) -> str:
 
 def list_settings(settings: N4Settings) -> dict[str, Any]:
     """The settings that say how an image was corrected, by their names in Python."""
-    without_effect = () if settings.arithmetic == "itk" else ("itk_tool",)
+    without_effect = CHOSEN if settings.adapt else ("adapt",)
+    without_effect += () if settings.arithmetic == "itk" else ("itk_tool",)
     return {
         name: value
         for name, value in settings.keywords().items()
@@ -109,6 +110,14 @@ def describe_levels(results: list[N4Result[Any]], each: bool = False) -> dict[st
         "Convergence": [[_last(level) for level in result.convergence] for result in results],
     }
     return found if each else {name: values[0] for name, values in found.items()}
+
+
+def describe_choice(result: N4Result[Any]) -> dict[str, Any]:
+    """Which settings were chosen for the image, and why; nothing if they were given."""
+    choice = result.choice
+    if choice is None:
+        return {}
+    return {"Settings": list_settings(choice.settings), "Choice": choice.describe()}
 
 
 def _last(measures: list[float]) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
+from n4ax.auto import Choice
 from n4ax.engines.measures import Measures
 from n4ax.field import BiasField
 from n4ax.images.arrays import import_array, is_lazy, load_array
@@ -40,6 +41,9 @@ class N4Result(Generic[Image]):
         Why each level ended: ``"converged"`` or ``"iteration limit"``.
     settings
         The parameters of the estimation.
+    choice
+        What was tried and chosen, and why, if the settings were chosen for the image
+        (``preset="auto"``); ``None`` if they were given.
 
     Examples
     --------
@@ -61,6 +65,7 @@ class N4Result(Generic[Image]):
     """The corrected volume that the field was estimated on, if ``corrected`` is a series."""
     _num_threads: int | None = None
     """Threads that evaluate the field; ``None`` for all processors."""
+    choice: Choice | None = None
 
     @cached_property
     def log_bias(self) -> Image:

@@ -10,15 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
+from n4ax.auto import Choice
 from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.images import nifti
 from n4ax.images.signature import sign
 from n4ax.images.volumes import SPATIAL, take_volume
+from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import Space, Spaces, drop_last_ones
 from n4ax.level import compute_bias
 from n4ax.mask_files import MaskChoice, combine_masks, uses_otsu
-from n4ax.pipeline import Inputs, Run, divide_by_init, fit_image
+from n4ax.pipeline import divide_by_init, fit_image
 from n4ax.result import N4Result
 from n4ax.series import Estimate, check_volumes, correct_series, find_volume
 from n4ax.settings import N4Settings
@@ -62,6 +64,8 @@ class How(NamedTuple):
         :mod:`n4ax.staged`.
     init
         The field to start from.
+    tissues
+        Paths of maps of tissues, by which settings are chosen.
     """
 
     series: Estimate | Literal["4d"] | None = None
@@ -69,6 +73,7 @@ class How(NamedTuple):
     weights: Path | None = None
     in_stages: bool = False
     init: BiasField | None = None
+    tissues: tuple[Path, ...] = ()
 
 
 class CorrectedScan(NamedTuple):
@@ -99,6 +104,11 @@ class CorrectedScan(NamedTuple):
     def settings(self) -> N4Settings:
         """The parameters of the estimation."""
         return self.results[0].settings
+
+    @property
+    def choice(self) -> Choice | None:
+        """What was chosen for the image, if its settings were not given."""
+        return self.results[0].choice
 
     def judge(self, signs: Sequence[str] = ()) -> Verdict:
         """Say what is suspicious about the correction, and measure it.
@@ -215,6 +225,7 @@ def make_inputs(settings: N4Settings, scan: Scan, mask: MaskChoice, how: How) ->
         spacing=Spaces(place, place_of_mask or place, place_of_weights),
         affine=scan.affine,
         init=how.init,
+        tissues=[_read_on_grid(path, volume)[0] for path in how.tissues],
     )
 
 

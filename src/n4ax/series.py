@@ -20,7 +20,8 @@ from n4ax.images.volumes import (
     stack_volumes,
     take_volume,
 )
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.inputs import Inputs, Run
+from n4ax.pipeline import fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings, is_whole_number
 
@@ -161,6 +162,7 @@ def correct_series(
 
 
 def _correct_each(settings: N4Settings, inputs: Inputs, axis: int, run: Run | None) -> SeriesResult:
+    settings.check_chosen("a series of volumes with fields of their own")
     image = inputs.image
     loaded = load_series(image)
     volumes = [take_volume(loaded, axis, t) for t in range(get_shape(image)[axis])]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from n4ax.contrasts import fit_shared
 from n4ax.errors import InputError
+from n4ax.inputs import Inputs, Run
 from n4ax.mask_files import MaskChoice
-from n4ax.pipeline import Inputs, Run
 from n4ax.scan import CorrectedScan, How, Scan, make_inputs
 from n4ax.settings import N4Settings
 

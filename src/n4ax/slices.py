@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.masks import find_mask
+from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import Spaces
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.pipeline import fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
 
@@ -53,6 +54,7 @@ def correct_slices(settings: N4Settings, inputs: Inputs, run: Run | None = None)
     InputError
         The image is no volume, or a slice cannot be corrected. The message names the slice.
     """
+    settings.check_chosen("a volume of slices with fields of their own")
     volume = inputs.image
     if volume.ndim != 3:
         raise InputError(

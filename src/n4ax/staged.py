@@ -14,7 +14,8 @@ import numpy as np
 from n4ax.errors import InputError
 from n4ax.images.masks import find_mask
 from n4ax.images.multiotsu import find_thresholds
-from n4ax.pipeline import Inputs, Run, check_start, divide_by_init, fit_image
+from n4ax.inputs import Inputs, Run
+from n4ax.pipeline import check_start, divide_by_init, fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
 
@@ -51,6 +52,7 @@ def fit_in_stages(settings: N4Settings, inputs: Inputs, run: Run | None = None) 
     if inputs.weights is not None:
         raise InputError("{weights} and {weights_from} are both given: give only one of them")
     check_start(settings, "weights_from")
+    settings.check_chosen("N4 in stages")
     threads = None if run is None else run.num_threads
     inside = find_mask(
         divide_by_init(settings, replace(inputs, mask=None), threads),

@@ -16,7 +16,8 @@ from n4ax.engines.choice import choose_engine
 from n4ax.engines.xla import programs
 from n4ax.errors import InputError
 from n4ax.images.arrays import import_array, is_traced
-from n4ax.pipeline import Inputs, Run, correct_image, fit_image, pose_image
+from n4ax.inputs import Inputs, Run
+from n4ax.pipeline import correct_image, fit_image, pose_image
 from n4ax.settings import N4Settings
 
 Outputs = tuple[Any, ...]

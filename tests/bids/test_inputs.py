@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from n4ax.bids.companions import find_companions, find_inherited, find_mask
+from n4ax.bids.companions import find_companions, find_file, find_inherited
 from n4ax.bids.inputs import Source, find_sources, list_suffixes, read_filters
 from n4ax.bids.outputs import Outputs, find_conflicts
 from n4ax.bids.recipe import Recipe
@@ -82,14 +82,14 @@ def test_mask_patterns(tmp_path: Path) -> None:
     source = Source.of("sub-1/ses-2/anat/sub-1_ses-2_T1w.nii.gz")
     make_empty_tree(tmp_path, "m/sub-1_ses-2_a.nii.gz", "m/sub-1_ses-2_b.nii.gz")
     a = tmp_path / "m" / "sub-1_ses-2_a.nii.gz"
-    assert find_mask(tmp_path, source, "m/{name}_a.nii.gz") == a
-    assert find_mask(tmp_path, source, f"{tmp_path}/m/sub-{{sub}}_*_a.nii.gz") == a
+    assert find_file(tmp_path, source, "m/{name}_a.nii.gz", "mask") == a
+    assert find_file(tmp_path, source, f"{tmp_path}/m/sub-{{sub}}_*_a.nii.gz", "mask") == a
     for pattern, message in (
         ("m/{name}_*.nii.gz", "2 masks"), ("m/{name}_c.nii.gz", "no mask"), ("{run}", "has no run"),
         ("{sub.x}", "no mask"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
-            find_mask(tmp_path, source, pattern)
+            find_file(tmp_path, source, pattern, "mask")
 
 
 def test_brackets_of_a_pattern_are_those_of_a_name(tmp_path: Path) -> None:
@@ -97,9 +97,9 @@ def test_brackets_of_a_pattern_are_those_of_a_name(tmp_path: Path) -> None:
     make_empty_tree(tmp_path, "masks [v1] {x y}/sub-1_mask.nii.gz", "masks v {x y}/sub-1_m.nii.gz")
     mask = tmp_path / "masks [v1] {x y}" / "sub-1_mask.nii.gz"
     for pattern in ("masks [v1] {x y}/{name}_m*.nii.gz", "masks [v1] {x y}/{name}_mask.nii.gz"):
-        assert find_mask(tmp_path, source, pattern) == mask
+        assert find_file(tmp_path, source, pattern, "mask") == mask
     with pytest.raises(ValueError, match=r"no mask at .*/n \[v1\]/sub-1\*; expected one"):
-        find_mask(tmp_path, source, "n [v1]/{name}*")
+        find_file(tmp_path, source, "n [v1]/{name}*", "mask")
 
 
 @pytest.mark.parametrize("name", ["study [x] (1)", "a*b?", "{sub} 100%", "v1.0 [x]"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from n4ax.pipeline import Run
+from n4ax.inputs import Run
 from n4ax.settings import N4Settings
 from n4ax.simpleitk import execution
 from tests.support.simpleitk import Image, get_array, make_image, phantom

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from n4ax.pipeline import Run
+from n4ax.inputs import Run
 from tests.support.simpleitk import (
     FIXED,
     HEAD,

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 import n4ax
 import n4ax.simpleitk.filter as sitk_filter
-from n4ax.pipeline import Run
+from n4ax.inputs import Run
 from tests.support.simpleitk import (
     FIXED,
     HEAD,

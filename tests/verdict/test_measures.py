@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import n4ax
-from n4ax.verdict.measures import Samples, find_box, measure_evenness, smooth, take_samples
+from n4ax.images.masks import find_box
+from n4ax.images.smoothing import smooth
+from n4ax.verdict.measures import Samples, measure_evenness, take_samples
 from tests.verdict.phantoms import GOOD, SHAPE, make_head, make_places
 
 

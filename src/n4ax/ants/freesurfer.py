@@ -225,8 +225,9 @@ def _choose_arithmetic(threads: int) -> dict[str, Any]:
 
 def _correct_file(options: Options, settings: N4Settings) -> None:
     from n4ax.images import nifti
+    from n4ax.inputs import Inputs, Run
     from n4ax.itk.space import Space, Spaces
-    from n4ax.pipeline import Inputs, Run, fit_image
+    from n4ax.pipeline import fit_image
     from n4ax.scan import read_scan
 
     scan = read_scan(options.image)

@@ -14,8 +14,8 @@ from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
 from n4ax.images.arguments import read_word
 from n4ax.images.libraries import make_like, open_image
+from n4ax.inputs import Run
 from n4ax.itk.space import Space, drop_last_ones
-from n4ax.pipeline import Run
 from n4ax.settings import Arithmetic, N4Settings
 
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})

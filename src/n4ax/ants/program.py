@@ -185,7 +185,7 @@ def _correct_file(options: Options) -> None:
     files = _read_ahead(options)
     from n4ax.ants.steps import Request, correct_as_ants, find_otsu_mask
     from n4ax.ants.verbose import correct_and_print
-    from n4ax.pipeline import Run
+    from n4ax.inputs import Run
 
     header, image = _read_volume(files.pop("-i"), options.dimension)
     mask = find_otsu_mask(image) if options.mask == "otsu" else _read_beside("-x", files, image)

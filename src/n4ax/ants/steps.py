@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.otsu import find_foreground
+from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import ITK_TOLERANCE, Space, Spaces, check_same_place
 from n4ax.level import compute_bias, find_ends, stretch_range
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.pipeline import fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
 

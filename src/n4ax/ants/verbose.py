@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from n4ax.ants.steps import AntsResult, Request, Warn, correct_as_ants
+from n4ax.inputs import Run
 from n4ax.method.grid import padding_for_distance
-from n4ax.pipeline import Run
 from n4ax.result import N4Result
 
 _RULE = "*" * 59

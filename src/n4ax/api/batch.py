@@ -13,7 +13,7 @@ from n4ax.batch import correct_each, correct_on_all_devices, one_per_image, stac
 from n4ax.contrasts import about_image
 from n4ax.engines.choice import choose_engine
 from n4ax.images.arguments import take_image, take_mask, take_weights
-from n4ax.pipeline import Inputs, Run
+from n4ax.inputs import Inputs, Run
 from n4ax.series import check_volumes
 from n4ax.settings import EngineName, N4Keywords, N4Settings, Preset
 
@@ -60,7 +60,7 @@ def n4_batch(
     masks : array or sequence of masks, "otsu" or "all", optional
         One mask for each image, stacked or in a sequence; otherwise as for :func:`n4`.
     settings, preset
-        As for :func:`n4`.
+        As for :func:`n4`, without ``preset="auto"``: all images have the same settings.
     weights : array or sequence of arrays, optional
         Confidence of each voxel in the fit, for each image.
     spacing : float or one per axis, optional
@@ -92,6 +92,7 @@ def n4_batch(
     (2, 16, 16)
     """
     chosen = choose_settings(settings, preset, parameters)
+    chosen.check_chosen("a batch")
     run = Run(engine, num_threads)
     single = [take_image(f"image {k}", image) for k, image in enumerate(_list_images(images))]
     masks = choose_mask(masks, preset)

@@ -5,14 +5,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.images.arguments import is_list_of_images, take_image, take_mask, take_weights
 from n4ax.images.volumes import find_volume_axis, get_shape
+from n4ax.inputs import Inputs
 from n4ax.method.solver import Progress
-from n4ax.pipeline import Inputs
 from n4ax.series import Estimate, Series, check_volumes, find_unweighted_volumes, read_estimate
 from n4ax.settings import EngineName, N4Keywords, N4Settings, Preset
 
@@ -37,6 +37,7 @@ class CallKeywords(BatchKeywords, total=False):
 
     series: Series | Sequence[int] | None
     init: BiasField | str | os.PathLike[str] | None
+    tissues: object
     progress: Progress | None
 
 
@@ -86,25 +87,45 @@ def choose_mask(mask: Any, preset: Preset | None) -> Any:
 
 
 def take_all(
-    image: Any, mask: Any, weights: Any, spacing: Any, affine: Any = None, init: Any = None
+    image: Any, mask: Any, weights: Any, spacing: Any, affine: Any = None, **others: Any
 ) -> list[Inputs] | Inputs:
     """Take the images of a call: paths are read, and what is no image is refused.
+
+    ``others`` may be ``init`` and ``tissues``.
 
     Returns
     -------
     Inputs, or list of Inputs
         A list for a list of images, with one entry for each of them.
     """
-    start = _take_init(init)
+    start, maps = _take_init(others.get("init")), others.get("tissues")
     if not is_list_of_images(image):
         own = (take_image("image", image), take_mask(mask), take_weights(weights))
-        return Inputs(*own, spacing, affine, start)
+        return Inputs(*own, spacing, affine, start, _take_tissues(maps))
+    each = cast("list[Any]", maps) if isinstance(maps, list | tuple) else []
+    if maps is not None and len(each) != len(image):
+        raise InputError(
+            "{tissues} are given for {0} images: give a list with one entry for each, which is an "
+            "image of labels or a list of maps",
+            len(image),
+        )
     masks = take_each("mask", mask, len(image), take_mask)
     all_weights = take_each("weights", weights, len(image), take_weights)
     return [
-        Inputs(take_image(f"image {k}", one), masks[k], all_weights[k], spacing, affine, start)
+        Inputs(
+            take_image(f"image {k}", one), masks[k], all_weights[k], spacing, affine, start,
+            _take_tissues(each[k]) if each else (),
+        )
         for k, one in enumerate(image)
-    ]
+    ]  # fmt: skip
+
+
+def _take_tissues(given: Any) -> tuple[Any, ...]:
+    """Take maps of tissues: one image of labels, or several maps of probabilities."""
+    if given is None:
+        return ()
+    images = given if is_list_of_images(given) else [given]
+    return tuple(take_image("tissues", one) for one in images)
 
 
 def _take_init(given: Any) -> BiasField | None:

@@ -18,8 +18,9 @@ from n4ax.api.calls import (
 from n4ax.contrasts import about_image, fit_shared
 from n4ax.errors import InputError
 from n4ax.field import BiasField
+from n4ax.inputs import Inputs, Run
 from n4ax.method.solver import Progress
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.pipeline import fit_image
 from n4ax.result import N4Result
 from n4ax.series import Estimate, Series, correct_series
 from n4ax.settings import EngineName, N4Keywords, N4Settings, Preset
@@ -108,6 +109,7 @@ def n4(
     spacing: float | Sequence[float] | None = None,
     series: Series | Sequence[int] | None = None,
     init: BiasField | str | os.PathLike[str] | None = None,
+    tissues: Any = None,
     engine: EngineName | None = None,
     num_threads: int | None = None,
     progress: Progress | None = None,
@@ -135,8 +137,9 @@ def n4(
         a list of images it is meant for all of them, or is a list with one for each.
     settings : N4Settings, optional
         All parameters at once; those that are given besides replace the ones in it.
-    preset : "simpleitk", "ants", "antspy" or "fast", optional
-        The settings that :class:`N4Settings` has a method of that name for, likewise.
+    preset : "simpleitk", "ants", "antspy", "fast" or "auto", optional
+        The settings that :class:`N4Settings` has a method of that name for, likewise. ``"auto"``
+        chooses them for the image.
     weights : array, optional
         Confidence of each voxel in the fit, in the image's shape. A voxel that is not above 0 is
         left out.
@@ -156,6 +159,11 @@ def n4(
         field of the result is the whole one, and so is the correction. A field of another grid is
         taken where the voxels lie in space if both images say so, and stretched over the image if
         not. All images of a list and all volumes of a series start from the same field.
+    tissues : image, array or path, or list of them, optional
+        What ``preset="auto"`` chooses by, of the image's shape: one image of labels, such as that
+        of a segmentation by FreeSurfer, or several maps of probabilities. The two largest tissues
+        count. Without them it goes by how strong the shading is. For a list of images, a list with
+        one entry for each.
     engine : "cpu", "xla" or None
         The compiled CPU engine, or XLA on any device that JAX has. ``None`` chooses XLA if an
         array is on an accelerator or JAX has a GPU, and the CPU engine otherwise.
@@ -171,7 +179,8 @@ def n4(
         The parameters of :class:`N4Settings`, which explains each of them:
 
         - ``iters=(50, 50, 50, 50)``, ``conv_threshold=0.001``, ``convergence="itk"``,
-          ``over_relax=1.0``, ``accelerate=False``: levels, iterations and when a level ends.
+          ``over_relax=1.0``, ``accelerate=False``, ``adapt=False``: levels, iterations and when a
+          level ends, and whether they are chosen for the image.
         - ``control_points``, ``mesh``, ``spline_distance`` (mm; needs ``spacing``),
           ``spline_order=3``: the mesh of the B-spline.
         - ``nbins=200``, ``fwhm=0.15``, ``wiener=0.01``: the sharpening of the histogram.
@@ -232,7 +241,9 @@ def n4(
     """
     chosen = choose_settings(settings, preset, parameters)
     run = Run(engine, num_threads, progress)
-    inputs = take_all(image, choose_mask(mask, preset), weights, spacing, init=init)
+    inputs = take_all(
+        image, choose_mask(mask, preset), weights, spacing, init=init, tissues=tissues
+    )
     if not isinstance(inputs, list):
         estimate = take_series(series, image, chosen, inputs)
         return _correct_one(chosen, inputs, run, estimate, return_bias)
@@ -309,6 +320,7 @@ def fit(
     spacing: float | Sequence[float] | None = None,
     series: Series | Sequence[int] | None = None,
     init: BiasField | str | os.PathLike[str] | None = None,
+    tissues: Any = None,
     affine: npt.ArrayLike | None = None,
     shared_field: bool = False,
     engine: EngineName | None = None,
@@ -325,7 +337,7 @@ def fit(
     ----------
     image : image, array, path, or list of them
         As for :func:`n4`.
-    mask, settings, preset, weights, spacing, series, init
+    mask, settings, preset, weights, spacing, series, init, tissues
         As for :func:`n4`.
     affine : array of shape (4, 4), optional
         Voxel indices to mm, kept with the field for :meth:`BiasField.evaluate_at`. The default is
@@ -358,7 +370,8 @@ def fit(
     """
     chosen = choose_settings(settings, preset, parameters)
     run = Run(engine, num_threads, progress)
-    inputs = take_all(image, choose_mask(mask, preset), weights, spacing, affine, init)
+    others = {"init": init, "tissues": tissues}
+    inputs = take_all(image, choose_mask(mask, preset), weights, spacing, affine, **others)
     if shared_field and series is not None:
         raise InputError("{shared_field} is True, which works for volumes only: leave out {series}")
     if not isinstance(inputs, list):

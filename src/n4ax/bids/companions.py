@@ -42,12 +42,15 @@ class Companions:
         Files with the gradients of a diffusion image, by extension.
     notes
         What could not be read.
+    tissues
+        Paths of the maps of tissues that settings are chosen by.
     """
 
     mask: str
     metadata: Mapping[str, Any]
     gradients: Mapping[str, Path]
     notes: tuple[str, ...]
+    tissues: tuple[Path, ...] = ()
 
     @property
     def mask_file(self) -> Path | None:
@@ -68,11 +71,11 @@ def find_companions(recipe: Recipe, source: Source) -> Companions:
     Raises
     ------
     InputError
-        The recipe has a pattern of masks, and it does not find exactly one mask.
+        A pattern of the recipe does not find exactly one file.
     """
     mask = recipe.mask
     if recipe.has_mask_files:
-        mask = str(find_mask(recipe.dataset, source, mask))
+        mask = str(find_file(recipe.dataset, source, mask, "mask"))
     notes: list[str] = []
     metadata: dict[str, Any] = {}
     for path in reversed(find_inherited(recipe.dataset, source, ".json")):
@@ -85,11 +88,12 @@ def find_companions(recipe: Recipe, source: Source) -> Companions:
         found = find_inherited(recipe.dataset, source, extension)
         if found:
             gradients[extension] = found[0]
-    return Companions(mask, metadata, gradients, tuple(notes))
+    tissues = [find_file(recipe.dataset, source, one, "tissues") for one in recipe.tissues]
+    return Companions(mask, metadata, gradients, tuple(notes), tuple(tissues))
 
 
-def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
-    """Find the mask of an image by a pattern of paths.
+def find_file(dataset: Path, source: Source, pattern: str, name: str) -> Path:
+    """Find the mask of an image, or another file that belongs to it, by a pattern of paths.
 
     Parameters
     ----------
@@ -102,11 +106,13 @@ def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
         entities, ``{folder}``, ``{stem}`` (the image's name), ``{name}`` (the same without its
         suffix), ``{suffix}`` and ``{datatype}`` are filled in. ``*`` and ``?`` stand for any text
         and any character.
+    name
+        The parameter that the pattern was given for.
 
     Raises
     ------
     InputError
-        The pattern finds no mask or several masks; the message has the path that was looked for.
+        The pattern finds no file or several files; the message has the path that was looked for.
     """
     words = {
         **source.entities,
@@ -117,7 +123,7 @@ def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
     unknown = sorted(set(_WORD.findall(pattern)) - set(words))
     if unknown:
         raise InputError(
-            "{mask} is the pattern {0}, but {1} has no {2}; it has {3}",
+            f"{{{name}}} is the pattern {{0}}, but {{1}} has no {{2}}; it has {{3}}",
             pattern,
             source.path,
             ", ".join(unknown),
@@ -127,11 +133,12 @@ def find_mask(dataset: Path, source: Source, pattern: str) -> Path:
     path = _WORD.sub(lambda found: words[found[1]], pattern)
     searched = _WORD.sub(lambda found: glob.escape(words[found[1]]), pattern.replace("[", "[[]"))
     names = glob.glob(searched, root_dir=dataset, recursive=True) if has_wildcards else [path]
-    masks = [mask for mask in (dataset / name for name in sorted(names)) if mask.is_file()]
-    if len(masks) != 1:
-        count = f"{len(masks)} masks" if masks else "no mask"
-        raise InputError("{mask} finds {0} at {1}; expected one", count, dataset / path)
-    return masks[0]
+    found = [file for file in (dataset / one for one in sorted(names)) if file.is_file()]
+    if len(found) != 1:
+        what = "mask" if name == "mask" else "file"
+        count = f"{len(found)} {what}s" if found else f"no {what}"
+        raise InputError(f"{{{name}}} finds {{0}} at {{1}}; expected one", count, dataset / path)
+    return found[0]
 
 
 def find_inherited(dataset: Path, source: Source, extension: str) -> list[Path]:

@@ -34,9 +34,9 @@ from n4ax.bids.staging import (
 from n4ax.errors import InputError
 from n4ax.files import DISK_FULL
 from n4ax.images import nifti
+from n4ax.inputs import Run
 from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
-from n4ax.pipeline import Run
 from n4ax.provenance import format_json, list_iterations
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw
@@ -240,7 +240,9 @@ def _correct(recipe: Recipe, source: Source, companions: Companions, clock: Cloc
     with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
         mask = MaskChoice(companions.mask, above=recipe.mask_above)
-        done = correct_scan(recipe.settings, scan, mask, How(series), run)
+        done = correct_scan(
+            recipe.settings, scan, mask, How(series, tissues=companions.tissues), run
+        )
     return Correction(recipe, source, companions, scan, series, done)
 
 

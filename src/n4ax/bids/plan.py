@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.bids.companions import find_mask
+from n4ax.bids.companions import find_file
 from n4ax.bids.inputs import (
     DEFAULT_SUFFIXES,
     Source,
@@ -224,9 +224,12 @@ def preview_study(plan: StudyPlan) -> Iterator[PlannedImage]:
     for source in plan.sources:
         others = tuple(one.path for one in groups[source.path] if one is not source)
         mask, problem = recipe.mask, plan.refused.get(source.path, "")
-        if recipe.has_mask_files and not problem:
+        if not problem:
             try:
-                mask = str(find_mask(recipe.dataset, source, recipe.mask))
+                if recipe.has_mask_files:
+                    mask = str(find_file(recipe.dataset, source, mask, "mask"))
+                for pattern in recipe.tissues:
+                    find_file(recipe.dataset, source, pattern, "tissues")
             except InputError as error:
                 problem = error.with_options(recipe.names)
         yield PlannedImage(source.path, Outputs.of(source).image, mask, problem, others)
@@ -256,6 +259,8 @@ def _choose_groups(
     refused: Mapping[str, InputError],
 ) -> list[tuple[Source, ...]]:
     """Put the images together that are to share a field; those that are refused are alone."""
+    if images.shared_field:
+        recipe.settings.check_chosen("a field that several images share")
     if images.shared_field and recipe.settings.arithmetic == "itk":
         raise InputError(
             "{shared_field} is {0}, and {arithmetic} is 'itk': ITK has no field that several "

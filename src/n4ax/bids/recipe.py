@@ -24,7 +24,9 @@ class Recipe:
         The parameters of N4.
     mask
         ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths as for
-        :func:`n4ax.bids.companions.find_mask`. ``"none"`` becomes ``"all"``.
+        :func:`n4ax.bids.companions.find_file`. ``"none"`` becomes ``"all"``.
+    tissues
+        Patterns of the maps of tissues that settings are chosen by, likewise.
     mask_above
         Values of a mask in a file above this are inside, for maps of probabilities.
     series
@@ -56,6 +58,7 @@ class Recipe:
     output: Path
     settings: N4Settings
     mask: str = "otsu"
+    tissues: tuple[str, ...] = ()
     mask_above: float | None = None
     series: Estimate = "mean"
     b0_threshold: float = B0_THRESHOLD
@@ -68,6 +71,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.mask:
             raise InputError("{mask} is empty; expected otsu, all or a pattern of paths")
+        if self.tissues and not self.settings.adapt:
+            raise InputError(
+                "{tissues} is what settings are chosen by: give {preset:auto} too, or leave it out"
+            )
         object.__setattr__(self, "mask", read_word(self.mask) or self.mask)
         if self.series == "b0":
             raise InputError(

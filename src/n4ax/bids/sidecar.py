@@ -84,6 +84,7 @@ def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[s
     files = {"Image": recipe.dataset / source.path, **companions.gradients}
     if companions.mask_file is not None:
         files["Mask"] = companions.mask_file
+    files |= {f"Tissues{number}": path for number, path in enumerate(companions.tissues)}
     return {name: provenance.hash_file(path) for name, path in files.items()}
 
 
@@ -157,6 +158,7 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
         "SkullStripped": bool(metadata.get("SkullStripped", False)),
         "N4": {
             "Settings": provenance.list_settings(recipe.settings),
+            **provenance.describe_choice(results[0]),
             "Mask": recipe.mask,
             **_list_threshold(recipe),
             **_name_others(correction, uris=True),
@@ -205,6 +207,7 @@ def describe_for_report(
         "Shape": list(scan.image.shape),
         "VoxelSize": list(nifti.read_voxel_sizes(scan.image)),
         "Mask": correction.recipe.mask,
+        **({} if result.choice is None else {"Choice": result.choice.sentence}),
         **_name_others(correction, uris=False),
         "Engine": correction.engine,
         "Iterations": result.iterations,
@@ -221,12 +224,12 @@ def describe_for_report(
 
 
 def _list_sources(correction: Correction) -> list[str]:
-    """BIDS URIs of the image and of its mask, and of those of the images that share the field."""
+    """BIDS URIs of the image, its mask and its tissues, and of the images that share the field."""
     dataset = correction.recipe.dataset
     paths: list[Path] = []
     for source, companions in ((correction.source, correction.companions), *correction.others):
         mask = companions.mask_file
-        paths += [dataset / source.path, *([] if mask is None else [mask])]
+        paths += [dataset / source.path, *([] if mask is None else [mask]), *companions.tissues]
     return [make_uri(dataset, path) for path in paths]
 
 

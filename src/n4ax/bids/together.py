@@ -28,9 +28,9 @@ from n4ax.bids.recipe import Recipe
 from n4ax.bids.sidecar import Correction, hash_files, is_complete, make_stamp
 from n4ax.bids.staging import put_in_place, reserve
 from n4ax.images import nifti
+from n4ax.inputs import Run
 from n4ax.itk.space import OUR_TOLERANCE
 from n4ax.mask_files import MaskChoice
-from n4ax.pipeline import Run
 from n4ax.scan import How, Scan, correct_scan, read_scan
 from n4ax.shared_scans import correct_scans
 

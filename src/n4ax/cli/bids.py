@@ -98,6 +98,7 @@ def bids(
     filters: Path | None,
     shared_field: tuple[str, ...],
     mask: str | None,
+    tissues: tuple[str, ...],
     mask_above: float | None,
     series: "Estimate",
     b0_threshold: float,
@@ -138,7 +139,7 @@ def bids(
         recipe = Recipe(
             dataset, output, make_settings(preset, parameters, bids),
             mask=default_mask(preset) if mask is None else mask, mask_above=mask_above,
-            series=series,
+            tissues=tissues, series=series,
             b0_threshold=b0_threshold, dtype=dtype, engine=engine, already=already,
             names=option_names(bids),
         )  # fmt: skip

@@ -88,6 +88,11 @@ IMAGES = combine_options(
         "* stands for any text.  [default: otsu; all with --preset ants or antspy]",
     ),
     _which(
+        "--tissues", multiple=True, metavar="PATTERN",
+        help="What --preset auto chooses by: images of labels, such as FreeSurfer's segmentation, "
+        "or maps of probabilities (the option once for each tissue). A pattern as for --mask.",
+    ),
+    _which(
         "--shared-field", "shared_field", multiple=True, metavar="session|ENTITY...",
         help="One field for all images of a session that lie on one grid, or for those that differ "
         "in these entities alone: echo, inv, suffix.",

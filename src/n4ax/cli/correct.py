@@ -40,6 +40,7 @@ _OTHERS = ("bias", "field", "figure", "mask_output", "json")
       n4ax correct dwi.nii.gz --series b0 --mask brain.nii.gz
       n4ax correct scans -o results --mask '{stem}_mask.nii.gz' --jobs 2
       n4ax correct t1w.nii.gz t2w.nii.gz --suffix _flat --figure '{stem}.png'
+      n4ax correct head.nii.gz --preset auto --mask brain.nii.gz
       n4ax correct --methods --preset ants
     """,
 )
@@ -96,8 +97,8 @@ def correct(
 
 _TAKEN = (
     "output", "overwrite", "suffix", "jobs", "table", "mask_label", "mask_above", "mask_dilate",
-    "weights", "series", "b0_threshold", "slicewise", "shared_field", "weights_from", "init",
-    "dtype", "threads", "engine", "already",
+    "weights", "tissues", "series", "b0_threshold", "slicewise", "shared_field", "weights_from",
+    "init", "dtype", "threads", "engine", "already",
 )  # fmt: skip
 """The options that are no parameters of N4."""
 
@@ -110,7 +111,13 @@ def _make_plan(images: tuple[str, ...], recipe: "Recipe", taken: dict[str, Any])
 
     others = {name: taken[name] for name in _OTHERS}
     wish = planning.Wish(
-        images, taken["output"], taken["suffix"], taken["weights"], others, taken["overwrite"]
+        images,
+        taken["output"],
+        taken["suffix"],
+        taken["weights"],
+        taken["tissues"],
+        others,
+        taken["overwrite"],
     )
     tasks = planning.plan_tasks(wish, recipe)
     folder = planning.find_folder(wish, len(tasks))

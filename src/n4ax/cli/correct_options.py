@@ -174,6 +174,13 @@ MASK = layout.combine_options(
         help="Write the mask that was used.",
     ),
     _mask(
+        "--tissues",
+        multiple=True,
+        metavar="FILE",
+        help="What --preset auto chooses by: an image of labels, such as FreeSurfer's "
+        "segmentation, or one map of probabilities for each tissue (give the option for each).",
+    ),
+    _mask(
         "--weights-from",
         type=click.Choice(("multiotsu",)),
         help="Work in stages, with classes of intensity as weights: first the dark ones, then the "

@@ -4,19 +4,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from n4ax.cli.layout import combine_options, under_heading
 from n4ax.errors import InputError
-from n4ax.settings import N4Settings
+from n4ax.settings import N4Settings, Preset
 from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 
 if TYPE_CHECKING:
     from n4ax.series import Series
 
-_PRESETS = ("simpleitk", "ants", "antspy", "fast")
+_PRESETS = get_args(Preset)
 
 
 def read_numbers(
@@ -105,7 +105,8 @@ ESTIMATION = combine_options(
         show_default=True,
         help="Set of defaults to start from; the other options override it. ants: shrink 4, "
         "threshold 0, no mask. antspy: the same with threshold 1e-7. fast: close to the result of "
-        "all iterations at threshold 0, in less time.",
+        "all iterations at threshold 0, in less time. auto: chosen for each image, or the image is "
+        "left as it is.",
     ),
     _estimation(
         "--shrink-factor",

@@ -77,14 +77,17 @@ def show_iterations(
         TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
-    levels = len(settings.iters)
-    first = "JAX loads or compiles its program" if engine == "xla" else "starting"
+    levels, total = len(settings.iters), sum(settings.iters)
+    first = "choosing settings" if settings.adapt else "starting"
+    first = "JAX loads or compiles its program" if engine == "xla" else first
     with line:
-        task = line.add_task(_shorten(name), total=sum(settings.iters), state=first)
+        task = line.add_task(_shorten(name), total=total, state=first)
 
         def progress(level: int, iteration: int, limit: int, measure: float) -> None:
-            done = sum(settings.iters[:level]) + iteration
-            state = f"level {level + 1}/{levels}, iteration {iteration}/{limit}, {measure:.1e}"
+            # How many levels there will be is not known while settings are chosen.
+            done = (level * limit if settings.adapt else sum(settings.iters[:level])) + iteration
+            of = "" if settings.adapt else f"/{levels}"
+            state = f"level {level + 1}{of}, iteration {iteration}/{limit}, {measure:.1e}"
             line.update(task, completed=done, state=state)
 
         def notice(text: str) -> None:

@@ -38,8 +38,7 @@ SUFFIXES: Mapping[str, tuple[str, ...]] = {
 _FILES = (".png", ".npz", ".json", ".tsv", ".txt")
 """Endings by which a name is that of a file, and not of a folder to be made."""
 
-_MOST_NAMED = 3
-"""So many files are named in a message; the rest are counted."""
+_MOST_NAMED = 3  # so many files are named in a message, and the rest are counted
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,8 @@ class Wish:
         What follows the name of an image in the name of its result.
     weights
         The file with the confidence of each voxel, or a pattern.
+    tissues
+        The files of maps of tissues, or patterns.
     others
         The names of the other results, by the names in :class:`Outputs`; patterns for several
         images.
@@ -68,6 +69,7 @@ class Wish:
     output: str | None = None
     suffix: str = "_n4"
     weights: str | None = None
+    tissues: Sequence[str] = ()
     others: Mapping[str, str | None] = field(default_factory=dict)
     overwrite: bool = False
 
@@ -96,6 +98,10 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
     found = choose_images(wish, recipe)
     if recipe.in_stages and wish.weights:
         raise InputError("{weights} and {weights_from} are both given: give only one of them")
+    if wish.tissues and not recipe.settings.adapt:
+        raise InputError(
+            "{tissues} is what settings are chosen by: give {preset:auto} too, or leave it out"
+        )
     if recipe.has_many_fields and wish.others.get("field"):
         raise InputError(
             "{field} writes one field, but there is one for each volume or slice: use {bias}"
@@ -130,6 +136,7 @@ def _plan_one(image: Path, wish: Wish, recipe: Recipe, folder: Path | None, coun
         None if weights is None else find_companion("weights", weights, image),
         image.with_name(f"{find_stem(image)}.bval") if recipe.series == "b0" else None,
         Outputs(result, **others),
+        tuple(find_companion("tissues", one, image) for one in wish.tissues),
     )
 
 
@@ -228,7 +235,7 @@ def choose_images(wish: Wish, recipe: Recipe) -> list[Path]:
 
 def _list_companions(wish: Wish, recipe: Recipe, image: Path) -> Iterator[Path]:
     """The places where the masks and the weights of an image may lie."""
-    for pattern in (recipe.mask.text, wish.weights or ""):
+    for pattern in (recipe.mask.text, wish.weights or "", *wish.tissues):
         for piece in _list_pieces(pattern):
             name = fill_in(piece, image)
             yield from (image.parent / name, Path(name))
@@ -272,7 +279,8 @@ def check_names(tasks: list[Task], recipe: Recipe, table: list[Path]) -> None:
     InputError
         A result or the table would replace an input, or two of them have one name.
     """
-    inputs = {realpath(file): path for task in tasks for path in _list_inputs(task, recipe)
+    inputs = {realpath(file): path for task in tasks
+              for paths in task.list_inputs(recipe).values() for path in paths
               for file in find_files(path)}  # fmt: skip
     taken = {realpath(path): Path("the table") for path in table}
     for path in table:
@@ -288,10 +296,6 @@ def check_names(tasks: list[Task], recipe: Recipe, table: list[Path]) -> None:
                         "{0} is given for two outputs: choose another name for one", path
                     )
         taken |= dict.fromkeys(own, task.image)
-
-
-def _list_inputs(task: Task, recipe: Recipe) -> list[Path]:
-    return [path for paths in task.list_inputs(recipe).values() for path in paths]
 
 
 def _check_place(
@@ -380,6 +384,7 @@ def _check_grids(task: Task) -> None:
     shape = read_shape(task.image)
     named = [("mask", path) for path in task.masks]
     named += [("weights", path) for path in [task.weights] if path is not None]
+    named += [("tissues", path) for path in task.tissues]
     for option, path in named:
         theirs = read_shape(path)
         if shape is None or theirs is None:

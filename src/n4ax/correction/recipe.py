@@ -77,6 +77,8 @@ class Recipe:
                 "{series}, {slicewise}, {shared_field} and {weights_from} exclude each other: give "
                 "one of them"
             )
+        if self.slicewise or self.shared_field or self.in_stages:
+            self.settings.check_chosen("this")
         if self.init is not None and (self.slicewise or self.shared_field):
             raise InputError("{init} is given: leave out {slicewise} and {shared_field}")
         if self.init is not None or self.in_stages:
@@ -143,6 +145,8 @@ class Task(NamedTuple):
         The file of b-values of a diffusion image, if it decides what the field is estimated on.
     outputs
         The files to write.
+    tissues
+        The files of maps of tissues, by which settings are chosen.
     """
 
     image: Path
@@ -150,6 +154,7 @@ class Task(NamedTuple):
     weights: Path | None
     gradients: Path | None
     outputs: Outputs
+    tissues: tuple[Path, ...] = ()
 
     @property
     def masks(self) -> list[Path]:
@@ -160,6 +165,6 @@ class Task(NamedTuple):
         """All files that are read, by what they are."""
         init = None if recipe.init is None else recipe.init.path
         others = {"Weights": self.weights, "Gradients": self.gradients, "Init": init}
-        found = {"Image": [self.image], "Mask": self.masks}
+        found = {"Image": [self.image], "Mask": self.masks, "Tissues": list(self.tissues)}
         found |= {name: [path] for name, path in others.items() if path is not None}
         return {name: paths for name, paths in found.items() if paths}

@@ -16,10 +16,10 @@ from n4ax.errors import InputError
 from n4ax.extras import need_extra
 from n4ax.images.expressions import spell
 from n4ax.images.writing import write_images
+from n4ax.inputs import Run
 from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
 from n4ax.method.solver import Progress
-from n4ax.pipeline import Run
 from n4ax.processors import choose_thread_count
 from n4ax.scan import (
     CorrectedScan,
@@ -78,6 +78,7 @@ def correct_task(
         task.weights,
         recipe.in_stages,
         None if recipe.init is None else recipe.init.spline,
+        task.tissues,
     )
     run = Run(recipe.engine, recipe.threads, progress)
     done = correct_scan(recipe.settings, scan, task.mask, how, run)
@@ -188,6 +189,7 @@ def describe(
         "Outputs": {name: str(path) for name, path in outputs.items()},
         **recipe.describe(),
         "Mask": task.mask.text,
+        **provenance.describe_choice(done.results[0]),
         **provenance.describe_levels(done.results, each=recipe.has_many_fields),
         "Shape": list(scan.image.shape),
         "MaskVoxels": int(np.count_nonzero(done.mask)),
@@ -292,8 +294,9 @@ def _summarise(recipe: Recipe, correction: Correction, written: str, seconds: fl
     of_many = f" (the first of {len(done.results)} fields)" if len(done.results) > 1 else ""
     of_many = f" (the last of {len(STAGES)} stages)" if recipe.in_stages else of_many
     inside = f"{_describe_mask(task.mask)} ({np.count_nonzero(done.mask):,} voxels)"
+    chosen = "" if result.choice is None else f"{result.choice.sentence} "
     return (
-        f"{scan.path}: {size} voxels, mask {inside}. "
+        f"{scan.path}: {size} voxels, mask {inside}. {chosen}"
         f"Iterations per level{of_many}: {levels}. The field ranges from {low:.3f} to {high:.3f}. "
         f"Wrote {written} in {seconds:.1f} s."
     )

@@ -94,6 +94,34 @@ def open_together(image: Any, mask: Any, weights: Any, plain: VoxelOrder = "C") 
     return OpenedInputs((arrays[0], arrays[1], arrays[2]), known, scan.order, scan.affine)
 
 
+def open_beside(image: Any, other: Any, plain: VoxelOrder = "C", name: str = "tissues") -> Any:
+    """Open another image of the place and the shape of an image, with its axes.
+
+    Parameters
+    ----------
+    image, plain
+        As for :func:`open_together`.
+    other
+        The other image, or an array.
+    name
+        What messages call it.
+
+    Raises
+    ------
+    ValueError
+        It is known to lie elsewhere, or has another shape.
+    """
+    scan = open_image(image)
+    voxels, _ = _open_beside(name, other, image, scan, plain)
+    if tuple(voxels.shape) != tuple(scan.voxels.shape):
+        raise InputError(
+            f"{{{name}}} has shape {{0}} and {{image}} has shape {{1}}",
+            tuple(voxels.shape),
+            tuple(scan.voxels.shape),
+        )
+    return load_array(voxels)
+
+
 def _open_beside(
     name: str, other: Any, image: Any, scan: OpenedImage, plain: VoxelOrder
 ) -> tuple[Any, Space | None]:

@@ -1,8 +1,10 @@
 """The mask: from what a user gives to a bool array of the voxels to estimate the field on."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.images.arguments import read_word
@@ -171,3 +173,24 @@ def leave_out_masked(image: Any, mask: Any, label: int | None) -> Any:
         return valid if read_word(mask) == "all" and label is None else mask
     values = np.asarray(import_array(open_image(mask, "mask").voxels))
     return np.where(valid, values, outside) if values.shape == valid.shape else mask
+
+
+def find_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest box that has all voxels of a mask; an empty one if there is none."""
+    box = {}
+    order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
+    rest: npt.NDArray[np.bool_] = mask.transpose(order)  # as it lies in memory
+    for axis in order:
+        there = np.flatnonzero(rest.reshape(len(rest), -1).any(axis=1))
+        box[axis] = slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0)
+        rest = np.asarray(rest.any(axis=0))
+    return tuple(box[axis] for axis in range(mask.ndim))
+
+
+def measure_box(box: Sequence[slice], voxel_sizes: Sequence[float], shape: tuple[int, ...]) -> Any:
+    """The length of a box in an image of a shape, along each axis longer than 1."""
+    return [
+        (part.stop - part.start) * size
+        for part, size, n in zip(box, voxel_sizes, shape, strict=True)
+        if n > 1
+    ]

@@ -4,7 +4,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-_TEXTS = ("Output", "Mask", "Engine", "Version")
+_TEXTS = ("Output", "Mask", "Choice", "Engine", "Version")
 _BOTH = ("Before", "After")
 _NUMBERS = ("cjv_before", "cjv_after", "inu_med", "inu_range", "inu_p05", "inu_p95")
 

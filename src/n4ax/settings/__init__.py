@@ -2,11 +2,10 @@
 
 from n4ax.settings.arithmetic import Arithmetic, ItkTool, ItkVersion
 from n4ax.settings.checks import LARGEST, LEAST, is_whole_number
-from n4ax.settings.parameters import (
+from n4ax.settings.keywords import (
     Convergence,
     EngineName,
     N4Keywords,
-    N4Settings,
     Nonfinite,
     NonPositive,
     Outside,
@@ -15,8 +14,10 @@ from n4ax.settings.parameters import (
     Scale,
     VoxelOrder,
 )
+from n4ax.settings.parameters import CHOSEN, N4Settings
 
 __all__ = [
+    "CHOSEN",
     "LARGEST",
     "LEAST",
     "Arithmetic",

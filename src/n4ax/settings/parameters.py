@@ -6,7 +6,7 @@ sets of parameters that are in common use.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import Any, Self, Unpack, get_args
 
 from n4ax.errors import InputError
 from n4ax.settings.arithmetic import (
@@ -25,52 +25,20 @@ from n4ax.settings.checks import (
     check_whole_numbers,
     is_number,
 )
-
-PerAxis = int | Sequence[int]
-"""One integer for all axes, or one for each axis of the array, in the array's own order."""
-
-Nonfinite = Literal["error", "exclude"]
-NonPositive = Literal["itk", "exclude", "offset"]
-Scale = Literal["itk", "minmax", "mean", "unit-field"]
-Outside = Literal["divide", "keep", "zero"]
-VoxelOrder = Literal["C", "F"]
-Convergence = Literal["itk", "exact"]
-EngineName = Literal["cpu", "xla"]
-Preset = Literal["simpleitk", "ants", "antspy", "fast"]
-"""The class method of :class:`N4Settings` that makes a set of parameters in common use."""
+from n4ax.settings.keywords import (
+    CHOICES,
+    Convergence,
+    N4Keywords,
+    Nonfinite,
+    NonPositive,
+    Outside,
+    PerAxis,
+    Scale,
+    VoxelOrder,
+)
 
 MOST_LEVELS = 10
 """The mesh doubles with each level: 10 levels of a mesh of 1 end with 512 elements on each axis."""
-
-
-class N4Keywords(TypedDict, total=False):
-    """The keyword arguments that make an :class:`N4Settings`; every one may be left out."""
-
-    iters: Sequence[int]
-    conv_threshold: float
-    convergence: Convergence
-    over_relax: float
-    accelerate: bool
-    nbins: int
-    fwhm: float
-    wiener: float
-    tiny: float | None
-    spline_order: int
-    control_points: PerAxis | None
-    mesh: PerAxis | None
-    spline_distance: float | None
-    shrink_factor: PerAxis
-    mask_label: int | None
-    nonfinite: Nonfinite
-    non_positive: NonPositive
-    scale: Scale
-    outside: Outside
-    voxel_order: VoxelOrder
-    arithmetic: Arithmetic
-    itk_version: ItkVersion
-    itk_threads: int | None
-    itk_tool: ItkTool
-    itk_work_units: int | None
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -95,6 +63,11 @@ class N4Settings:
         Come close to the result of all iterations in a fraction of the time (see
         :mod:`n4ax.method.accelerated`). This needs ``conv_threshold=0``, ``over_relax=1`` and
         the CPU engine.
+    adapt
+        Choose the mesh, the levels, the iterations, the FWHM and the shrink factor for each image,
+        or leave the image as it is (see :mod:`n4ax.auto`). The result has the settings that were
+        chosen. ``iters``, ``conv_threshold``, ``over_relax``, ``accelerate``, ``fwhm``, the mesh
+        and ``shrink_factor`` keep their defaults then.
     nbins
         Number of histogram bins of the sharpening.
     fwhm
@@ -188,6 +161,7 @@ class N4Settings:
     convergence: Convergence = "itk"
     over_relax: float = 1.0
     accelerate: bool = False
+    adapt: bool = False
     nbins: int = 200
     fwhm: float = 0.15
     wiener: float = 0.01
@@ -225,11 +199,12 @@ class N4Settings:
         check_finite("wiener", self.wiener, least=0, most=LARGEST)
         for name in ("over_relax", "fwhm", "tiny", "spline_distance"):
             check_positive(name, getattr(self, name))
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), get_args(choices))
         self._check_one_mesh()
         self._check_accelerate()
         self._check_arithmetic()
+        self._check_adapt()
 
     def __repr__(self) -> str:
         """Show the parameters that differ from the defaults."""
@@ -267,6 +242,17 @@ class N4Settings:
                     f"iterations of N4: give {{{name}:{value}}}, or do not accelerate",
                     getattr(self, name),
                 )
+
+    def _check_adapt(self) -> None:
+        if not isinstance(self.adapt, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError("{adapt} is {0!r}; expected True or False", self.adapt)
+        given = [field.name for field in fields(self) if field.name in CHOSEN]
+        given = [name for name in given if getattr(self, name) != getattr(type(self), name)]
+        if self.adapt and given:
+            raise InputError(
+                f'{{preset:"auto"}} chooses {{{given[0]}}} for each image: leave out '
+                f"{{{given[0]}}}, or take another preset"
+            )
 
     def _check_arithmetic(self) -> None:
         threads, work_units = check_arithmetic(
@@ -319,6 +305,11 @@ class N4Settings:
         """Come close to 4 levels of 50 iterations at threshold 0 in a fraction of the time."""
         return cls(conv_threshold=0.0, accelerate=True)
 
+    @classmethod
+    def auto(cls) -> Self:
+        """Choose the mesh and all that belongs to it for each image (``adapt``)."""
+        return cls(adapt=True)
+
     def override(self, **parameters: Unpack[N4Keywords]) -> Self:
         """Make the same settings with other values for some parameters.
 
@@ -354,6 +345,21 @@ class N4Settings:
             return self.itk_work_units
         return count_work_units(self.itk_threads or 1, self.itk_tool)
 
+    def check_chosen(self, what: str) -> None:
+        """Check that these settings are those of a run, and not still to be chosen.
+
+        Raises
+        ------
+        ValueError
+            ``adapt`` is true. ``what`` says what needs settings beforehand.
+        """
+        if self.adapt:
+            raise InputError(
+                '{preset:"auto"} chooses settings for one image at a time, and {0} needs the same '
+                "ones for all: find them with n4ax tune, and give them",
+                what,
+            )
+
     def check_shared(self) -> None:
         """Check that the field may be applied to other images than its own.
 
@@ -379,17 +385,10 @@ class N4Settings:
 
 _MESHES = ("control_points", "mesh", "spline_distance")
 
-_CHOICES = {
-    "convergence": Convergence,
-    "nonfinite": Nonfinite,
-    "non_positive": NonPositive,
-    "scale": Scale,
-    "outside": Outside,
-    "voxel_order": VoxelOrder,
-    "arithmetic": Arithmetic,
-    "itk_version": ItkVersion,
-    "itk_tool": ItkTool,
-}
+CHOSEN = (
+    "iters", "conv_threshold", "over_relax", "accelerate", "fwhm", *_MESHES, "shrink_factor",
+)  # fmt: skip
+"""What ``adapt`` chooses."""
 
 
 def _suggest(name: str, known: list[str]) -> str:

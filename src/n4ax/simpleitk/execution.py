@@ -7,8 +7,9 @@ import numpy as np
 
 from n4ax.engines.measures import Measures
 from n4ax.field import BiasField
+from n4ax.inputs import Inputs, Run
 from n4ax.method.solver import Progress
-from n4ax.pipeline import Inputs, Run, fit_image
+from n4ax.pipeline import fit_image
 from n4ax.result import N4Result
 from n4ax.settings import N4Settings
 

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from n4ax.images.libraries import OpenedImage, open_image
+from n4ax.inputs import Inputs
 from n4ax.itk.space import Space, Spaces
-from n4ax.pipeline import Inputs
 
 _MOST_LISTED = 8
 """The labels of a mask that an error message lists at most, so that the message stays short."""

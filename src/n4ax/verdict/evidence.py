@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.field import BiasField
+from n4ax.images.masks import find_box, measure_box
 from n4ax.settings import N4Settings
-from n4ax.verdict.measures import Samples, find_box, measure_box, measure_evenness, take_samples
+from n4ax.verdict.measures import Samples, measure_evenness, take_samples
 
 _SPATIAL = 3
 
@@ -42,6 +43,11 @@ class Solved(Protocol):
     @property
     def settings(self) -> N4Settings:
         """The parameters of the estimation."""
+        ...
+
+    @property
+    def choice(self) -> object:
+        """What was chosen for the image; ``None`` if its settings were given."""
         ...
 
 

@@ -30,6 +30,9 @@ ANATOMY = 26.0
 """Mesh elements of this length in mm follow the anatomy of a head."""
 FINE = 0.115
 """Elements follow the anatomy of anything if they are shorter than this share of the mask."""
+WEAK = 0.12
+"""Up to this standard deviation of the log field, a correction that makes tissues less even has done
+harm. Beyond it, the classes that the tissues are taken for are not reliable."""
 UNSETTLED = 2.0
 """A level has not settled if its measure is this many times the threshold."""
 
@@ -232,7 +235,8 @@ def _see_iteration_limit(evidence: Evidence) -> Iterator[Message]:
     settings, solved = evidence.settings, evidence.solved
     threshold = settings.conv_threshold
     ended = [k for k, why in enumerate(solved.stopped) if why == "iteration limit"]
-    if not (threshold > 0 and ended):
+    # Settings that were chosen for the image have as many iterations as are good for it.
+    if solved.choice is not None or not (threshold > 0 and ended):
         return
     last = {k: solved.convergence[k][-1] for k in ended if solved.convergence[k]}
     unsettled = [k for k, measure in last.items() if measure > UNSETTLED * threshold]
@@ -250,6 +254,23 @@ def _see_iteration_limit(evidence: Evidence) -> Iterator[Message]:
         )
 
 
+def _see_uneven_tissues(evidence: Evidence) -> Iterator[Message]:
+    """The tissues are less even than before, although the field is weak: it is anatomy."""
+    before, after = evidence.measures["cjv_before"], evidence.measures["cjv_after"]
+    samples = evidence.samples
+    logs = samples.log_bias[samples.mask & np.isfinite(samples.log_bias)]
+    if before is None or after is None or after <= before or float(logs.std()) > WEAK:
+        return
+    yield Message(
+        "uneven-tissues",
+        "the tissues are less even after the correction than before it (coefficient of joint "
+        "variation {0:.3g} and {1:.3g}), so that the field seems to be anatomy: let the settings "
+        'be chosen with {preset:"auto"}, or use the image as it was',
+        before,
+        after,
+    )
+
+
 def _see_signs(evidence: Evidence) -> Iterator[Message]:
     if evidence.signs:
         yield tell_corrected(evidence.signs)
@@ -264,6 +285,7 @@ _RULES: tuple[Callable[[Evidence], Iterator[Message]], ...] = (
     _see_flat_field,
     _see_fine_mesh,
     _see_iteration_limit,
+    _see_uneven_tissues,
     _see_signs,
 )
 

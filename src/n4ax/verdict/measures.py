@@ -16,14 +16,16 @@ sites", PLoS ONE 12(9), 2017, doi:10.1371/journal.pone.0184661.
 """
 
 from collections.abc import Sequence
-from math import isfinite, prod, sqrt
+from math import isfinite, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
+from n4ax.images.masks import measure_box
 from n4ax.images.multiotsu import find_thresholds
+from n4ax.images.smoothing import smooth
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,8 +34,6 @@ REACH = 0.08
 extent: some 12 mm in a head."""
 _FINENESS = 3
 """Voxels are looked at no more densely than this many within that distance."""
-_PASSES = 3
-"""So many box filters come close to a Gaussian."""
 _CLASSES = 3
 
 
@@ -80,27 +80,6 @@ def measure_evenness(samples: Samples) -> dict[str, float | None]:
         "cjv_before": joint[0], "cjv_after": joint[1], "inu_med": middle, "inu_range": spread,
         "inu_p05": low, "inu_p95": high,
     }  # fmt: skip
-
-
-def find_box(mask: npt.NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest box that has all voxels of a mask; an empty one if there is none."""
-    box = {}
-    order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))
-    rest: npt.NDArray[np.bool_] = mask.transpose(order)  # as it lies in memory
-    for axis in order:
-        there = np.flatnonzero(rest.reshape(len(rest), -1).any(axis=1))
-        box[axis] = slice(int(there[0]), int(there[-1]) + 1) if there.size else slice(0, 0)
-        rest = np.asarray(rest.any(axis=0))
-    return tuple(box[axis] for axis in range(mask.ndim))
-
-
-def measure_box(box: Sequence[slice], voxel_sizes: Sequence[float], shape: tuple[int, ...]) -> Any:
-    """The length of a box in an image of a shape, along each axis longer than 1."""
-    return [
-        (part.stop - part.start) * size
-        for part, size, n in zip(box, voxel_sizes, shape, strict=True)
-        if n > 1
-    ]
 
 
 def take_samples(
@@ -178,35 +157,6 @@ def _measure_joint_variation(
         return np.nan
     distance = abs(first.mean() - second.mean())
     return float((first.std() + second.std()) / distance) if distance > 0 else np.nan
-
-
-def smooth(values: Floats, reach: Sequence[float]) -> Floats:
-    """Smooth an image about as a Gaussian does; what is beyond the image counts as 0.
-
-    Parameters
-    ----------
-    values
-        The image.
-    reach
-        The standard deviation along each axis, in voxels.
-    """
-    for axis, deviation in enumerate(reach):
-        # A box of n voxels has the variance (n^2 - 1) / 12; n is odd.
-        half = round((sqrt(1 + 12 / _PASSES * deviation**2) - 1) / 2)
-        for _ in range(_PASSES if half else 0):
-            values = _average(values, axis, half)
-    return values
-
-
-def _average(values: Floats, axis: int, half: int) -> Floats:
-    """The mean of each voxel and of ``half`` voxels on either side along an axis."""
-    rows = np.moveaxis(values, axis, 0)
-    sums = np.zeros((len(rows) + 1, *rows.shape[1:]))
-    np.cumsum(rows, axis=0, out=sums[1:])
-    places = np.arange(len(rows))
-    above = np.minimum(places + half + 1, len(rows))
-    below = np.maximum(places - half, 0)
-    return np.moveaxis((sums[above] - sums[below]) / (2 * half + 1), 0, axis)
 
 
 def _round(value: float) -> float | None:

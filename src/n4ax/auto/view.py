@@ -1,0 +1,219 @@
+"""What the choice looks at: a coarse grid of the image, its mask and its tissues."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from n4ax.errors import InputError
+from n4ax.images.arrays import load_array
+from n4ax.images.axes import ImageAxes
+from n4ax.images.masks import find_box, measure_box
+from n4ax.images.otsu import otsu_threshold
+from n4ax.method.grid import Axis
+from n4ax.posing import Spacing, check_image, find_last_mesh, pose
+from n4ax.settings import N4Settings, VoxelOrder
+
+SAMPLES = 60**3
+"""The grid has about as many samples; a head is sampled some 3 to 4 mm apart."""
+
+_SPATIAL = 3
+
+Floats = npt.NDArray[np.float64]
+Inside = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A coarse grid of an image. All arrays have its shape, and the axes have ITK's order.
+
+    Attributes
+    ----------
+    image
+        Intensities, any real dtype.
+    inside
+        The samples that a field is estimated on.
+    weights
+        Their confidence; ``None`` if all count fully.
+    spacing
+        Distance of the samples along each axis, in mm or in voxels of the image.
+    shrink
+        The shrink factor of each axis.
+    is_mm
+        Whether distances are known in mm.
+    order
+        The order of the axes of the image: ITK's order is ``"C"``.
+    tissues
+        Where each tissue is, if it is known; the two largest of them.
+    """
+
+    image: npt.NDArray[Any]
+    inside: Inside
+    weights: npt.NDArray[np.float32] | None
+    spacing: tuple[float, ...]
+    shrink: tuple[int, ...]
+    is_mm: bool
+    order: VoxelOrder
+    tissues: tuple[Inside, ...] = ()
+
+    @cached_property
+    def used(self) -> Inside:
+        """The samples in the mask that have a logarithm."""
+        return self.inside & np.isfinite(self.image) & (self.image > 0)
+
+    @cached_property
+    def bright(self) -> Inside:
+        """The samples in the mask that are tissue rather than air, by Otsu's threshold."""
+        found = self.used & (self.image > otsu_threshold(self.image))
+        return found if found.any() else self.used
+
+    def turn(self, values: Sequence[int]) -> tuple[int, ...]:
+        """Turn values of the axes from ITK's order to the image's own, or back."""
+        return tuple(values) if self.order == "C" else tuple(values[::-1])
+
+    def count_elements(self, distance: float) -> tuple[int, ...]:
+        """The mesh whose elements are about as long as a distance, in ITK's order."""
+        lengths = [n * step for n, step in zip(self.image.shape, self.spacing, strict=True)]
+        return tuple(max(1, round(length / distance)) for length in lengths)
+
+    @cached_property
+    def reach(self) -> float:
+        """How far the tissue in the mask reaches: the geometric mean over the axes, in the unit of
+        spacing.
+        """
+        lengths = measure_box(find_box(self.bright), self.spacing, self.image.shape)
+        return float(prod(lengths) ** (1 / len(lengths))) if prod(lengths) else 1.0
+
+
+def look_at(
+    image: Any,
+    mask: Any,
+    weights: Any,
+    spacing: Spacing,
+    settings: N4Settings,
+    maps: Sequence[Any] = (),
+) -> View:
+    """Look at an image on a coarse grid.
+
+    Parameters
+    ----------
+    image, mask, weights, spacing
+        As for :func:`n4ax.posing.pose`, with the same errors.
+    settings
+        The settings, without those that are to be chosen.
+    maps
+        Maps of tissues of the image's shape: see :func:`find_tissues`.
+
+    Raises
+    ------
+    InputError
+        The image has more than three axes, or the maps do not fit it.
+    """
+    check_image(image)
+    axes = ImageAxes.of(image.shape, settings.voxel_order)
+    if len(axes.kept) > _SPATIAL:
+        raise InputError(
+            '{preset:"auto"} is for slices and volumes, and {image} has shape {0}', image.shape
+        )
+    grid, _ = find_last_mesh(image.shape, spacing, settings)
+    shrink = axes.turn(_choose_shrink(grid))
+    problem = pose(image, mask, weights, spacing, settings.override(shrink_factor=shrink)).problem
+    places = [axis.sampled_voxels for axis in problem.axes]
+    sampled = [np.asarray(load_array(axes.sample(one, places))) for one in maps]
+    inside = np.asarray(problem.included)
+    return View(
+        np.asarray(problem.intensities),
+        inside,
+        problem.weights,
+        tuple(axis.position.step for axis in problem.axes),
+        tuple(shrink),
+        spacing is not None,
+        settings.voxel_order,
+        find_tissues(sampled, inside),
+    )
+
+
+def _choose_shrink(grid: tuple[Axis, ...]) -> list[int]:
+    """The shrink factor of each axis: samples of about the same distance along all of them."""
+    lengths = [axis.count * axis.position.step for axis in grid]
+    each = SAMPLES ** (1 / _SPATIAL) if len(grid) == _SPATIAL else SAMPLES**0.5
+    apart = prod(lengths) ** (1 / len(lengths)) / each
+    return [max(1, min(int(apart / axis.position.step), (axis.count - 1) // 8)) for axis in grid]
+
+
+SURE = 0.9
+"""A sample belongs to a tissue with at least this share of it, or this probability."""
+_LABELS = {
+    # FreeSurfer gives each side of the brain labels of its own.
+    frozenset((2, 3, 41, 42)): ((3, 42), (2, 41)),
+}
+_FEWEST = 50
+"""A tissue of fewer samples says little about its evenness."""
+
+
+def find_tissues(maps: Sequence[npt.NDArray[Any]], inside: Inside) -> tuple[Inside, ...]:
+    """Find the samples of the two largest tissues.
+
+    Parameters
+    ----------
+    maps
+        One image of labels, in which 0 is no tissue, or one map of probabilities for each tissue.
+    inside
+        The samples in the mask.
+
+    Returns
+    -------
+    tuple of two arrays of bool
+        Empty if there are no maps.
+
+    Raises
+    ------
+    InputError
+        The maps are neither, or they do not show two tissues in the mask.
+    """
+    if not maps:
+        return ()
+    found = [one & inside for one in (_split(maps[0]) if len(maps) == 1 else _cut(maps))]
+    counts = [int(np.count_nonzero(one)) for one in found]
+    order = sorted(range(len(found)), key=lambda number: -counts[number])[:2]
+    if len(order) < 2 or counts[order[1]] < _FEWEST:
+        raise InputError(
+            "{tissues} have {0} voxels of the second largest tissue on the coarse grid in {mask}; "
+            "expected at least {1} of two tissues, such as grey and white matter",
+            counts[order[1]] if len(order) > 1 else 0,
+            _FEWEST,
+        )
+    return tuple(found[number] for number in sorted(order))
+
+
+def _split(labels: npt.NDArray[Any]) -> list[Inside]:
+    """The samples of each label of an image."""
+    values = np.unique(labels[labels != 0])
+    if labels.dtype.kind == "f" and (values != np.round(values)).any():
+        raise InputError(
+            "{tissues} is one image with values such as {0:.3g}; expected an image of labels, or "
+            "several maps of probabilities",
+            float(values[values != np.round(values)][0]),
+        )
+    whole = {int(value) for value in values}
+    for known, groups in _LABELS.items():
+        if known <= whole:
+            return [np.isin(labels, group) for group in groups]
+    return [labels == value for value in values]
+
+
+def _cut(maps: Sequence[npt.NDArray[Any]]) -> list[Inside]:
+    """The samples that surely belong to the tissue of each map."""
+    most = [float(np.nanmax(one, initial=0)) for one in maps]
+    if max(most) > 1 + 1e-3 or min(float(np.nanmin(one, initial=0)) for one in maps) < -1e-3:
+        raise InputError(
+            "{tissues} are {0} images with values up to {1:g}; expected maps of probabilities, "
+            "from 0 to 1, or one image of labels",
+            len(maps),
+            max(most),
+        )
+    return [one >= SURE for one in maps]
