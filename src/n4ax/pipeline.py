@@ -29,6 +29,7 @@ from n4ax.images.arrays import import_array, is_jax, is_masked
 from n4ax.images.axes import ImageAxes
 from n4ax.images.libraries import OpenedInputs, make_like, open_beside, open_together
 from n4ax.images.masks import leave_out_masked
+from n4ax.images.tissues import find_tissues
 from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import Space, Spaces
 from n4ax.method.grid import Axis
@@ -72,16 +73,13 @@ def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N
     inputs.check_not_traced()
     if settings.adapt:
         choice = choose_settings(settings, inputs, run)
-        found = fit_image(choice.settings, replace(inputs, tissues=()), run)
-        return replace(found, choice=choice)
-    if inputs.tissues:
-        raise InputError(
-            "{tissues} are given, by which settings are chosen, and the settings are given too: "
-            'use {preset:"auto"}, or leave out {tissues}'
-        )
+        return fit_image(choice.settings, inputs, run).amend(choice=choice)
     posed = pose_image(settings, inputs, run.engine, num_threads=run.num_threads)
+    maps = _open_tissues(settings, inputs)
+    find_tissues(maps, np.asarray(posed.pose.mask) if maps else None)
     with double_precision(posed.engine):
-        return make_result(posed, solve_image(posed, run), run.num_threads)
+        result = make_result(posed, solve_image(posed, run), run.num_threads)
+    return result.amend(_maps=maps) if maps else result
 
 
 def choose_settings(settings: N4Settings, inputs: Inputs, run: Run) -> Choice:
@@ -97,7 +95,7 @@ def choose_settings(settings: N4Settings, inputs: Inputs, run: Run) -> Choice:
         found.weights,
         found.spacing,
         found.settings,
-        [open_beside(inputs.image, one, plain.voxel_order) for one in inputs.tissues],
+        _open_tissues(plain, inputs),
     )
     coarse = Inputs(view.image, view.inside, view.weights, view.spacing)
 
@@ -106,6 +104,10 @@ def choose_settings(settings: N4Settings, inputs: Inputs, run: Run) -> Choice:
         return np.asarray(found, np.float64)
 
     return choose(settings, view, solve)
+
+
+def _open_tissues(settings: N4Settings, inputs: Inputs) -> list[Any]:
+    return [open_beside(inputs.image, one, settings.voxel_order) for one in inputs.tissues]
 
 
 class _OpenedImage(NamedTuple):

@@ -66,6 +66,8 @@ class N4Result(Generic[Image]):
     _num_threads: int | None = None
     """Threads that evaluate the field; ``None`` for all processors."""
     choice: Choice | None = None
+    _maps: Any = ()
+    """Maps of tissues, in the shape of a volume."""
 
     @cached_property
     def log_bias(self) -> Image:
@@ -103,7 +105,12 @@ class N4Result(Generic[Image]):
             divided = True if self.settings.outside == "divide" else mask
             before = np.multiply(before, np.exp(log_bias), out=before.copy(), where=divided)
         sizes = find_voxel_sizes(self.field, self.settings)
-        return judge(Evidence(before, log_bias, mask, self, sizes))
+        return judge(Evidence(before, log_bias, mask, self, sizes, maps=self.maps))
+
+    @property
+    def maps(self) -> Any:
+        """The maps of tissues that were given, as arrays in the shape of a volume."""
+        return self._maps
 
     @property
     def measures(self) -> Measures | None:
@@ -117,10 +124,12 @@ class N4Result(Generic[Image]):
 
     def of_series(self, corrected: Any) -> "N4Result[Any]":
         """The same result for the series that the image is one volume of."""
-        given = vars(self)["_convergence"]
-        return dataclasses.replace(
-            self, corrected=corrected, _volume=self.corrected, convergence=given
-        )
+        return self.amend(corrected=corrected, _volume=self.corrected)
+
+    def amend(self, **changes: Any) -> "N4Result[Any]":
+        """The same result with other values for some of its fields."""
+        given = vars(self)["_convergence"]  # it is not computed for this
+        return dataclasses.replace(self, **{"convergence": given, **changes})
 
     def __repr__(self) -> str:
         """Show what was corrected, how the iterations went, and which settings differ."""

@@ -124,7 +124,8 @@ class CorrectedScan(NamedTuple):
         # Slices have fields of their own, which are looked at together.
         log_bias = self.log_bias if result.field.shape != voxels.shape else result.log_bias
         sizes = (*nifti.read_voxel_sizes(self.scan.image), 1.0, 1.0, 1.0)[: min(voxels.ndim, 3)]
-        return judge(Evidence(voxels, log_bias, self.mask, result, sizes, signs))
+        maps = result.maps
+        return judge(Evidence(voxels, log_bias, self.mask, result, sizes, signs, maps))
 
 
 def read_scan(path: Path) -> Scan:

@@ -160,10 +160,11 @@ def n4(
         taken where the voxels lie in space if both images say so, and stretched over the image if
         not. All images of a list and all volumes of a series start from the same field.
     tissues : image, array or path, or list of them, optional
-        What ``preset="auto"`` chooses by, of the image's shape: one image of labels, such as that
-        of a segmentation by FreeSurfer, or several maps of probabilities. The two largest tissues
-        count. Without them it goes by how strong the shading is. For a list of images, a list with
-        one entry for each.
+        Where tissues are, in the image's shape: one image of labels, such as a segmentation by
+        FreeSurfer, or several maps of probabilities. The two largest tissues count.
+        ``preset="auto"`` chooses by them; without them it goes by how strong the shading is. The
+        verdict measures how even they become. For a list of images, a list with one entry for
+        each.
     engine : "cpu", "xla" or None
         The compiled CPU engine, or XLA on any device that JAX has. ``None`` chooses XLA if an
         array is on an accelerator or JAX has a GPU, and the CPU engine otherwise.

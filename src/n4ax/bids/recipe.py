@@ -26,7 +26,7 @@ class Recipe:
         ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths as for
         :func:`n4ax.bids.companions.find_file`. ``"none"`` becomes ``"all"``.
     tissues
-        Patterns of the maps of tissues that settings are chosen by, likewise.
+        Patterns of the maps of tissues that settings are chosen by and evenness is measured in.
     mask_above
         Values of a mask in a file above this are inside, for maps of probabilities.
     series
@@ -71,10 +71,6 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.mask:
             raise InputError("{mask} is empty; expected otsu, all or a pattern of paths")
-        if self.tissues and not self.settings.adapt:
-            raise InputError(
-                "{tissues} is what settings are chosen by: give {preset:auto} too, or leave it out"
-            )
         object.__setattr__(self, "mask", read_word(self.mask) or self.mask)
         if self.series == "b0":
             raise InputError(

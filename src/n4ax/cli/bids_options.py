@@ -89,8 +89,8 @@ IMAGES = combine_options(
     ),
     _which(
         "--tissues", multiple=True, metavar="PATTERN",
-        help="What --preset auto chooses by: images of labels, such as FreeSurfer's segmentation, "
-        "or maps of probabilities (the option once for each tissue). A pattern as for --mask.",
+        help="Where tissues are, for --preset auto and for how even they become: images of labels, "
+        "such as FreeSurfer's, or maps of probabilities (the option for each). Patterns as above.",
     ),
     _which(
         "--shared-field", "shared_field", multiple=True, metavar="session|ENTITY...",

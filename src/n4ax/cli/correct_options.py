@@ -177,8 +177,8 @@ MASK = layout.combine_options(
         "--tissues",
         multiple=True,
         metavar="FILE",
-        help="What --preset auto chooses by: an image of labels, such as FreeSurfer's "
-        "segmentation, or one map of probabilities for each tissue (give the option for each).",
+        help="Where tissues are, for --preset auto and for notes on how even they become: an image "
+        "of labels, such as FreeSurfer's, or a map of probabilities (give the option for each).",
     ),
     _mask(
         "--weights-from",

@@ -98,10 +98,6 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
     found = choose_images(wish, recipe)
     if recipe.in_stages and wish.weights:
         raise InputError("{weights} and {weights_from} are both given: give only one of them")
-    if wish.tissues and not recipe.settings.adapt:
-        raise InputError(
-            "{tissues} is what settings are chosen by: give {preset:auto} too, or leave it out"
-        )
     if recipe.has_many_fields and wish.others.get("field"):
         raise InputError(
             "{field} writes one field, but there is one for each volume or slice: use {bias}"

@@ -67,6 +67,8 @@ class Evidence:
         In mm, along each axis of space of the image; ``None`` if they are not known.
     signs
         What says that the image was corrected before, in words.
+    maps
+        Maps of tissues in the shape of a volume, if there are any.
     """
 
     before: npt.NDArray[Any] | None
@@ -75,6 +77,7 @@ class Evidence:
     solved: Solved
     voxel_sizes: Sequence[float] | None = None
     signs: Sequence[str] = ()
+    maps: Sequence[npt.NDArray[Any]] = ()
 
     @property
     def settings(self) -> N4Settings:
@@ -100,7 +103,7 @@ class Evidence:
     def samples(self) -> Samples:
         """A coarse grid of voxels in the box around the mask."""
         log_bias = self._drop_time(self.log_bias)
-        return take_samples(self.volume, log_bias, self.inside, self.sizes, self._box)
+        return take_samples(self.volume, log_bias, self.inside, self.sizes, self._box, self.maps)
 
     @property
     def sizes(self) -> tuple[float, ...]:

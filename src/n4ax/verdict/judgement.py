@@ -31,8 +31,8 @@ ANATOMY = 26.0
 FINE = 0.115
 """Elements follow the anatomy of anything if they are shorter than this share of the mask."""
 WEAK = 0.12
-"""Up to this standard deviation of the log field, a correction that makes tissues less even has done
-harm. Beyond it, the classes that the tissues are taken for are not reliable."""
+"""Up to this standard deviation of the log field, classes of the levelled image can stand for
+tissues. Under stronger shading they are not reliable."""
 UNSETTLED = 2.0
 """A level has not settled if its measure is this many times the threshold."""
 
@@ -255,17 +255,21 @@ def _see_iteration_limit(evidence: Evidence) -> Iterator[Message]:
 
 
 def _see_uneven_tissues(evidence: Evidence) -> Iterator[Message]:
-    """The tissues are less even than before, although the field is weak: it is anatomy."""
+    """The tissues are less even than before: the field is anatomy."""
     before, after = evidence.measures["cjv_before"], evidence.measures["cjv_after"]
     samples = evidence.samples
     logs = samples.log_bias[samples.mask & np.isfinite(samples.log_bias)]
-    if before is None or after is None or after <= before or float(logs.std()) > WEAK:
+    if before is None or after is None or after <= before:
         return
+    if not (samples.tissues or float(logs.std()) <= WEAK):
+        return
+    advice = "use the image as it was"
+    if evidence.solved.choice is None:
+        advice = 'let the settings be chosen with {preset:"auto"}, or ' + advice
     yield Message(
         "uneven-tissues",
         "the tissues are less even after the correction than before it (coefficient of joint "
-        "variation {0:.3g} and {1:.3g}), so that the field seems to be anatomy: let the settings "
-        'be chosen with {preset:"auto"}, or use the image as it was',
+        f"variation {{0:.3g}} and {{1:.3g}}), so that the field seems to be anatomy: {advice}",
         before,
         after,
     )

@@ -26,6 +26,7 @@ from n4ax.errors import InputError
 from n4ax.images.masks import measure_box
 from n4ax.images.multiotsu import find_thresholds
 from n4ax.images.smoothing import smooth
+from n4ax.images.tissues import Inside, find_tissues
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,12 +49,15 @@ class Samples(NamedTuple):
         The log field, and which voxels are inside the mask.
     reach
         The standard deviation of the Gaussian along each axis, in steps of the grid.
+    tissues
+        Where two tissues are, if they are known.
     """
 
     before: Floats | None
     log_bias: Floats
     mask: npt.NDArray[np.bool_]
     reach: list[float]
+    tissues: tuple[Inside, ...] = ()
 
 
 def measure_evenness(samples: Samples) -> dict[str, float | None]:
@@ -88,6 +92,7 @@ def take_samples(
     mask: npt.NDArray[np.bool_],
     voxel_sizes: Sequence[float],
     box: Sequence[slice],
+    maps: Sequence[npt.NDArray[Any]] = (),
 ) -> Samples:
     """Take a coarse grid of voxels in the box around the mask.
 
@@ -101,6 +106,8 @@ def take_samples(
         The size of a voxel along each axis; only their ratios count.
     box
         What :func:`find_box` finds for the mask.
+    maps
+        Maps of tissues, as for :func:`n4ax.images.tissues.find_tissues`.
     """
     lengths = measure_box(box, voxel_sizes, mask.shape)
     reach = REACH * prod(lengths) ** (1 / len(lengths)) if lengths else 1.0
@@ -111,7 +118,18 @@ def take_samples(
         log_bias[cut].astype(np.float64),
         mask[cut],
         [reach / (size * step) for size, step in zip(voxel_sizes, steps, strict=True)],
+        _sample_tissues([one[cut] for one in maps], mask[cut]),
     )
+
+
+def _sample_tissues(
+    maps: Sequence[npt.NDArray[Any]], mask: npt.NDArray[np.bool_]
+) -> tuple[Inside, ...]:
+    """The samples of two tissues; none if the tissues are too small for the grid."""
+    try:
+        return find_tissues(maps, mask)
+    except InputError:
+        return ()
 
 
 def _compare(samples: Samples, known: npt.NDArray[np.bool_]) -> tuple[float, float]:
@@ -122,10 +140,14 @@ def _compare(samples: Samples, known: npt.NDArray[np.bool_]) -> tuple[float, flo
     first = samples.before[used]
     with np.errstate(over="ignore"):
         last = first / np.exp(samples.log_bias[used])
-    classes = _find_classes(samples.before, used, samples.reach)
+    classes: tuple[Inside, ...] | None = tuple(one[used] for one in samples.tissues)
+    if not classes:
+        classes = _find_classes(samples.before, used, samples.reach)
     if classes is None:
         return np.nan, np.nan
-    return _measure_joint_variation(first, *classes), _measure_joint_variation(last, *classes)
+    one, other = classes
+    before, after = (_measure_joint_variation(values, one, other) for values in (first, last))
+    return before, after
 
 
 def _find_classes(
