@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 
 from benchmarks import plots
 from benchmarks.truth import grid
-from benchmarks.truth.methods import BEST, METHODS, SEARCHED, SETTINGS
+from benchmarks.truth.goals import judge_goals
+from benchmarks.truth.methods import AUTO, AUTO_BY_TISSUES, BEST, METHODS, SEARCHED, SETTINGS
 
 LOOKS = {
     "nothing": ("0.6", "|"),
@@ -19,7 +20,8 @@ LOOKS = {
     "n4ax 0.1.1": (plots.COLOURS["n4ax 0.1.1"], "D"),
     "200 mm, 3 levels": (plots.COLOURS["n4ax"], "^"),
     "150 mm, 2 levels": (plots.COLOURS["n4ax by XLA"], "v"),
-    "auto": ("#c0396b", "P"),
+    AUTO: ("#c0396b", "P"),
+    AUTO_BY_TISSUES: ("#8a4fb0", "*"),
     BEST: ("black", "x"),
 }
 """The colour and the marker of the methods that are drawn."""
@@ -28,7 +30,7 @@ LOOKS = {
 def measure(quick: bool, rounds: int) -> dict[str, Any]:
     """Judge all methods; ``rounds`` is not used, since the answers are the same every time."""
     del rounds
-    found = {}
+    found, goals = {}, {}
     parts = grid.QUICK if quick else grid.PARTS
     for name, rows in grid.judge_parts(parts):
         found[name] = {
@@ -38,6 +40,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
             "contrasts": grid.summarise_by(rows, "contrast"),
             "halves": grid.summarise_by(rows, "half"),
         }
+        goals = goals or judge_goals(rows)
         medians = {way: one["median"] for way, one in grid.summarise(rows).items()}
         print(f"  {parts[name].title}: {len(rows)} cases, median errors in % {medians}", flush=True)
     return {
@@ -45,6 +48,7 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
         "settings": {name: write_settings(keywords) for name, keywords in SETTINGS.items()},
         "searched": len(SEARCHED),
         "parts": found,
+        "goals": goals,
     }
 
 

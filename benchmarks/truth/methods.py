@@ -64,9 +64,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
 others); what MRtrix3 and QSIPrep use on diffusion images; n4ax 0.1.1's; ``N4Settings.fast()``; and
 two that hold the mesh coarse."""
 
+
+def run_by_tissues(case: Case, mask: Mask) -> npt.ArrayLike:
+    """The log field of N4 with settings that are chosen by the true tissues."""
+    return run_n4(case, mask, preset="auto", tissues=list(case.tissues))
+
+
+AUTO, AUTO_BY_TISSUES = "auto", "auto, tissues known"
+"""The settings that n4ax chooses for each image, without and with maps of tissues."""
+
 METHODS: dict[str, Method] = {
     "nothing": do_nothing,
     **{name: partial(run_n4, **keywords) for name, keywords in SETTINGS.items()},
+    AUTO: partial(run_n4, preset="auto"),
+    AUTO_BY_TISSUES: run_by_tissues,
 }
 """What is judged, by name, in the order of the tables."""
 

@@ -34,8 +34,8 @@ class Strength(NamedTuple):
 
 
 STRENGTHS = (
-    Strength(3.6, 0, 0.05, 0.42),
-    Strength(4.8, 50, 0.05, 0.42),
+    Strength(4.0, 0, 0.05, 0.42),
+    Strength(5.0, 50, 0.05, 0.42),
     Strength(6.4, 50, 0.15, 0.42),
     Strength(11.0, 50, 0.15, 0.42),
     Strength(16.0, 200, 0.15, 0.42),
