@@ -16,7 +16,7 @@ PAGES = {
         "iterations", "arithmetic", "pipelines", "scaling", "batches", "roofline", "accelerated",
         "studies", "goals",
     ),
-    "quality": ("quality", "other_tools"),
+    "quality": ("quality", "chosen", "other_tools"),
     "exactness": ("exactness", "known_field"),
     "itk-bits": ("threads",),
     "itk-versions": ("versions",),

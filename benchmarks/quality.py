@@ -12,6 +12,7 @@ from benchmarks import plots
 from benchmarks.truth import grid
 from benchmarks.truth.goals import judge_goals
 from benchmarks.truth.methods import AUTO, AUTO_BY_TISSUES, BEST, METHODS, SEARCHED, SETTINGS
+from n4ax.auto import shading, tissues
 
 LOOKS = {
     "nothing": ("0.6", "|"),
@@ -47,6 +48,8 @@ def measure(quick: bool, rounds: int) -> dict[str, Any]:
         "methods": [*METHODS, BEST],
         "settings": {name: write_settings(keywords) for name, keywords in SETTINGS.items()},
         "searched": len(SEARCHED),
+        "tried": len(tissues.SEARCHED),
+        "strengths": [one._asdict() for one in shading.STRENGTHS],
         "parts": found,
         "goals": goals,
     }

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from scripts.figures import gallery, sharpening, spline
+from scripts.figures import choice, gallery, sharpening, spline
 from scripts.figures.volumes import SHARED
 
 FIGURES: dict[str, Callable[[], str | None]] = {
     "hero": gallery.draw_hero,
     **{name: partial(gallery.draw_example, name) for name in gallery.GALLERY},
+    "choice": choice.draw_choice,
     "parameter-iterations": spline.draw_iterations,
     "parameter-spline-distance": spline.draw_spline_distance,
     "parameter-spline-order": spline.draw_spline_order,
