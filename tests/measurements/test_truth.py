@@ -9,6 +9,7 @@ from benchmarks import other_tools, quality
 from benchmarks.pages import render_page
 from benchmarks.truth import grid, methods
 from benchmarks.truth.fields import KINDS, SPREADS, make_log_field
+from benchmarks.truth.goals import judge_goals
 from benchmarks.truth.judge import error
 from benchmarks.truth.maps import average, weigh_voxels
 from benchmarks.truth.phantoms import CONTRASTS, SCALP, Case, make_case, name_half
@@ -205,8 +206,8 @@ def make_rows() -> list[dict[str, object]]:
     names = [*methods.METHODS, methods.BEST]
     return [
         {
-            "kind": kind, "strength": strength, "contrast": contrast, "half": "chosen on",
-            "errors": dict.fromkeys(names, float(number)),
+            "kind": kind, "strength": strength, "contrast": contrast, "half": "held back",
+            "errors": dict.fromkeys(names, float(number) or 0.5),
         }
         for number, (kind, strength, contrast) in enumerate([
             ("none", 1.0, "T1w"), ("coils", 1.4, "T1w"), ("coils", 1.4, "T2w"),
@@ -238,6 +239,19 @@ def test_the_page_shows_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(part.title in page for part in grid.PARTS.values())
     assert "| coils, 1.4 | 2.5 (4.0) |" in page
     assert "`conv_threshold=1e-07, shrink_factor=4, spline_distance=200`" in page
+    assert "SimpleITK, niPreps and 200 mm with 3 levels | in none |" in page
+
+
+def test_goals_are_judged_on_what_was_held_back() -> None:
+    rows = make_rows()
+    for row in rows:
+        row["errors"] = row["errors"] | {methods.AUTO: 1.0, methods.AUTO_BY_TISSUES: 2.0}  # type: ignore[operator]
+    found = judge_goals([*rows, {**rows[0], "half": "chosen on"}])
+    assert found["cases"] == len(rows)
+    assert found["flat"] == 2.0  # 1 where SimpleITK has 0.5
+    assert found["worse"] == [{"kind": "none", "strength": 1.0, "by": 0.5}]
+    assert found["by_tissues"] == {"median": 2.4, "worst": 4.0}
+    assert found["contrasts"]["PD"]["SimpleITK"] == 0.25
 
 
 def test_parts_have_both_halves_and_every_contrast() -> None:

@@ -255,7 +255,7 @@ def _see_iteration_limit(evidence: Evidence) -> Iterator[Message]:
 
 
 def _see_uneven_tissues(evidence: Evidence) -> Iterator[Message]:
-    """The tissues are less even than before: the field is anatomy."""
+    """The tissues differ less from each other, for their width: the field has anatomy in it."""
     before, after = evidence.measures["cjv_before"], evidence.measures["cjv_after"]
     samples = evidence.samples
     logs = samples.log_bias[samples.mask & np.isfinite(samples.log_bias)]
@@ -268,8 +268,9 @@ def _see_uneven_tissues(evidence: Evidence) -> Iterator[Message]:
         advice = 'let the settings be chosen with {preset:"auto"}, or ' + advice
     yield Message(
         "uneven-tissues",
-        "the tissues are less even after the correction than before it (coefficient of joint "
-        f"variation {{0:.3g}} and {{1:.3g}}), so that the field seems to be anatomy: {advice}",
+        "the tissues can be told apart less well after the correction than before it (coefficient "
+        "of joint variation {1:.3g} and {0:.3g}), so that the field seems to have anatomy in it: "
+        f"{advice}",
         before,
         after,
     )
