@@ -105,7 +105,7 @@ def draw_figure(
     """
     figure = make_figure(before, log_bias, after, mask, affine, title, mask_name)
     content = io.BytesIO()
-    with _ignore_missing_glyphs():
+    with ignore_missing_glyphs():
         figure.savefig(content, format="png", facecolor=BACKGROUND)
     return content.getvalue()
 
@@ -145,7 +145,7 @@ def make_figure(
         f"field {_find_range(log_bias[where])} in the {name}"
         for name, where in (("image", ...), ("mask", mask))
     )
-    with _ignore_missing_glyphs():
+    with ignore_missing_glyphs():
         return _draw_scene(scene, lines, ranges)
 
 
@@ -297,7 +297,7 @@ def _count_columns(text: str) -> int:
 
 
 @contextmanager
-def _ignore_missing_glyphs() -> Iterator[None]:
+def ignore_missing_glyphs() -> Iterator[None]:
     """Let a name above the picture be in a script that the font does not have."""
     with PROCESS_WIDE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)

@@ -48,7 +48,7 @@ def test_help_loads_nothing_heavy() -> None:
         "heavy = {'numba', 'jax', 'nibabel', 'matplotlib', 'rich'} & set(sys.modules);"
         "assert not heavy, heavy; sys.exit(status)"
     )
-    for words in ([], ["correct"], ["bids"], ["ants"]):
+    for words in ([], ["correct"], ["tune"], ["bids"], ["ants"]):
         subprocess.run([sys.executable, "-c", program, *words, "--help"], check=True)
 
 
@@ -75,7 +75,7 @@ def test_help_fits_80_columns_and_has_examples_that_parse(
             n4ax_command.commands[name].make_context(name, rest, parent=program)
 
 
-@pytest.mark.parametrize("name", ["correct", "apply", "ants", "shim", "demo"])
+@pytest.mark.parametrize("name", ["correct", "apply", "tune", "ants", "shim", "demo"])
 def test_examples_in_the_help_run(
     documented: Path,
     capsys: pytest.CaptureFixture[str],
@@ -117,7 +117,7 @@ def test_examples_in_the_help_of_freesurfers_program_run(
 
 
 def test_help_lists_every_option_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("correct", "apply", "bids"):
+    for name in ("correct", "apply", "tune", "bids"):
         text = read_help(capsys, name)
         for parameter in n4ax_command.commands[name].params:
             if isinstance(parameter, click.Option):

@@ -1,5 +1,7 @@
 """The command ``n4ax tune``."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -82,7 +84,7 @@ def tune(
 
             check_folder(output)
         tuning = _search(recipe, tasks, quiet)
-        commands = _write_commands(context, tuning, recipe, tasks)
+        commands = _write_commands(context, tuning, recipe)
         if not quiet:
             _print(tuning, commands, recipe.series is not None)
         if output is not None:
@@ -144,10 +146,9 @@ _REPEATED = (
 
 
 def _write_commands(
-    context: click.Context, tuning: "Tuning", recipe: "Recipe", tasks: "list[Task]"
+    context: click.Context, tuning: "Tuning", recipe: "Recipe"
 ) -> dict[str, list[str]]:
     """The words of the command lines to use afterwards, by the program; none to leave images."""
-    from n4ax.images.peek import read_shape
     from n4ax.tuning.commands import write_ants, write_n4ax
 
     if tuning.leaves:
@@ -158,11 +159,9 @@ def _write_commands(
             value = context.params[name]
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             repeated += [recipe.names[name], text]
-    shape = read_shape(tasks[0].image) or (2, 2, 2)
-    axes = min(sum(n > 1 for n in shape), 3)
     return {
         "n4ax": write_n4ax(tuning.settings, repeated),
-        "ANTs": write_ants(tuning.settings, axes, recipe.mask.text != "all"),
+        "ANTs": write_ants(tuning.settings, has_mask=recipe.mask.text != "all"),
     }
 
 
@@ -186,8 +185,6 @@ def _write(
     commands: dict[str, list[str]],
     quiet: bool,
 ) -> None:
-    import shlex
-
     from n4ax.tuning.record import describe, write_results
 
     lines = {program: shlex.join(words) for program, words in commands.items()}
@@ -196,4 +193,4 @@ def _write(
         return
     print(f"\nWrote {', '.join(map(str, files))}.")
     if problem:
-        print(f"n4ax: note: {problem}")
+        print(f"n4ax: note: {problem}", file=sys.stderr)

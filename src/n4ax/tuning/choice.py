@@ -77,8 +77,8 @@ class Tuning:
     criteria
         For each of them the geometric mean over the images of the coefficient of joint variation
         after the correction, as a share of that before. Below 1 the tissues are more even.
-    note
-        A sentence about shrink factors that differ between the images; empty if they do not.
+    notes
+        Sentences about images that are unlike the others.
     """
 
     settings: N4Settings
@@ -87,7 +87,7 @@ class Tuning:
     reach: float
     candidates: tuple[N4Settings, ...] = ()
     criteria: tuple[float, ...] = ()
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def leaves(self) -> bool:
@@ -139,13 +139,13 @@ def find_settings(
         tried.append(Tried(look.name, look.view.reach, look.view.fullness, trials))
         if on_image is not None:
             on_image(look.name)
-    note = _describe_shrinking(looks, typical)
+    notes = _describe_shrinking(looks, typical)
     if common:
-        return _take_by_tissues(tuple(common), tuple(tried), reach, note)
+        return _take_by_tissues(tuple(common), tuple(tried), reach, notes)
     spread = median(one.trials[0].spread for one in tried)
     strength = shading.weigh(spread, median(one.fullness for one in tried))
     chosen = make_by_shading(plain, typical.view, reach, strength)
-    return Tuning(chosen, _describe_shading(chosen, tried), tuple(tried), reach, note=note)
+    return Tuning(chosen, _describe_shading(chosen, tried), tuple(tried), reach, notes=notes)
 
 
 def find_typical(looks: Sequence[Look]) -> Look:
@@ -193,7 +193,10 @@ def _try(settings: N4Settings, look: Look) -> Trial:
 
 
 def _take_by_tissues(
-    candidates: tuple[N4Settings, ...], tried: tuple[Tried, ...], reach: float, note: str
+    candidates: tuple[N4Settings, ...],
+    tried: tuple[Tried, ...],
+    reach: float,
+    notes: tuple[str, ...],
 ) -> Tuning:
     """Take the candidate after which the tissues of all images are most even."""
     shares = [_list_shares(one) for one in tried]
@@ -215,7 +218,14 @@ def _take_by_tissues(
             f"most even: their coefficient of joint variation falls to {100 * criteria[best]:.0f} "
             f"% of what it is without a correction{over}."
         )
-    return Tuning(chosen, sentence, tried, reach, candidates, criteria, note)
+    worse = sorted(one.name for one, share in zip(tried, shares, strict=True) if share[best] > 1)
+    if worse:
+        more = f" and {len(worse) - 1} more" if len(worse) > 1 else ""
+        notes = (
+            *notes,
+            f"The tissues become less even in {worse[0]}{more}: tune such images apart.",
+        )
+    return Tuning(chosen, sentence, tried, reach, candidates, criteria, notes)
 
 
 def _list_shares(one: Tried) -> list[float]:
@@ -247,13 +257,13 @@ def _describe_shading(chosen: N4Settings, tried: Sequence[Tried]) -> str:
     return f"Chosen: {write_settings(chosen)}, since {found}."
 
 
-def _describe_shrinking(looks: Sequence[Look], typical: Look) -> str:
+def _describe_shrinking(looks: Sequence[Look], typical: Look) -> tuple[str, ...]:
     """Say whose shrink factor was taken, if the images would have different ones."""
     factors = {write_factors(look.view.turn(look.view.shrink)) for look in looks}
     if len(factors) == 1:
-        return ""
+        return ()
     own = write_factors(typical.view.turn(typical.view.shrink))
     return (
         f"The shrink factors of the images would differ ({', '.join(sorted(factors))}). Taken is "
-        f"{own}, that of {typical.name}, whose voxels are of the median size."
+        f"{own}, that of {typical.name}, whose voxels are of the median size.",
     )

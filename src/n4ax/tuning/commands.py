@@ -30,7 +30,7 @@ def write_n4ax(settings: N4Settings, repeated: Sequence[str] = ()) -> list[str]:
     ]  # fmt: skip
 
 
-def write_ants(settings: N4Settings, axes: int, has_mask: bool) -> list[str]:
+def write_ants(settings: N4Settings, *, has_mask: bool) -> list[str]:
     """The words of a command line of ANTs with these settings.
 
     ANTs has one shrink factor for all axes: the smallest is taken.
@@ -38,18 +38,16 @@ def write_ants(settings: N4Settings, axes: int, has_mask: bool) -> list[str]:
     Parameters
     ----------
     settings
-        The settings, with a spline distance.
-    axes
-        The number of axes of the images, 2 or 3.
+        The settings, with a spline distance and a shrink factor for each axis.
     has_mask
         Whether the field is estimated in a mask, and not in the whole image.
     """
     factors = settings.shrink_factor
-    shrink = factors if isinstance(factors, int) else min(factors)
+    assert not isinstance(factors, int)
     return [
-        "N4BiasFieldCorrection", "-d", str(axes), "-i", "IMAGE", "-o", "OUTPUT",
+        "N4BiasFieldCorrection", "-d", str(len(factors)), "-i", "IMAGE", "-o", "OUTPUT",
         *(["-x", "MASK"] if has_mask else []),
-        "-s", str(shrink),
+        "-s", str(min(factors)),
         "-b", f"[{settings.spline_distance:g}]",
         "-c", f"[{write_factors(settings.iters)},{_write_small(settings.conv_threshold)}]",
         "-t", f"[{settings.fwhm:g},{settings.wiener:g},{settings.nbins}]",

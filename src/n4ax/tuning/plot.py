@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from n4ax.auto import shading
-from n4ax.figure import BACKGROUND, OUTLINE, TEXT
+from n4ax.figure import BACKGROUND, OUTLINE, TEXT, ignore_missing_glyphs
 from n4ax.messages import make_one_line
 from n4ax.settings import N4Settings
 from n4ax.tuning.choice import Tuning
@@ -30,7 +30,8 @@ def draw(tuning: Tuning) -> bytes:
     """Draw what was tried, as the content of a PNG file."""
     figure = _draw_settings(tuning) if tuning.candidates else _draw_shading(tuning)
     content = io.BytesIO()
-    figure.savefig(content, format="png", facecolor=BACKGROUND)
+    with ignore_missing_glyphs():
+        figure.savefig(content, format="png", facecolor=BACKGROUND)
     return content.getvalue()
 
 

@@ -95,7 +95,7 @@ def describe(
         "Sentence": tuning.sentence,
         "LeftAsTheyAre": tuning.leaves,
         "Settings": list_settings(tuning.settings),
-        **({"Note": tuning.note} if tuning.note else {}),
+        **({"Notes": list(tuning.notes)} if tuning.notes else {}),
         "Commands": dict(commands),
         **{name: general[name] for name in named if name in general},
         "MedianReach": round(tuning.reach, 3),

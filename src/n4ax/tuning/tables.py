@@ -18,7 +18,7 @@ def write_tables(tuning: Tuning) -> str:
     parts = [_write_images(tuning)]
     if tuning.candidates:
         parts.append(_write_best(tuning))
-    parts += [_wrap(text) for text in (tuning.sentence, tuning.note) if text]
+    parts += [_wrap(text) for text in (tuning.sentence, *tuning.notes)]
     return "\n\n".join(parts)
 
 
