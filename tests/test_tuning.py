@@ -149,7 +149,7 @@ def test_the_shrink_factor_is_that_of_the_median_voxel_size(looks: list[Look]) -
 def test_images_that_do_not_go_together_are_refused(
     looks: list[Look], segmented: list[Look]
 ) -> None:
-    with pytest.raises(InputError, match="tissues are given for head2 and not for head0.0"):
+    with pytest.raises(InputError, match=r"tissues are given for head2 and not for head0\.0"):
         find_settings(AUTO, [looks[0], segmented[2]])
     flat = looks[1]._replace(view=replace(looks[1].view, shrink=(1, 1)))
     with pytest.raises(InputError, match=r"head0\.0 has 3 and head0\.3 has 2"):
