@@ -105,7 +105,7 @@ def test_images_that_become_less_even_are_named(tuned: Tuning) -> None:
 
 @pytest.mark.parametrize("tissues", [False, True])
 def test_the_order_of_the_images_does_not_count(segmented: list[Look], tissues: bool) -> None:
-    amounts = (3.1, 7.7, 12.3)
+    amounts = (31.0, 77.0, 123.0)  # the logarithms of the ratios are not small
     given = [ramp(look, by) for look, by in zip(segmented, amounts, strict=True)]
     if not tissues:
         given = [look._replace(view=replace(look.view, tissues=())) for look in given]
@@ -144,6 +144,20 @@ def test_the_shrink_factor_is_that_of_the_median_voxel_size(looks: list[Look]) -
     (note,) = found.notes
     assert "(1x1x1, 2x2x2, 4x4x4). Taken is 2x2x2, that of head0.8," in note
     assert find_settings(AUTO, [ramp(look, 12) for look in looks]).notes == ()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_thick_slices_are_not_shrunk(order: Any) -> None:
+    steps, factors = ((5.0, 1.0, 1.0), (1, 2, 2)) if order == "C" else ((1.0, 1.0, 5.0), (2, 2, 1))
+    shape = tuple(150 // int(step) for step in steps)
+    image = 1 + np.random.default_rng(0).random(shape, np.float32)
+    inputs, settings = Inputs(image, "all", spacing=steps), AUTO.override(voxel_order=order)
+    look = Look("slices", *view_image(settings, inputs, Run("cpu", 1)))
+    assert (look.view.shrink, look.view.spacing) == ((1, 2, 2), (5, 2, 2))
+    assert find_settings(settings, [ramp(look, 9)]).settings.shrink_factor == factors
+    assert n4ax.fit(
+        image, "all", preset="auto", spacing=steps, voxel_order=order
+    ).settings.shrink_factor == factors  # fmt: skip
 
 
 def test_images_that_do_not_go_together_are_refused(

@@ -125,8 +125,9 @@ def look_at(
             '{preset:"auto"} is for slices and volumes, and {image} has shape {0}', image.shape
         )
     grid, _ = find_last_mesh(image.shape, spacing, settings)
-    shrink = axes.turn(_choose_shrink(grid))
-    problem = pose(image, mask, weights, spacing, settings.override(shrink_factor=shrink)).problem
+    shrink = _choose_shrink(grid)
+    sampled_as = settings.override(shrink_factor=axes.turn(shrink))
+    problem = pose(image, mask, weights, spacing, sampled_as).problem
     places = [axis.sampled_voxels for axis in problem.axes]
     sampled = [np.asarray(load_array(axes.sample(one, places))) for one in maps]
     inside = np.asarray(problem.included)
