@@ -22,6 +22,7 @@ _RING: dict[str, Any] = {
     "marker": "o", "markersize": 15, "fillstyle": "none", "color": OUTLINE, "markeredgewidth": 2,
     "linestyle": "none",
 }  # fmt: skip
+_LEAST = 2.0  # percent, at the left end of the scale
 _MOST_NAMES = 24
 _LONGEST_NAME = 28
 
@@ -84,23 +85,26 @@ def _draw_shading(tuning: Tuning) -> Figure:
     figure, axes = _make_figure(2.9 + 0.24 * min(count, _MOST_NAMES))
     ordered = sorted(tuning.images, key=lambda one: (one.trials[0].spread, one.name))
     spreads = [one.trials[0].spread for one in ordered]
-    axes.plot(spreads, range(count), "o", color=_COLOURS[0], markersize=8, zorder=3)
+    for place, spread in enumerate(spreads):  # an arrow stands for less than is shown
+        axes.plot(max(spread, _LEAST), place, "o" if spread >= _LEAST else "<",
+                  color=_COLOURS[0], markersize=8, zorder=3)  # fmt: skip
     axes.set_ylim(-0.8, count + 0.2)
     names = [_shorten(make_one_line(one.name)) for one in ordered]
     axes.set_yticks(range(count), names if count <= _MOST_NAMES else [""] * count)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
     scale = [strength.spread for strength in shading.STRENGTHS]
-    low, high = min(scale[0], *spreads) * 0.85, max(scale[-1], *spreads) * 1.12
+    low = max(min(scale[0], *spreads), _LEAST) * 0.85
+    high = max(scale[-1], *spreads) * 1.12
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     edge = _find_edge()
     axes.axvspan(low, edge, color=_FAINT, alpha=0.25, linewidth=0)
-    axes.text((low * edge) ** 0.5, 0.97, "leave as\nit is", color=TEXT, fontsize=9, ha="center",
-              va="top", transform=axes.get_xaxis_transform())  # fmt: skip
-    axes.axvline(tuning.spread, color=OUTLINE, linewidth=2)
+    axes.text(edge * 0.985, 0.97, "leave as\nit is", color=TEXT, fontsize=9, ha="right", va="top",
+              transform=axes.get_xaxis_transform(), zorder=5)  # fmt: skip
+    axes.axvline(max(tuning.spread, _LEAST), color=OUTLINE, linewidth=2)
     axes.text(
-        tuning.spread, 1.01, f"{'median ' * (count > 1)}{tuning.spread:.1f} %",
+        max(tuning.spread, _LEAST), 1.01, f"{'median ' * (count > 1)}{tuning.spread:.1f} %",
         transform=axes.get_xaxis_transform(), color=OUTLINE, ha="center", va="bottom",
     )  # fmt: skip
     axes.set_xticks(scale, [""] * len(scale))
