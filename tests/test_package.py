@@ -37,6 +37,7 @@ FLOORS = (
     ("api", "scan"),
     ("ants", "report", "kernels", "saved_field", "shared_scans", "provenance"),
     ("bids", "correction"),
+    ("tuning",),
     ("cli", "nipype", "simpleitk", "torchio", "monai"),
     ("__main__", "__init__"),
 )
@@ -74,7 +75,7 @@ MOST_PARAMETERS = 7
 CONTRACTS = {
     "n4", "fit", "n4_batch",  # the Python interface
     "n4_bias_field_correction",  # ANTsPy's signature
-    "correct", "apply", "bids",  # click passes an option as a parameter
+    "correct", "apply", "bids", "tune",  # click passes an option as a parameter
 }  # fmt: skip
 """Functions with more parameters, since their signature is what users call."""
 

@@ -27,8 +27,9 @@ from n4ax.messages import PROCESS_WIDE
 OUTLINE = "#ff8a00"
 """The colour of the line around the mask."""
 
-_BACKGROUND = "#111418"
-_TEXT = "#e8eaed"
+BACKGROUND = "#111418"
+TEXT = "#e8eaed"
+"""The colours of what lies behind all pictures, and of the text in them."""
 _LETTERS = "DejaVu Sans Mono"
 """A font that comes with matplotlib, in which I is more than a line."""
 _DOT = "  ·  "
@@ -104,8 +105,8 @@ def draw_figure(
     """
     figure = make_figure(before, log_bias, after, mask, affine, title, mask_name)
     content = io.BytesIO()
-    with _ignore_missing_glyphs():
-        figure.savefig(content, format="png", facecolor=_BACKGROUND)
+    with ignore_missing_glyphs():
+        figure.savefig(content, format="png", facecolor=BACKGROUND)
     return content.getvalue()
 
 
@@ -144,7 +145,7 @@ def make_figure(
         f"field {_find_range(log_bias[where])} in the {name}"
         for name, where in (("image", ...), ("mask", mask))
     )
-    with _ignore_missing_glyphs():
+    with ignore_missing_glyphs():
         return _draw_scene(scene, lines, ranges)
 
 
@@ -154,7 +155,7 @@ def _draw_scene(scene: _Scene, lines: list[str], ranges: str) -> Figure:
     head = _MARGIN + _LINE * len(lines) + _NAMES
     total = head + _WIDTH * sum(heights) + _FOOT
     width = 3 * _WIDTH + 2 * _MARGIN
-    figure = Figure(figsize=(width, total), facecolor=_BACKGROUND, dpi=120)
+    figure = Figure(figsize=(width, total), facecolor=BACKGROUND, dpi=120)
     FigureCanvasAgg(figure)  # which measures texts
     grid = figure.subplots(
         len(scene.planes),
@@ -194,9 +195,9 @@ def _draw_foot(figure: Figure, scene: _Scene, field: Any, ranges: str) -> None:
     # Three significant digits, without the point that would end 100.
     labels = [f"{np.exp(tick):#.3g}".rstrip(".") for tick in ticks]
     bar.set_ticks(ticks.tolist(), labels=labels)
-    bar.ax.tick_params(colors=_TEXT, labelsize=8, length=2, pad=1)
-    bar.set_label("field (image is divided by it)", color=_TEXT, fontsize=8, labelpad=1)
-    bar.outline.set_edgecolor(_TEXT)
+    bar.ax.tick_params(colors=TEXT, labelsize=8, length=2, pad=1)
+    bar.set_label("field (image is divided by it)", color=TEXT, fontsize=8, labelpad=1)
+    bar.outline.set_edgecolor(TEXT)
     at = 0.52 / total
     if scene.outlined is not None:
         _write(figure, (_MARGIN + 0.5 * _WIDTH) / width, at, "outline: mask", color=OUTLINE)
@@ -204,7 +205,7 @@ def _draw_foot(figure: Figure, scene: _Scene, field: Any, ranges: str) -> None:
 
 
 def _write(
-    figure: Figure, x: float, y: float, text: str, size: float = 8, color: str = _TEXT
+    figure: Figure, x: float, y: float, text: str, size: float = 8, color: str = TEXT
 ) -> Any:
     """Write a text whose top is in the middle of a place, in parts of the figure."""
     return figure.text(x, y, text, size=size, color=color, ha="center", va="top", parse_math=False)
@@ -248,10 +249,10 @@ def _letter(cell: Any, plane: Plane, size: tuple[float, float]) -> None:
         places += [(edge_x, 0.5, sides.left), (1 - edge_x, 0.5, sides.right)]
     if height >= _LEAST:
         places += [(0.5, 1 - edge_y, sides.top), (0.5, edge_y, sides.bottom)]
-    look = {"color": _TEXT, "size": 9, "family": _LETTERS, "ha": "center", "va": "center"}
+    look = {"color": TEXT, "size": 9, "family": _LETTERS, "ha": "center", "va": "center"}
     for x, y, letter in places:
         text = cell.text(x, y, letter, transform=cell.transAxes, **look)
-        text.set_path_effects([withStroke(linewidth=2, foreground=_BACKGROUND)])
+        text.set_path_effects([withStroke(linewidth=2, foreground=BACKGROUND)])
 
 
 def _find_size(size: tuple[float, float]) -> tuple[float, float]:
@@ -296,7 +297,7 @@ def _count_columns(text: str) -> int:
 
 
 @contextmanager
-def _ignore_missing_glyphs() -> Iterator[None]:
+def ignore_missing_glyphs() -> Iterator[None]:
     """Let a name above the picture be in a script that the font does not have."""
     with PROCESS_WIDE, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)

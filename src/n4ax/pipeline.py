@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax import level
-from n4ax.auto import Choice, choose, look_at
+from n4ax.auto import Choice, Solve, View, choose, look_at
 from n4ax.engines.choice import (
     choose_engine,
     double_precision,
@@ -87,6 +87,14 @@ def choose_settings(settings: N4Settings, inputs: Inputs, run: Run) -> Choice:
 
     The errors are those of :func:`fit_image`.
     """
+    return choose(settings, *view_image(settings, inputs, run))
+
+
+def view_image(settings: N4Settings, inputs: Inputs, run: Run) -> tuple[View, Solve]:
+    """Look at an image on a coarse grid; find what estimates a field there with some settings.
+
+    The errors are those of :func:`fit_image`.
+    """
     plain = settings.override(adapt=False)
     found = _open_divided(plain, inputs, run.num_threads)
     view = look_at(
@@ -103,7 +111,7 @@ def choose_settings(settings: N4Settings, inputs: Inputs, run: Run) -> Choice:
         found = fit_image(candidate, coarse, Run("cpu", run.num_threads)).log_bias
         return np.asarray(found, np.float64)
 
-    return choose(settings, view, solve)
+    return view, solve
 
 
 def _open_tissues(settings: N4Settings, inputs: Inputs) -> list[Any]:

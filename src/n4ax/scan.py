@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
-from n4ax.auto import Choice
+from n4ax.auto import Choice, Solve, View
 from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.images import nifti
@@ -20,7 +20,7 @@ from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import Space, Spaces, drop_last_ones
 from n4ax.level import compute_bias
 from n4ax.mask_files import MaskChoice, combine_masks, uses_otsu
-from n4ax.pipeline import divide_by_init, fit_image
+from n4ax.pipeline import divide_by_init, fit_image, view_image
 from n4ax.result import N4Result
 from n4ax.series import Estimate, check_volumes, correct_series, find_volume
 from n4ax.settings import N4Settings
@@ -182,6 +182,24 @@ def correct_scan(
     done = correct_series(settings, inputs, estimate, run)
     volume = _first_volume(scan)._replace(voxels=done.volume)
     return CorrectedScan(volume, done.corrected, done.log_bias, done.results[0].mask, done.results)
+
+
+def view_scan(
+    settings: N4Settings, scan: Scan, mask: MaskChoice, how: How, run: Run
+) -> tuple[View, Solve]:
+    """Look at an image that was read from a file, as :func:`n4ax.pipeline.view_image` does.
+
+    Parameters
+    ----------
+    settings, scan, mask, how, run
+        As for :func:`correct_scan`, with the same errors. A series has one field for all volumes.
+    """
+    check_volumes(settings, Inputs(scan.image), how.series)
+    inputs = make_inputs(settings, scan, mask, how)
+    if how.series is not None and how.series != "4d":
+        voxels = find_volume(scan.voxels, SPATIAL, how.series)
+        inputs = replace(inputs, image=voxels)
+    return view_image(settings, inputs, run)
 
 
 def make_inputs(settings: N4Settings, scan: Scan, mask: MaskChoice, how: How) -> Inputs:

@@ -48,7 +48,7 @@ def test_help_loads_nothing_heavy() -> None:
         "heavy = {'numba', 'jax', 'nibabel', 'matplotlib', 'rich'} & set(sys.modules);"
         "assert not heavy, heavy; sys.exit(status)"
     )
-    for words in ([], ["correct"], ["bids"], ["ants"]):
+    for words in ([], ["correct"], ["tune"], ["bids"], ["ants"]):
         subprocess.run([sys.executable, "-c", program, *words, "--help"], check=True)
 
 
@@ -93,7 +93,7 @@ def test_examples_in_the_help_of_studies_run(
     documented: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(documented)
-    for name in ("bids", "report"):
+    for name in ("bids", "report", "tune"):
         for words in read_examples(read_help(capsys, name)):
             # There is no cluster, so that its jobs are only printed.
             given = [*words, "--dry-run"] if "--cluster" in words else words
@@ -117,7 +117,7 @@ def test_examples_in_the_help_of_freesurfers_program_run(
 
 
 def test_help_lists_every_option_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("correct", "apply", "bids"):
+    for name in ("correct", "apply", "tune", "bids"):
         text = read_help(capsys, name)
         for parameter in n4ax_command.commands[name].params:
             if isinstance(parameter, click.Option):

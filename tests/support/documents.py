@@ -74,7 +74,8 @@ def write_programs(folder: Path) -> None:
 def write_files(folder: Path) -> None:
     """Write the files that the pages name.
 
-    They are a real head at half its resolution, masks, series, a zarr array, a field and a study.
+    They are a real head at half its resolution, masks, tissues, series, a zarr array, a field and a
+    study.
     """
     head = nib.load(HEAD).slicer[::2, ::2, ::2]
     voxels = head.get_fdata(dtype=np.float32)
@@ -102,6 +103,10 @@ def write_files(folder: Path) -> None:
     for name in ("first", "second"):
         shutil.copy(folder / "head.nii.gz", folder / "scans" / f"{name}.nii.gz")
         shutil.copy(folder / "mask.nii.gz", folder / "scans" / f"{name}_mask.nii.gz")
+    (folder / "tissues").mkdir()
+    labels = np.where(mask, 1 + (voxels > np.median(voxels[mask > 0])), 0).astype(np.uint8)
+    for name in ("first", "second"):
+        nib.save(nib.Nifti1Image(labels, head.affine), folder / "tissues" / f"{name}_seg.nii.gz")
     _write_study(folder, folder / "study")
 
 

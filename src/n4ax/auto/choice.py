@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from n4ax.auto import shading, tissues
 from n4ax.auto.view import Floats, View
@@ -97,29 +97,65 @@ def choose(settings: N4Settings, view: View, solve: Solve) -> Choice:
     """
     plain = settings.override(adapt=False)
     if view.tissues:
-        return _choose_by_tissues(view, try_all(plain, view, solve))
-    return _choose_by_shading(plain, view, _try(_first(plain, view), view, solve))
+        searched = list_searched(plain, view, view.reach)
+        return _choose_by_tissues([try_settings(one, view, solve) for one in searched])
+    first = try_settings(make_first(plain, view), view, solve)
+    chosen = make_by_shading(plain, view, view.reach, shading.weigh(first.spread, view.fullness))
+    return _choose_by_shading(chosen, first)
 
 
-def try_all(plain: N4Settings, view: View, solve: Solve) -> list[Trial]:
-    """Try all settings of the search, after the image as it is.
+def list_searched(plain: N4Settings, view: View, reach: float) -> list[N4Settings]:
+    """All settings of the search, after those that leave the image as it is.
 
     Parameters
     ----------
     plain
         The settings of the user, without ``adapt``.
-    view, solve
-        As for :func:`choose`.
+    view
+        The image that the shrink factor is for.
+    reach
+        How far the tissue in the mask reaches, in the unit of the view.
     """
-    searched = (make_settings(plain, view, *one) for one in tissues.SEARCHED)
-    return [_leave(plain, view), *(_try(one, view, solve) for one in searched)]
+    searched = (make_settings(plain, view, reach, *one) for one in tissues.SEARCHED)
+    return [leave(plain, view, reach), *searched]
+
+
+def make_first(plain: N4Settings, view: View) -> N4Settings:
+    """The settings of the first estimate, which shows how strong the shading is."""
+    element, iterations, fwhm = shading.FIRST
+    return make_settings(plain, view, view.reach, element, shading.LEVELS, iterations, fwhm)
+
+
+def make_by_shading(
+    plain: N4Settings, view: View, reach: float, strength: shading.Strength
+) -> N4Settings:
+    """The settings that belong to the strength of the shading.
+
+    Parameters
+    ----------
+    plain, view, reach
+        As for :func:`list_searched`.
+    strength
+        What :func:`n4ax.auto.shading.weigh` found.
+    """
+    iterations = round(strength.iterations)
+    if iterations < shading.FEWEST_ITERATIONS:
+        return leave(plain, view, reach)
+    fwhm = round(strength.fwhm, 3)
+    return make_settings(plain, view, reach, strength.element, shading.LEVELS, iterations, fwhm)
 
 
 def make_settings(
-    plain: N4Settings, view: View, element: float, levels: int, iterations: int, fwhm: float
+    plain: N4Settings,
+    view: View,
+    reach: float,
+    element: float,
+    levels: int,
+    iterations: int,
+    fwhm: float,
 ) -> N4Settings:
     """Make settings with a finest element of a length, as a share of the reach of the mask."""
-    distance = float(f"{element * view.reach * 2 ** (levels - 1):.3g}")
+    distance = float(f"{element * reach * 2 ** (levels - 1):.3g}")
     # Without a voxel size there are no mm.
     mesh: dict[str, Any] = (
         {"spline_distance": distance}
@@ -135,7 +171,7 @@ def make_settings(
     )
 
 
-def _choose_by_tissues(view: View, trials: list[Trial]) -> Choice:
+def _choose_by_tissues(trials: list[Trial]) -> Choice:
     """Take the settings after which the tissues are most even."""
     before, best = trials[0], min(trials, key=lambda trial: trial.cjv or 0.0)
     if best.leaves:
@@ -145,46 +181,35 @@ def _choose_by_tissues(view: View, trials: list[Trial]) -> Choice:
         )
     else:
         sentence = (
-            f"Chosen: {_write(best.settings, view)}, which of {len(trials) - 1} settings makes the "
-            f"two tissues most even: the coefficient of joint variation falls from "
+            f"Chosen: {write_settings(best.settings)}, which of {len(trials) - 1} settings makes "
+            f"the two tissues most even: the coefficient of joint variation falls from "
             f"{before.cjv:.3f} to {best.cjv:.3f}."
         )
     return Choice(best.settings, sentence, tuple(trials))
 
 
-def _choose_by_shading(plain: N4Settings, view: View, first: Trial) -> Choice:
-    """Take the settings that belong to the strength of the shading."""
-    strength = shading.weigh(first.spread, view)
+def _choose_by_shading(chosen: N4Settings, first: Trial) -> Choice:
+    """Say why these settings belong to the strength of the shading."""
     found = f"a first estimate of the field varies by {first.spread:.1f} %"
-    if round(strength.iterations) < shading.FEWEST_ITERATIONS:
-        trial = _leave(plain, view)
+    if not any(chosen.iters):
         sentence = (
             f"The image was left as it is: {found}, as much as anatomy makes in an even image."
         )
-        return Choice(trial.settings, sentence, (first,))
-    chosen = make_settings(
-        plain, view, strength.element, shading.LEVELS,
-        round(strength.iterations), round(strength.fwhm, 3),
-    )  # fmt: skip
-    return Choice(chosen, f"Chosen: {_write(chosen, view)}, since {found}.", (first,))
+        return Choice(chosen, sentence, (first,))
+    return Choice(chosen, f"Chosen: {write_settings(chosen)}, since {found}.", (first,))
 
 
-def _first(plain: N4Settings, view: View) -> N4Settings:
-    element, iterations, fwhm = shading.FIRST
-    return make_settings(plain, view, element, shading.LEVELS, iterations, fwhm)
-
-
-def _leave(plain: N4Settings, view: View) -> Trial:
+def leave(plain: N4Settings, view: View, reach: float) -> N4Settings:
     """The settings that leave an image as it is: no iteration at all."""
-    settings = make_settings(plain, view, 1.0, 1, 0, plain.fwhm)
-    return Trial(settings, 0.0, tissues.measure_joint_variation(view) if view.tissues else None)
+    return make_settings(plain, view, reach, 1.0, 1, 0, plain.fwhm)
 
 
-def _try(settings: N4Settings, view: View, solve: Solve) -> Trial:
-    """Estimate the field on the coarse grid."""
-    log_bias = solve(_make_coarse(settings, view))
+def try_settings(settings: N4Settings, view: View, solve: Solve) -> Trial:
+    """Estimate the field on the coarse grid, unless the settings leave the image as it is."""
+    leaves = not any(settings.iters)
+    log_bias = None if leaves else solve(_make_coarse(settings, view))
     cjv = tissues.measure_joint_variation(view, log_bias) if view.tissues else None
-    return Trial(settings, shading.measure_spread(view, log_bias), cjv)
+    return Trial(settings, 0.0 if log_bias is None else shading.measure_spread(view, log_bias), cjv)
 
 
 def _make_coarse(settings: N4Settings, view: View) -> N4Settings:
@@ -198,17 +223,21 @@ def _make_coarse(settings: N4Settings, view: View) -> N4Settings:
     return coarse if own is None else coarse.override(mesh=view.turn(own))
 
 
-def _write(settings: N4Settings, view: View) -> str:
+def write_settings(settings: N4Settings) -> str:
     """Settings in words."""
     levels = len(settings.iters)
-    shrink = "x".join(map(str, view.turn(view.shrink)))
     mesh = (
         f"a spline distance of {settings.spline_distance:g} mm"
         if settings.spline_distance is not None
-        else f"a mesh of {'x'.join(map(str, cast('tuple[int, ...]', settings.mesh)))}"
+        else f"a mesh of {write_factors(settings.mesh)}"
     )
     return (
         f"{mesh}, {levels} "
         f"level{'s' * (levels > 1)} of up to {settings.iters[0]} iterations, FWHM "
-        f"{settings.fwhm:g}, shrink factor {shrink}"
+        f"{settings.fwhm:g}, shrink factor {write_factors(settings.shrink_factor)}"
     )
+
+
+def write_factors(factors: Any) -> str:
+    """Whole numbers of the axes, as ``4x4x3``."""
+    return "x".join(map(str, (factors,) if isinstance(factors, int) else factors))

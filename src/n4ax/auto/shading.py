@@ -55,12 +55,19 @@ def measure_spread(view: View, log_bias: Floats) -> float:
     return float(100 * np.std(log_bias[view.bright]))
 
 
-def weigh(spread: float, view: View) -> Strength:
-    """What belongs to a spread of the first estimate, in percent."""
+def weigh(spread: float, fullness: float) -> Strength:
+    """What belongs to a spread of the first estimate.
+
+    Parameters
+    ----------
+    spread
+        The spread, in percent.
+    fullness
+        Which share of the mask is tissue rather than air.
+    """
     places = [strength.spread for strength in STRENGTHS]
     columns = list(zip(*STRENGTHS, strict=True))
     iterations, fwhm, element = (float(np.interp(spread, places, own)) for own in columns[1:])
-    tissue = np.count_nonzero(view.bright) / max(np.count_nonzero(view.used), 1)
-    if tissue < AIR and iterations >= FEWEST_ITERATIONS:
+    if fullness < AIR and iterations >= FEWEST_ITERATIONS:
         iterations = STRENGTHS[-1].iterations
     return Strength(spread, iterations, fwhm, element)

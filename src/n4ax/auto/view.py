@@ -71,6 +71,11 @@ class View:
         found = self.used & (self.image > otsu_threshold(self.image))
         return found if found.any() else self.used
 
+    @cached_property
+    def fullness(self) -> float:
+        """Which share of the mask is tissue rather than air."""
+        return np.count_nonzero(self.bright) / max(np.count_nonzero(self.used), 1)
+
     def turn(self, values: Sequence[int]) -> tuple[int, ...]:
         """Turn values of the axes from ITK's order to the image's own, or back."""
         return tuple(values) if self.order == "C" else tuple(values[::-1])
@@ -127,7 +132,7 @@ def look_at(
     sampled = [np.asarray(load_array(axes.sample(one, places))) for one in maps]
     inside = np.asarray(problem.included)
     return View(
-        np.asarray(problem.intensities),
+        np.array(problem.intensities),  # a copy: the whole image need not stay in memory
         inside,
         problem.weights,
         tuple(axis.position.step for axis in problem.axes),

@@ -1,4 +1,4 @@
-"""The command line: ``n4ax correct``, ``apply``, ``bids``, ``report``, ``ants`` and others.
+"""The command line: ``n4ax correct``, ``apply``, ``tune``, ``bids``, ``ants`` and others.
 
 Functions import heavy packages only when they need them, so that help texts and errors in the
 arguments appear at once.
@@ -17,6 +17,7 @@ from n4ax.cli.apply import apply
 from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
+from n4ax.cli.tune import tune
 from n4ax.images.names import find_suffix
 from n4ax.messages import escape_what_cannot_be_printed, make_one_line
 from n4ax.signals import exit_on_signals
@@ -119,6 +120,7 @@ class _Program(click.Group):
       n4ax correct head.nii.gz -o corrected.nii.gz --figure check.png
       n4ax correct head.nii.gz --mask brain.nii.gz --shrink-factor 4
       n4ax apply t1w_field.npz t2w.nii.gz flair.nii.gz
+      n4ax tune scans --mask '{stem}_mask.nii.gz'
       n4ax bids study study/derivatives/n4ax participant
       n4ax ants -d 3 -i t1w.nii.gz -x mask.nii.gz -o corrected.nii.gz
       n4ax shim ~/n4ax-bin
@@ -179,5 +181,5 @@ def shim(folder: Path, remove: bool, quiet: bool) -> None:
         print(f"Wrote {named}. Put their folder first on PATH: export PATH={place}:$PATH")
 
 
-for command in (correct, apply, bids, report, ants, shim, demo):
+for command in (correct, apply, tune, bids, report, ants, shim, demo):
     n4ax_command.add_command(command)

@@ -1,12 +1,15 @@
 """The options of ``n4ax correct`` that other commands do not have."""
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from n4ax.cli import layout, options
 
 files = layout.under_heading("Input and output")
 _many = layout.under_heading("Several images")
-_mask = layout.under_heading("Mask and weights")
+mask = layout.under_heading("Mask and weights")
 _series = layout.under_heading("Series of volumes (4-D) and slices")
 
 
@@ -138,55 +141,64 @@ SEVERAL = layout.combine_options(
         "where its table ends.  [default: n4ax.tsv in the folder of -o]",
     ),
 )
+
+
+def choose_mask(default: str) -> Callable[..., Any]:
+    """The options that choose the mask; the help says what the default is."""
+    return layout.combine_options(
+        mask(
+            "--mask",
+            callback=options.read_mask,
+            metavar="FILE|otsu|all",
+            help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), "
+            "or all (the whole image). Several are combined by & (or +), | and !; "
+            "labels.nii.gz=2,41 are labels, and p.nii.gz>0.5 is a threshold.  "
+            f"[default: {default}]",
+        ),
+        mask(
+            "--mask-label",
+            callback=_read_labels,
+            metavar="L[,L...]",
+            help="The values of the mask that count as inside.  [default: every value but 0]",
+        ),
+        mask(
+            "--mask-above",
+            type=float,
+            metavar="P",
+            help="Values of the mask above this are inside, for maps of probabilities.",
+        ),
+        mask(
+            "--mask-dilate",
+            type=float,
+            default=0.0,
+            metavar="MM",
+            help="Enlarge the mask by this distance in mm; a negative one makes it smaller.",
+        ),
+    )
+
+
 MASK = layout.combine_options(
-    _mask(
-        "--mask",
-        callback=options.read_mask,
-        metavar="FILE|otsu|all",
-        help="Where to estimate the field: the mask in a file, otsu (above Otsu's threshold), or "
-        "all (the whole image). Several are combined by & (or +), | and !; labels.nii.gz=2,41 are "
-        "labels, and p.nii.gz>0.5 is a threshold.  [default: otsu; all with --preset ants or "
-        "antspy]",
-    ),
-    _mask(
-        "--mask-label",
-        callback=_read_labels,
-        metavar="L[,L...]",
-        help="The values of the mask that count as inside.  [default: every value but 0]",
-    ),
-    _mask(
-        "--mask-above",
-        type=float,
-        metavar="P",
-        help="Values of the mask above this are inside, for maps of probabilities.",
-    ),
-    _mask(
-        "--mask-dilate",
-        type=float,
-        default=0.0,
-        metavar="MM",
-        help="Enlarge the mask by this distance in mm; a negative one makes it smaller.",
-    ),
-    _mask(
+    choose_mask("otsu; all with --preset ants or antspy"),
+    mask(
         "--mask-output",
         metavar="FILE",
         callback=_read_name,
         help="Write the mask that was used.",
     ),
-    _mask(
+    mask(
         "--tissues",
         multiple=True,
         metavar="FILE",
         help="Where tissues are, for --preset auto and for notes on how even they become: an image "
         "of labels, such as FreeSurfer's, or a map of probabilities (give the option for each).",
     ),
-    _mask(
+    mask(
         "--weights-from",
         type=click.Choice(("multiotsu",)),
         help="Work in stages, with classes of intensity as weights: first the dark ones, then the "
         "bright ones, then all but the darkest.",
     ),
-    _mask(
+    mask(
         "--weights",
         metavar="FILE",
         callback=_read_name,

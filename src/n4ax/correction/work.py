@@ -73,7 +73,7 @@ def correct_task(
     start = time.perf_counter()
     scan = read_scan(task.image)
     how = How(
-        _find_volumes(recipe, task, scan),
+        find_volumes(recipe, task, scan),
         recipe.slicewise,
         task.weights,
         recipe.in_stages,
@@ -209,7 +209,7 @@ def _find_range(log_bias: Any) -> list[float]:
     return [float(np.exp(log_bias.min())), float(np.exp(log_bias.max()))]
 
 
-def _find_volumes(recipe: Recipe, task: Task, scan: Scan) -> "Estimate | Literal['4d'] | None":
+def find_volumes(recipe: Recipe, task: Task, scan: Scan) -> "Estimate | Literal['4d'] | None":
     """What to estimate the field on; ``b0`` is looked up in the file of b-values."""
     if recipe.series != "b0":
         return recipe.series
