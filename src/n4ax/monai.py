@@ -64,6 +64,9 @@ class N4BiasFieldCorrection(Transform):
         Estimate the field on every n-th voxel; training pipelines mostly use 4.
     spline_distance : float, optional
         The length of a mesh element at the first level, in mm. It requires the voxel size.
+    adapt : bool
+        Choose the mesh, iterations, FWHM and shrink factor for each image, or leave it as it is
+        (:mod:`n4ax.auto`).
     spacing : float or one per axis, optional
         The voxel size in mm. By default it comes from the metadata of a ``MetaTensor``: from the
         header of its NIfTI file if no transform has moved the image, else from its affine.

@@ -146,16 +146,6 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         What is described besides the settings, as an object of JSON: ``Mask``, and what
         :meth:`n4ax.correction.recipe.Recipe.describe` gives if it was asked for.
     """
-    levels = len(settings.iters)
-    most = ", ".join(map(str, settings.iters))
-    ends = (
-        "whose outcome was extrapolated from fewer"
-        if settings.accelerate
-        else "and all iterations were run"
-        if settings.conv_threshold == 0
-        else f"and a level ended early once the convergence measure was no longer above "
-        f"{settings.conv_threshold:g}"
-    )
     followed = (
         f"It computed in the arithmetic of ITK {settings.itk_version}, to the last bit."
         if settings.arithmetic == "itk"
@@ -164,11 +154,10 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
     text = (
         "Intensity nonuniformity was corrected with N4 (Tustison et al. 2010), which builds on N3 "
         f"(Sled et al. 1998), as implemented in n4ax {__version__}. {followed} "
-        f"The field was estimated {_describe_mask(described)}{_describe_shrinking(settings)}, as a "
-        f"B-spline of order {settings.spline_order} {_describe_mesh(settings)}. There were "
-        f"{levels} fitting level{'s' * (levels > 1)} of at most {most} iterations, {ends}. The "
-        f"histogram was sharpened with {settings.nbins} bins, a full width at half maximum of "
-        f"{settings.fwhm:g} in log intensity and a Wiener noise of {settings.wiener:g}."
+        f"The field was estimated {_describe_mask(described)}"
+        f"{_describe_choice(described) if settings.adapt else _describe_run(settings)} The "
+        f"histogram was sharpened with {settings.nbins} bins{_describe_fwhm(settings)} and a "
+        f"Wiener noise of {settings.wiener:g}."
     )
     sentences = [text, *(words for name, words in _FURTHER.items() if described.get(name))]
     if settings.over_relax != 1:
@@ -226,6 +215,45 @@ def _describe_mask(described: Mapping[str, Any]) -> str:
         grown = described["MaskDilate"]
         where += f", {'dilated' if grown > 0 else 'eroded'} by {abs(grown):g} mm"
     return where
+
+
+def _describe_run(settings: N4Settings) -> str:
+    """The mesh and the iterations, in words."""
+    levels = len(settings.iters)
+    most = ", ".join(map(str, settings.iters))
+    ends = (
+        "whose outcome was extrapolated from fewer"
+        if settings.accelerate
+        else "and all iterations were run"
+        if settings.conv_threshold == 0
+        else f"and a level ended early once the convergence measure was no longer above "
+        f"{settings.conv_threshold:g}"
+    )
+    return (
+        f"{_describe_shrinking(settings)}, as a B-spline of order {settings.spline_order} "
+        f"{_describe_mesh(settings)}. There were {levels} fitting level{'s' * (levels > 1)} of at "
+        f"most {most} iterations, {ends}."
+    )
+
+
+def _describe_choice(described: Mapping[str, Any]) -> str:
+    """How the settings of each image were chosen, in words."""
+    how = (
+        "as those with the smallest coefficient of joint variation of the two largest tissues"
+        if described.get("Tissues")
+        else "by how much a first estimate of the field varied"
+    )
+    return (
+        ". The spline distance, the levels, the iterations, the full width at half maximum and the "
+        f"shrink factor were chosen for each image, {how}. An image in which nothing was to be "
+        "corrected was left as it was."
+    )
+
+
+def _describe_fwhm(settings: N4Settings) -> str:
+    if settings.adapt:
+        return ""
+    return f", a full width at half maximum of {settings.fwhm:g} in log intensity"
 
 
 def _describe_shrinking(settings: N4Settings) -> str:

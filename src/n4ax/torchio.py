@@ -64,6 +64,9 @@ class N4BiasFieldCorrection(IntensityTransform):
     spline_distance : float, optional
         The length of a mesh element at the first level, in mm. The voxel size comes from the
         image.
+    adapt : bool
+        Choose the mesh, iterations, FWHM and shrink factor for each image, or leave it as it is
+        (:mod:`n4ax.auto`).
     engine : "cpu" or "xla"
         The compiled CPU engine, or XLA on JAX's device.
     num_threads : int, optional

@@ -18,6 +18,7 @@ from n4ax.cli.options import option_names
 from n4ax.report.pages import write_participant
 from n4ax.settings import N4Settings
 from tests.bids.runs import make_small_study, run_small_study
+from tests.support.heads import make_small_head
 
 NAMES = ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/anat/sub-01_T2w.nii.gz")
 NORM = {"ImageType": ["ORIGINAL", "PRIMARY", "M", "NORM"]}
@@ -94,3 +95,38 @@ def test_a_study_of_corrected_images_ends_well(
 def test_notes_of_a_kind_are_one_line() -> None:
     noted = [("b", "2", "two"), ("a", "1", "one"), ("b", "1", "first"), ("b", "3", "three")]
     assert list(list_notes(noted)) == ["note: 1: one", "note: 1 and 2 more: first"]
+
+
+def test_settings_are_chosen_for_each_image_by_tissues_among_the_derivatives(
+    tmp_path: Path,
+) -> None:
+    head = make_small_head(0.9, 3)
+    affine = np.diag([*(head.spacing,) * 3, 1.0])
+    name = "sub-01/anat/sub-01_T1w.nii.gz"
+    folder = make_small_study(tmp_path / "study", name)
+    nib.save(nib.Nifti1Image(head.image, affine), folder / name)
+    labels = folder / "derivatives/seg/sub-01/anat/sub-01_dseg.nii.gz"
+    labels.parent.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(head.labels, affine), labels)
+    recipe = Recipe(
+        folder, tmp_path / "out", N4Settings.auto().override(voxel_order="F"), engine="cpu",
+        tissues=("derivatives/seg/{folder}/{name}_dseg.nii.gz",),
+    )  # fmt: skip
+    (outcome,) = correct_sources(recipe, [Source.of(name)])
+    assert outcome.state == "corrected", outcome.reason
+    sidecar = json.loads((recipe.output / "sub-01/anat/sub-01_desc-n4_T1w.json").read_text())
+    choice = sidecar["N4"]["Choice"]
+    assert "makes the two tissues most even" in choice["Sentence"]
+    assert sidecar["N4"]["Settings"]["spline_distance"] > 0
+    assert any("dseg" in source for source in sidecar["Sources"])
+    page = write_participant(recipe.output, "01", (None, None)).read_text()
+    assert choice["Sentence"].split(":")[0] in page
+    assert "most even" in page
+    (again,) = correct_sources(recipe, [Source.of(name)])
+    assert again.state == "unchanged"
+    nib.save(nib.Nifti1Image(head.labels[::-1], affine), labels)
+    (changed,) = correct_sources(recipe, [Source.of(name)])
+    assert changed.state == "corrected"
+    labels.unlink()
+    (failed,) = correct_sources(recipe, [Source.of(name)])
+    assert "tissues finds no file" in failed.reason

@@ -420,3 +420,12 @@ def test_import_without_monai_names_the_extra() -> None:
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: n4ax.monai needs monai")
     assert last.endswith("pip install 'n4ax[monai]'")
+
+
+def test_settings_can_be_chosen_for_the_image(head: Array) -> None:
+    found = N4BiasFieldCorrection(adapt=True)(make_tensor(head))
+    expected = n4ax.fit(head, preset="auto", voxel_order="F", spacing=SPACING)
+    assert expected.choice is not None
+    assert np.array_equal(found[0].numpy(), expected.corrected)
+    with pytest.raises(ValueError, match="chooses shrink_factor"):
+        N4BiasFieldCorrection(adapt=True, shrink_factor=4)

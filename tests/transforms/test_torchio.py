@@ -385,3 +385,14 @@ def test_mask_that_lies_elsewhere_is_refused(subject: Any, brain: Array) -> None
         N4BiasFieldCorrection("brain", **QUICK)(subject)
     subject["brain"] = tio.LabelMap(tensor=brain[None])  # its place is not known
     N4BiasFieldCorrection("brain", **QUICK)(subject)
+
+
+def test_settings_can_be_chosen_for_the_image(head: Array) -> None:
+    transform = N4BiasFieldCorrection(adapt=True, mask="otsu")
+    subject = transform(tio.Subject(t1=make_image(head)))
+    expected = n4ax.fit(head, preset="auto", voxel_order="F", spacing=SPACING)
+    assert expected.choice is not None
+    assert np.array_equal(subject.t1.data[0].numpy(), expected.corrected)
+    assert "adapt=True" in repr(subject.history[0]) or subject.history[0].adapt
+    with pytest.raises(ValueError, match="chooses iters"):
+        N4BiasFieldCorrection(adapt=True, iters=(3,))

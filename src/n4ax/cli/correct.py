@@ -82,7 +82,13 @@ def correct(
         if methods:
             from n4ax.provenance import write_methods
 
-            print(write_methods(settings, recipe.describe() | {"Weights": taken["weights"]}))
+            print(
+                write_methods(
+                    settings,
+                    recipe.describe()
+                    | {name: taken[name.lower()] for name in ("Weights", "Tissues")},
+                )
+            )
         if not images:
             return
         plan = _make_plan(images, recipe, taken)

@@ -106,7 +106,7 @@ ESTIMATION = combine_options(
         help="Set of defaults to start from; the other options override it. ants: shrink 4, "
         "threshold 0, no mask. antspy: the same with threshold 1e-7. fast: close to the result of "
         "all iterations at threshold 0, in less time. auto: chosen for each image, or the image is "
-        "left as it is.",
+        "left as it is (n4ax tune: for a study).",
     ),
     _estimation(
         "--shrink-factor",
