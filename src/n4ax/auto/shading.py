@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from n4ax.auto.view import Floats, View
+from n4ax.auto.view import Floats, View, round_off
 
 FIRST = (0.42, 200, 0.15)
 """The finest element as a share of the mask's reach, iterations at each level, and FWHM of the
@@ -52,7 +52,7 @@ AIR = 0.6
 
 def measure_spread(view: View, log_bias: Floats) -> float:
     """The standard deviation of a log field in the tissue of the mask, in percent."""
-    return float(100 * np.std(log_bias[view.bright]))
+    return round_off(float(100 * np.std(log_bias[view.bright])))
 
 
 def weigh(spread: float, fullness: float) -> Strength:

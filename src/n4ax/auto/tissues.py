@@ -14,7 +14,7 @@ from math import inf
 
 import numpy as np
 
-from n4ax.auto.view import Floats, View
+from n4ax.auto.view import Floats, View, round_off
 from n4ax.images.smoothing import smooth
 
 LIGHTLY = 0.03
@@ -53,4 +53,4 @@ def measure_joint_variation(view: View, log_bias: Floats | None = None) -> float
     if not (first.size and second.size):
         return inf
     distance = abs(first.mean() - second.mean())
-    return float((first.std() + second.std()) / distance) if distance > 0 else inf
+    return round_off((first.std() + second.std()) / distance) if distance > 0 else inf

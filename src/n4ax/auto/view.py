@@ -94,6 +94,17 @@ class View:
         return float(prod(lengths) ** (1 / len(lengths))) if prod(lengths) else 1.0
 
 
+def round_off(value: float) -> float:
+    """Nine digits of a measure: NumPy's last ones differ between processors, and choices may not.
+
+    Parameters
+    ----------
+    value
+        The measure.
+    """
+    return float(f"{value:.9g}")
+
+
 def look_at(
     image: Any,
     mask: Any,
