@@ -124,12 +124,14 @@ def test_head_has_the_cached_bits_of_simpleitk(
     check_bits(ours.log_bias[every], answer[f"{name}_log_bias"], "log field")
 
 
+@pytest.mark.parametrize("threads", [1, 2, 64])
 @pytest.mark.parametrize(
-    "threads", [pytest.param(n, marks=mark(slow=True, long=n > 1)) for n in (1, 2, 64)]
+    "step", [pytest.param(n, marks=mark(slow=True, long=n == 1)) for n in (1, 2)]
 )
 def test_head_has_the_bits_of_simpleitk_after_all_iterations(
-    head: Voxels, head_mask: Voxels, threads: int
+    head: Voxels, head_mask: Voxels, step: int, threads: int
 ) -> None:
-    theirs = itk.correct(head, head_mask, threads=threads)
+    image, mask = (array[(slice(None, None, step),) * 3] for array in (head, head_mask))
+    theirs = itk.correct(image, mask, threads=threads)
     assert sum(theirs.iterations) > 40
-    check_run(n4ax.fit(head, head_mask, arithmetic="itk", itk_threads=threads), theirs)
+    check_run(n4ax.fit(image, mask, arithmetic="itk", itk_threads=threads), theirs)
