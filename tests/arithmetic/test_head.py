@@ -124,9 +124,13 @@ def test_head_has_the_cached_bits_of_simpleitk(
     check_bits(ours.log_bias[every], answer[f"{name}_log_bias"], "log field")
 
 
-@pytest.mark.parametrize("threads", [1, 2, 64])
 @pytest.mark.parametrize(
-    "step", [pytest.param(n, marks=mark(slow=True, long=n == 1)) for n in (1, 2)]
+    ("step", "threads"),
+    [
+        pytest.param(step, threads, marks=mark(slow=True, long=step == 1 or threads == 64))
+        for step in (1, 2)
+        for threads in (1, 2, 64)
+    ],
 )
 def test_head_has_the_bits_of_simpleitk_after_all_iterations(
     head: Voxels, head_mask: Voxels, step: int, threads: int
