@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# `.ci/run` names more extras and packages, which are installed with the others in one go.
+MORE_EXTRAS ?=
+MORE_PACKAGES ?=
 
 .PHONY: demo kernels test test-all lint docs exactness bench gpu clean
 
@@ -43,9 +46,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[figure,progress]'
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
-	@touch $@
+$(VENV)/.installed-test: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -e '.[figure,progress,test$(MORE_EXTRAS)]' $(MORE_PACKAGES)
+	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'

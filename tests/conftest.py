@@ -1,6 +1,7 @@
 """Fixtures for all tests: the folder of the large volumes, SLURM, a folder of small images."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -19,6 +20,16 @@ os.environ["N4AX_CACHE_DIR"] = ""  # compiled programs are not kept in the user'
 ROOT = Path(__file__).parents[1]
 _TOLD = "told"
 
+LONGEST = (
+    "bids/test_interruptions.py", "test_exactness.py", "engines/test_xla.py",
+    "documents/test_blocks.py", "arithmetic/test_cached.py", "arithmetic/test_ants.py",
+    "engines/test_engine.py", "simpleitk/test_scripts.py", "engines/test_xla_shared.py",
+    "bids/test_study.py", "engines/test_compiled.py", "transforms/test_loaders.py",
+    "documents/test_types.py",
+)  # fmt: skip
+"""These files start first, so that no process waits at the end for one that takes long. Those with
+few tests come last."""
+
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out the modules and folders that need a library which is not installed here."""
@@ -27,8 +38,16 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if needed.is_file() and find_missing_of(needed) else None
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist take the files in the order that they have here."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the cases of the XLA engine where JAX is not installed."""
+    """Put the longest files first; skip cases of the XLA engine where JAX is not installed."""
+    order = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST)}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (order.get(item.path, len(order)), -counts[item.path]))
     if find_spec("jax") is None:
         for item in items:
             if "xla" in getattr(getattr(item, "callspec", None), "params", {}).values():

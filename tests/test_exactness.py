@@ -16,6 +16,7 @@ import n4ax
 from n4ax.pipeline import N4Result
 from n4ax.settings import EngineName
 from tests.support import itk
+from tests.support.long import mark
 
 MEAN, LARGEST = 5e-6, 3e-5
 """Bounds on the log field in the mask, unless ITK differs from itself by more than that."""
@@ -53,6 +54,12 @@ QUICK: dict[EngineName, set[str]] = {
     "xla": {"sitk_default_brain_2d", "sitk_default_mouse"},
 }
 """Cached cases that are not slow. The XLA engine compiles a program for each, for some seconds."""
+
+LONG: dict[EngineName, set[str]] = {
+    "cpu": set(),
+    "xla": {"sitk_default_pelvis_small", "sitk_large_studyforrest", "sitk_shrink2_flair_ms"},
+}
+"""Cached cases that are like others, and run with N4AX_LONG_TESTS=1."""
 
 
 def run_cached(
@@ -107,7 +114,7 @@ def check_stopping(
 @pytest.mark.parametrize(
     ("name", "engine"),
     [
-        pytest.param(name, engine, marks=() if name in QUICK[engine] else pytest.mark.slow)
+        pytest.param(name, engine, marks=mark(name not in QUICK[engine], name in LONG[engine]))
         for engine in ENGINES
         for name in CACHED
     ],
@@ -313,8 +320,10 @@ def compare(seed: int, engine: EngineName) -> Comparison:
     params=[
         pytest.param(("cpu", 5), id="cpu-5"),
         pytest.param(("xla", 5), id="xla-5"),
-        pytest.param(("cpu", 40), id="cpu-40", marks=pytest.mark.slow),
-        pytest.param(("xla", 20), id="xla-20", marks=pytest.mark.slow),
+        pytest.param(("cpu", 20), id="cpu-20", marks=pytest.mark.slow),
+        pytest.param(("xla", 10), id="xla-10", marks=pytest.mark.slow),
+        pytest.param(("cpu", 40), id="cpu-40", marks=mark(slow=True, long=True)),
+        pytest.param(("xla", 20), id="xla-20", marks=mark(slow=True, long=True)),
     ],
 )
 def comparisons(request: pytest.FixtureRequest) -> list[Comparison]:
@@ -352,7 +361,7 @@ def test_random_cases_have_the_field_of_simpleitk(comparisons: list[Comparison])
     [
         *[(seed, "cpu") for seed in range(100, 106)],
         (100, "xla"),
-        *[pytest.param(seed, "xla", marks=pytest.mark.slow) for seed in range(101, 106)],
+        *[pytest.param(n, "xla", marks=mark(slow=True, long=n > 102)) for n in range(101, 106)],
     ],
 )
 def test_ten_iterations_of_one_level_are_within_1e_6(seed: int, engine: EngineName) -> None:

@@ -11,6 +11,7 @@ import n4ax
 from n4ax.settings import EngineName, N4Settings
 from n4ax.settings.arithmetic import ItkVersion
 from tests.support import itk
+from tests.support.long import mark
 from tests.test_exactness import (
     ENGINES,
     LARGEST,
@@ -42,7 +43,7 @@ LARGE = ("default_epi7t", "nonzero_t1gd", "shrink2_flair_ms", "shrink2_t1w_adi")
         *[(name, "cpu") for name in SMALL],
         *[pytest.param(name, "cpu", marks=pytest.mark.slow) for name in LARGE],
         ("default_brain_2d", "xla"),
-        pytest.param("default_mouse", "xla", marks=pytest.mark.slow),
+        pytest.param("default_mouse", "xla", marks=mark(slow=True, long=True)),
     ],
 )
 def test_real_volume_gives_the_cached_answer_of_itk_6(

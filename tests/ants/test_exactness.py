@@ -17,6 +17,7 @@ from n4ax.ants.program import main
 from n4ax.method.grid import padding_for_distance
 from tests.support import ants
 from tests.support.ants import CEILING, LARGEST, MEAN, NOISE_FACTOR
+from tests.support.long import mark
 
 GEOMETRY = 2e-4
 """Cases with a larger difference are run again with the whole image as mask and one iteration at
@@ -270,7 +271,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ants")
 
 
-@pytest.fixture(scope="module", params=[10, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        10,
+        pytest.param(30, marks=mark(slow=True, long=False)),
+        pytest.param(60, marks=mark(slow=True, long=True)),
+    ],
+)
 def comparisons(request: pytest.FixtureRequest, files: Path) -> list[Comparison]:
     return [compare(seed, files) for seed in range(request.param)]
 

@@ -14,6 +14,7 @@ import n4ax
 from n4ax import simpleitk as sitk_n4
 from tests.simpleitk.test_scripts import Outcome, run_as_brainles, run_as_example, run_as_fastsurfer
 from tests.support.bits import check_bits, count_differences, to_array
+from tests.support.long import mark
 from tests.support.simpleitk import HEAD, check_same_events, read_image
 
 THREADS = (1, 2, 64)
@@ -95,9 +96,12 @@ def test_fastsurfer_writes_the_same_8_bit_image_of_the_head(tell: Callable[[str]
     assert count_changed_by_threads(image, tell) > 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["t1w_head_memprage_3t_fnndsc_adi", "epi_7t_layerfmri_oblique_sclslope"]
+    "name",
+    [
+        pytest.param("t1w_head_memprage_3t_fnndsc_adi", marks=mark(slow=True, long=True)),
+        pytest.param("epi_7t_layerfmri_oblique_sclslope", marks=mark(slow=True, long=False)),
+    ],
 )
 def test_fastsurfer_writes_the_same_8_bit_image(
     shared: Path, name: str, tell: Callable[[str], None]

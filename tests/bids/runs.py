@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 SUFFIXES = ("T1w", "T2w", "PDw", "FLAIR", "inplane", "boldref", "bold", "dwi")
 QUICK = ("--shrink-factor", "2", "--iters", "10x10")
-LONG = ("--iters", "60x60x60", "--conv-threshold", "0")
+LONG = ("--iters", "40x40x40", "--conv-threshold", "0")
 BROKEN = 2
 
 

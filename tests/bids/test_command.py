@@ -189,7 +189,7 @@ def test_a_worker_that_runs_out_of_memory_is_reported(tmp_path: Path) -> None:
     dataset = make_small_study(tmp_path / "ds", "sub-2/anat/sub-2_T1w.nii.gz")
     huge = dataset / "sub-1" / "anat" / "sub-1_T1w.nii.gz"
     huge.parent.mkdir(parents=True)
-    nib.save(nib.Nifti1Image(np.ones((560, 560, 560), np.uint8), np.eye(4)), huge)
+    nib.save(nib.Nifti1Image(np.ones((480, 480, 480), np.uint8), np.eye(4)), huge)
     output = tmp_path / "out"
     assert run_small_study(dataset, output, "--memory-gb", "0.6", "--n-procs", "1") == 1
     assert list(read_errors(output)) == ["sub-1/anat/sub-1_T1w.nii.gz"]

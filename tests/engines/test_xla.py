@@ -21,6 +21,7 @@ from n4ax.engines.xla.histogram import count_by_chunks
 from n4ax.posing import pose
 from n4ax.settings import N4Settings
 from tests.engines.conftest import FEW, HEAD
+from tests.support.long import mark
 
 Array = npt.NDArray[Any]
 
@@ -387,13 +388,19 @@ def test_xla_engine_needs_neither_numba_nor_scipy() -> None:
     assert done.stdout.strip() == "(9, 9)", done.stderr
 
 
-@pytest.mark.slow
-def test_script_for_gpus_runs_and_finds_simpleitks_field(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "brief",
+    [
+        pytest.param(["--brief"], marks=mark(slow=True, long=False), id="brief"),
+        pytest.param([], marks=mark(slow=True, long=True), id="whole"),
+    ],
+)
+def test_script_for_gpus_runs_and_finds_simpleitks_field(brief: list[str], tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
     target = tmp_path / "report.json"
     done = subprocess.run(
         [sys.executable, str(script), "--small", "--repeats", "1", "--batch", "2",
-         "--json", str(target)],
+         "--json", str(target), *brief],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ import n4ax
 from n4ax.method import accelerated
 from n4ax.method.accelerated import FEWEST, LONGEST, Step, choose_thinning, plan_steps
 from n4ax.settings import N4Settings
+from tests.support.long import mark
 
 FAST = N4Settings.fast().keywords()
 ALL = FAST | {"accelerate": False}
@@ -24,6 +25,9 @@ OLD = ALL | {"iters": (8, 12, 12, 8), "over_relax": 1.8}
 SMALL = ("flair_head_ms_3mm", "flair_head_tcga_thick5p5mm_oblique", "brain_2d_rss8ch_sigpy",
          "mouse_anat_small_sammba", "epi_7t_layerfmri_oblique_sclslope")  # fmt: skip
 """Heads that are corrected three times within a few seconds; the others are slow."""
+
+LARGEST = ("t1w_head_gre_3t_uih_0p5mm", "t1w_head_studyforrest_0p7mm")
+"""Each takes longer than all others together, and is like another."""
 
 
 def log_bias(image: Any, mask: Any = None, **keywords: Any) -> npt.NDArray[Any]:
@@ -44,7 +48,8 @@ def volume(path: Path) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in SMALL else pytest.mark.slow) for name in HEADS]
+    "name",
+    [pytest.param(name, marks=mark(name not in SMALL, name in LARGEST)) for name in HEADS],
 )
 def test_real_heads_are_within_three_tenths_of_a_percent(
     name: str, shared: Path, tell: Any

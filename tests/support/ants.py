@@ -63,10 +63,12 @@ def call(path):
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 for line in sys.stdin:
-    folder, words = json.loads(line)
+    folder, words, variables = json.loads(line)
     child = os.fork()
     if child == 0:
         os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(variables)  # ITK reads them when it is first used
         try:
             os._exit(call(*words[1:]) if words[0] == "call" else run(words))
         except BaseException:  # the program ends with status 1 if ITK raises an exception
@@ -100,9 +102,14 @@ def run_for_status(*arguments: str, threads: int = THREADS) -> int:
 
     Calls are quick, because each is a fork of one process that has loaded ANTs.
     """
+    return run_with_variables(_make_environment(threads), *arguments)
+
+
+def run_with_variables(variables: dict[str, str], *arguments: str) -> int:
+    """Run the program as :func:`run_for_status` does, with these environment variables."""
     _need_ants()
-    server = _start_server(threads)
-    server.stdin.write(json.dumps((os.getcwd(), arguments)) + "\n")
+    server = _start_server()
+    server.stdin.write(json.dumps((os.getcwd(), arguments, variables)) + "\n")
     server.stdin.flush()
     return int(server.stdout.readline())
 
@@ -141,10 +148,9 @@ def call_function(
 
 
 @cache
-def _start_server(threads: int) -> Any:
+def _start_server() -> Any:
     return subprocess.Popen(
         [sys.executable, "-c", _SERVE],
-        env=_make_environment(threads),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
