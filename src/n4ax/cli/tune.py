@@ -44,7 +44,7 @@ _series = layout.under_heading("Series of volumes (4-D)")
     "--tissues",
     multiple=True,
     metavar="FILE",
-    help="Where tissues are, which makes the choice better: an image of labels, such as "
+    help="Where tissues are, to take what makes them most even: an image of labels, such as "
     "FreeSurfer's, or a map of probabilities (give the option for each). For several images give a "
     "pattern such as {stem}_seg.nii.gz.",
 )
