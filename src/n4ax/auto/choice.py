@@ -69,6 +69,10 @@ class Choice:
     sentence: str
     trials: tuple[Trial, ...]
 
+    def __str__(self) -> str:
+        """What was chosen and why."""
+        return self.sentence
+
     @property
     def leaves(self) -> bool:
         """Whether the image is left as it is."""

@@ -33,6 +33,8 @@ FINE = 0.115
 WEAK = 0.12
 """Up to this standard deviation of the log field, classes of the levelled image can stand for
 tissues. Under stronger shading they are not reliable."""
+RISE = 1.05
+"""Of such classes, a rise by less than this factor says nothing."""
 UNSETTLED = 2.0
 """A level has not settled if its measure is this many times the threshold."""
 
@@ -261,7 +263,7 @@ def _see_uneven_tissues(evidence: Evidence) -> Iterator[Message]:
     logs = samples.log_bias[samples.mask & np.isfinite(samples.log_bias)]
     if before is None or after is None or after <= before:
         return
-    if not (samples.tissues or float(logs.std()) <= WEAK):
+    if not samples.tissues and (after <= RISE * before or float(logs.std()) > WEAK):
         return
     advice = "use the image as it was"
     if evidence.solved.choice is None:
