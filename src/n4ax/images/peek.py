@@ -15,8 +15,8 @@ def read_header(path: Path) -> Any:
     """Read the header of a file of NIfTI or FreeSurfer; ``None`` for others, and if it fails."""
     suffix = find_suffix(path)
     kinds = (MGHHeader,) if suffix in FREESURFER else (Nifti1Header, Nifti2Header)
-    if suffix not in (*FREESURFER, *NIFTI, ".hdr"):
-        return None
+    if suffix not in (*FREESURFER, *NIFTI, ".hdr") or not path.is_file():
+        return None  # Python 3.14 would complain of nibabel's opener of a file that is not there
     for kind in kinds:
         try:
             with ImageOpener(str(path)) as file:
