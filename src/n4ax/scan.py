@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image, Nifti1Pair
 
-from n4ax.auto import Choice, Solve, View
+from n4ax.auto import Solve, View
 from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.images import nifti
@@ -104,11 +104,6 @@ class CorrectedScan(NamedTuple):
     def settings(self) -> N4Settings:
         """The parameters of the estimation."""
         return self.results[0].settings
-
-    @property
-    def choice(self) -> Choice | None:
-        """What was chosen for the image, if its settings were not given."""
-        return self.results[0].choice
 
     def judge(self, signs: Sequence[str] = ()) -> Verdict:
         """Say what is suspicious about the correction, and measure it.

@@ -211,6 +211,8 @@ def test_what_needs_one_setting_for_several_images_is_refused() -> None:
         n4ax.n4_batch(images, "all", preset="auto")
     with pytest.raises(ValueError, match=message):
         n4ax.fit(images, "all", shared_field=True, preset="auto")
+    with pytest.raises(ValueError, match="tissues are for an image with a field of its own"):
+        n4ax.fit(images, "all", shared_field=True, tissues=[case.tissues[0]] * 2)
     series = np.stack(images, axis=-1)
     with pytest.raises(ValueError, match=message):
         n4ax.fit(series, "all", series="each", preset="auto", voxel_order="F")

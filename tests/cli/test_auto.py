@@ -67,6 +67,9 @@ def test_what_cannot_be_is_refused_by_the_names_of_options(
     for words in (["--slicewise"], ["--shared-field"], ["--weights-from", "multiotsu"]):
         error = expect_error(capsys, *start, *words)
         assert "--preset auto chooses settings for one image at a time" in error
+    for option in ("--slicewise", "--shared-field"):
+        error = expect_error(capsys, *start[:2], "--tissues", folder / "shaded_seg.nii.gz", option)
+        assert f"--tissues are for one volume with one field: leave out {option}" in error
     error = expect_error(capsys, *start, "--tissues", folder / "none.nii.gz")
     assert "--tissues" in error
     assert "none.nii.gz" in error

@@ -91,13 +91,15 @@ def take_all(
 ) -> list[Inputs] | Inputs:
     """Take the images of a call: paths are read, and what is no image is refused.
 
-    ``others`` may be ``init`` and ``tissues``.
+    ``others`` may be ``init``, ``tissues`` and ``shared_field``.
 
     Returns
     -------
     Inputs, or list of Inputs
         A list for a list of images, with one entry for each of them.
     """
+    if others.get("shared_field") and others.get("tissues") is not None:
+        raise InputError("{tissues} are for an image with a field of its own: leave them out")
     start, maps = _take_init(others.get("init")), others.get("tissues")
     if not is_list_of_images(image):
         own = (take_image("image", image), take_mask(mask), take_weights(weights))

@@ -371,7 +371,7 @@ def fit(
     """
     chosen = choose_settings(settings, preset, parameters)
     run = Run(engine, num_threads, progress)
-    others = {"init": init, "tissues": tissues}
+    others = {"init": init, "tissues": tissues, "shared_field": shared_field}
     inputs = take_all(image, choose_mask(mask, preset), weights, spacing, affine, **others)
     if shared_field and series is not None:
         raise InputError("{shared_field} is True, which works for volumes only: leave out {series}")

@@ -261,6 +261,8 @@ def _choose_groups(
     """Put the images together that are to share a field; those that are refused are alone."""
     if images.shared_field:
         recipe.settings.check_chosen("a field that several images share")
+        if recipe.tissues:
+            raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
     if images.shared_field and recipe.settings.arithmetic == "itk":
         raise InputError(
             "{shared_field} is {0}, and {arithmetic} is 'itk': ITK has no field that several "

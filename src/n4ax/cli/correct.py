@@ -13,6 +13,7 @@ from n4ax.cli import correct_options, layout, options
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.notes import list_notes
 from n4ax.cli.progress import show_images, show_iterations
+from n4ax.errors import InputError
 from n4ax.messages import make_one_line
 from n4ax.signals import say_when_stopped
 
@@ -115,6 +116,9 @@ def _make_plan(images: tuple[str, ...], recipe: "Recipe", taken: dict[str, Any])
     from n4ax.correction.run import Plan
     from n4ax.correction.table import NAME, Table
 
+    if taken["tissues"] and (recipe.slicewise or recipe.shared_field):
+        name = "slicewise" if recipe.slicewise else "shared_field"
+        raise InputError(f"{{tissues}} are for one volume with one field: leave out {{{name}}}")
     others = {name: taken[name] for name in _OTHERS}
     wish = planning.Wish(
         images,
