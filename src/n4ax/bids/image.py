@@ -253,13 +253,19 @@ def leave_out(recipe: Recipe, source: Source) -> Outcome | None:
 def _correct(recipe: Recipe, source: Source, companions: Companions, clock: Clock) -> Correction:
     with clock.step("Read"):
         scan = read_scan(recipe.dataset / source.path)
-        series = choose_volumes(recipe, scan, companions)
+    return correct_alone(recipe, source, companions, scan, clock)
+
+
+def correct_alone(
+    recipe: Recipe, source: Source, companions: Companions, scan: Scan, clock: Clock
+) -> Correction:
+    """Correct an image that was read, by a field of its own."""
+    series = choose_volumes(recipe, scan, companions)
     with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
         mask = MaskChoice(companions.mask, above=recipe.mask_above)
-        done = correct_scan(
-            recipe.settings, scan, mask, How(series, tissues=companions.tissues), run
-        )
+        how = How(series, tissues=companions.tissues)
+        done = correct_scan(recipe.settings, scan, mask, how, run)
     return Correction(recipe, source, companions, scan, series, done)
 
 

@@ -19,7 +19,7 @@ from n4ax.bids.inputs import (
 )
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.sharing import group_sources
+from n4ax.bids.sharing import group_participants, group_sources
 from n4ax.bids.study_file import check_folder
 from n4ax.bids.workers import Cluster, Workers, count_gpus
 from n4ax.errors import InputError
@@ -89,8 +89,8 @@ class StudyPlan(NamedTuple):
     Attributes
     ----------
     groups
-        The images, those together that are to share a field if they lie on one grid. A refused
-        image is by itself.
+        The images, those together that are to share a field if they lie on one grid, or that are
+        to share settings. A refused image is by itself.
     refused
         The reasons why some of the images cannot be corrected, by path.
     without_images
@@ -264,25 +264,40 @@ def _choose_groups(
     refused: Mapping[str, InputError],
 ) -> list[tuple[Source, ...]]:
     """Put the images together that are to share a field; those that are refused are alone."""
-    shared = recipe.shared_field
-    if shared:
-        recipe.settings.check_chosen("a field that several images share")
-        if recipe.tissues:
-            raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
-        if recipe.output_settings == "exception":
-            raise InputError(
-                '{output_settings:"exception"} is for images with fields of their own: leave out '
-                "{shared_field}"
-            )
-    if shared and recipe.settings.arithmetic == "itk":
+    _check_sharing(recipe)
+    accepted = [source for source in sources if source.path not in refused]
+    alone = [(source,) for source in sources if source.path in refused]
+    if recipe.longitudinal:
+        return [*alone, *group_participants(accepted)]
+    return [*alone, *group_sources(accepted, recipe.shared_field)]
+
+
+def _check_sharing(recipe: Recipe) -> None:
+    """Refuse what cannot be combined with a field or with settings that images share."""
+    shared, longitudinal = recipe.shared_field, recipe.longitudinal
+    if longitudinal and not recipe.settings.adapt:
+        raise InputError(
+            '{longitudinal} chooses one setting for each participant, which needs {preset:"auto"}: '
+            "with other settings, all images have the same anyway"
+        )
+    if longitudinal and shared:
+        raise InputError("{longitudinal} and {shared_field} are both given: give only one of them")
+    if (longitudinal or shared) and recipe.output_settings == "exception":
+        raise InputError(
+            '{output_settings:"exception"} is for images by themselves: leave out '
+            f"{{{'longitudinal' if longitudinal else 'shared_field'}}}"
+        )
+    if not shared:
+        return
+    recipe.settings.check_chosen("a field that several images share")
+    if recipe.tissues:
+        raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
+    if recipe.settings.arithmetic == "itk":
         raise InputError(
             "{shared_field} is {0}, and {arithmetic} is 'itk': ITK has no field that several "
             "images share, so leave out one of them",
             " ".join(shared),
         )
-    accepted = [source for source in sources if source.path not in refused]
-    alone = [(source,) for source in sources if source.path in refused]
-    return [*alone, *group_sources(accepted, shared)]
 
 
 def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> Recipe:

@@ -46,6 +46,9 @@ class Recipe:
         Largest b-value, in s/mm², of a volume without diffusion weighting.
     shared_field
         Which images share a field, as for :func:`n4ax.bids.sharing.group_sources`.
+    longitudinal
+        Whether all images of a participant with one suffix get the same settings, which are chosen
+        on all of them. The settings are then those of the preset ``auto``.
     dtype
         Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
     engine, threads
@@ -80,6 +83,7 @@ class Recipe:
     series: Estimate = "mean"
     b0_threshold: float = B0_THRESHOLD
     shared_field: tuple[str, ...] = ()
+    longitudinal: bool = False
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
@@ -137,6 +141,7 @@ class Recipe:
             "Series": "b0" if is_dwi else self.series,
             "B0Threshold": self.b0_threshold if is_dwi else None,
             "SharedField": list(self.shared_field),
+            "Longitudinal": self.longitudinal or None,
             "DType": self.dtype,
             "Engine": choose_engine(self.engine, settings=self.settings),
         }

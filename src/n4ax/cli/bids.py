@@ -101,6 +101,7 @@ def bids(
     filters: Path | None,
     rated: tuple[str, ...],
     shared_field: tuple[str, ...],
+    longitudinal: bool,
     mask: str | None,
     tissues: tuple[str, ...],
     mask_above: float | None,
@@ -145,8 +146,9 @@ def bids(
             dataset, output, make_settings(preset, parameters, bids),
             mask=default_mask(preset) if mask is None else mask, mask_above=mask_above,
             tissues=tissues, series=series,
-            b0_threshold=b0_threshold, shared_field=shared_field, dtype=dtype, engine=engine,
-            already=already, output_settings=output_settings, names=option_names(bids),
+            b0_threshold=b0_threshold, shared_field=shared_field,
+            longitudinal=longitudinal, dtype=dtype, engine=engine, already=already,
+            output_settings=output_settings, names=option_names(bids),
         )  # fmt: skip
         images = ImageChoice(suffixes, participants, sessions, filters, rated)
         workers = WorkerChoice(

@@ -105,6 +105,11 @@ IMAGES = combine_options(
         "in these entities alone: echo, inv, suffix.",
     ),
     _which(
+        "--longitudinal", is_flag=True,
+        help="With --preset auto: choose one setting for all images of a participant with one "
+        "suffix, and not one for each session.",
+    ),
+    _which(
         "--mask-above", type=float, metavar="P",
         help="Values of the masks above this are inside, for maps of probabilities.",
     ),
