@@ -60,15 +60,16 @@ _SECONDS_BETWEEN_LOOKS = 60.0
     Examples:
       n4ax bids study study/derivatives/n4ax participant
       n4ax bids study out participant --participant-label 01 02 --suffix T1w
-      n4ax bids study out participant --preset ants --mask \\
+      n4ax bids study out-ants participant --preset ants --mask \\
         'derivatives/masks/{folder}/{name}_desc-brain_mask.nii.gz'
-      n4ax bids study out participant --suffix MEGRE --shared-field echo
+      n4ax bids study echoes participant --suffix MEGRE --shared-field echo
       n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
         --memory-gb 32 --walltime 04:00:00
       n4ax bids study out group
 
     If you give the same command again, it corrects the images that are
-    missing, and those whose image, mask or settings have changed.
+    missing, and those whose image or mask has changed. A folder has one
+    setting: another one wants another folder, or --output-settings replace.
     """,
 )
 @click.argument(
