@@ -8,3 +8,9 @@ FIGURES = "figures"
 
 GROUP_PAGE = "group.html"
 """The report of the group."""
+
+STUDY = "n4ax_study.json"
+"""The settings of the folder and the runs that wrote to it."""
+
+RATINGS = "ratings.tsv"
+"""Which scans people accepted or rejected."""
