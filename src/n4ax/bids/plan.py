@@ -18,6 +18,7 @@ from n4ax.bids.inputs import (
     read_filters,
 )
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
+from n4ax.bids.rated import select_rated
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sharing import group_participants, group_sources
 from n4ax.bids.study_file import check_folder
@@ -163,8 +164,10 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
     """
     check_output(recipe.dataset, recipe.output)
     sources = _choose_sources(recipe.dataset, images)
+    if images.rated:
+        sources = select_rated(recipe.output, sources, images.rated)
     without: set[str] = set()
-    if not images.participants:
+    if not (images.participants or images.rated):
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
     groups = _choose_groups(recipe, sources, conflicts)
