@@ -90,6 +90,22 @@ def find_planes(mask: npt.NDArray[Any]) -> list[Plane]:
     return [Plane(axis, _find_middle(voxels[axis])) for axis in _find_axes(mask.shape)]
 
 
+def find_slices(mask: npt.NDArray[Any], most: int) -> list[Plane]:
+    """Axial planes that are evenly spaced through an upright mask, from its bottom to its top.
+
+    Parameters
+    ----------
+    mask : array, shape (x, y, z)
+        The mask, as for :func:`find_planes`; it is not empty.
+    most : int
+        How many planes there are, unless the mask has fewer.
+    """
+    [inside] = np.nonzero(mask.view(np.bool_).any(axis=(_SAGITTAL, _CORONAL)))
+    first, extent = int(inside[0]), int(inside[-1] - inside[0]) + 1
+    count = min(most, extent)
+    return [Plane(_AXIAL, first + (2 * i + 1) * extent // (2 * count)) for i in range(count)]
+
+
 def count_planes(shape: tuple[int, ...]) -> int:
     """How many planes :func:`find_planes` finds in an image of this shape."""
     return len(_find_axes((*shape, 1, 1, 1)[:3]))
