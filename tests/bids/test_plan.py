@@ -98,7 +98,7 @@ def test_a_recipe_is_completed(
     there = WorkerChoice(scheduler="tcp://10.0.0.5:8786")
     plan = plan_study(recipe, ImageChoice(participants=["1"]), there)
     assert plan.without_images == []
-    assert (plan.recipe.engine, plan.recipe.threads) == (None, None)
+    assert (plan.recipe.engine, plan.recipe.threads) == ("cpu", None)
 
 
 @pytest.mark.usefixtures("machine")

@@ -20,6 +20,7 @@ from n4ax.bids.inputs import (
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sharing import group_sources
+from n4ax.bids.study_file import check_folder
 from n4ax.bids.workers import Cluster, Workers, count_gpus
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
@@ -44,15 +45,16 @@ class ImageChoice:
         Labels, with or without ``sub-`` and ``ses-``; an empty sequence means all.
     filters
         A file for :func:`n4ax.bids.inputs.read_filters`.
-    shared_field
-        Which of the images share a field, as for :func:`n4ax.bids.sharing.group_sources`.
+    rated
+        How people must have rated the corrected images; an empty sequence means that it does not
+        matter.
     """
 
     suffixes: Sequence[str] = ()
     participants: Sequence[str] = ()
     sessions: Sequence[str] = ()
     filters: Path | None = None
-    shared_field: Sequence[str] = ()
+    rated: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,12 @@ class StudyPlan(NamedTuple):
         every = (source for group in self.groups for source in group)
         return sorted(every, key=lambda source: source.path)
 
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Everything that is asked for, by suffix."""
+        suffixes = sorted({source.entities["suffix"] for source in self.sources})
+        return {suffix: self.recipe.describe(suffix) for suffix in suffixes}
+
 
 class PlannedImage(NamedTuple):
     """What will be done with an image.
@@ -159,15 +167,13 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
     if not images.participants:
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
-    groups = _choose_groups(recipe, images, sources, conflicts)
+    groups = _choose_groups(recipe, sources, conflicts)
     chosen = plan_workers(workers, recipe.engine, len(groups), max(map(len, groups)))
-    return StudyPlan(
-        groups,
-        {path: reason.with_options(recipe.names) for path, reason in conflicts.items()},
-        sorted(without),
-        _complete_recipe(recipe, workers, chosen),
-        chosen,
-    )
+    recipe = _complete_recipe(recipe, workers, chosen)
+    refused = {path: reason.with_options(recipe.names) for path, reason in conflicts.items()}
+    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen)
+    own = check_folder(recipe.output, plan.settings, recipe.output_settings)
+    return plan._replace(recipe=replace(recipe, own_settings=own))
 
 
 def plan_workers(
@@ -254,31 +260,35 @@ def _choose_sources(dataset: Path, images: ImageChoice) -> list[Source]:
 
 def _choose_groups(
     recipe: Recipe,
-    images: ImageChoice,
     sources: Sequence[Source],
     refused: Mapping[str, InputError],
 ) -> list[tuple[Source, ...]]:
     """Put the images together that are to share a field; those that are refused are alone."""
-    if images.shared_field:
+    shared = recipe.shared_field
+    if shared:
         recipe.settings.check_chosen("a field that several images share")
         if recipe.tissues:
             raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
-    if images.shared_field and recipe.settings.arithmetic == "itk":
+        if recipe.output_settings == "exception":
+            raise InputError(
+                '{output_settings:"exception"} is for images with fields of their own: leave out '
+                "{shared_field}"
+            )
+    if shared and recipe.settings.arithmetic == "itk":
         raise InputError(
             "{shared_field} is {0}, and {arithmetic} is 'itk': ITK has no field that several "
             "images share, so leave out one of them",
-            " ".join(images.shared_field),
+            " ".join(shared),
         )
     accepted = [source for source in sources if source.path not in refused]
     alone = [(source,) for source in sources if source.path in refused]
-    return [*alone, *group_sources(accepted, images.shared_field)]
+    return [*alone, *group_sources(accepted, shared)]
 
 
 def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> Recipe:
     """The recipe with what the workers need: whole paths, the engine and the number of threads."""
-    engine = recipe.engine
-    if workers.are_local and not workers.gpus:
-        engine = engine or "cpu"  # otherwise all processes could use the same GPU
+    # All workers must take the same engine, or else results would differ by rounding.
+    engine = recipe.engine or ("xla" if workers.gpus else "cpu")
     return replace(
         recipe,
         dataset=recipe.dataset.absolute(),

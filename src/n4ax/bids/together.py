@@ -25,7 +25,7 @@ from n4ax.bids.image import (
 from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.sidecar import Correction, hash_files, is_complete, make_stamp
+from n4ax.bids.sidecar import Correction, Identity, hash_files, identify, is_complete
 from n4ax.bids.staging import put_in_place, reserve
 from n4ax.images import nifti
 from n4ax.inputs import Run
@@ -119,7 +119,7 @@ class _Member:
 
     source: Source
     companions: Companions
-    stamp: str
+    identity: Identity
     outcome: Outcome
     clock: Clock = field(default_factory=Clock)
     note: str = ""
@@ -141,7 +141,7 @@ def _correct_unless_complete(
             staging = stagings[member.source.path]
             with _about(member.source):
                 outcome = stage_correction(
-                    correction, member.stamp, staging, member.clock, member.outcome
+                    correction, member.identity, staging, member.clock, member.outcome
                 )
             notes = (*outcome.notes, *([member.note] if member.note else []))
             member.outcome = replace(outcome, notes=notes)
@@ -165,11 +165,11 @@ def _find_members(recipe: Recipe, sources: Sequence[Source]) -> list[_Member]:
             hashes[source.path] = hash_files(recipe, source, companions[-1])
     members: list[_Member] = []
     for source, own in zip(sources, companions, strict=True):
-        stamp = make_stamp(recipe, source, own, hashes)
+        identity = identify(recipe, source, own, hashes)
         outcome = Outcome(source.path, source.participant, "failed")
-        if is_complete(recipe.output, Outputs.of(source), stamp):
+        if is_complete(recipe, Outputs.of(source), identity):
             outcome = replace(outcome, state="unchanged", notes=own.notes)
-        members.append(_Member(source, own, stamp, outcome))
+        members.append(_Member(source, own, identity, outcome))
     return members
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from n4ax.cli import bids_options
+from n4ax.cli.call import write_call
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.notes import list_notes
 from n4ax.cli.options import (
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from n4ax.bids.plan import StudyPlan
+    from n4ax.bids.recipe import OutputSettings
     from n4ax.bids.study import Tally
+    from n4ax.bids.study_file import Call
     from n4ax.bids.workers import Cluster
     from n4ax.series import Estimate
     from n4ax.settings import EngineName
@@ -96,6 +99,7 @@ def bids(
     participants: tuple[str, ...],
     sessions: tuple[str, ...],
     filters: Path | None,
+    rated: tuple[str, ...],
     shared_field: tuple[str, ...],
     mask: str | None,
     tissues: tuple[str, ...],
@@ -118,6 +122,7 @@ def bids(
     scheduler: str | None,
     dry_run: bool,
     already: "Already",
+    output_settings: "OutputSettings",
     stop_at_failure: bool,
     quiet: bool,
     **parameters: Any,
@@ -140,10 +145,10 @@ def bids(
             dataset, output, make_settings(preset, parameters, bids),
             mask=default_mask(preset) if mask is None else mask, mask_above=mask_above,
             tissues=tissues, series=series,
-            b0_threshold=b0_threshold, dtype=dtype, engine=engine, already=already,
-            names=option_names(bids),
+            b0_threshold=b0_threshold, shared_field=shared_field, dtype=dtype, engine=engine,
+            already=already, output_settings=output_settings, names=option_names(bids),
         )  # fmt: skip
-        images = ImageChoice(suffixes, participants, sessions, filters, shared_field)
+        images = ImageChoice(suffixes, participants, sessions, filters, rated)
         workers = WorkerChoice(
             processes=processes, threads=threads, memory_gb=memory_gb, cluster=cluster, jobs=jobs,
             queue=queue, walltime=walltime, account=account, options=options, scheduler=scheduler,
@@ -154,7 +159,7 @@ def bids(
         if dry_run:
             good = _print_preview(plan, scratch)
         else:
-            good = _correct(plan, scratch, stop_at_failure, quiet)
+            good = _correct(plan, scratch, write_call(context), stop_at_failure, quiet)
     context.exit(0 if good else _SOME_FAILED)
 
 
@@ -211,15 +216,19 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: bool) -> bool:
+def _correct(
+    plan: "StudyPlan", scratch: Path, call: "Call", stop_at_failure: bool, quiet: bool
+) -> bool:
     """Correct the images, print what became of them, and return whether all went well."""
     from n4ax.bids.connection import connect
     from n4ax.bids.outputs import prepare_output
     from n4ax.bids.staging import discard_leftovers
     from n4ax.bids.study import correct_study, report_study
+    from n4ax.bids.study_file import add_run, take_folder
 
     recipe, workers = plan.recipe, plan.workers
     prepare_output(recipe.dataset, recipe.output)
+    take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings)
     discard_leftovers(recipe.output)
     start = time.perf_counter()
     with (
@@ -233,6 +242,8 @@ def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: boo
             shared_workers=workers.share_processes, stop_at_failure=stop_at_failure,
         )  # fmt: skip
     try:
+        if not tally.did_nothing:
+            add_run(recipe.output, call, time.perf_counter() - start, tally.states)
         if tally.states["skipped"] < len(plan.sources):
             report_study(recipe.output)
     except (OSError, ValueError) as error:
