@@ -69,10 +69,10 @@ class Volumes:
     @cached_property
     def voxels(self) -> Voxels:
         """The voxels of the sample, and where they are."""
-        positions = find_positions(self._unroll(self.mask))
-        volumes = self.before, self.log_bias, self.after
+        positions = find_positions(self._inside)
         coordinates = np.unravel_index(positions, self.mask.shape, self._order)
-        return Voxels(coordinates, *(self._unroll(volume)[positions] for volume in volumes))
+        volumes = self.before, self.log_bias, self.after
+        return Voxels(coordinates, *(volume[coordinates] for volume in volumes))
 
     @cached_property
     def field_window(self) -> tuple[float, float]:
@@ -85,8 +85,8 @@ class Volumes:
         Without any, the first is infinite and the second is minus infinity.
         """
         low, high = np.inf, -np.inf
-        log_bias, mask = self._unroll(self.log_bias), self._unroll(self.mask)
-        for chunk, inside in _iterate_chunks(mask):
+        log_bias = self.log_bias.reshape(-1, order=self._order)
+        for chunk, inside in _iterate_chunks(self._inside):
             values = log_bias[chunk]
             if not inside.all():
                 values = values[inside]
@@ -97,13 +97,14 @@ class Volumes:
             low, high = min(low, float(ends[0])), max(high, float(ends[1]))
         return low, high
 
-    def _unroll(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The voxels of a volume in a row, in the order of the mask's memory."""
-        return volume.reshape(-1, order=self._order)
+    @cached_property
+    def _inside(self) -> npt.NDArray[np.bool_]:
+        """The mask in a row, in the order of the memory of the field, which is larger."""
+        return self.mask.reshape(-1, order=self._order)
 
     @property
     def _order(self) -> Literal["C", "F"]:
-        return "F" if self.mask.flags.f_contiguous else "C"
+        return "F" if self.log_bias.flags.f_contiguous else "C"
 
 
 def find_positions(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
