@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.images.planes import name_planes
 from n4ax.report.profile import measure_profile
 from n4ax.report.volumes import Volumes
 
@@ -49,12 +50,14 @@ def measure(
           geometric mean of the field.
         - ``Histogram``: histograms of both images over one range, which holds all but the
           outermost half percent of each, of the same voxels: those that are finite in both.
+        - ``Planes``: the names of the planes in the pictures; none if directions are not known.
         - ``Profile``: see :func:`n4ax.report.profile.measure_profile`.
     """
     return {
         "FieldRange": _measure_field_range(volumes),
         "FieldWindow": _measure_field_window(volumes),
         "Histogram": _count_histograms(*volumes.sample.both),
+        "Planes": [] if affine is None or not directed else name_planes(volumes.mask.shape, affine),
         "Profile": measure_profile(volumes, affine, directed=directed),
     }
 

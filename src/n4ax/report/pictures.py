@@ -2,21 +2,31 @@
 
 import base64
 import io
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops
 
-from n4ax.images.planes import find_grey_window, find_planes, find_slices, turn_upright
+from n4ax.images.planes import (
+    Plane,
+    find_box,
+    find_grey_window,
+    find_planes,
+    find_slices,
+    turn_upright,
+)
 from n4ax.report.sheets import Format, Sheet
 from n4ax.report.volumes import Volumes
 
 _PLANES = Format(width=375, height=300, columns=3, gap=6)
-_SLICES = Format(width=130, height=150, columns=6, gap=2)
-_SLICES_OF_FIELD = Format(width=65, height=75, columns=6, gap=1)
+_SLICES = Format(width=116, height=136, columns=6, gap=2)
+_SLICES_OF_FIELD = Format(width=58, height=68, columns=6, gap=1)
 """Half the size, since a field is smooth."""
+_MARGIN = 0.06
+"""How far the slices reach beyond the mask, as a part of its size."""
 _MOST_SLICES = 18
 _TILE = Format(width=72, height=72, columns=1)
 _DIMMED = 0.35
@@ -60,6 +70,15 @@ class _Upright(NamedTuple):
             (mean - swing, mean + swing),
         )
 
+    def crop(self, box: tuple[slice, ...]) -> Self:
+        """What is in a box."""
+        names = ("before", "after", "log_bias", "mask")
+        return self._replace(**{name: getattr(self, name)[box] for name in names})
+
+    def arrange(self, planes: Sequence[Plane], form: Format) -> Sheet:
+        """Arrange planes of these volumes."""
+        return Sheet.arrange(planes, self.mask.shape, self.voxel_sizes, form)
+
     @property
     def where(self) -> npt.NDArray[np.uint8]:
         """The mask, or the whole volume if the mask is empty."""
@@ -78,9 +97,9 @@ def draw(volumes: Volumes, affine: npt.NDArray[np.float64]) -> dict[str, bytes]:
     in these planes on transparent ground.
 
     ``slices-before``, ``slices-after``, ``slices-field`` and ``slices-outline`` are the same of up
-    to 18 axial slices, evenly spaced through the mask from its bottom to its top. A 2-D image has
-    none of them. ``tile`` is a small picture of the first plane, after at the left and the field at
-    the right.
+    to 18 axial slices, evenly spaced through the mask from its bottom to its top, row by row. A 2-D
+    image has none of them. ``tile`` is a small picture of the first plane, after at the left and
+    the field at the right. Slices and tile show the box around the mask.
 
     Parameters
     ----------
@@ -98,19 +117,19 @@ def draw(volumes: Volumes, affine: npt.NDArray[np.float64]) -> dict[str, bytes]:
     upright = _Upright.of(volumes, affine)
     where = upright.where
     planes = find_planes(where)
-    arrange = partial(Sheet.arrange, shape=where.shape, voxel_sizes=upright.voxel_sizes)
-    sheet = arrange(planes, form=_PLANES)
+    sheet = upright.arrange(planes, _PLANES)
     pictures = _draw_images(sheet, upright, quality=80)
     pictures["field"] = encode_webp(_draw_field(sheet, upright), quality=70)
     pictures["outline"] = _encode_outline(sheet, upright.mask)
+    close = upright.crop(find_box(where, _MARGIN))
     if len(planes) == 3:
-        slices = find_slices(where, _MOST_SLICES)
-        sheet, small = (arrange(slices, form=form) for form in (_SLICES, _SLICES_OF_FIELD))
-        drawn = _draw_images(sheet, upright, quality=62)
-        drawn["field"] = encode_webp(_draw_field(small, upright), quality=62)
-        drawn["outline"] = _encode_outline(sheet, upright.mask)
+        slices = find_slices(close.where, _MOST_SLICES)
+        sheet, small = (close.arrange(slices, form) for form in (_SLICES, _SLICES_OF_FIELD))
+        drawn = _draw_images(sheet, close, quality=62)
+        drawn["field"] = encode_webp(_draw_field(small, close), quality=62)
+        drawn["outline"] = _encode_outline(sheet, close.mask)
         pictures |= {f"slices-{name}": content for name, content in drawn.items()}
-    return {**pictures, "tile": _draw_tile(arrange(planes[:1], form=_TILE), upright)}
+    return {**pictures, "tile": _draw_tile(close)}
 
 
 def encode_webp(picture: Image.Image, quality: int = 84) -> bytes:
@@ -158,7 +177,8 @@ def _draw_field(sheet: Sheet, upright: _Upright) -> Image.Image:
     return ImageChops.multiply(levels.convert("RGB"), Image.merge("RGB", [shade] * 3))
 
 
-def _draw_tile(sheet: Sheet, upright: _Upright) -> bytes:
+def _draw_tile(upright: _Upright) -> bytes:
+    sheet = upright.arrange(find_planes(upright.where)[:1], _TILE)
     after = Image.fromarray(sheet.draw(upright.after, upright.grey_after))
     tile = Image.new("RGB", (2 * sheet.width, sheet.height))
     tile.paste(after, (0, 0))
