@@ -22,6 +22,7 @@ from n4ax.bids.sidecar import (
     describe_field,
     describe_for_report,
     describe_image,
+    gives_directions,
     identify,
     is_complete,
     loses_own_settings,
@@ -223,7 +224,8 @@ def stage_correction(
         with sync_meanwhile(places), clock.step("Report"):
             volumes = _find_volumes(correction)
             pictures, problem = _draw_pictures(correction, volumes)
-            measures = measure(volumes) | correction.verdict.measures
+            affine, directed = correction.done.scan.affine, gives_directions(correction.scan)
+            measures = measure(volumes, affine, directed=directed) | correction.verdict.measures
     contents = pictures | _describe_others(correction)
     sizes = {name: (staging / name).stat().st_size for name in (outputs.image, outputs.field)}
     sizes |= {name: len(content) for name, content in contents.items()}

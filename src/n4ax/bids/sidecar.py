@@ -260,7 +260,7 @@ def describe_for_report(
         "Suffix": source.entities["suffix"],
         "Shape": list(scan.image.shape),
         "VoxelSize": list(nifti.read_voxel_sizes(scan.image)),
-        "Directions": _gives_directions(scan),
+        "Directions": gives_directions(scan),
         "Mask": correction.recipe.mask,
         **({} if result.choice is None else {"Choice": result.choice.sentence}),
         **_name_others(correction, uris=False),
@@ -284,7 +284,7 @@ def describe_for_report(
     }
 
 
-def _gives_directions(scan: Scan) -> bool:
+def gives_directions(scan: Scan) -> bool:
     """Whether the header says where left, right, front and back are."""
     header = scan.image.header
     return any(int(header[name]) > 0 for name in ("qform_code", "sform_code"))

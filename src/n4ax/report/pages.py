@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from n4ax.files import write_file
 from n4ax.report import charts
+from n4ax.report.checks import CHECKS
 from n4ax.report.formats import format_number, format_seconds
 from n4ax.report.group import make_rows, make_strips
 from n4ax.report.participant import make_scan_view
@@ -107,17 +108,19 @@ def write_participant(output: Path, label: str, neighbours: tuple[str | None, st
             f"ses-*/figures/*.json): run n4ax bids on participant {label} first"
         )
     before, after = neighbours
+    study = read_study(output)
     page = output / f"sub-{label}.html"
     with _explain_errors(page):
         return _write_page(
             page,
             "participant.html",
             label=label,
-            scans=[make_scan_view(record) for record in records],
+            scans=[make_scan_view(record, study) for record in records],
             failures=failures,
             before=before,
             after=after,
             colours=_make_gradient(),
+            checks=list(CHECKS.items()),
             rating=_describe_ratings(output, records),
             version=_list_versions(records),
         )
