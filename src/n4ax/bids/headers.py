@@ -62,15 +62,29 @@ def read_image_header(path: Path) -> Grid:
     ValueError
         It is a link to a file that is not here, cannot be read, or has no real numbers.
     """
-    check_link(path)
-    try:
-        grid = read_grid(path)
-    except ValueError:
-        path.open("rb").close()  # why a file cannot be opened, the system says best
-        raise
+    grid = read_file_header(path)
     assert grid is not None  # images of BIDS are NIfTI
     check_kind(grid.kind, path)
     return grid
+
+
+def read_file_header(path: Path) -> Grid | None:
+    """Read the header of any file; ``None`` if it is of a format whose header is not read.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    ValueError
+        It is a link to a file that is not here, or cannot be read.
+    """
+    check_link(path)
+    try:
+        return read_grid(path)
+    except ValueError:
+        if not path.is_dir():
+            path.open("rb").close()  # why a file cannot be opened, the system says best
+        raise
 
 
 def map_files(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from n4ax.bids.derivatives import Derivative
 from n4ax.errors import InputError
 from n4ax.images.arguments import read_word
 from n4ax.series import B0_THRESHOLD, Estimate
@@ -23,10 +24,14 @@ class Recipe:
     settings
         The parameters of N4.
     mask
-        ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths as for
+        ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths or entities as for
         :func:`n4ax.bids.companions.find_file`. ``"none"`` becomes ``"all"``.
     tissues
         Patterns of the maps of tissues that settings are chosen by and evenness is measured in.
+    weights
+        A pattern of the confidence of each voxel.
+    derivatives
+        The derivative datasets in which entities are looked for.
     mask_above
         Values of a mask in a file above this are inside, for maps of probabilities.
     series
@@ -50,8 +55,8 @@ class Recipe:
     Raises
     ------
     InputError
-        ``mask`` is empty, ``series`` is ``"b0"``, or ``engine`` is ``"xla"`` for the arithmetic of
-        ITK.
+        ``mask`` or ``weights`` is empty, ``series`` is ``"b0"``, or ``engine`` is ``"xla"`` for
+        the arithmetic of ITK.
     """
 
     dataset: Path
@@ -59,6 +64,8 @@ class Recipe:
     settings: N4Settings
     mask: str = "otsu"
     tissues: tuple[str, ...] = ()
+    weights: str | None = None
+    derivatives: tuple[Derivative, ...] = ()
     mask_above: float | None = None
     series: Estimate = "mean"
     b0_threshold: float = B0_THRESHOLD
@@ -71,6 +78,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.mask:
             raise InputError("{mask} is empty; expected otsu, all or a pattern of paths")
+        if self.weights == "":
+            raise InputError("{weights} is empty; expected a pattern of paths or entities")
         object.__setattr__(self, "mask", read_word(self.mask) or self.mask)
         if self.series == "b0":
             raise InputError(
@@ -101,3 +110,10 @@ class Recipe:
     def has_mask_files(self) -> bool:
         """Whether ``mask`` is a pattern of paths."""
         return read_word(self.mask) is None
+
+    @property
+    def patterns(self) -> list[tuple[str, str]]:
+        """The patterns of all files that belong to an image, each with its parameter."""
+        mask = [("mask", self.mask)] if self.has_mask_files else []
+        weights = [] if self.weights is None else [("weights", self.weights)]
+        return [*mask, *weights, *(("tissues", one) for one in self.tissues)]

@@ -227,13 +227,15 @@ def _correct_group(
         with _about(member.source):
             series = choose_volumes(recipe, scan, member.companions)
             with computing, member.clock.step("N4"):
-                done = correct_scan(recipe.settings, scan, mask, How(series), run)
+                how = How(series, weights=member.companions.weights)
+                done = correct_scan(recipe.settings, scan, mask, how, run)
         yield member, Correction(recipe, member.source, member.companions, scan, series, done)
         return
     masks = [MaskChoice(member.companions.mask, above=recipe.mask_above) for member in members]
+    weights = [member.companions.weights for member in members]
     clock = Clock()
     with computing, clock.step("N4"):
-        all_done = correct_scans(recipe.settings, scans, masks, run=run)
+        all_done = correct_scans(recipe.settings, scans, masks, weights=weights, run=run)
     for member, done in zip(members, all_done, strict=True):
         member.clock.seconds["N4"] = clock.seconds["N4"] / len(group)
         others = [(other.source, other.companions) for other in members if other is not member]
