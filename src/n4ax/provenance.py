@@ -17,6 +17,9 @@ from n4ax.version import __version__
 _HEADER = 1 << 16
 """So many bytes hold every header of ITK that has its voxels in another file."""
 
+_SHORT = 12
+"""Hexadecimal digits of a hash that people compare."""
+
 _REFERENCES = (
     "Tustison NJ, Avants BB, Cook PA, Zheng Y, Egan A, Yushkevich PA, Gee JC. N4ITK: improved N3 "
     "bias correction. IEEE Transactions on Medical Imaging 29(6):1310-1320, 2010. "
@@ -86,6 +89,11 @@ def make_stamp(content: Mapping[str, Any]) -> str:
     """Hash everything that a result depends on, which is given as an object of JSON."""
     text = json.dumps(content, sort_keys=True, default=str)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """A short hash by which people can see whether two results have the same settings."""
+    return make_stamp(settings).removeprefix("sha256:")[:_SHORT]
 
 
 def format_json(content: Any) -> str:

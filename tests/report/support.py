@@ -10,6 +10,22 @@ from PIL import Image
 
 LEVELS = (100.0, 300.0, 500.0)
 
+STUDY: dict[str, Any] = {
+    "Dataset": "Ten heads",
+    "Settings": {"T1w": {"ShrinkFactor": 4, "Mask": "otsu"}, "FLAIR": {"ShrinkFactor": 3}},
+    "SettingsHash": {"T1w": "1a2b3c4d", "FLAIR": "99887766"},
+    "Rerun": "n4ax bids study out participant --mask otsu",
+    "Runs": [
+        {
+            "Date": "2026-11-27T10:00:00+00:00", "Seconds": 12.3, "Version": "0.2.0",
+            "Command": "n4ax bids study out participant --mask otsu --shrink-factor 4",
+            "Machine": "scanner-7, Linux x86_64, 2 cores",
+            "Counts": {"corrected": 3, "unchanged": 0, "failed": 1},
+        }
+    ],
+}  # fmt: skip
+"""The content of ``n4ax_study.json``."""
+
 
 def make_phantom(shape: tuple[int, ...] = (48, 40, 32), noise: float = 15.0) -> Any:
     """An image with three known tissues in blocks, and their labels.
@@ -63,8 +79,12 @@ def write_record(
     measures: dict[str, Any],
     pictures: dict[str, bytes] | None = None,
     shape: tuple[int, ...] = (96, 96, 88),
+    more: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a record and its pictures as a run does; return the file of the record."""
+    """Write a record and its pictures as a run does; return the file of the record.
+
+    ``more`` has entries that are added or replaced.
+    """
     middle = f"_ses-{session}" if session else ""
     folder = output / f"sub-{subject}" / (f"ses-{session}" if session else "")
     stem = f"sub-{subject}{middle}_desc-n4_{suffix}"
@@ -92,5 +112,5 @@ def write_record(
         "Version": "0.2.0",
     }
     path = folder / "figures" / f"{stem}.json"
-    path.write_text(json.dumps(entries))
+    path.write_text(json.dumps(entries | (more or {})))
     return path

@@ -94,15 +94,16 @@ def find_problems(
 
 
 def spread_problems(
-    groups: Sequence[tuple[Source, ...]], problems: Mapping[str, Problem]
+    recipe: Recipe, groups: Sequence[tuple[Source, ...]], problems: Mapping[str, Problem]
 ) -> dict[str, Problem]:
-    """Add the images that share a field with one that has a problem: all of them would fail."""
+    """Add the images that are corrected together with one that has a problem: all would fail."""
+    what = "settings are chosen" if recipe.longitudinal else "field is shared"
+    kind = "cannot be corrected, since an image with which they would be cannot"
     every = dict(problems)
     for group in groups:
         bad = [source.path for source in group if source.path in problems]
         for source in group if bad else ():
-            reason = f"its field is shared with {bad[0]}, which failed: {problems[bad[0]].reason}"
-            kind = "would share a field with an image that cannot be corrected"
+            reason = f"its {what} with {bad[0]}, which failed: {problems[bad[0]].reason}"
             every.setdefault(source.path, Problem(kind, reason, kind_is_all=True))
     return every
 

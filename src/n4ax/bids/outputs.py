@@ -21,14 +21,14 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.staging import PRIVATE, write_text
 from n4ax.errors import InputError
 from n4ax.provenance import format_json
-from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE
+from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
 from n4ax.version import __version__
 
 _DESC = "n4"
 _BIDS_VERSION = "1.10.0"
 _IGNORED = (
     "*_biasfield.nii.gz", "*_biasfield.json", "*_desc-n4_dwi.bv*",
-    "*.html", FIGURES, "logs", ERRORS, PRIVATE,
+    "*.html", FIGURES, "logs", ERRORS, STUDY, RATINGS, "group_*.tsv", "group_*.json", PRIVATE,
 )  # fmt: skip
 _README = f"""\
 # Images corrected with n4ax
@@ -43,6 +43,9 @@ N4 (Tustison et al. 2010, doi:10.1109/TMI.2010.2046908).
 - `*_desc-n4_dwi.bval` and `.bvec`: the gradients of the source. BIDS has no place for them beside
   a derivative, so they are listed in `.bidsignore` too.
 - `sub-<label>.html`, `{GROUP_PAGE}`: reports with pictures, made from the folders `{FIGURES}/`.
+- `group_<suffix>.tsv`: the numbers of all images with a suffix.
+- `{RATINGS}`: what people think of the corrected images.
+- `{STUDY}`: the settings of this folder, and the runs that wrote to it.
 - `logs/`: what was done, for each participant.
 - `{ERRORS}`: images that could not be corrected, with the reason.
 """
@@ -185,9 +188,8 @@ def prepare_output(dataset: Path, output: Path, derivatives: Sequence[Derivative
     """
     check_output(dataset, output, derivatives)
     output.mkdir(parents=True, exist_ok=True)
-    name = _read_object(dataset / "dataset_description.json").get("Name") or dataset.resolve().name
     description = {
-        "Name": f"{name} (n4ax)",
+        "Name": f"{read_name(dataset)} (n4ax)",
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [
@@ -204,6 +206,12 @@ def prepare_output(dataset: Path, output: Path, derivatives: Sequence[Derivative
     write_text(output / ".bidsignore", "\n".join(_IGNORED) + "\n")
     if not os.path.lexists(output / "README.md"):  # it may be a link to a file that is not here
         write_text(output / "README.md", _README)
+
+
+def read_name(dataset: Path) -> str:
+    """The name of a dataset, or that of its folder."""
+    name = _read_object(dataset / "dataset_description.json").get("Name")
+    return str(name or dataset.resolve().name)
 
 
 def make_uri(dataset: Path, path: Path, derivatives: Sequence[Derivative] = ()) -> str:

@@ -21,8 +21,10 @@ from n4ax.bids.inputs import (
     read_filters,
 )
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
+from n4ax.bids.rated import select_rated
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.sharing import group_sources
+from n4ax.bids.sharing import group_participants, group_sources
+from n4ax.bids.study_file import check_folder
 from n4ax.bids.workers import Cluster, Workers, count_gpus
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
@@ -47,15 +49,16 @@ class ImageChoice:
         Labels, with or without ``sub-`` and ``ses-``; an empty sequence means all.
     filters
         A file for :func:`n4ax.bids.inputs.read_filters`.
-    shared_field
-        Which of the images share a field, as for :func:`n4ax.bids.sharing.group_sources`.
+    rated
+        How people must have rated the corrected images; an empty sequence means that it does not
+        matter.
     """
 
     suffixes: Sequence[str] = ()
     participants: Sequence[str] = ()
     sessions: Sequence[str] = ()
     filters: Path | None = None
-    shared_field: Sequence[str] = ()
+    rated: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,8 @@ class StudyPlan(NamedTuple):
     Attributes
     ----------
     groups
-        The images, those together that are to share a field if they lie on one grid. A refused
-        image is by itself.
+        The images, those together that are to share a field if they lie on one grid, or that are
+        to share settings. A refused image is by itself.
     refused
         The reasons why some of the images cannot be corrected, by path.
     without_images
@@ -117,6 +120,12 @@ class StudyPlan(NamedTuple):
         """The images, sorted by path."""
         every = (source for group in self.groups for source in group)
         return sorted(every, key=lambda source: source.path)
+
+    @property
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Everything that is asked for, by suffix."""
+        suffixes = sorted({source.entities["suffix"] for source in self.sources})
+        return {suffix: self.recipe.describe(suffix) for suffix in suffixes}
 
 
 class PlannedImage(NamedTuple):
@@ -170,23 +179,22 @@ def plan_study(
     check_output(recipe.dataset, recipe.output, recipe.derivatives)
     check_queries(recipe.patterns, recipe.derivatives)
     sources = _choose_sources(recipe.dataset, images)
+    if images.rated:
+        sources = select_rated(recipe.output, sources, images.rated)
     without: set[str] = set()
-    if not images.participants:
+    if not (images.participants or images.rated):
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
-    groups = _choose_groups(recipe, images, sources, conflicts)
+    groups = _choose_groups(recipe, sources, conflicts)
     problems = _find_problems(recipe, groups, conflicts, progress)
     groups = split_groups(groups, problems)
-    refused = {path: reason.with_options(recipe.names) for path, reason in conflicts.items()}
     chosen = plan_workers(workers, recipe.engine, len(groups), max(map(len, groups)))
-    return StudyPlan(
-        groups,
-        refused | {path: problem.reason for path, problem in problems.items()},
-        sorted(without),
-        _complete_recipe(recipe, workers, chosen),
-        chosen,
-        problems,
-    )
+    recipe = _complete_recipe(recipe, workers, chosen)
+    refused = {path: reason.with_options(recipe.names) for path, reason in conflicts.items()}
+    refused |= {path: problem.reason for path, problem in problems.items()}
+    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen, problems)
+    own = check_folder(recipe.output, plan.settings, recipe.output_settings)
+    return plan._replace(recipe=replace(recipe, own_settings=own))
 
 
 def plan_workers(
@@ -264,10 +272,10 @@ def _find_problems(
     progress: Progress | None,
 ) -> dict[str, Problem]:
     """Look at the images that are not refused yet, and at the files that belong to them."""
-    recipe = replace(recipe, dataset=recipe.dataset.absolute())
+    recipe = replace(recipe, dataset=recipe.dataset.absolute(), output=recipe.output.absolute())
     accepted = [source for group in groups for source in group if source.path not in refused]
     headers = read_headers(recipe.dataset, accepted, progress)
-    return spread_problems(groups, find_problems(recipe, accepted, headers, progress))
+    return spread_problems(recipe, groups, find_problems(recipe, accepted, headers, progress))
 
 
 def _choose_sources(dataset: Path, images: ImageChoice) -> list[Source]:
@@ -289,31 +297,50 @@ def _choose_sources(dataset: Path, images: ImageChoice) -> list[Source]:
 
 def _choose_groups(
     recipe: Recipe,
-    images: ImageChoice,
     sources: Sequence[Source],
     refused: Mapping[str, InputError],
 ) -> list[tuple[Source, ...]]:
     """Put the images together that are to share a field; those that are refused are alone."""
-    if images.shared_field:
-        recipe.settings.check_chosen("a field that several images share")
-        if recipe.tissues:
-            raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
-    if images.shared_field and recipe.settings.arithmetic == "itk":
+    _check_sharing(recipe)
+    accepted = [source for source in sources if source.path not in refused]
+    alone = [(source,) for source in sources if source.path in refused]
+    if recipe.longitudinal:
+        return [*alone, *group_participants(accepted)]
+    return [*alone, *group_sources(accepted, recipe.shared_field)]
+
+
+def _check_sharing(recipe: Recipe) -> None:
+    """Refuse what cannot be combined with a field or with settings that images share."""
+    shared, longitudinal = recipe.shared_field, recipe.longitudinal
+    if longitudinal and not recipe.settings.adapt:
+        raise InputError(
+            '{longitudinal} chooses one setting for each participant, which needs {preset:"auto"}: '
+            "with other settings, all images have the same anyway"
+        )
+    if longitudinal and shared:
+        raise InputError("{longitudinal} and {shared_field} are both given: give only one of them")
+    if (longitudinal or shared) and recipe.output_settings == "exception":
+        raise InputError(
+            '{output_settings:"exception"} is for images by themselves: leave out '
+            f"{{{'longitudinal' if longitudinal else 'shared_field'}}}"
+        )
+    if not shared:
+        return
+    recipe.settings.check_chosen("a field that several images share")
+    if recipe.tissues:
+        raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
+    if recipe.settings.arithmetic == "itk":
         raise InputError(
             "{shared_field} is {0}, and {arithmetic} is 'itk': ITK has no field that several "
             "images share, so leave out one of them",
-            " ".join(images.shared_field),
+            " ".join(shared),
         )
-    accepted = [source for source in sources if source.path not in refused]
-    alone = [(source,) for source in sources if source.path in refused]
-    return [*alone, *group_sources(accepted, images.shared_field)]
 
 
 def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> Recipe:
     """The recipe with what the workers need: whole paths, the engine and the number of threads."""
-    engine = recipe.engine
-    if workers.are_local and not workers.gpus:
-        engine = engine or "cpu"  # otherwise all processes could use the same GPU
+    # All workers must take the same engine, or else results would differ by rounding.
+    engine = recipe.engine or ("xla" if workers.gpus else "cpu")
     return replace(
         recipe,
         dataset=recipe.dataset.absolute(),

@@ -66,6 +66,11 @@ class Tally:
         """Whether all images were corrected, and all logs and reports were written."""
         return not (self.failures or self.problems or self.stopped)
 
+    @property
+    def did_nothing(self) -> bool:
+        """Whether all images were left as they were."""
+        return not (self.states["corrected"] or self.failures or self.stopped)
+
     def add_problem(self, problem: str) -> None:
         """Remember a problem, once."""
         if problem not in self.problems:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from n4ax.cli import bids_options
+from n4ax.cli.call import write_call
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.notes import list_notes
 from n4ax.cli.options import (
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 
     from n4ax.bids.image import Outcome
     from n4ax.bids.plan import StudyPlan
+    from n4ax.bids.recipe import OutputSettings
     from n4ax.bids.study import Tally
+    from n4ax.bids.study_file import Call
     from n4ax.bids.workers import Cluster
     from n4ax.series import Estimate
     from n4ax.settings import EngineName
@@ -59,15 +62,16 @@ _SECONDS_BETWEEN_LOOKS = 60.0
     Examples:
       n4ax bids study study/derivatives/n4ax participant
       n4ax bids study out participant --participant-label 01 02 --suffix T1w
-      n4ax bids study out participant --preset ants --mask \\
+      n4ax bids study out-ants participant --preset ants --mask \\
         'derivatives/masks/{folder}/{name}_desc-brain_mask.nii.gz'
-      n4ax bids study out participant --suffix MEGRE --shared-field echo
+      n4ax bids study echoes participant --suffix MEGRE --shared-field echo
       n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
         --memory-gb 32 --walltime 04:00:00
       n4ax bids study out group
 
     If you give the same command again, it corrects the images that are
-    missing, and those whose image, mask or settings have changed.
+    missing, and those whose image or mask has changed. A folder has one
+    setting: another one wants another folder, or --output-settings replace.
     """,
 )
 @click.argument(
@@ -98,7 +102,9 @@ def bids(
     participants: tuple[str, ...],
     sessions: tuple[str, ...],
     filters: Path | None,
+    rated: tuple[str, ...],
     shared_field: tuple[str, ...],
+    longitudinal: bool,
     mask: str | None,
     weights: str | None,
     tissues: tuple[str, ...],
@@ -122,6 +128,7 @@ def bids(
     scheduler: str | None,
     dry_run: bool,
     already: "Already",
+    output_settings: "OutputSettings",
     stop_at_failure: bool,
     quiet: bool,
     **parameters: Any,
@@ -146,10 +153,11 @@ def bids(
             mask=mask or (DEFAULT_MASK if derivatives else default_mask(preset)),
             mask_above=mask_above, tissues=tissues, weights=weights,
             derivatives=read_derivatives(derivatives), series=series,
-            b0_threshold=b0_threshold, dtype=dtype, engine=engine, already=already,
-            names=option_names(bids),
+            b0_threshold=b0_threshold, shared_field=shared_field,
+            longitudinal=longitudinal, dtype=dtype, engine=engine, already=already,
+            output_settings=output_settings, names=option_names(bids),
         )  # fmt: skip
-        images = ImageChoice(suffixes, participants, sessions, filters, shared_field)
+        images = ImageChoice(suffixes, participants, sessions, filters, rated)
         workers = WorkerChoice(
             processes=processes, threads=threads, memory_gb=memory_gb, cluster=cluster, jobs=jobs,
             queue=queue, walltime=walltime, account=account, options=options, scheduler=scheduler,
@@ -161,7 +169,7 @@ def bids(
         if dry_run:
             good = print_preview(plan, scratch)
         else:
-            good = _correct(plan, scratch, stop_at_failure, quiet)
+            good = _correct(plan, scratch, write_call(context), stop_at_failure, quiet)
     context.exit(0 if good else _SOME_FAILED)
 
 
@@ -195,16 +203,20 @@ def _print_participants_without_images(plan: "StudyPlan") -> None:
         _print_message(f"note: these participants have none of the images: {names}{more}")
 
 
-def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: bool) -> bool:
+def _correct(
+    plan: "StudyPlan", scratch: Path, call: "Call", stop_at_failure: bool, quiet: bool
+) -> bool:
     """Correct the images, print what became of them, and return whether all went well."""
     from n4ax.bids.connection import connect
     from n4ax.bids.outputs import prepare_output
     from n4ax.bids.staging import discard_leftovers
     from n4ax.bids.study import correct_study, report_study
+    from n4ax.bids.study_file import add_run, take_folder
 
     recipe, workers = plan.recipe, plan.workers
     _tell_problems(plan)
     prepare_output(recipe.dataset, recipe.output, recipe.derivatives)
+    take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings)
     discard_leftovers(recipe.output)
     start = time.perf_counter()
     with (
@@ -218,6 +230,8 @@ def _correct(plan: "StudyPlan", scratch: Path, stop_at_failure: bool, quiet: boo
             shared_workers=workers.share_processes, stop_at_failure=stop_at_failure,
         )  # fmt: skip
     try:
+        if not tally.did_nothing:
+            add_run(recipe.output, call, time.perf_counter() - start, tally.states)
         if tally.states["skipped"] < len(plan.sources):
             report_study(recipe.output)
     except (OSError, ValueError) as error:

@@ -1,10 +1,22 @@
 """The entries of a record, completed: older versions wrote fewer, and a file may lack some."""
 
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
-_TEXTS = ("Output", "Mask", "Choice", "Engine", "Version")
+from n4ax.report.values import (
+    read_counts,
+    read_known,
+    read_list,
+    read_number,
+    read_numbers,
+    read_object,
+    read_pair,
+    read_text,
+)
+
+_TEXTS = (
+    "Output", "Mask", "Choice", "Engine", "Version", "Date", "Result", "SettingsHash",
+)  # fmt: skip
 _BOTH = ("Before", "After")
 _NUMBERS = ("cjv_before", "cjv_after", "inu_med", "inu_range", "inu_p05", "inu_p95")
 
@@ -24,7 +36,8 @@ def complete(entries: dict[str, Any], path: Path) -> dict[str, Any]:
     -------
     dict
         All entries of a record. A number that is missing or not finite is ``None``, as are texts
-        and the histogram; lists are empty. ``Measures`` has all of its parts.
+        and the histogram; lists are empty. ``Measures`` has all of its parts. ``Directions`` is
+        ``None`` if it is not known.
     """
     stem, folder = path.name.removesuffix(".json"), path.parent.parent
     session = folder.name.removeprefix("ses-") if folder.name.startswith("ses-") else None
@@ -35,67 +48,67 @@ def complete(entries: dict[str, Any], path: Path) -> dict[str, Any]:
         "Suffix": stem.rsplit("_", 1)[-1],
     }
     return {
-        **{name: _read_text(entries.get(name)) or other for name, other in names.items()},
-        **{name: _read_text(entries.get(name)) for name in _TEXTS},
-        "Shape": _read_counts(entries.get("Shape")),
-        "VoxelSize": _read_known(entries.get("VoxelSize")),
-        "SharedFieldWith": [str(path) for path in _read_list(entries.get("SharedFieldWith"))],
-        "Iterations": _read_counts(entries.get("Iterations")),
-        "Stopped": [str(reason) for reason in _read_list(entries.get("Stopped"))],
-        "Convergence": [_read_numbers(level) for level in _read_list(entries.get("Convergence"))],
-        "Notes": [str(note) for note in _read_list(entries.get("Notes"))],
-        "Threshold": _read_number(entries.get("Threshold")),
+        **{name: read_text(entries.get(name)) or other for name, other in names.items()},
+        **{name: read_text(entries.get(name)) for name in _TEXTS},
+        "Shape": read_counts(entries.get("Shape")),
+        "VoxelSize": read_known(entries.get("VoxelSize")),
+        "SharedFieldWith": [str(path) for path in read_list(entries.get("SharedFieldWith"))],
+        "Iterations": read_counts(entries.get("Iterations")),
+        "Stopped": [str(reason) for reason in read_list(entries.get("Stopped"))],
+        "Convergence": [read_numbers(level) for level in read_list(entries.get("Convergence"))],
+        "Settings": read_object(entries.get("Settings")),
+        "Exception": entries.get("Exception") is True,
+        "Directions": _read_truth(entries.get("Directions")),
+        "Messages": _complete_messages(read_list(entries.get("Messages"))),
+        "Notes": [str(note) for note in read_list(entries.get("Notes"))],
+        "Threshold": read_number(entries.get("Threshold")),
         "Seconds": {
-            name: _read_number(value)
-            for name, value in _read_object(entries.get("Seconds")).items()
+            name: read_number(value) for name, value in read_object(entries.get("Seconds")).items()
         },
-        "Measures": _complete_measures(_read_object(entries.get("Measures"))),
+        "Measures": _complete_measures(read_object(entries.get("Measures"))),
     }
 
 
 def _complete_measures(measures: dict[str, Any]) -> dict[str, Any]:
     return {
-        **{name: _read_pair(measures.get(name)) for name in ("FieldRange", "FieldWindow")},
-        **{name: _read_number(measures.get(name)) for name in _NUMBERS},
-        "Histogram": _complete_histogram(_read_object(measures.get("Histogram"))),
+        **{name: read_pair(measures.get(name)) for name in ("FieldRange", "FieldWindow")},
+        **{name: read_number(measures.get(name)) for name in _NUMBERS},
+        "Histogram": _complete_histogram(read_object(measures.get("Histogram"))),
+        "Profile": _complete_profile(read_object(measures.get("Profile"))),
     }
 
 
 def _complete_histogram(found: dict[str, Any]) -> dict[str, Any] | None:
-    counts = {when: _read_known(found.get(when)) for when in _BOTH}
+    counts = {when: read_known(found.get(when)) for when in _BOTH}
     if not all(counts.values()):
         return None
-    return {"Range": _read_pair(found.get("Range")), **counts}
+    return {"Range": read_pair(found.get("Range")), **counts}
 
 
-def _read_text(value: Any) -> str | None:
-    return str(value) if isinstance(value, str | int) and value != "" else None
+def _complete_profile(found: dict[str, Any]) -> dict[str, Any] | None:
+    """The profile; ``None`` if it has no positions, or not a value for each of them."""
+    positions = read_known(found.get("Positions"))
+    values = {when: read_numbers(found.get(when)) for when in _BOTH}
+    lists = (found.get("Positions"), *values.values())
+    if not positions or any(len(read_list(each)) != len(positions) for each in lists):
+        return None
+    texts = {name: read_text(found.get(name)) or "" for name in ("Axis", "Unit")}
+    return {**texts, "Positions": positions, **values}
 
 
-def _read_number(value: Any) -> float | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and isfinite(value) else None
+def _complete_messages(found: list[Any]) -> list[dict[str, Any]]:
+    """The messages of the verdict that have a code; what is no object is left out."""
+    messages = [read_object(message) for message in found]
+    return [
+        {
+            "Code": read_text(message["Code"]),
+            "Serious": message.get("Serious") is True,
+            "Text": read_text(message.get("Text")) or read_text(message["Code"]),
+        }
+        for message in messages
+        if read_text(message.get("Code"))
+    ]
 
 
-def _read_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _read_object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _read_numbers(value: Any) -> list[float | None]:
-    return [_read_number(item) for item in _read_list(value)]
-
-
-def _read_known(value: Any) -> list[float]:
-    return [number for number in _read_numbers(value) if number is not None]
-
-
-def _read_counts(value: Any) -> list[int]:
-    return [int(number) for number in _read_known(value)]
-
-
-def _read_pair(value: Any) -> list[float | None]:
-    return [*_read_numbers(value), None, None][:2]
+def _read_truth(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -8,3 +8,12 @@ FIGURES = "figures"
 
 GROUP_PAGE = "group.html"
 """The report of the group."""
+
+STUDY = "n4ax_study.json"
+"""The settings of the output folder, and the runs that wrote to it."""
+
+RATINGS = "ratings.tsv"
+"""What people think of the corrected images."""
+
+CITATION = "CITATION.md"
+"""How the images were corrected, in words for a paper; it lies among the logs."""

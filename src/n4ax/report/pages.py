@@ -3,7 +3,7 @@
 Each page is a single file that fetches nothing, and the same records give the same bytes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from n4ax.report.formats import format_number, format_seconds
 from n4ax.report.group import make_rows, make_strips
 from n4ax.report.participant import make_scan_view
 from n4ax.report.pictures import make_field_colours
+from n4ax.report.ratings import describe_ratings, read_folder_ratings
 from n4ax.report.records import (
     NothingToReportError,
     Record,
@@ -25,6 +26,7 @@ from n4ax.report.records import (
     read_failures,
     read_records,
 )
+from n4ax.report.study import read_study
 from n4ax.version import __version__
 
 
@@ -116,6 +118,7 @@ def write_participant(output: Path, label: str, neighbours: tuple[str | None, st
             before=before,
             after=after,
             colours=_make_gradient(),
+            rating=_describe_ratings(output, records),
             version=_list_versions(records),
         )
 
@@ -182,6 +185,11 @@ def find_neighbours(label: str, labels: Sequence[str]) -> tuple[str | None, str 
         labels[place - 1] if place > 0 else None,
         labels[place + 1] if place + 1 < len(labels) else None,
     )
+
+
+def _describe_ratings(output: Path, records: Sequence[Record]) -> Mapping[str, Any]:
+    sources = [record.entries["Source"] for record in records]
+    return describe_ratings(read_folder_ratings(output), read_study(output), sources)
 
 
 def _raise(problems: Sequence[Exception]) -> None:

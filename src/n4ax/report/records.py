@@ -30,7 +30,7 @@ class Record(NamedTuple):
         return str(self.entries["Source"]).rsplit("/", 1)[-1].split(".")[0].split("_")
 
     def picture_path(self, name: str) -> Path:
-        """The file of a picture of this scan: ``"before"``, ``"after"`` or ``"field"``."""
+        """The file of a picture of this scan, such as ``"before"``, ``"after"`` or ``"tile"``."""
         return self.path.with_name(f"{self.stem}_{name}.webp")
 
 
@@ -84,7 +84,7 @@ def read_failures(output: Path) -> list[dict[str, Any]]:
     path = output / ERRORS
     if not path.exists():
         return []
-    found = _read_json(path).get("Errors")
+    found = read_json(path).get("Errors")
     names = {"Source", "Subject", "Reason"}
     if not isinstance(found, list) or not all(
         isinstance(entry, dict) and names <= entry.keys() for entry in found
@@ -100,7 +100,7 @@ def natural_key(text: str) -> list[tuple[int, str]]:
 
 
 def _read_record(path: Path) -> Record:
-    entries = _read_json(path)
+    entries = read_json(path)
     if not {"Source", "Measures"} & entries.keys():
         raise ValueError(
             f"{path} is not a record of a scan: it has no Source and no Measures: run n4ax bids "
@@ -109,7 +109,14 @@ def _read_record(path: Path) -> Record:
     return Record(path, complete(entries, path))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises
+    ------
+    ValueError
+        The file is not JSON, or holds no object.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # the file is not JSON, or not text
