@@ -42,8 +42,7 @@ def hash_file(path: Path) -> str:
     ValueError
         The file is a link to a file that is not here.
     """
-    if path.is_symlink() and not path.exists():
-        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
+    check_link(path)
     digests = []
     for part in _list_parts(path):
         with part.open("rb") as file:
@@ -51,6 +50,18 @@ def hash_file(path: Path) -> str:
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def check_link(path: Path) -> None:
+    """Refuse a link to a file that is not here.
+
+    Raises
+    ------
+    ValueError
+        It is one; the message says how to get the file.
+    """
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
 
 
 def _list_parts(path: Path) -> list[Path]:

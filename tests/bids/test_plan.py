@@ -11,6 +11,7 @@ from n4ax.bids.plan import ImageChoice, WorkerChoice, plan_study, plan_workers, 
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
 from n4ax.settings import N4Settings
+from tests.bids.runs import make_small_study
 
 
 @pytest.fixture
@@ -110,12 +111,12 @@ def test_problems_are_told_in_the_users_words(
     (image,) = preview_study(plan_study(recipe, ImageChoice(), WorkerChoice()))
     assert image.source == "sub-1/anat/sub-1_T1w.nii.gz"
     assert image.output == "sub-1/anat/sub-1_desc-n4_T1w.nii.gz"
-    assert image.problem == f"{name} finds no mask at {dataset}/no/sub-1.nii; expected one"
+    assert image.problem == f"{name} finds no mask at no/sub-1.nii; expected one"
 
 
 @pytest.mark.usefixtures("machine")
 def test_images_that_get_in_each_others_way(dataset: Path, tmp_path: Path) -> None:
-    (dataset / "sub-1" / "anat" / "sub-1_T1w.nii").touch()
+    make_small_study(dataset, "sub-1/anat/sub-1_T1w.nii")
     names = {"filters": "--bids-filter-file"}
     recipe = Recipe(dataset, tmp_path / "out", N4Settings(), names=names)
     plan = plan_study(recipe, ImageChoice(), WorkerChoice())

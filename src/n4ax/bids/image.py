@@ -266,23 +266,35 @@ def correct_alone(
     with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
         mask = MaskChoice(companions.mask, above=recipe.mask_above)
-        how = How(series, tissues=companions.tissues)
+        how = How(series, weights=companions.weights, tissues=companions.tissues)
         done = correct_scan(recipe.settings, scan, mask, how, run)
     return Correction(recipe, source, companions, scan, series, done)
 
 
 def choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estimate | None:
     """What the field is estimated on; ``None`` if there is only one volume."""
-    if scan.image.ndim < 4 or scan.image.shape[3] == 1:
+    return choose_estimate(recipe, scan.path, scan.image.shape, companions.gradients)
+
+
+def choose_estimate(
+    recipe: Recipe, path: Path, shape: tuple[int, ...], gradients: Mapping[str, Path]
+) -> Estimate | None:
+    """What the field of an image of some shape is estimated on; see :func:`choose_volumes`.
+
+    Raises
+    ------
+    ValueError
+        It is a diffusion image, and its volumes without diffusion weighting are not known.
+    """
+    if len(shape) < 4 or shape[3] == 1:
         return None
-    if scan.path.name.split(".")[0].endswith("_dwi"):
-        if ".bval" not in companions.gradients:
+    if path.name.split(".")[0].endswith("_dwi"):
+        if ".bval" not in gradients:
             raise ValueError(
-                f"{scan.path} has no .bval file, so its volumes without diffusion weighting are "
+                f"{path} has no .bval file, so its volumes without diffusion weighting are "
                 "not known: add the file"
             )
-        bval = companions.gradients[".bval"]
-        return find_unweighted_volumes(bval, scan.volumes, recipe.b0_threshold)
+        return find_unweighted_volumes(gradients[".bval"], shape[3], recipe.b0_threshold)
     return recipe.series
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -296,10 +297,10 @@ def _matches(found: str | None, wanted: Any) -> bool:
     if isinstance(wanted, str) and (wanted == "*" or "Query." in wanted):
         word = wanted.rsplit("Query.", 1)[-1].split(":")[0].rstrip(">").upper()
         return word == "OPTIONAL" or (found is None) == (word == "NONE")
-    return found is not None and _equals(found, wanted)
+    return found is not None and have_same_value(found, wanted)
 
 
-def _equals(found: str, wanted: Any) -> bool:
+def have_same_value(found: str, wanted: Any) -> bool:
     """Whether two values are equal. Leading zeros of numbers and dots of extensions are ignored."""
     text = str(wanted)
     if found.isdecimal() and text.isdecimal():
@@ -311,7 +312,8 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def find_short_names() -> dict[str, str]:
+@cache
+def find_short_names() -> Mapping[str, str]:
     """The short names of all entities, by their long names and by their short names."""
     names = {"datatype": "datatype", "suffix": "suffix", "extension": "ext", "ext": "ext"}
     for field in get_arrow_schema():

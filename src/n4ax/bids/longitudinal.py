@@ -50,7 +50,7 @@ def choose_for_all(
     looks: list[Look] = []
     for scan, own, estimate in zip(scans, companions, series, strict=True):
         mask = MaskChoice(own.mask, above=recipe.mask_above)
-        how = How(estimate, tissues=own.tissues)
+        how = How(estimate, weights=own.weights, tissues=own.tissues)
         run = Run("cpu", recipe.threads)
         try:
             looks.append(Look(str(scan.path), *view_scan(recipe.settings, scan, mask, how, run)))

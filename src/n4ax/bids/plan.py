@@ -7,7 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.bids.companions import find_file
+from n4ax.bids.checks import Problem, find_problems, split_groups, spread_problems
+from n4ax.bids.companions import find_files
+from n4ax.bids.derivatives import check_queries
+from n4ax.bids.headers import Progress, read_headers
 from n4ax.bids.inputs import (
     DEFAULT_SUFFIXES,
     Source,
@@ -100,6 +103,9 @@ class StudyPlan(NamedTuple):
         How the images are corrected.
     workers
         Where they are corrected.
+    problems
+        What was found when the images and their files were looked at, by path. All of these images
+        are refused.
     """
 
     groups: list[tuple[Source, ...]]
@@ -107,6 +113,7 @@ class StudyPlan(NamedTuple):
     without_images: list[str]
     recipe: Recipe
     workers: Workers
+    problems: Mapping[str, Problem]
 
     @property
     def sources(self) -> list[Source]:
@@ -134,6 +141,8 @@ class PlannedImage(NamedTuple):
         Why the image cannot be corrected; empty if nothing is known against it.
     others
         The images that it is to share its field with if they lie on one grid.
+    files
+        The parameters and the paths of all files that belong to it, such as the mask.
     """
 
     source: str
@@ -141,9 +150,12 @@ class PlannedImage(NamedTuple):
     mask: str
     problem: str
     others: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
 
 
-def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> StudyPlan:
+def plan_study(
+    recipe: Recipe, images: ImageChoice, workers: WorkerChoice, progress: Progress | None = None
+) -> StudyPlan:
     """Check everything that can be checked before the work, and choose what was left open.
 
     Parameters
@@ -154,6 +166,8 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
         The images to correct.
     workers
         The workers to use.
+    progress
+        Called while images and their files are looked at.
 
     Raises
     ------
@@ -162,7 +176,8 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
     OSError
         A folder or a file cannot be read.
     """
-    check_output(recipe.dataset, recipe.output)
+    check_output(recipe.dataset, recipe.output, recipe.derivatives)
+    check_queries(recipe.patterns, recipe.derivatives)
     sources = _choose_sources(recipe.dataset, images)
     if images.rated:
         sources = select_rated(recipe.output, sources, images.rated)
@@ -171,10 +186,13 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
     groups = _choose_groups(recipe, sources, conflicts)
+    problems = _find_problems(recipe, groups, conflicts, progress)
+    groups = split_groups(groups, problems)
     chosen = plan_workers(workers, recipe.engine, len(groups), max(map(len, groups)))
     recipe = _complete_recipe(recipe, workers, chosen)
     refused = {path: reason.with_options(recipe.names) for path, reason in conflicts.items()}
-    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen)
+    refused |= {path: problem.reason for path, problem in problems.items()}
+    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen, problems)
     own = check_folder(recipe.output, plan.settings, recipe.output_settings)
     return plan._replace(recipe=replace(recipe, own_settings=own))
 
@@ -227,21 +245,37 @@ def plan_workers(
 
 
 def preview_study(plan: StudyPlan) -> Iterator[PlannedImage]:
-    """Say what will be done with each image, and look for its mask."""
+    """Say what will be done with each image, and which files belong to it."""
     recipe = plan.recipe
     groups = {source.path: group for group in plan.groups for source in group}
     for source in plan.sources:
         others = tuple(one.path for one in groups[source.path] if one is not source)
-        mask, problem = recipe.mask, plan.refused.get(source.path, "")
-        if not problem:
-            try:
-                if recipe.has_mask_files:
-                    mask = str(find_file(recipe.dataset, source, mask, "mask"))
-                for pattern in recipe.tissues:
-                    find_file(recipe.dataset, source, pattern, "tissues")
-            except InputError as error:
-                problem = error.with_options(recipe.names)
-        yield PlannedImage(source.path, Outputs.of(source).image, mask, problem, others)
+        problem = plan.refused.get(source.path, "")
+        found = [] if problem else find_files(recipe, source)
+        files = tuple((name, _name_file(recipe, path)) for name, path in found)
+        mask = dict(files).get("mask", recipe.mask)
+        yield PlannedImage(source.path, Outputs.of(source).image, mask, problem, others, files)
+
+
+def _name_file(recipe: Recipe, path: Path) -> str:
+    """The path of a file in its dataset, with the name of the dataset if it is a derivative."""
+    for name, folder in recipe.derivatives:
+        if path.is_relative_to(folder):
+            return f"{name}: {path.relative_to(folder)}"
+    return str(path.relative_to(recipe.dataset) if path.is_relative_to(recipe.dataset) else path)
+
+
+def _find_problems(
+    recipe: Recipe,
+    groups: Sequence[tuple[Source, ...]],
+    refused: Mapping[str, InputError],
+    progress: Progress | None,
+) -> dict[str, Problem]:
+    """Look at the images that are not refused yet, and at the files that belong to them."""
+    recipe = replace(recipe, dataset=recipe.dataset.absolute(), output=recipe.output.absolute())
+    accepted = [source for group in groups for source in group if source.path not in refused]
+    headers = read_headers(recipe.dataset, accepted, progress)
+    return spread_problems(recipe, groups, find_problems(recipe, accepted, headers, progress))
 
 
 def _choose_sources(dataset: Path, images: ImageChoice) -> list[Source]:

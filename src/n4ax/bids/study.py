@@ -140,8 +140,13 @@ def correct_study(
     return tally
 
 
-def report_study(output: Path) -> None:
+def report_study(output: Path) -> list[Path]:
     """Write the report of the group.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
 
     Raises
     ------
@@ -152,8 +157,13 @@ def report_study(output: Path) -> None:
     """
     if not output.is_dir():
         raise InputError("{output} {0} does not exist: run n4ax bids ... participant first", output)
-    write_group(output)
+    written = write_group(output)
     remove_empty(output)
+    return _list_paths(written)
+
+
+def _list_paths(written: Path | Sequence[Path]) -> list[Path]:
+    return [written] if isinstance(written, Path) else list(written)
 
 
 def _run_tasks(

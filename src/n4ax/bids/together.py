@@ -266,10 +266,11 @@ def _correct_group(
             yield member, _correct_member(recipe, member, scan)
         return
     masks = [MaskChoice(member.companions.mask, above=recipe.mask_above) for member in members]
+    weights = [member.companions.weights for member in members]
     clock = Clock()
     with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
-        all_done = correct_scans(recipe.settings, scans, masks, run=run)
+        all_done = correct_scans(recipe.settings, scans, masks, weights=weights, run=run)
     for member, done in zip(members, all_done, strict=True):
         member.clock.seconds["N4"] = clock.seconds["N4"] / len(group)
         others = [(other.source, other.companions) for other in members if other is not member]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 
+_SECONDS_WITHOUT_LINE = 1.0
+"""What takes less than this needs no live line."""
 _LONGEST_NAME = 24
 """Letters of a name that fit beside the bar in 80 columns."""
 
@@ -175,6 +177,34 @@ def show_pages(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     with _open_line() as line:
         task = line.add_task("Reports")
         yield lambda done, total: line.update(task, completed=done, total=total)
+
+
+@contextmanager
+def show_checks(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many images are checked, on a live line that appears when it takes long.
+
+    Yields
+    ------
+    callable or None
+        A function to call with the number of images checked and the number of all images; ``None``
+        when there is no terminal to show them on.
+    """
+    if not _is_live(quiet):
+        yield None
+        return
+    start = time.perf_counter()
+    line = _open_line()
+    task = line.add_task("Checking images and masks")
+
+    def progress(done: int, total: int) -> None:
+        if not line.live.is_started and time.perf_counter() - start > _SECONDS_WITHOUT_LINE:
+            line.start()
+        line.update(task, completed=done, total=total)
+
+    try:
+        yield progress
+    finally:
+        line.stop()
 
 
 def _is_live(quiet: bool) -> bool:
