@@ -1,12 +1,11 @@
 """Plan a study: check what the user asks for, and choose what the user has left open."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from n4ax.bids.capacity import WorkerChoice, plan_workers
 from n4ax.bids.companions import find_file
 from n4ax.bids.inputs import (
     DEFAULT_SUFFIXES,
@@ -20,16 +19,8 @@ from n4ax.bids.inputs import (
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sharing import group_sources
-from n4ax.bids.workers import Cluster, Workers, count_gpus
+from n4ax.bids.workers import Workers
 from n4ax.errors import InputError
-from n4ax.settings import EngineName
-
-_GB_PER_PROCESS = 2.0
-"""Memory that a process may need: a 1 mm head takes half of it, 40 million voxels take all."""
-
-
-_GB_PER_OTHER = 1.0
-"""Memory for each further image that shares the field."""
 
 
 @dataclass(frozen=True)
@@ -53,32 +44,6 @@ class ImageChoice:
     sessions: Sequence[str] = ()
     filters: Path | None = None
     shared_field: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class WorkerChoice:
-    """The workers that the user asks for, as far as the user asks for any.
-
-    Attributes
-    ----------
-    processes, threads
-        As for :class:`n4ax.bids.workers.Workers`; ``None`` leaves the choice to n4ax.
-    memory_gb, cluster, scheduler, jobs, queue, walltime, account
-        As for :class:`n4ax.bids.workers.Workers`.
-    options
-        A JSON file with the ``options`` of :class:`n4ax.bids.workers.Workers`.
-    """
-
-    processes: int | None = None
-    threads: int | None = None
-    memory_gb: float | None = None
-    cluster: Cluster = "local"
-    scheduler: str | None = None
-    jobs: int = 1
-    queue: str | None = None
-    walltime: str | None = None
-    account: str | None = None
-    options: Path | None = None
 
 
 class StudyPlan(NamedTuple):
@@ -170,53 +135,6 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
     )
 
 
-def plan_workers(
-    choice: WorkerChoice, engine: EngineName | None, tasks: int, largest: int = 1
-) -> Workers:
-    """The workers that the user asks for, with the rest chosen by the resources of this machine.
-
-    Parameters
-    ----------
-    choice
-        What the user asks for.
-    engine
-        The engine that the user asks for; GPUs are not used for ``"cpu"``.
-    tasks
-        The number of images, or of groups of them; more processes than that are not started.
-    largest
-        The most images of a group.
-
-    Raises
-    ------
-    InputError
-        A value is out of range, or ``options`` is not a JSON file.
-    """
-    from dask.system import CPU_COUNT  # in a container, only the cores that it may use
-
-    is_here = choice.cluster == "local" and choice.scheduler is None
-    if is_here and choice.memory_gb is not None:
-        _check_memory(choice.memory_gb)
-    processes = choice.processes or (
-        _count_processes(choice, tasks, CPU_COUNT, _GB_PER_PROCESS + (largest - 1) * _GB_PER_OTHER)
-        if is_here
-        else 1
-    )
-    cores = CPU_COUNT if is_here else processes
-    return Workers(
-        cluster=choice.cluster,
-        scheduler=choice.scheduler,
-        processes=processes,
-        threads=choice.threads or max(1, cores // processes),
-        memory_gb=choice.memory_gb,
-        jobs=choice.jobs,
-        queue=choice.queue,
-        walltime=choice.walltime,
-        account=choice.account,
-        options=_read_options(choice.options),
-        gpus=count_gpus() if is_here and engine != "cpu" and find_spec("jax_plugins") else 0,
-    )
-
-
 def preview_study(plan: StudyPlan) -> Iterator[PlannedImage]:
     """Say what will be done with each image, and look for its mask."""
     recipe = plan.recipe
@@ -287,43 +205,3 @@ def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> 
         # The processes of a running scheduler have their own number of cores.
         threads=choice.threads if workers.scheduler is not None else workers.threads,
     )
-
-
-def _count_processes(choice: WorkerChoice, tasks: int, cores: int, gigabytes: float) -> int:
-    """How many tasks at a time this machine has room for."""
-    room = choice.memory_gb or _free_gigabytes()
-    return max(1, min(cores, tasks, int(room / gigabytes)))
-
-
-def _check_memory(memory_gb: float) -> None:
-    total = _total_gigabytes()
-    if memory_gb > total:
-        raise InputError(
-            "{memory_gb} {0:g} is more than the {1:.0f} GB of this machine; expected a number of "
-            "GB, or a number with a unit such as 16000MB",
-            memory_gb,
-            total,
-        )
-
-
-def _free_gigabytes() -> float:
-    import psutil
-
-    return min(psutil.virtual_memory().available / 1e9, _total_gigabytes())
-
-
-def _total_gigabytes() -> float:
-    """Memory of this machine in GB; in a container, only what it may use."""
-    from distributed.system import MEMORY_LIMIT
-
-    return MEMORY_LIMIT / 1e9
-
-
-def _read_options(path: Path | None) -> Any:
-    """Read the options of a cluster. The workers check that they are an object of JSON."""
-    if path is None:
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("{options} {0} is not JSON: {1}", path, error) from None
