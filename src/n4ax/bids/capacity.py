@@ -3,19 +3,18 @@
 import json
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import Any
 
+from n4ax.bids.jobs import JOB_GB
+from n4ax.bids.need import Need
 from n4ax.bids.workers import Cluster, Workers, count_gpus
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
 
-_GB_PER_PROCESS = 2.0
-"""Memory that a process may need: a 1 mm head takes half of it, 40 million voxels take all."""
-
-
-_GB_PER_OTHER = 1.0
-"""Memory for each further image that shares the field."""
+_LEAST_GB = 0.5
+"""What a process may need at least, as :class:`n4ax.bids.workers.Workers` has it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class WorkerChoice:
 
 
 def plan_workers(
-    choice: WorkerChoice, engine: EngineName | None, tasks: int, largest: int = 1
+    choice: WorkerChoice, engine: EngineName | None, tasks: int, need: float = 0.0
 ) -> Workers:
     """The workers that the user asks for, with the rest chosen by the resources of this machine.
 
@@ -57,8 +56,8 @@ def plan_workers(
         The engine that the user asks for; GPUs are not used for ``"cpu"``.
     tasks
         The number of images, or of groups of them; more processes than that are not started.
-    largest
-        The most images of a group.
+    need
+        Memory in GB that the largest image needs; the number of processes is chosen by it.
 
     Raises
     ------
@@ -70,11 +69,9 @@ def plan_workers(
     is_here = choice.cluster == "local" and choice.scheduler is None
     if is_here and choice.memory_gb is not None:
         _check_memory(choice.memory_gb)
-    processes = choice.processes or (
-        _count_processes(choice, tasks, CPU_COUNT, _GB_PER_PROCESS + (largest - 1) * _GB_PER_OTHER)
-        if is_here
-        else 1
-    )
+    room = choice.memory_gb or _free_gigabytes()
+    fitting = max(1, min(CPU_COUNT, tasks, int(room / max(need, _LEAST_GB))))
+    processes = choice.processes or (fitting if is_here else 1)
     cores = CPU_COUNT if is_here else processes
     return Workers(
         cluster=choice.cluster,
@@ -91,10 +88,44 @@ def plan_workers(
     )
 
 
-def _count_processes(choice: WorkerChoice, tasks: int, cores: int, gigabytes: float) -> int:
-    """How many tasks at a time this machine has room for."""
-    room = choice.memory_gb or _free_gigabytes()
-    return max(1, min(cores, tasks, int(room / gigabytes)))
+def find_shortage(workers: Workers, need: Need) -> InputError | None:
+    """Say which image does not fit into the memory of a process, and what to ask for instead.
+
+    Parameters
+    ----------
+    workers
+        The workers.
+    need
+        What the largest image needs.
+
+    Returns
+    -------
+    InputError or None
+        What does not fit, which is no error yet; ``None`` if all images fit, or if that is unknown.
+    """
+    if workers.scheduler is not None or workers.gpus:
+        return None
+    total = JOB_GB if workers.are_jobs else _total_gigabytes()
+    room, processes = workers.memory_gb or total, workers.processes
+    if need.gigabytes <= room / processes:
+        return None
+    whole, fitting = ceil(need.gigabytes * processes), int(room / need.gigabytes)
+    advice = [f"{{memory_gb:{whole}}}"] if workers.are_jobs or whole <= total else []
+    advice += [f"{{processes:{fitting}}}"] if fitting else []
+    what = "otherwise such an image is tried again, alone, if its worker dies"
+    return InputError(
+        "{0} needs about {1:.1f} GB, and {2} has {3:.3g} GB for {4} at a time: "
+        + (f"give {' or '.join(advice)}; {what}" if advice else "use a machine that has more"),
+        need.path,
+        need.gigabytes,
+        "a job" if workers.are_jobs else "this machine",
+        room,
+        _count_images(processes),
+    )
+
+
+def _count_images(number: int) -> str:
+    return "1 image" if number == 1 else f"{number} images"
 
 
 def _check_memory(memory_gb: float) -> None:

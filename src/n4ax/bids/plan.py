@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from n4ax.bids.capacity import WorkerChoice, plan_workers
+from n4ax.bids.capacity import WorkerChoice, find_shortage, plan_workers
 from n4ax.bids.companions import find_file
 from n4ax.bids.inputs import (
     DEFAULT_SUFFIXES,
@@ -16,6 +16,7 @@ from n4ax.bids.inputs import (
     list_suffixes,
     read_filters,
 )
+from n4ax.bids.need import find_largest
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sharing import group_sources
@@ -62,6 +63,8 @@ class StudyPlan(NamedTuple):
         How the images are corrected.
     workers
         Where they are corrected.
+    notes
+        What the user should know about the workers before the work begins.
     """
 
     groups: list[tuple[Source, ...]]
@@ -69,6 +72,7 @@ class StudyPlan(NamedTuple):
     without_images: list[str]
     recipe: Recipe
     workers: Workers
+    notes: Sequence[str] = ()
 
     @property
     def sources(self) -> list[Source]:
@@ -125,13 +129,16 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
     groups = _choose_groups(recipe, images, sources, conflicts)
-    chosen = plan_workers(workers, recipe.engine, len(groups), max(map(len, groups)))
+    need = find_largest(recipe, groups)
+    chosen = plan_workers(workers, recipe.engine, len(groups), need.gigabytes)
+    shortage = find_shortage(chosen, need)
     return StudyPlan(
         groups,
         {path: reason.with_options(recipe.names) for path, reason in conflicts.items()},
         sorted(without),
         _complete_recipe(recipe, workers, chosen),
         chosen,
+        [] if shortage is None else [shortage.with_options(recipe.names)],
     )
 
 
