@@ -1,12 +1,11 @@
 """Plan a study: check what the user asks for, and choose what the user has left open."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from n4ax.bids.capacity import WorkerChoice, find_shortage, plan_workers
 from n4ax.bids.checks import Problem, find_problems, split_groups, spread_problems
 from n4ax.bids.companions import find_files
 from n4ax.bids.derivatives import check_queries
@@ -20,21 +19,15 @@ from n4ax.bids.inputs import (
     list_suffixes,
     read_filters,
 )
+from n4ax.bids.need import find_largest
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
 from n4ax.bids.rated import select_rated
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sharing import group_participants, group_sources
 from n4ax.bids.study_file import check_folder
-from n4ax.bids.workers import Cluster, Workers, count_gpus
+from n4ax.bids.workers import Workers
 from n4ax.errors import InputError
-from n4ax.settings import EngineName
-
-_GB_PER_PROCESS = 2.0
-"""Memory that a process may need: a 1 mm head takes half of it, 40 million voxels take all."""
-
-
-_GB_PER_OTHER = 1.0
-"""Memory for each further image that shares the field."""
+from n4ax.images.grids import Grid
 
 
 @dataclass(frozen=True)
@@ -61,32 +54,6 @@ class ImageChoice:
     rated: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class WorkerChoice:
-    """The workers that the user asks for, as far as the user asks for any.
-
-    Attributes
-    ----------
-    processes, threads
-        As for :class:`n4ax.bids.workers.Workers`; ``None`` leaves the choice to n4ax.
-    memory_gb, cluster, scheduler, jobs, queue, walltime, account
-        As for :class:`n4ax.bids.workers.Workers`.
-    options
-        A JSON file with the ``options`` of :class:`n4ax.bids.workers.Workers`.
-    """
-
-    processes: int | None = None
-    threads: int | None = None
-    memory_gb: float | None = None
-    cluster: Cluster = "local"
-    scheduler: str | None = None
-    jobs: int = 1
-    queue: str | None = None
-    walltime: str | None = None
-    account: str | None = None
-    options: Path | None = None
-
-
 class StudyPlan(NamedTuple):
     """What a study will do.
 
@@ -106,6 +73,8 @@ class StudyPlan(NamedTuple):
     problems
         What was found when the images and their files were looked at, by path. All of these images
         are refused.
+    notes
+        What the user should know about the workers before the work begins.
     """
 
     groups: list[tuple[Source, ...]]
@@ -114,6 +83,7 @@ class StudyPlan(NamedTuple):
     recipe: Recipe
     workers: Workers
     problems: Mapping[str, Problem]
+    notes: Sequence[str] = ()
 
     @property
     def sources(self) -> list[Source]:
@@ -186,62 +156,19 @@ def plan_study(
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
     groups = _choose_groups(recipe, sources, conflicts)
-    problems = _find_problems(recipe, groups, conflicts, progress)
+    headers = _read_headers(recipe, sources, conflicts, progress)
+    problems = _find_problems(recipe, groups, headers, progress)
     groups = split_groups(groups, problems)
-    chosen = plan_workers(workers, recipe.engine, len(groups), max(map(len, groups)))
+    need = find_largest(recipe, groups, headers)
+    chosen = plan_workers(workers, recipe.engine, len(groups), need.gigabytes)
+    shortage = find_shortage(chosen, need)
     recipe = _complete_recipe(recipe, workers, chosen)
     refused = {path: reason.with_options(recipe.names) for path, reason in conflicts.items()}
     refused |= {path: problem.reason for path, problem in problems.items()}
-    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen, problems)
+    notes = [] if shortage is None else [shortage.with_options(recipe.names)]
+    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen, problems, notes)
     own = check_folder(recipe.output, plan.settings, recipe.output_settings)
     return plan._replace(recipe=replace(recipe, own_settings=own))
-
-
-def plan_workers(
-    choice: WorkerChoice, engine: EngineName | None, tasks: int, largest: int = 1
-) -> Workers:
-    """The workers that the user asks for, with the rest chosen by the resources of this machine.
-
-    Parameters
-    ----------
-    choice
-        What the user asks for.
-    engine
-        The engine that the user asks for; GPUs are not used for ``"cpu"``.
-    tasks
-        The number of images, or of groups of them; more processes than that are not started.
-    largest
-        The most images of a group.
-
-    Raises
-    ------
-    InputError
-        A value is out of range, or ``options`` is not a JSON file.
-    """
-    from dask.system import CPU_COUNT  # in a container, only the cores that it may use
-
-    is_here = choice.cluster == "local" and choice.scheduler is None
-    if is_here and choice.memory_gb is not None:
-        _check_memory(choice.memory_gb)
-    processes = choice.processes or (
-        _count_processes(choice, tasks, CPU_COUNT, _GB_PER_PROCESS + (largest - 1) * _GB_PER_OTHER)
-        if is_here
-        else 1
-    )
-    cores = CPU_COUNT if is_here else processes
-    return Workers(
-        cluster=choice.cluster,
-        scheduler=choice.scheduler,
-        processes=processes,
-        threads=choice.threads or max(1, cores // processes),
-        memory_gb=choice.memory_gb,
-        jobs=choice.jobs,
-        queue=choice.queue,
-        walltime=choice.walltime,
-        account=choice.account,
-        options=_read_options(choice.options),
-        gpus=count_gpus() if is_here and engine != "cpu" and find_spec("jax_plugins") else 0,
-    )
 
 
 def preview_study(plan: StudyPlan) -> Iterator[PlannedImage]:
@@ -265,16 +192,26 @@ def _name_file(recipe: Recipe, path: Path) -> str:
     return str(path.relative_to(recipe.dataset) if path.is_relative_to(recipe.dataset) else path)
 
 
+def _read_headers(
+    recipe: Recipe,
+    sources: Sequence[Source],
+    refused: Mapping[str, InputError],
+    progress: Progress | None,
+) -> dict[str, Grid | Exception]:
+    """Read the headers of the images that are not refused."""
+    accepted = [source for source in sources if source.path not in refused]
+    return read_headers(recipe.dataset.absolute(), accepted, progress)
+
+
 def _find_problems(
     recipe: Recipe,
     groups: Sequence[tuple[Source, ...]],
-    refused: Mapping[str, InputError],
+    headers: Mapping[str, Grid | Exception],
     progress: Progress | None,
 ) -> dict[str, Problem]:
-    """Look at the images that are not refused yet, and at the files that belong to them."""
+    """Look at the images whose headers were read, and at the files that belong to them."""
     recipe = replace(recipe, dataset=recipe.dataset.absolute(), output=recipe.output.absolute())
-    accepted = [source for group in groups for source in group if source.path not in refused]
-    headers = read_headers(recipe.dataset, accepted, progress)
+    accepted = [source for group in groups for source in group if source.path in headers]
     return spread_problems(recipe, groups, find_problems(recipe, accepted, headers, progress))
 
 
@@ -349,43 +286,3 @@ def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> 
         # The processes of a running scheduler have their own number of cores.
         threads=choice.threads if workers.scheduler is not None else workers.threads,
     )
-
-
-def _count_processes(choice: WorkerChoice, tasks: int, cores: int, gigabytes: float) -> int:
-    """How many tasks at a time this machine has room for."""
-    room = choice.memory_gb or _free_gigabytes()
-    return max(1, min(cores, tasks, int(room / gigabytes)))
-
-
-def _check_memory(memory_gb: float) -> None:
-    total = _total_gigabytes()
-    if memory_gb > total:
-        raise InputError(
-            "{memory_gb} {0:g} is more than the {1:.0f} GB of this machine; expected a number of "
-            "GB, or a number with a unit such as 16000MB",
-            memory_gb,
-            total,
-        )
-
-
-def _free_gigabytes() -> float:
-    import psutil
-
-    return min(psutil.virtual_memory().available / 1e9, _total_gigabytes())
-
-
-def _total_gigabytes() -> float:
-    """Memory of this machine in GB; in a container, only what it may use."""
-    from distributed.system import MEMORY_LIMIT
-
-    return MEMORY_LIMIT / 1e9
-
-
-def _read_options(path: Path | None) -> Any:
-    """Read the options of a cluster. The workers check that they are an object of JSON."""
-    if path is None:
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("{options} {0} is not JSON: {1}", path, error) from None

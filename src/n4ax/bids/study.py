@@ -88,7 +88,6 @@ def correct_study(
     groups: Sequence[Group],
     *,
     refused: Mapping[str, str] | None = None,
-    shared_workers: bool = False,
     stop_at_failure: bool = False,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Tally:
@@ -104,9 +103,6 @@ def correct_study(
         The images, those together that are to share a field.
     refused
         The reasons why some of the images cannot be corrected, by path. Each of these is by itself.
-    shared_workers
-        Whether several tasks may share a worker process. Then an image whose worker died is tried
-        once more, alone, because the death may have been another image's fault.
     stop_at_failure
         Whether to stop after the first failure. A full disk always stops a study.
     on_outcome
@@ -121,7 +117,7 @@ def correct_study(
     try:
         sources = [source for group in groups for source in group]
         records = _Records(client, recipe, sources, tally)
-        tasks = _run_tasks(client, recipe, groups, refused or {}, shared_workers)
+        tasks = _run_tasks(client, recipe, groups, refused or {})
         with closing(tasks) as outcomes:
             for outcome in outcomes:
                 tally.add(outcome)
@@ -171,7 +167,6 @@ def _run_tasks(
     recipe: Recipe,
     groups: Sequence[Group],
     refused: Mapping[str, str],
-    shared_workers: bool,
 ) -> Generator[Outcome, None, None]:
     """Give the outcomes of the refused images, then those of all others as they finish."""
     for group in groups:
@@ -179,7 +174,7 @@ def _run_tasks(
             if source.path in refused:
                 yield Outcome(source.path, source.participant, "failed", refused[source.path])
     accepted = [group for group in groups if group[0].path not in refused]
-    yield from TaskList(client, recipe, accepted, shared_workers=shared_workers).run()
+    yield from TaskList(client, recipe, accepted).run()
 
 
 class _NoSpaceError(Exception):

@@ -14,6 +14,7 @@ import click
 
 from n4ax.cli import bids_options
 from n4ax.cli.call import write_call
+from n4ax.cli.image_progress import show_images
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.notes import list_notes
 from n4ax.cli.options import (
@@ -30,7 +31,7 @@ from n4ax.cli.options import (
     use_option_names,
 )
 from n4ax.cli.preview import print_preview, write_count
-from n4ax.cli.progress import show_checks, show_images
+from n4ax.cli.progress import is_live, show_checks
 from n4ax.messages import make_one_line
 from n4ax.signals import clean_up_on_signals
 from n4ax.version import __version__
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
     from n4ax.bids.recipe import OutputSettings
     from n4ax.bids.study import Tally
     from n4ax.bids.study_file import Call
-    from n4ax.bids.workers import Cluster
+    from n4ax.bids.workers import Cluster, Workers
+    from n4ax.cli.image_progress import Display
     from n4ax.series import Estimate
     from n4ax.settings import EngineName
     from n4ax.verdict.already import Already
@@ -53,6 +55,8 @@ _MAX_LABELS = 10
 """Participants without images that are named; the rest are counted."""
 _SECONDS_BETWEEN_LOOKS = 60.0
 """How often to check that there is a worker."""
+_SECONDS_UNTIL_FIRST = 2.0
+"""How often to look for the first one."""
 
 
 @click.command(
@@ -165,6 +169,8 @@ def bids(
         with show_checks(quiet) as progress:
             plan = plan_study(recipe, images, workers, progress)
         _print_participants_without_images(plan)
+        for note in plan.notes:
+            _print_message(f"note: {note}")
         scratch = scratch or output / PRIVATE
         if dry_run:
             good = print_preview(plan, scratch)
@@ -218,16 +224,17 @@ def _correct(
     prepare_output(recipe.dataset, recipe.output, recipe.derivatives)
     take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings)
     discard_leftovers(recipe.output)
-    start = time.perf_counter()
+    start, live = time.perf_counter(), is_live(quiet)
+    count = len(plan.sources) - len(plan.problems)
     with (
         clean_up_on_signals(),  # the jobs of a cluster have to be cancelled
+        show_images(count, quiet, _describe_start(workers)) as show,
         connect(workers, scratch) as client,
-        _warn_without_workers(client, scratch),
-        show_images(len(plan.sources) - len(plan.problems), quiet) as show,
+        _tell_of_workers(client, scratch, None if workers.are_local and not live else show),
     ):
         tally = correct_study(
             client, recipe, plan.groups, refused=plan.refused, on_outcome=_leave_out(plan, show),
-            shared_workers=workers.share_processes, stop_at_failure=stop_at_failure,
+            stop_at_failure=stop_at_failure,
         )  # fmt: skip
     try:
         if not tally.did_nothing:
@@ -267,17 +274,32 @@ def _leave_out(
     return lambda outcome: None if outcome.source in plan.problems else show(outcome)
 
 
+def _describe_start(workers: "Workers") -> str:
+    """What is going on until the first image is on its way."""
+    if workers.are_jobs:
+        return "waiting for the first job of the queue"
+    number = workers.gpus or workers.processes
+    return (
+        f"starting {write_count(number, 'worker')}" if workers.are_local else "looking for workers"
+    )
+
+
 @contextmanager
-def _warn_without_workers(client: "Client", scratch: Path) -> Iterator[None]:
-    """Say so whenever there is no worker: its jobs may still be queued, or may have ended."""
+def _tell_of_workers(client: "Client", scratch: Path, show: "Display | None") -> Iterator[None]:
+    """Say when the first worker is there, and whenever there is none."""
     finished = Event()
 
     def look() -> None:
-        while not finished.wait(_SECONDS_BETWEEN_LOOKS):
-            if not client.scheduler_info()["workers"]:
+        seconds = _SECONDS_UNTIL_FIRST
+        while not finished.wait(seconds):
+            if client.scheduler_info()["workers"]:
+                if show is not None and seconds == _SECONDS_UNTIL_FIRST:
+                    show.say("the first images are on their way")
+                seconds = _SECONDS_BETWEEN_LOOKS
+            elif seconds == _SECONDS_BETWEEN_LOOKS:
                 _print_message(
-                    "no worker is running: the jobs may still be in the queue, or have reached "
-                    f"their time limit (see {scratch / 'logs'}; the same command continues them)"
+                    "no worker is running: jobs may be waiting in the queue, or have ended "
+                    f"({scratch / 'logs'} has what they said)"
                 )
 
     thread = Thread(target=look, daemon=True)
