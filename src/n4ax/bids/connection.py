@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from n4ax.bids import certificates, jobs
 from n4ax.bids.environment import change_environment, choose_temporary_folder, choose_variables
+from n4ax.bids.staging import make_temporary
 from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
@@ -100,7 +101,7 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
             return
         stack.enter_context(_quiet())
         scratch = scratch.resolve()
-        (scratch / "dask").mkdir(parents=True, exist_ok=True)
+        make_temporary(scratch / "dask")
         variables = choose_variables(workers) | choose_temporary_folder(scratch / "dask")
         stack.enter_context(change_environment(variables))
         stack.enter_context(_change_settings(workers))

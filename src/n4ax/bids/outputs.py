@@ -17,8 +17,9 @@ from urllib.parse import quote, unquote
 from bids2table import get_arrow_schema
 
 from n4ax.bids.inputs import Source
-from n4ax.bids.staging import PRIVATE, write_text
+from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
+from n4ax.files import is_elsewhere
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE
 from n4ax.version import __version__
@@ -125,7 +126,7 @@ def check_output(dataset: Path, output: Path) -> None:
     ------
     InputError
         The folder is the source dataset or inside one of its participants, or it holds another
-        dataset or images of another source.
+        dataset or images of another source, or git-annex has its description elsewhere.
     """
     place, source = output.resolve(), dataset.resolve()
     proposed = dataset / "derivatives" / "n4ax"
@@ -140,7 +141,10 @@ def check_output(dataset: Path, output: Path) -> None:
             proposed,
         )
     description = output / "dataset_description.json"
-    if not description.exists():
+    ours = os.path.lexists(output / ERRORS)  # no other program writes a file of this name
+    if is_elsewhere(description) and not ours:
+        raise InputError("{output} has {0}, which is not here: fetch it (datalad get)", description)
+    if is_elsewhere(description) or not description.exists():
         return
     content = _read_object(description)
     makers = content.get("GeneratedBy") or [{}]
@@ -167,7 +171,7 @@ def prepare_output(dataset: Path, output: Path) -> None:
         The folder cannot be written to.
     """
     check_output(dataset, output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_private(output)
     name = _read_object(dataset / "dataset_description.json").get("Name") or dataset.resolve().name
     description = {
         "Name": f"{name} (n4ax)",
