@@ -22,6 +22,7 @@ from n4ax.bids.recipe import Recipe
 from n4ax.bids.sharing import group_sources
 from n4ax.bids.workers import Cluster, Workers, count_gpus
 from n4ax.errors import InputError
+from n4ax.files import check_here
 from n4ax.settings import EngineName
 
 _GB_PER_PROCESS = 2.0
@@ -226,12 +227,15 @@ def preview_study(plan: StudyPlan) -> Iterator[PlannedImage]:
         mask, problem = recipe.mask, plan.refused.get(source.path, "")
         if not problem:
             try:
+                check_here(recipe.dataset / source.path)
                 if recipe.has_mask_files:
                     mask = str(find_file(recipe.dataset, source, mask, "mask"))
                 for pattern in recipe.tissues:
                     find_file(recipe.dataset, source, pattern, "tissues")
             except InputError as error:
                 problem = error.with_options(recipe.names)
+            except ValueError as error:
+                problem = str(error)
         yield PlannedImage(source.path, Outputs.of(source).image, mask, problem, others)
 
 
