@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from n4ax.files import check_here, is_elsewhere
 from n4ax.images.names import DICOM, find_files, find_suffix
 from n4ax.result import N4Result
 from n4ax.settings import CHOSEN, N4Settings
@@ -40,11 +42,12 @@ def hash_file(path: Path) -> str:
     Raises
     ------
     ValueError
-        The file is a link to a file that is not here.
+        git-annex has the content of a file elsewhere.
     """
-    check_link(path)
+    check_here(path)
     digests = []
     for part in _list_parts(path):
+        check_here(part)
         with part.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     if len(digests) == 1:
@@ -52,27 +55,15 @@ def hash_file(path: Path) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def check_link(path: Path) -> None:
-    """Refuse a link to a file that is not here.
-
-    Raises
-    ------
-    ValueError
-        It is one; the message says how to get the file.
-    """
-    if path.is_symlink() and not path.exists():
-        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
-
-
 def _list_parts(path: Path) -> list[Path]:
     """All files that an image consists of. A series of DICOM is its whole folder."""
     suffix = find_suffix(path)
     if path.is_dir() or suffix in DICOM:
         folder = path if path.is_dir() else path.parent
-        return sorted(part for part in folder.iterdir() if part.is_file())
+        return sorted(part for part in folder.iterdir() if part.is_file() or is_elsewhere(part))
     if suffix in (".mhd", ".nhdr"):
         return [path, *_find_voxels(path)]
-    return [part for part in find_files(path) if part.exists() or part == path]
+    return [part for part in find_files(path) if os.path.lexists(part) or part == path]
 
 
 def _find_voxels(header: Path) -> list[Path]:
@@ -80,7 +71,7 @@ def _find_voxels(header: Path) -> list[Path]:
     text = header.read_bytes()[:_HEADER].decode("latin-1")
     found = re.search(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", text, re.M | re.I)
     named = None if found is None else header.parent / found[1]
-    if named is not None and named.is_file():
+    if named is not None and os.path.lexists(named):
         return [named]
     return sorted(part for part in header.parent.iterdir() if part.is_file() and part != header)
 

@@ -26,6 +26,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
+from n4ax.files import check_here, is_elsewhere
 from n4ax.images.arguments import read_word
 from n4ax.images.signature import is_signed
 from n4ax.verdict.already import find_signs
@@ -89,6 +90,7 @@ def find_companions(recipe: Recipe, source: Source) -> Companions:
     metadata: dict[str, Any] = {}
     for path in reversed(find_inherited(recipe.dataset, source, ".json")):
         try:
+            check_here(path)
             metadata |= _read_metadata(path)
         except (OSError, ValueError) as error:
             notes.append(f"{path} was left out: {error}")
@@ -182,13 +184,18 @@ def find_file(dataset: Path, source: Source, pattern: str, name: str) -> Path:
     path = _WORD.sub(lambda found: words[found[1]], pattern)
     searched = _WORD.sub(lambda found: glob.escape(words[found[1]]), pattern.replace("[", "[[]"))
     names = glob.glob(searched, root_dir=dataset, recursive=True) if has_wildcards else [path]
-    found = [file for file in (dataset / one for one in sorted(names)) if file.is_file()]
+    found = [file for file in (dataset / one for one in sorted(names)) if _is_there(file)]
     if len(found) != 1:
         what = "mask" if name == "mask" else "file"
         count = f"{len(found)} {what}s" if found else f"no {what}"
         kind = SeveralFilesError if found else NoFileError
         raise kind(f"{{{name}}} finds {{0}} at {{1}}; expected one", count, dataset / path)
     return found[0]
+
+
+def _is_there(file: Path) -> bool:
+    """Whether a file exists, here or where git-annex has it."""
+    return file.is_file() or is_elsewhere(file)
 
 
 def find_inherited(dataset: Path, source: Source, extension: str) -> list[Path]:

@@ -19,6 +19,7 @@ from n4ax.bids.environment import change_environment, choose_temporary_folder, c
 from n4ax.bids.leaving import prepare_to_leave
 from n4ax.bids.local import start_processes
 from n4ax.bids.scheduling import make_scheduler_class
+from n4ax.bids.staging import make_temporary
 from n4ax.bids.workers import Workers
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
@@ -95,7 +96,7 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
             return
         stack.enter_context(_quiet())
         scratch = scratch.resolve()
-        (scratch / "dask").mkdir(parents=True, exist_ok=True)
+        make_temporary(scratch / "dask")
         variables = choose_variables(workers) | choose_temporary_folder(scratch / "dask")
         stack.enter_context(change_environment(variables))
         stack.enter_context(_change_settings(workers))

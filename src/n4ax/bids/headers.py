@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from n4ax.bids.inputs import Source
+from n4ax.files import check_here
 from n4ax.images.grids import Grid, check_kind
 from n4ax.images.peek import read_grid
-from n4ax.provenance import check_link
 
 _THREADS = 16
 """Files that are read at a time: a file system of a cluster answers slowly, but many at once."""
@@ -78,7 +78,7 @@ def read_file_header(path: Path) -> Grid | None:
     ValueError
         It is a link to a file that is not here, or cannot be read.
     """
-    check_link(path)
+    check_here(path)
     try:
         return read_grid(path)
     except ValueError:

@@ -27,6 +27,7 @@ DEFAULT_SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "inplane")
 _SEVERAL = {"inplane": ("inplaneT1", "inplaneT2"), "boldref": ("boldref", "sbref")}
 _IMAGES = (".nii.gz", ".nii")
 _DATATYPES = ("anat", "dwi", "fmap", "func", "perf")
+_EMPTY = " (it is empty: if it is a subdataset, fetch its files' names: datalad get --no-data)"
 _MAX_DEPTH = 2  # sub-01/ses-1: the deepest folders whose subfolders are listed
 _NOT_MAGNITUDE = ("phase", "real", "imag")
 _MAX_NAMES = 50
@@ -198,7 +199,9 @@ def _find_participants(dataset: Path) -> list[str]:
     )
     if not found:
         raise InputError(
-            "{dataset} {0} has no folder sub-<label>; expected a BIDS dataset", dataset
+            "{dataset} {0} has no folder sub-<label>; expected a BIDS dataset{1}",
+            dataset,
+            "" if any(dataset.iterdir()) else _EMPTY,
         )
     return found
 

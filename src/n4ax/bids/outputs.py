@@ -18,8 +18,9 @@ from bids2table import get_arrow_schema
 
 from n4ax.bids.derivatives import RAW, Derivative
 from n4ax.bids.inputs import Source
-from n4ax.bids.staging import PRIVATE, write_text
+from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
+from n4ax.files import is_elsewhere
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
 from n4ax.version import __version__
@@ -129,7 +130,8 @@ def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] 
     ------
     InputError
         The folder is the source dataset or inside one of its participants, it holds another
-        dataset or images of another source, or it calls another derivative dataset by a name.
+        dataset or images of another source, it calls another derivative dataset by a name, or
+        git-annex has its description elsewhere.
     """
     place, source = output.resolve(), dataset.resolve()
     proposed = dataset / "derivatives" / "n4ax"
@@ -144,7 +146,10 @@ def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] 
             proposed,
         )
     description = output / "dataset_description.json"
-    if not description.exists():
+    ours = os.path.lexists(output / ERRORS)  # no other program writes a file of this name
+    if is_elsewhere(description) and not ours:
+        raise InputError("{output} has {0}, which is not here: fetch it (datalad get)", description)
+    if is_elsewhere(description) or not description.exists():
         return
     content = _read_object(description)
     makers = content.get("GeneratedBy") or [{}]
@@ -187,7 +192,7 @@ def prepare_output(dataset: Path, output: Path, derivatives: Sequence[Derivative
         The folder cannot be written to.
     """
     check_output(dataset, output, derivatives)
-    output.mkdir(parents=True, exist_ok=True)
+    make_private(output)
     description = {
         "Name": f"{read_name(dataset)} (n4ax)",
         "BIDSVersion": _BIDS_VERSION,

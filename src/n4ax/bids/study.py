@@ -189,11 +189,11 @@ class _Records:
     ) -> None:
         self._tally = tally
         self._journal = Journal(recipe.dataset, recipe.output)
-        self._pages = _Pages(client, recipe.output, sources)
         self._unfinished = Counter(source.participant for source in sources)
         self._outdated: set[str] = set()
         """Participants whose pages have to be written again."""
         self._write_errors()
+        self._pages = _Pages(client, recipe.output, sources)
 
     def add(self, outcome: Outcome) -> None:
         """Log an outcome, and write the page of a participant whose images are all finished."""
