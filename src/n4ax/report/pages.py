@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from n4ax.files import write_file
 from n4ax.report import charts
 from n4ax.report.checks import CHECKS
-from n4ax.report.formats import format_number, format_seconds
+from n4ax.report.formats import format_number, format_seconds, format_sentence
 from n4ax.report.group import make_rows, make_strips
 from n4ax.report.participant import make_scan_view
 from n4ax.report.pictures import make_field_colours
@@ -236,6 +236,7 @@ def _make_environment() -> Environment:
     environment.filters.update(
         number=format_number,
         seconds=format_seconds,
+        sentence=format_sentence,
         page=_link_page,
         change=_measure_change,
     )

@@ -82,7 +82,9 @@ def make_scan_view(record: Record, study: Study) -> ScanView:
         measures=measures,
         judged=entries["Result"]
         is not None,  # the verdict and the result came into records together
-        evenness=describe_evenness(measures["cjv_before"], measures["cjv_after"]),
+        evenness=describe_evenness(
+            measures["cjv_before"], measures["cjv_after"], found="uneven-tissues" in codes
+        ),
         differences=list_differences(
             entries["Settings"], study.settings.get(entries["Suffix"], {})
         ),
@@ -98,14 +100,25 @@ def make_scan_view(record: Record, study: Study) -> ScanView:
     )
 
 
-def describe_evenness(before: float | None, after: float | None) -> str:
-    """How the coefficient of joint variation changed, in words; nothing if that is not known."""
+def describe_evenness(before: float | None, after: float | None, *, found: bool) -> str:
+    """How the coefficient of joint variation changed, in words; nothing if that says nothing.
+
+    Parameters
+    ----------
+    before, after : float or None
+        The coefficients.
+    found : bool
+        Whether the verdict found the tissues less even. Where shading is strong, the coefficient
+        may rise although they are not.
+    """
     if before is None or after is None or before <= 0:
         return ""
     change = after / before - 1
     if abs(change) < _LITTLE:
         return "about as even as before"
-    return f"{'more' if change < 0 else 'less'} even by {100 * abs(change):.0f} %"
+    if change < 0:
+        return f"more even by {-100 * change:.0f} %"
+    return f"less even by {100 * change:.0f} %" if found else ""
 
 
 def _list_planes(entries: dict[str, Any]) -> list[PlaneView]:
