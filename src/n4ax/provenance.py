@@ -156,6 +156,14 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         What is described besides the settings, as an object of JSON: ``Mask``, and what
         :meth:`n4ax.correction.recipe.Recipe.describe` gives if it was asked for.
     """
+    text, references = compose_methods(settings, described)
+    return "\n".join([text, "", *references])
+
+
+def compose_methods(
+    settings: N4Settings, described: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    """The text that :func:`write_methods` writes, in one paragraph, and its references."""
     followed = (
         f"It computed in the arithmetic of ITK {settings.itk_version}, to the last bit."
         if settings.arithmetic == "itk"
@@ -182,7 +190,7 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         what = _SERIES.get(series, f"One field was estimated on volume {series} of the series")
         sentences.append(f"{what}.")
     by_otsu = "otsu" in str(described["Mask"]) or bool(described.get("WeightsFrom"))
-    return "\n".join([" ".join(sentences), "", *_REFERENCES, *([_OTSU] if by_otsu else [])])
+    return " ".join(sentences), (*_REFERENCES, *([_OTSU] if by_otsu else []))
 
 
 _FURTHER = {

@@ -139,7 +139,7 @@ def test_commits_have_the_results_alone_and_saved_files_stay(
 
     assert dataset.correct() == set()  # nothing was to be done, so nothing is changed
 
-    changed = dataset.correct("--spline-order", "2")
+    changed = dataset.correct("--spline-order", "2", "--work-dir", "work")
     assert (
         {"logs/sub-01.log", str(Path(IMAGE).relative_to("out"))}
         <= changed
@@ -149,7 +149,8 @@ def test_commits_have_the_results_alone_and_saved_files_stay(
     assert log.read_text().count(" corrected (") == 2
     assert saved.items() <= dataset.read_store().items()
     dataset.run("git annex fsck --all --quiet")
-    assert dataset.run("git status --porcelain --ignored").split() == ["!!", "out/.n4ax/"]
+    ignored = dataset.run("git status --porcelain --ignored").split()
+    assert ignored == ["!!", "out/.n4ax/", "!!", "work/"]
 
 
 def test_what_was_dropped_is_made_anew_with_the_same_bytes(tmp_path: Path) -> None:
@@ -181,8 +182,9 @@ def test_images_that_were_not_fetched_are_told_and_corrected_when_they_are(tmp_p
     dataset = Dataset(tmp_path / "dataset")
     dataset.run("datalad clone -d . ../source raw")
     command = N4AX.replace(" study out", " raw/study out")
-    failed = dataset.try_to_run(command)
+    failed = dataset.try_to_run(["datalad", "run", command])
     assert failed.returncode == 1
+    assert dataset.run("git status --porcelain") == "?? out/\n"
     assert "sub-01_T1w.nii.gz only points to a file that is not here: fetch it (datalad get)" in (
         failed.stderr
     )
