@@ -221,7 +221,7 @@ def _correct(
 
     recipe, workers = plan.recipe, plan.workers
     _tell_problems(plan)
-    prepare_output(recipe.dataset, recipe.output, recipe.derivatives)
+    prepare_output(recipe.dataset, recipe.output, recipe.derivatives, call.command)
     take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings)
     discard_leftovers(recipe.output)
     start, live = time.perf_counter(), is_live(quiet)
