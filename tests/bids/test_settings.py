@@ -131,7 +131,10 @@ def test_a_kind_of_image_may_have_a_mask_of_its_own_but_no_parameters(study: Stu
 
 def test_the_file_tells_of_the_runs_that_did_something(study: Study) -> None:
     assert study.run("--participant-label", "01", "--suffix", "T1w")[0] == 0
-    assert "1 of 1 images are up to date" in study.run("--participant-label", "01", "--suffix", "T1w")[1]
+    assert (
+        "1 of 1 images are up to date"
+        in study.run("--participant-label", "01", "--suffix", "T1w")[1]
+    )
     assert "2 corrected" in study.run()[1]
     content = read_study(study.output)
     assert content["Dataset"] == "study"
