@@ -14,3 +14,9 @@ STUDY = "n4ax_study.json"
 
 RATINGS = "ratings.tsv"
 """Which scans people accepted or rejected."""
+
+GROUP_TABLE = "group_{suffix}.tsv"
+"""The table of all scans with a suffix, beside which a JSON file describes the columns."""
+
+GROUP_TABLES = "group_*.tsv"
+"""A pattern of the names of these tables."""
