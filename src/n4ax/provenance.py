@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from n4ax.files import check_here, is_elsewhere
 from n4ax.images.names import DICOM, find_files, find_suffix
 from n4ax.result import N4Result
 from n4ax.settings import CHOSEN, N4Settings
@@ -16,6 +18,9 @@ from n4ax.version import __version__
 
 _HEADER = 1 << 16
 """So many bytes hold every header of ITK that has its voxels in another file."""
+
+_SHORT = 12
+"""Hexadecimal digits of a hash that people compare."""
 
 _REFERENCES = (
     "Tustison NJ, Avants BB, Cook PA, Zheng Y, Egan A, Yushkevich PA, Gee JC. N4ITK: improved N3 "
@@ -37,12 +42,12 @@ def hash_file(path: Path) -> str:
     Raises
     ------
     ValueError
-        The file is a link to a file that is not here.
+        git-annex has the content of a file elsewhere.
     """
-    if path.is_symlink() and not path.exists():
-        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
+    check_here(path)
     digests = []
     for part in _list_parts(path):
+        check_here(part)
         with part.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     if len(digests) == 1:
@@ -55,10 +60,10 @@ def _list_parts(path: Path) -> list[Path]:
     suffix = find_suffix(path)
     if path.is_dir() or suffix in DICOM:
         folder = path if path.is_dir() else path.parent
-        return sorted(part for part in folder.iterdir() if part.is_file())
+        return sorted(part for part in folder.iterdir() if part.is_file() or is_elsewhere(part))
     if suffix in (".mhd", ".nhdr"):
         return [path, *_find_voxels(path)]
-    return [part for part in find_files(path) if part.exists() or part == path]
+    return [part for part in find_files(path) if os.path.lexists(part) or part == path]
 
 
 def _find_voxels(header: Path) -> list[Path]:
@@ -66,7 +71,7 @@ def _find_voxels(header: Path) -> list[Path]:
     text = header.read_bytes()[:_HEADER].decode("latin-1")
     found = re.search(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", text, re.M | re.I)
     named = None if found is None else header.parent / found[1]
-    if named is not None and named.is_file():
+    if named is not None and os.path.lexists(named):
         return [named]
     return sorted(part for part in header.parent.iterdir() if part.is_file() and part != header)
 
@@ -75,6 +80,11 @@ def make_stamp(content: Mapping[str, Any]) -> str:
     """Hash everything that a result depends on, which is given as an object of JSON."""
     text = json.dumps(content, sort_keys=True, default=str)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """A short hash by which people can see whether two results have the same settings."""
+    return make_stamp(settings).removeprefix("sha256:")[:_SHORT]
 
 
 def format_json(content: Any) -> str:
@@ -146,6 +156,14 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         What is described besides the settings, as an object of JSON: ``Mask``, and what
         :meth:`n4ax.correction.recipe.Recipe.describe` gives if it was asked for.
     """
+    text, references = compose_methods(settings, described)
+    return "\n".join([text, "", *references])
+
+
+def compose_methods(
+    settings: N4Settings, described: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    """The text that :func:`write_methods` writes, in one paragraph, and its references."""
     followed = (
         f"It computed in the arithmetic of ITK {settings.itk_version}, to the last bit."
         if settings.arithmetic == "itk"
@@ -172,7 +190,7 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         what = _SERIES.get(series, f"One field was estimated on volume {series} of the series")
         sentences.append(f"{what}.")
     by_otsu = "otsu" in str(described["Mask"]) or bool(described.get("WeightsFrom"))
-    return "\n".join([" ".join(sentences), "", *_REFERENCES, *([_OTSU] if by_otsu else [])])
+    return " ".join(sentences), (*_REFERENCES, *([_OTSU] if by_otsu else []))
 
 
 _FURTHER = {

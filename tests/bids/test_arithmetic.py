@@ -12,7 +12,7 @@ from n4ax.bids.image import correct_source
 from n4ax.bids.inputs import Source
 from n4ax.bids.plan import ImageChoice, WorkerChoice, plan_study
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.sidecar import make_stamp
+from n4ax.bids.sidecar import identify
 from n4ax.cli import main
 from n4ax.errors import InputError
 from n4ax.settings import N4Settings
@@ -65,7 +65,7 @@ def test_every_setting_of_the_arithmetic_changes_the_stamp(dataset: Path) -> Non
     ]
     for keywords in cases:
         recipe = Recipe(dataset, dataset.parent / "out", N4Settings(**keywords))
-        stamps.add(make_stamp(recipe, Source.of(T1W), companions))
+        stamps.add(identify(recipe, Source.of(T1W), companions).stamp)
     assert len(stamps) == len(cases)
 
 
@@ -82,8 +82,14 @@ def test_a_variable_of_the_command_reaches_workers_that_do_not_have_it(
     assert "1 corrected" in capsys.readouterr().out
     assert read_settings(output)["arithmetic"] == "limit"
     monkeypatch.setenv("N4AX_ARITHMETIC", "itk")  # the worker was started without it
+    assert main(words) == 2
     for count in ("1 corrected", "0 corrected, 1 unchanged"):
-        assert main([*words, "--itk-threads", "2", "--itk-tool", "ants"]) == 0
+        assert (
+            main(
+                [*words, "--output-settings", "replace", "--itk-threads", "2", "--itk-tool", "ants"]
+            )
+            == 0
+        )
         assert count in capsys.readouterr().out
         found = read_settings(output)
         assert (found["arithmetic"], found["itk_threads"], found["itk_tool"]) == ("itk", 2, "ants")
@@ -99,7 +105,7 @@ def test_settings_for_the_cpu_engine_leave_gpus_alone(
         recipe = Recipe(dataset, dataset.parent / "out", settings)
         planned = plan_study(recipe, ImageChoice(), WorkerChoice())
         gpus.append((planned.workers.gpus, planned.recipe.engine))
-    assert gpus == [(2, None), (0, "cpu"), (0, "cpu")]
+    assert gpus == [(2, "xla"), (0, "cpu"), (0, "cpu")]
 
 
 def test_the_xla_engine_is_refused_before_any_work(

@@ -150,7 +150,10 @@ def test_the_same_command_does_only_what_is_needed(again: tuple[Path, Path]) -> 
     same = {path: path.stat().st_ino for path in find_images(output)}
     assert sum(same[path] != inode for path, inode in before.items()) == 8
 
-    done = run(dataset, output, *QUICK[:2], "--iters", "10x11", "--participant-label", "01")
+    words = (*QUICK[:2], "--iters", "10x11", "--participant-label", "01")
+    done = run(dataset, output, *words)
+    assert "holds images with other settings (iters is [10, 10] there and [10, 11]" in done.stderr
+    done = run(dataset, output, *words, "--output-settings", "replace")
     assert "4 corrected, 0 unchanged, 0 failed" in done.stdout
     assert len(json.loads((output / "n4ax_errors.json").read_text())["Errors"]) == BROKEN
 

@@ -129,7 +129,10 @@ def test_saved_outputs_are_replaced_and_their_objects_stay(tmp_path: Path, sched
     words = ("--scheduler", scheduler)
     assert run_small_study(dataset, output, *words) == 0
     objects = lock_as_git_annex_does(output)
-    assert run_small_study(dataset, output, *words, "--iters", "3") == 0
+    assert (
+        run_small_study(dataset, output, *words, "--iters", "3", "--output-settings", "replace")
+        == 0
+    )
     assert {path: path.read_bytes().hex() for path in objects} == objects
     for label in ("01", "02"):
         image = output / f"sub-{label}" / "anat" / f"sub-{label}_desc-n4_T1w.nii.gz"

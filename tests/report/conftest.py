@@ -33,7 +33,8 @@ def head() -> tuple[dict[str, bytes], dict[str, Any]]:
     result = n4ax.fit(image, shrink_factor=4, iters=(5, 5), voxel_order="F", num_threads=1)
     mask = n4ax.otsu_mask(image).astype(bool)
     volumes = Volumes(image, result.log_bias, result.corrected, mask)
-    return draw(volumes, scan.affine), measure(volumes) | result.verdict.measures
+    measures = measure(volumes, scan.affine) | result.verdict.measures
+    return draw(volumes, scan.affine), measures
 
 
 @pytest.fixture

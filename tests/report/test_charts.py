@@ -36,3 +36,28 @@ def test_charts_bridge_nothing_that_is_missing() -> None:
     nothing = {"Range": [None, None], "Before": [0] * 128, "After": [0] * 128}
     assert charts.make_histogram(nothing) is None
     assert charts.make_strip([charts.StripValue(0, "T1w", None, False, "")]) is None
+
+
+def test_a_profile_is_drawn_around_1_and_named_at_its_ends() -> None:
+    entry = {
+        "Axis": "back to front",
+        "Positions": [0, 10, 20, 30],
+        "Unit": "mm",
+        "Before": [0.5, None, 1.0, 2.0],
+        "After": [0.9, None, 1.0, 1.1],
+    }
+    chart = charts.make_profile(entry)
+    assert chart is not None
+    assert chart.before.count("M") == chart.after.count("M") == 2  # broken where nothing is known
+    assert chart.ends == ("back", "front")
+    assert chart.level == next(tick.at for tick in chart.up if tick.text == "1")
+    heights = [float(part.split()[1]) for part in chart.before[1:].replace("M", "L").split("L")]
+    assert heights == sorted(heights, reverse=True)  # up is less in an SVG
+    assert max(heights) < charts.HEIGHT - charts.BOTTOM
+    assert min(heights) > 0
+    plain = charts.make_profile(entry | {"Axis": "axis 2"})
+    assert plain is not None
+    assert plain.ends == ("", "")
+    assert charts.make_profile(None) is None
+    assert charts.make_profile(entry | {"Before": [None] * 4, "After": [None] * 4}) is None
+    assert charts.make_profile(entry | {"Positions": [3] * 4}) is None

@@ -208,7 +208,7 @@ def test_mosaic_has_the_same_scans_in_the_same_order(browser: Pages, many: Path)
     [tile] = browser.driver.find_elements("css selector", ".tile.unusual")
     assert "outlier: Field high ↑" in tile.text
     picture = tile.find_element("css selector", "img")
-    assert picture.get_property("naturalWidth") == 144
+    assert picture.get_property("naturalWidth") > 100
     browser.find("#words").send_keys("sub-04 t1W")
     assert len(list_sources(browser, "#mosaic")) == 10
     browser.check_quiet()

@@ -20,7 +20,7 @@ def is_finite(entry: Any) -> bool:
         return all(map(is_finite, entry.values()))
     if isinstance(entry, list):
         return all(map(is_finite, entry))
-    return entry is None or bool(np.isfinite(entry))
+    return entry is None or isinstance(entry, str) or bool(np.isfinite(entry))
 
 
 def test_the_field_and_the_histograms_are_those_of_the_image() -> None:
@@ -90,7 +90,9 @@ def test_degenerate_images_have_no_numbers_but_no_errors_either(
     assert is_finite(found)
     json.dumps(found, allow_nan=False)
     assert [len(found["Histogram"][when]) for when in ("Before", "After")] == [128, 128]
-    assert len(draw(Volumes(image, log_bias, image, mask), np.eye(4))) == 3
+    assert {"before", "after", "field", "outline", "tile"} <= draw(
+        Volumes(image, log_bias, image, mask), np.eye(4)
+    ).keys()
     write_record(tmp_path, "01", None, "T1w", found, shape=image.shape)
     assert write_all(tmp_path)
 
@@ -113,3 +115,88 @@ def test_the_sample_is_every_nth_voxel_of_the_mask(share: float) -> None:
         found = find_positions(mask)
         assert len(found) <= 250_000
         np.testing.assert_array_equal(found, voxels[::step])
+
+
+TOWARDS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+
+
+def make_affine(codes: str, size: float = 2.0) -> Any:
+    """An affine of an image whose axes point to these sides."""
+    affine = np.diag([0.0, 0, 0, 1])
+    for axis, code in enumerate(codes):
+        mm, sign = TOWARDS[code]
+        affine[mm, axis] = sign * size
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("codes", "axis", "rises"),
+    [
+        ("RAS", "bottom to top", True),
+        ("RAI", "bottom to top", False),
+        ("ASR", "left to right", True),
+        ("ASL", "left to right", False),
+        ("SRP", "back to front", False),
+    ],
+)
+def test_a_profile_runs_along_the_axis_of_the_shading_and_becomes_flat(
+    codes: str, axis: str, rises: bool
+) -> None:
+    image, _ = make_phantom()
+    log_bias = make_shading(image.shape, 0.4)  # along the last axis
+    mask = np.ones(image.shape, bool)
+    mask[..., 10] = mask[..., :3] = False
+    shaded = image * np.exp(log_bias)
+    found = measure(Volumes(shaded, log_bias, image, mask), make_affine(codes))["Profile"]
+    assert found["Axis"] == axis
+    assert found["Unit"] == "mm"
+    inside = [number for number in range(32) if number > 2]
+    middles = [number * 2 + 1.0 for number in inside]
+    assert found["Positions"] == (middles if rises else [64 - place for place in middles[::-1]])
+    turn = slice(None) if rises else slice(None, None, -1)
+    before, after = (
+        np.array([np.nan if value is None else value for value in found[when]])[turn]
+        for when in ("Before", "After")
+    )
+    empty = np.isnan(before)
+    assert np.flatnonzero(empty).tolist() == [10 - 3]
+    assert np.isnan(after).tolist() == empty.tolist()
+    medians = [
+        np.median(shaded[..., number][mask[..., number]]) for number in inside if number != 10
+    ]
+    assert before[~empty] == pytest.approx(medians / np.median(shaded[mask]), rel=1e-2)
+    assert np.ptp(before[~empty]) > 0.6
+    assert np.ptp(after[~empty]) < 0.05
+    assert np.median(after[~empty]) == pytest.approx(1, abs=0.02)
+
+
+def test_a_profile_has_no_directions_if_the_file_does_not_give_them() -> None:
+    image, _ = make_phantom()
+    volumes = Volumes(image, make_shading(image.shape), image, np.ones(image.shape, bool))
+    found = measure(volumes, make_affine("ASL"), directed=False)
+    assert (found["Profile"]["Axis"], found["Profile"]["Unit"]) == ("axis 3", "mm")
+    assert found["Profile"]["Positions"][:2] == [1, 3]
+    assert found["Planes"] == []
+    found = measure(volumes)
+    assert (found["Profile"]["Axis"], found["Profile"]["Unit"]) == ("axis 3", "voxels")
+    assert found["Profile"]["Positions"][:2] == [0.5, 1.5]
+
+
+def test_slices_of_long_images_are_taken_together() -> None:
+    image, _ = make_phantom((20, 20, 300))
+    volumes = Volumes(image, make_shading(image.shape), image, np.ones(image.shape, bool))
+    found = measure(volumes, np.eye(4))["Profile"]
+    assert found["Axis"] == "bottom to top"
+    assert len(found["Positions"]) == len(found["Before"]) == 60
+    assert found["Positions"][1] - found["Positions"][0] == 5
+
+
+def test_both_histograms_are_of_the_same_voxels() -> None:
+    image, _ = make_phantom()
+    before, after = image.copy(), image.copy()
+    before[:5], after[-7:] = np.nan, np.inf
+    mask = np.ones(image.shape, bool)
+    found = measure(Volumes(before, image * 0, after, mask))["Histogram"]
+    assert found["Before"] == found["After"]
+    edges = np.linspace(*found["Range"], 129)
+    assert sum(found["After"]) == np.histogram(image[5:-7], edges)[0].sum()

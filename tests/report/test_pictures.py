@@ -6,10 +6,13 @@ import matplotlib
 import numpy as np
 import pytest
 
-from n4ax.images.planes import count_planes, find_planes
+from n4ax.images.planes import count_planes, find_planes, find_sides_by_name, find_slices
+from n4ax.report.measures import measure
 from n4ax.report.pictures import draw, make_field_colours
 from n4ax.report.volumes import Volumes
 from tests.report.support import make_phantom, make_shading, read_pixels
+
+NAMES = ("before", "after", "field", "outline")
 
 
 def test_pictures_have_one_layout_and_the_same_bytes_again() -> None:
@@ -19,14 +22,109 @@ def test_pictures_have_one_layout_and_the_same_bytes_again() -> None:
     volumes = Volumes(image, log_bias, image / np.exp(log_bias), mask)
     arguments = (volumes, np.diag([1, 1, 2.5, 1]))
     contents = draw(*arguments)
-    assert list(contents) == ["before", "after", "field"]
-    pictures = [read_pixels(content, "RGB") for content in contents.values()]
-    assert len({picture.shape for picture in pictures}) == 1
-    assert len(pictures[0]) <= 320
-    assert all(picture.std() > 10 for picture in pictures)
-    assert np.ptp(pictures[0], axis=2).max() <= 4  # grey
-    assert np.ptp(pictures[2], axis=2).max() > 100
+    assert list(contents) == [*NAMES, *(f"slices-{name}" for name in NAMES), "tile"]
+    pictures = {name: read_pixels(content, "RGB") for name, content in contents.items()}
+    for start in ("", "slices-"):
+        before, after, field, outline = (pictures[start + name] for name in NAMES)
+        assert before.shape == after.shape == outline.shape
+        assert np.ptp(before, axis=2).max() <= 4  # grey
+        assert np.ptp(field, axis=2).max() > 100
+        assert all(picture.std() > 10 for picture in (before, after, field))
+    assert pictures["field"].shape == pictures["before"].shape
+    assert len(pictures["before"]) <= 320
     assert draw(*arguments) == contents
+    assert sum(map(len, contents.values())) < 250_000
+
+
+def test_the_outline_is_the_edge_of_the_mask_on_transparent_ground() -> None:
+    image = np.full((60, 60, 60), 100.0, np.float32)
+    mask = np.zeros(image.shape, bool)
+    mask[20:40, 20:40, 20:40] = True
+    contents = draw(Volumes(image, image * 0, image, mask), np.eye(4))
+    pixels = read_pixels(contents["outline"], "RGBA")
+    assert set(np.unique(pixels[..., 3])) == {0, 255}
+    first, _, _ = np.split(pixels[..., 3] > 0, 3, axis=1)
+    rows, columns = np.nonzero(first)
+    # The axial plane is 300 pixels high for 60 voxels, and the mask is a third of it.
+    assert np.ptp(rows) + 1 == pytest.approx(100, abs=3)
+    assert np.ptp(columns) + 1 == pytest.approx(100, abs=3)
+    middle = first[rows.min() + 5 : rows.max() - 4, columns.min() + 5 : columns.max() - 4]
+    assert not middle.any()
+    nothing = draw(Volumes(image, image * 0, image, mask & False), np.eye(4))["outline"]
+    assert not read_pixels(nothing, "RGBA").any()
+
+
+def test_a_tile_has_the_first_plane_and_its_field_in_small_cells() -> None:
+    image, _ = make_phantom()
+    log_bias = make_shading(image.shape)
+    volumes = Volumes(image, log_bias, image, np.ones(image.shape, bool))
+    content = draw(volumes, np.eye(4))["tile"]
+    after, _ = np.split(read_pixels(content, "RGB"), 2, axis=1)
+    assert max(after.shape[:2]) == 72
+    assert np.ptp(after, axis=2).max() < 30
+    assert len(content) < 4000
+    assert list(draw(Volumes(image[..., 3], log_bias[..., 3], image[..., 3], image[..., 3] > 0),
+                     np.eye(4)))[-1] == "tile"  # fmt: skip
+
+
+@pytest.mark.parametrize(("thickness", "count"), [(1, 1), (4, 4), (17, 17), (18, 18), (40, 18)])
+def test_slices_are_evenly_spaced_through_the_mask_from_its_bottom(
+    thickness: int, count: int
+) -> None:
+    mask = np.zeros((12, 10, 50), bool)
+    mask[2:-2, 2:-2, 5 : 5 + thickness] = True
+    positions = [plane.position for plane in find_slices(mask.view(np.uint8), 18)]
+    assert len(positions) == len(set(positions)) == count
+    assert positions == sorted(positions)
+    below, above = positions[0] - 5, 4 + thickness - positions[-1]
+    steps = np.diff(positions)
+    assert abs(below - above) <= 1
+    assert below <= thickness / count
+    assert steps.size == 0 or np.ptp(steps) <= 1
+    image = np.where(mask, np.arange(50.0) + 50, 0).astype(np.float32)  # brighter to the top
+    shown = read_pixels(draw(Volumes(image, image * 0, image, mask), np.eye(4))["slices-before"])
+    columns, rows = min(count, 6), -(-count // 6)
+    cells = [cell.max() for row in np.split(shown, rows) for cell in np.split(row, columns, axis=1)]
+    assert cells[:count] == sorted(cells[:count])
+    assert all(level < 12 for level in cells[count:])  # the rest of the last row is empty
+
+
+CORNERS = {
+    "axial": lambda marker: (marker[0], marker[1]),
+    "coronal": lambda marker: (marker[0], marker[2]),
+    "sagittal": lambda marker: (marker[1], marker[2]),
+}
+ENDS = ("RL", "AP", "SI")
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (1, 0, 2)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1), (1, -1, -1), (-1, -1, -1)])
+@pytest.mark.parametrize("side", [(1, 1, 1), (-1, 1, 1), (1, -1, -1)])
+def test_a_marker_is_at_the_sides_that_the_page_names(
+    axes: tuple[int, ...], flips: tuple[int, ...], side: tuple[int, ...]
+) -> None:
+    shape = np.array([36, 44, 40])
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    for axis, (mm, flip) in enumerate(zip(axes, flips, strict=True)):
+        affine[mm, axis] = flip
+        affine[mm, 3] -= flip * (shape[axis] - 1) / 2  # the middle is at 0 mm
+    places = np.moveaxis(np.indices(shape), 0, -1) @ affine[:3, :3].T + affine[:3, 3]
+    image = np.where((places * side > 6).all(-1), 200, 20).astype(np.float32)
+    volumes = Volumes(image, image * 0, image, np.ones(image.shape, bool))
+    planes = measure(volumes, affine)["Planes"]
+    assert planes == ["axial", "coronal", "sagittal"]
+    # The middle planes do not meet the marker, so that each is moved into its half by the mask.
+    volumes.mask[~(places * side > 0).all(-1)] = False
+    cells = np.split(read_pixels(draw(volumes, affine)["before"]), 3, axis=1)
+    wanted = [ENDS[mm][0 if end > 0 else 1] for mm, end in enumerate(side)]
+    for name, cell in zip(planes, cells, strict=True):
+        rows, columns = np.nonzero(cell > 128)
+        sides = find_sides_by_name(name)
+        assert sides is not None
+        across = sides.left if columns.mean() < cell.shape[1] / 2 else sides.right
+        up = sides.top if rows.mean() < len(cell) / 2 else sides.bottom
+        assert (across, up) == CORNERS[name](wanted)
 
 
 def test_planes_are_upright_and_as_wide_and_high_as_they_are_in_mm() -> None:
@@ -62,9 +160,13 @@ def test_planes_are_upright_and_as_wide_and_high_as_they_are_in_mm() -> None:
 )
 def test_count_of_planes_is_that_of_the_pictures(shape: tuple[int, ...], count: int) -> None:
     image = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    content = draw(Volumes(image, image * 0, image, image > 3), np.eye(4))["before"]
+    contents = draw(Volumes(image, image * 0, image, image > 3), np.eye(4))
+    assert ("slices-after" in contents) == (count == 3)
+    content = contents["before"]
     height, width = read_pixels(content).shape
     assert count_planes(shape) == count
+    names = measure(Volumes(image, image * 0, image, image > 3), np.eye(4))["Planes"]
+    assert len(names) == count
     assert (width / height > 1.7) == (count == 3)
 
 

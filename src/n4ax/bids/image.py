@@ -1,5 +1,6 @@
 """Correct one image of a dataset and write all its files, unless they are there already."""
 
+import os
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,11 +18,14 @@ from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sidecar import (
     Correction,
+    Identity,
     describe_field,
     describe_for_report,
     describe_image,
+    gives_directions,
+    identify,
     is_complete,
-    make_stamp,
+    loses_own_settings,
 )
 from n4ax.bids.staging import (
     BusyError,
@@ -43,6 +47,11 @@ from n4ax.report.pictures import draw
 from n4ax.report.volumes import Volumes
 from n4ax.scan import How, Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
 from n4ax.series import Estimate, find_unweighted_volumes
+
+_LOST = (
+    "it had settings of its own, and its files have changed since: it was corrected with those of "
+    "the folder"
+)
 
 computing = Lock()
 """Held while an image is computed. A worker with a GPU reads and writes others meanwhile."""
@@ -145,7 +154,14 @@ def describe_failure(recipe: Recipe, error: Exception, outcome: Outcome) -> Outc
             reason = f"{type(error).__name__}: {error}"
             lines = "".join(traceback.format_exception(error)).splitlines()
             outcome = replace(outcome, log=tuple(lines))
-    return replace(outcome, reason=make_one_line(reason))
+    return replace(outcome, reason=make_one_line(name_by_place(recipe, reason)))
+
+
+def name_by_place(recipe: Recipe, text: str) -> str:
+    """A text in which files of the dataset and of the output are named by their places in them."""
+    for folder in (recipe.output, recipe.dataset):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 @dataclass
@@ -166,18 +182,20 @@ def _correct_unless_complete(
     recipe: Recipe, source: Source, staging: Path, outcome: Outcome
 ) -> Outcome:
     companions = find_companions(recipe, source)
-    stamp = make_stamp(recipe, source, companions)
-    if is_complete(recipe.output, Outputs.of(source), stamp):
+    identity = identify(recipe, source, companions)
+    if is_complete(recipe, Outputs.of(source), identity):
         return replace(outcome, state="unchanged", notes=companions.notes)
     clock = Clock()
     correction = _correct(recipe, source, companions, clock)
-    outcome = stage_correction(correction, stamp, staging, clock, outcome)
+    outcome = stage_correction(correction, identity, staging, clock, outcome)
+    if loses_own_settings(recipe, correction.outputs):
+        outcome = replace(outcome, notes=(*outcome.notes, _LOST))
     put_in_place(staging, recipe.output, correction.outputs.sidecar)
     return outcome
 
 
 def stage_correction(
-    correction: Correction, stamp: str, staging: Path, clock: Clock, outcome: Outcome
+    correction: Correction, identity: Identity, staging: Path, clock: Clock, outcome: Outcome
 ) -> Outcome:
     """Write all files of a corrected image to a folder, from where they can be put in place.
 
@@ -185,8 +203,8 @@ def stage_correction(
     ----------
     correction
         The corrected image.
-    stamp
-        The stamp from :func:`n4ax.bids.sidecar.make_stamp`.
+    identity
+        What :func:`n4ax.bids.sidecar.identify` finds.
     staging
         The folder.
     clock
@@ -206,13 +224,14 @@ def stage_correction(
         with sync_meanwhile(places), clock.step("Report"):
             volumes = _find_volumes(correction)
             pictures, problem = _draw_pictures(correction, volumes)
-            measures = measure(volumes) | correction.verdict.measures
+            affine, directed = correction.done.scan.affine, gives_directions(correction.scan)
+            measures = measure(volumes, affine, directed=directed) | correction.verdict.measures
     contents = pictures | _describe_others(correction)
     sizes = {name: (staging / name).stat().st_size for name in (outputs.image, outputs.field)}
     sizes |= {name: len(content) for name, content in contents.items()}
-    record = describe_for_report(correction, measures, clock.seconds)
+    record = describe_for_report(correction, identity, measures, clock.seconds)
     # The size of the record varies with the times in it, so that the sidecar does not list it.
-    sidecar = describe_image(correction, stamp, dict(sorted(sizes.items())))
+    sidecar = describe_image(correction, identity, dict(sorted(sizes.items())))
     contents[f"{outputs.figures}.json"] = format_json(record).encode()
     contents[outputs.sidecar] = format_json(sidecar).encode()
     stage_files(staging, contents)
@@ -236,28 +255,46 @@ def leave_out(recipe: Recipe, source: Source) -> Outcome | None:
 def _correct(recipe: Recipe, source: Source, companions: Companions, clock: Clock) -> Correction:
     with clock.step("Read"):
         scan = read_scan(recipe.dataset / source.path)
-        series = choose_volumes(recipe, scan, companions)
+    return correct_alone(recipe, source, companions, scan, clock)
+
+
+def correct_alone(
+    recipe: Recipe, source: Source, companions: Companions, scan: Scan, clock: Clock
+) -> Correction:
+    """Correct an image that was read, by a field of its own."""
+    series = choose_volumes(recipe, scan, companions)
     with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
         mask = MaskChoice(companions.mask, above=recipe.mask_above)
-        done = correct_scan(
-            recipe.settings, scan, mask, How(series, tissues=companions.tissues), run
-        )
+        how = How(series, weights=companions.weights, tissues=companions.tissues)
+        done = correct_scan(recipe.settings, scan, mask, how, run)
     return Correction(recipe, source, companions, scan, series, done)
 
 
 def choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estimate | None:
     """What the field is estimated on; ``None`` if there is only one volume."""
-    if scan.image.ndim < 4 or scan.image.shape[3] == 1:
+    return choose_estimate(recipe, scan.path, scan.image.shape, companions.gradients)
+
+
+def choose_estimate(
+    recipe: Recipe, path: Path, shape: tuple[int, ...], gradients: Mapping[str, Path]
+) -> Estimate | None:
+    """What the field of an image of some shape is estimated on; see :func:`choose_volumes`.
+
+    Raises
+    ------
+    ValueError
+        It is a diffusion image, and its volumes without diffusion weighting are not known.
+    """
+    if len(shape) < 4 or shape[3] == 1:
         return None
-    if scan.path.name.split(".")[0].endswith("_dwi"):
-        if ".bval" not in companions.gradients:
+    if path.name.split(".")[0].endswith("_dwi"):
+        if ".bval" not in gradients:
             raise ValueError(
-                f"{scan.path} has no .bval file, so its volumes without diffusion weighting are "
+                f"{path} has no .bval file, so its volumes without diffusion weighting are "
                 "not known: add the file"
             )
-        bval = companions.gradients[".bval"]
-        return find_unweighted_volumes(bval, scan.volumes, recipe.b0_threshold)
+        return find_unweighted_volumes(gradients[".bval"], shape[3], recipe.b0_threshold)
     return recipe.series
 
 

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from n4ax import provenance
 from n4ax.bids.companions import Companions, find_signs_of
@@ -21,6 +22,9 @@ from n4ax.version import __version__
 
 _LINKS = ("AssociatedEmptyRoom", "IntendedFor", "RawSources")
 """Metadata that name other images of the source dataset."""
+
+_RESULT = 12
+"""Hexadecimal digits of a stamp that tell two results of an image apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,7 @@ class Correction:
 
 
 def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[str, str]:
-    """Hash the contents of an image, of its mask and of its gradients.
+    """Hash the contents of an image and of the files that belong to it.
 
     Raises
     ------
@@ -84,19 +88,42 @@ def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[s
     files = {"Image": recipe.dataset / source.path, **companions.gradients}
     if companions.mask_file is not None:
         files["Mask"] = companions.mask_file
+    if companions.weights is not None:
+        files["Weights"] = companions.weights
     files |= {f"Tissues{number}": path for number, path in enumerate(companions.tissues)}
     return {name: provenance.hash_file(path) for name, path in files.items()}
 
 
-def make_stamp(
+class Identity(NamedTuple):
+    """Everything that the outputs of an image depend on, but no times.
+
+    Attributes
+    ----------
+    version
+        The version of n4ax.
+    settings
+        The hash of the settings.
+    contents
+        The metadata and the hashes of the files, as an object of JSON.
+    """
+
+    version: str
+    settings: str
+    contents: Mapping[str, Any]
+
+    @property
+    def stamp(self) -> str:
+        """The hash of all of it, by which outputs are known to be up to date."""
+        return provenance.make_stamp(self._asdict())
+
+
+def identify(
     recipe: Recipe,
     source: Source,
     companions: Companions,
     group: Mapping[str, Mapping[str, str]] | None = None,
-) -> str:
-    """Hash everything that the outputs of an image depend on.
-
-    These are the contents of the files, the settings and the version, but no times.
+) -> Identity:
+    """Find what the outputs of an image depend on.
 
     Parameters
     ----------
@@ -107,46 +134,68 @@ def make_stamp(
         their paths. ``None`` for an image that is to share with no other.
     """
     hashes = hash_files(recipe, source, companions) if group is None else group[source.path]
-    content = {
-        "Version": __version__,
-        "Settings": recipe.settings.keywords(),
-        "Mask": "by a pattern" if recipe.has_mask_files else recipe.mask,
-        **_list_threshold(recipe),
-        "Series": "b0" if ".bval" in Outputs.of(source).gradients else recipe.series,
-        "B0Threshold": recipe.b0_threshold,
-        "DType": recipe.dtype,
+    contents = {
         "Metadata": companions.metadata,
         "Files": dict(hashes),
         **({} if group is None else {"Group": [[path, dict(own)] for path, own in group.items()]}),
     }
-    return provenance.make_stamp(content)
+    return Identity(__version__, provenance.hash_settings(_describe(recipe, source)), contents)
 
 
-def _list_threshold(recipe: Recipe) -> dict[str, float]:
-    return {} if recipe.mask_above is None else {"MaskAbove": recipe.mask_above}
+def _describe(recipe: Recipe, source: Source) -> dict[str, Any]:
+    return recipe.describe(source.entities["suffix"])
 
 
-def is_complete(output: Path, outputs: Outputs, stamp: str) -> bool:
-    """Whether all files of an image were written with this stamp and still have their sizes."""
+def is_complete(recipe: Recipe, outputs: Outputs, identity: Identity) -> bool:
+    """Whether all files of an image were made from the same things and still have their sizes.
+
+    An image with settings of its own counts if it was made from the same files, by whatever
+    version, unless the recipe is to replace such settings. It shares its field with no other.
+    """
     try:
-        made = json.loads((output / outputs.sidecar).read_text(encoding="utf-8"))["N4"]
-        json.loads((output / f"{outputs.figures}.json").read_text(encoding="utf-8"))
-        return made["Stamp"] == stamp and all(
-            (output / name).stat().st_size == size for name, size in made["Files"].items()
+        made = _read_made(recipe.output, outputs)
+        json.loads((recipe.output / f"{outputs.figures}.json").read_text(encoding="utf-8"))
+        if _keeps_own_settings(recipe, made):
+            version, settings = made["SoftwareVersions"]["n4ax"], made["SettingsHash"]
+            contents = {k: v for k, v in identity.contents.items() if k != "Group"}
+            identity = Identity(version, settings, contents)
+        elif made.get("Exception", False) is not recipe.own_settings:
+            return False
+        return made["Stamp"] == identity.stamp and all(
+            (recipe.output / name).stat().st_size == size for name, size in made["Files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int]) -> dict[str, Any]:
+def loses_own_settings(recipe: Recipe, outputs: Outputs) -> bool:
+    """Whether an image had settings of its own and gets the folder's, as its files have changed."""
+    try:
+        return _keeps_own_settings(recipe, _read_made(recipe.output, outputs))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _read_made(output: Path, outputs: Outputs) -> dict[str, Any]:
+    return json.loads((output / outputs.sidecar).read_text(encoding="utf-8"))["N4"]
+
+
+def _keeps_own_settings(recipe: Recipe, made: Mapping[str, Any]) -> bool:
+    replaces = recipe.own_settings or recipe.output_settings == "replace"
+    return bool(made.get("Exception")) and not replaces
+
+
+def describe_image(
+    correction: Correction, identity: Identity, sizes: Mapping[str, int]
+) -> dict[str, Any]:
     """Content of the sidecar: the metadata of the source, and how the image was corrected.
 
     Parameters
     ----------
     correction
         The corrected image.
-    stamp
-        The stamp from :func:`make_stamp`.
+    identity
+        What :func:`identify` finds.
     sizes
         Sizes in bytes of the files that were written for the image, by their paths.
     """
@@ -160,7 +209,8 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
             "Settings": provenance.list_settings(recipe.settings),
             **provenance.describe_choice(results[0]),
             "Mask": recipe.mask,
-            **_list_threshold(recipe),
+            **({} if recipe.mask_above is None else {"MaskAbove": recipe.mask_above}),
+            **({} if recipe.weights is None else {"Weights": recipe.weights}),
             **_name_others(correction, uris=True),
             **({} if series is None else {"EstimatedOn": series}),
             "DType": recipe.dtype,
@@ -168,7 +218,9 @@ def describe_image(correction: Correction, stamp: str, sizes: Mapping[str, int])
             "Verdict": correction.verdict.describe(recipe.names),
             "Engine": correction.engine,
             "SoftwareVersions": provenance.list_versions(),
-            "Stamp": stamp,
+            "SettingsHash": identity.settings,
+            **({"Exception": True} if recipe.own_settings else {}),
+            "Stamp": identity.stamp,
             "Files": dict(sizes),
         },
     }
@@ -183,7 +235,10 @@ def describe_field(correction: Correction) -> dict[str, Any]:
 
 
 def describe_for_report(
-    correction: Correction, measures: dict[str, Any], seconds: Mapping[str, float]
+    correction: Correction,
+    identity: Identity,
+    measures: dict[str, Any],
+    seconds: Mapping[str, float],
 ) -> dict[str, Any]:
     """Content of the record that the report is made from.
 
@@ -191,6 +246,8 @@ def describe_for_report(
     ----------
     correction
         The corrected image.
+    identity
+        What :func:`identify` finds.
     measures
         The measures of its quality.
     seconds
@@ -206,16 +263,23 @@ def describe_for_report(
         "Suffix": source.entities["suffix"],
         "Shape": list(scan.image.shape),
         "VoxelSize": list(nifti.read_voxel_sizes(scan.image)),
+        "Directions": gives_directions(scan),
         "Mask": correction.recipe.mask,
         **({} if result.choice is None else {"Choice": result.choice.sentence}),
         **_name_others(correction, uris=False),
         "Engine": correction.engine,
+        "Settings": _describe(correction.recipe, source),
+        "SettingsHash": identity.settings,
+        "Exception": correction.recipe.own_settings,
+        "Result": identity.stamp.removeprefix("sha256:")[:_RESULT],
+        "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "Iterations": result.iterations,
         "Stopped": result.stopped,
         "Convergence": [
             [provenance.make_finite(value) for value in level] for level in result.convergence
         ],
-        "Notes": [*correction.companions.notes, *correction.remarks.values()],
+        "Notes": list(correction.companions.notes),
+        "Messages": correction.verdict.describe(correction.recipe.names)["Messages"],
         "Threshold": result.settings.conv_threshold,
         "Measures": measures,
         "Seconds": {name: round(value, 4) for name, value in times.items()},
@@ -223,14 +287,20 @@ def describe_for_report(
     }
 
 
+def gives_directions(scan: Scan) -> bool:
+    """Whether the header says where left, right, front and back are."""
+    header = scan.image.header
+    return any(int(header[name]) > 0 for name in ("qform_code", "sform_code"))
+
+
 def _list_sources(correction: Correction) -> list[str]:
-    """BIDS URIs of the image, its mask and its tissues, and of the images that share the field."""
+    """BIDS URIs of the image, its mask, weights and tissues, and of those that share the field."""
     dataset = correction.recipe.dataset
     paths: list[Path] = []
     for source, companions in ((correction.source, correction.companions), *correction.others):
-        mask = companions.mask_file
-        paths += [dataset / source.path, *([] if mask is None else [mask]), *companions.tissues]
-    return [make_uri(dataset, path) for path in paths]
+        beside = (companions.mask_file, companions.weights, *companions.tissues)
+        paths += [dataset / source.path, *(path for path in beside if path is not None)]
+    return [make_uri(dataset, path, correction.recipe.derivatives) for path in paths]
 
 
 def _name_others(correction: Correction, uris: bool) -> dict[str, list[str]]:

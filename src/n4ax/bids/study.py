@@ -66,6 +66,11 @@ class Tally:
         """Whether all images were corrected, and all logs and reports were written."""
         return not (self.failures or self.problems or self.stopped)
 
+    @property
+    def did_nothing(self) -> bool:
+        """Whether all images were left as they were."""
+        return not (self.states["corrected"] or self.failures or self.stopped)
+
     def add_problem(self, problem: str) -> None:
         """Remember a problem, once."""
         if problem not in self.problems:
@@ -83,7 +88,6 @@ def correct_study(
     groups: Sequence[Group],
     *,
     refused: Mapping[str, str] | None = None,
-    shared_workers: bool = False,
     stop_at_failure: bool = False,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Tally:
@@ -99,9 +103,6 @@ def correct_study(
         The images, those together that are to share a field.
     refused
         The reasons why some of the images cannot be corrected, by path. Each of these is by itself.
-    shared_workers
-        Whether several tasks may share a worker process. Then an image whose worker died is tried
-        once more, alone, because the death may have been another image's fault.
     stop_at_failure
         Whether to stop after the first failure. A full disk always stops a study.
     on_outcome
@@ -116,7 +117,7 @@ def correct_study(
     try:
         sources = [source for group in groups for source in group]
         records = _Records(client, recipe, sources, tally)
-        tasks = _run_tasks(client, recipe, groups, refused or {}, shared_workers)
+        tasks = _run_tasks(client, recipe, groups, refused or {})
         with closing(tasks) as outcomes:
             for outcome in outcomes:
                 tally.add(outcome)
@@ -135,8 +136,13 @@ def correct_study(
     return tally
 
 
-def report_study(output: Path) -> None:
+def report_study(output: Path) -> list[Path]:
     """Write the report of the group.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
 
     Raises
     ------
@@ -147,8 +153,13 @@ def report_study(output: Path) -> None:
     """
     if not output.is_dir():
         raise InputError("{output} {0} does not exist: run n4ax bids ... participant first", output)
-    write_group(output)
+    written = write_group(output)
     remove_empty(output)
+    return _list_paths(written)
+
+
+def _list_paths(written: Path | Sequence[Path]) -> list[Path]:
+    return [written] if isinstance(written, Path) else list(written)
 
 
 def _run_tasks(
@@ -156,7 +167,6 @@ def _run_tasks(
     recipe: Recipe,
     groups: Sequence[Group],
     refused: Mapping[str, str],
-    shared_workers: bool,
 ) -> Generator[Outcome, None, None]:
     """Give the outcomes of the refused images, then those of all others as they finish."""
     for group in groups:
@@ -164,7 +174,7 @@ def _run_tasks(
             if source.path in refused:
                 yield Outcome(source.path, source.participant, "failed", refused[source.path])
     accepted = [group for group in groups if group[0].path not in refused]
-    yield from TaskList(client, recipe, accepted, shared_workers=shared_workers).run()
+    yield from TaskList(client, recipe, accepted).run()
 
 
 class _NoSpaceError(Exception):
@@ -179,11 +189,11 @@ class _Records:
     ) -> None:
         self._tally = tally
         self._journal = Journal(recipe.dataset, recipe.output)
-        self._pages = _Pages(client, recipe.output, sources)
         self._unfinished = Counter(source.participant for source in sources)
         self._outdated: set[str] = set()
         """Participants whose pages have to be written again."""
         self._write_errors()
+        self._pages = _Pages(client, recipe.output, sources)
 
     def add(self, outcome: Outcome) -> None:
         """Log an outcome, and write the page of a participant whose images are all finished."""

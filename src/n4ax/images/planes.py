@@ -1,5 +1,6 @@
 """Which planes of a volume a picture shows, and in which range of grey levels or colours."""
 
+from math import ceil
 from typing import Any, NamedTuple
 
 import nibabel as nib
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 _AXIAL, _CORONAL, _SAGITTAL = 2, 1, 0
 """The axis across each kind of plane, in a volume with axes right, anterior and superior."""
+_KINDS = {"axial": _AXIAL, "coronal": _CORONAL, "sagittal": _SAGITTAL}
 _SMALLEST_SWING = 0.02
 """The least range of a field's colours, so that a flat field is not shown as noise."""
 
@@ -55,6 +57,19 @@ def find_sides(plane: Plane) -> Sides:
     return Sides(left=across[0], right=across[1], top=up[1], bottom=up[0])
 
 
+def find_sides_by_name(name: str) -> Sides | None:
+    """The sides of an axial, coronal or sagittal plane; ``None`` for another name."""
+    return find_sides(Plane(_KINDS[name], 0)) if name in _KINDS else None
+
+
+def name_planes(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> list[str]:
+    """The names of the planes that :func:`find_planes` finds in an image, once it is upright."""
+    nothing = np.broadcast_to(np.uint8(0), (*shape, 1, 1, 1)[:3])
+    upright, _ = turn_upright(nothing, affine)
+    names = {axis: name for name, axis in _KINDS.items()}
+    return [names[axis] for axis in _find_axes(upright.shape)]
+
+
 def is_usable(affine: npt.NDArray[np.float64]) -> bool:
     """Whether an affine of shape (4, 4) says where the axes of an image point."""
     return bool(np.isfinite(affine).all() and np.linalg.matrix_rank(affine[:3, :3]) == 3)
@@ -88,6 +103,33 @@ def find_planes(mask: npt.NDArray[Any]) -> list[Plane]:
     """
     voxels = _count_along_axes(mask)
     return [Plane(axis, _find_middle(voxels[axis])) for axis in _find_axes(mask.shape)]
+
+
+def find_slices(mask: npt.NDArray[Any], most: int) -> list[Plane]:
+    """Axial planes that are evenly spaced through an upright mask, from its bottom to its top.
+
+    Parameters
+    ----------
+    mask : array, shape (x, y, z)
+        The mask, as for :func:`find_planes`; it is not empty.
+    most : int
+        How many planes there are, unless the mask has fewer.
+    """
+    [inside] = np.nonzero(mask.view(np.bool_).any(axis=(_SAGITTAL, _CORONAL)))
+    first, extent = int(inside[0]), int(inside[-1] - inside[0]) + 1
+    count = min(most, extent)
+    return [Plane(_AXIAL, first + (2 * i + 1) * extent // (2 * count)) for i in range(count)]
+
+
+def find_box(mask: npt.NDArray[Any], margin: float) -> tuple[slice, slice, slice]:
+    """The box around a mask that is not empty, wider by a part of its size on every side."""
+    box = []
+    for length, voxels in zip(mask.shape, _count_along_axes(mask), strict=True):
+        [indices] = np.nonzero(voxels)
+        first, last = int(indices[0]), int(indices[-1]) + 1
+        more = ceil((last - first) * margin)
+        box.append(slice(max(first - more, 0), min(last + more, length)))
+    return box[0], box[1], box[2]
 
 
 def count_planes(shape: tuple[int, ...]) -> int:

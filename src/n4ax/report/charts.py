@@ -34,6 +34,19 @@ class Histogram(NamedTuple):
     ticks: list[Tick]
 
 
+class Profile(NamedTuple):
+    """Two curves along an axis of an image, around a level of 1."""
+
+    before: str
+    after: str
+    across: list[Tick]
+    up: list[Tick]
+    level: float
+    """The height of 1."""
+    ends: tuple[str, str]
+    """What of the patient is at the left and at the right; empty if it is not known."""
+
+
 class Level(NamedTuple):
     """The curve of one resolution level."""
 
@@ -97,6 +110,39 @@ def make_histogram(entry: dict[str, Any] | None) -> Histogram | None:
     place = _make_scale(low, high, LEFT / 2, WIDTH - RIGHT)
     ticks = [Tick(_round(place(value)), _format(value)) for value in _choose_ticks(low, high, 6)]
     return Histogram(_outline(before, highest), _outline(after, highest), ticks)
+
+
+def make_profile(entry: dict[str, Any] | None) -> Profile | None:
+    """A chart of a measured ``Profile``; ``None`` if it has fewer than two values."""
+    if entry is None:
+        return None
+    positions, curves = entry["Positions"], (entry["Before"], entry["After"])
+    known = [value for curve in curves for value in curve if value is not None]
+    low, high = min(positions), max(positions)
+    if len(known) < 2 or not high > low:
+        return None
+    margin = max(max(known) - min(known), 0.1) * 0.06
+    bottom, top = min(1.0, *known) - margin, max(1.0, *known) + margin
+    across = _make_scale(low, high, LEFT, WIDTH - RIGHT)
+    up = _make_scale(bottom, top, HEIGHT - BOTTOM, TOP / 2)
+    before, after = (
+        _draw_path(
+            [
+                None if value is None else (across(place), up(value))
+                for place, value in zip(positions, curve, strict=True)
+            ]
+        )
+        for curve in curves
+    )
+    first, _, last = entry["Axis"].partition(" to ")
+    return Profile(
+        before,
+        after,
+        [Tick(_round(across(value)), _format(value)) for value in _choose_ticks(low, high, 6)],
+        [Tick(_round(up(value)), _format(value)) for value in _choose_ticks(bottom, top, 5)],
+        _round(up(1.0)),
+        (first, last) if last else ("", ""),
+    )
 
 
 def make_convergence(

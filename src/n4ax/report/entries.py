@@ -74,6 +74,7 @@ def _complete_measures(measures: dict[str, Any]) -> dict[str, Any]:
         **{name: read_pair(measures.get(name)) for name in ("FieldRange", "FieldWindow")},
         **{name: read_number(measures.get(name)) for name in _NUMBERS},
         "Histogram": _complete_histogram(read_object(measures.get("Histogram"))),
+        "Planes": [str(name) for name in read_list(measures.get("Planes"))],
         "Profile": _complete_profile(read_object(measures.get("Profile"))),
     }
 

@@ -1,5 +1,9 @@
 """How the pages write numbers; a number that is not known is a dash."""
 
+import re
+
+from markupsafe import Markup, escape
+
 _UNKNOWN = "–"
 
 
@@ -16,3 +20,9 @@ def format_seconds(value: float | None) -> str:
     if value is None:
         return _UNKNOWN
     return f"{value:.1f} s" if value < 100 else f"{value:.0f} s"
+
+
+def format_sentence(text: str) -> Markup:
+    """Write a message with a capital letter, and options such as ``--mask`` as code."""
+    escaped = str(escape(text[:1].upper() + text[1:]))
+    return Markup(re.sub(r"(?<![\w-])--[a-z][\w-]*", r"<code>\g<0></code>", escaped))

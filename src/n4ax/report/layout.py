@@ -10,10 +10,13 @@ GROUP_PAGE = "group.html"
 """The report of the group."""
 
 STUDY = "n4ax_study.json"
-"""The settings of the folder and the runs that wrote to it."""
+"""The settings of the output folder, and the runs that wrote to it."""
 
 RATINGS = "ratings.tsv"
-"""Which scans people accepted or rejected."""
+"""What people think of the corrected images."""
+
+CITATION = "CITATION.md"
+"""How the images were corrected, in words for a paper; it lies among the logs."""
 
 GROUP_TABLE = "group_{suffix}.tsv"
 """The table of all scans with a suffix, beside which a JSON file describes the columns."""

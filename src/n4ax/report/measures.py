@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from n4ax.images.planes import name_planes
+from n4ax.report.profile import measure_profile
 from n4ax.report.volumes import Volumes
 
 _BINS = 128
@@ -14,8 +16,13 @@ _LARGEST_SWING = 700.0
 """Its exponential is still a finite float64, which overflows from about 709 on."""
 
 
-def measure(volumes: Volumes) -> dict[str, Any]:
-    """The range of the field, and the histograms of the image before and after.
+def measure(
+    volumes: Volumes,
+    affine: npt.NDArray[np.float64] | None = None,
+    *,
+    directed: bool = True,
+) -> dict[str, Any]:
+    """The range of the field, and the histograms and a profile of the image before and after.
 
     How even the tissues are is measured elsewhere: :mod:`n4ax.verdict.measures`.
 
@@ -25,6 +32,12 @@ def measure(volumes: Volumes) -> dict[str, Any]:
         The image before and after, its log field and its mask. Voxels that are not finite are left
         out. If the mask has more than 250,000 voxels, an evenly spaced part of them is used, except
         for the range of the field.
+    affine : array, shape (4, 4), optional
+        Maps voxel indices to mm. Without it, the profile has no names of directions, and its
+        positions are in voxels.
+    directed : bool
+        Whether the file says where left, right, front and so on are; otherwise only the sizes of
+        the voxels are taken from the affine.
 
     Returns
     -------
@@ -36,12 +49,16 @@ def measure(volumes: Volumes) -> dict[str, Any]:
         - ``FieldWindow``: the ends of the colour scale of the field's picture, relative to the
           geometric mean of the field.
         - ``Histogram``: histograms of both images over one range, which holds all but the
-          outermost half percent of each.
+          outermost half percent of each, of the same voxels: those that are finite in both.
+        - ``Planes``: the names of the planes in the pictures; none if directions are not known.
+        - ``Profile``: see :func:`n4ax.report.profile.measure_profile`.
     """
     return {
         "FieldRange": _measure_field_range(volumes),
         "FieldWindow": _measure_field_window(volumes),
         "Histogram": _count_histograms(*volumes.sample.both),
+        "Planes": [] if affine is None or not directed else name_planes(volumes.mask.shape, affine),
+        "Profile": measure_profile(volumes, affine, directed=directed),
     }
 
 

@@ -14,7 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from n4ax.files import write_file
 from n4ax.report import charts
-from n4ax.report.formats import format_number, format_seconds
+from n4ax.report.checks import CHECKS
+from n4ax.report.formats import format_number, format_seconds, format_sentence
 from n4ax.report.group import MOST_PICTURED, describe_rows, make_strips, summarise
 from n4ax.report.group_tables import write_tables
 from n4ax.report.layout import GROUP_PAGE
@@ -110,17 +111,19 @@ def write_participant(output: Path, label: str, neighbours: tuple[str | None, st
             f"ses-*/figures/*.json): run n4ax bids on participant {label} first"
         )
     before, after = neighbours
+    study = read_study(output)
     page = output / f"sub-{label}.html"
     with _explain_errors(page):
         return _write_page(
             page,
             "participant.html",
             label=label,
-            scans=[make_scan_view(record) for record in records],
+            scans=[make_scan_view(record, study) for record in records],
             failures=failures,
             before=before,
             after=after,
             colours=_make_gradient(),
+            checks=list(CHECKS.items()),
             rating=_describe_ratings(output, records),
             version=_list_versions(records),
         )
@@ -239,6 +242,7 @@ def _make_environment() -> Environment:
     environment.filters.update(
         number=format_number,
         seconds=format_seconds,
+        sentence=format_sentence,
         page=_link_page,
         change=_measure_change,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,16 @@ class Sample(NamedTuple):
     """The log field, in the order of the voxels."""
 
 
+class Voxels(NamedTuple):
+    """The same voxels as a :class:`Sample`, in their order in the mask."""
+
+    coordinates: tuple[npt.NDArray[np.intp], ...]
+    """Their indices along each axis."""
+    before: npt.NDArray[Any]
+    log_bias: npt.NDArray[Any]
+    after: npt.NDArray[Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Volumes:
     """An image before and after its correction, the log field and the mask.
@@ -48,15 +58,21 @@ class Volumes:
     @cached_property
     def sample(self) -> Sample:
         """An evenly spaced part of the voxels in the mask."""
-        positions = find_positions(self._unroll(self.mask))
-        volumes = self.before, self.log_bias, self.after
-        first, log_bias, last = (self._unroll(volume)[positions] for volume in volumes)
+        _, first, log_bias, last = self.voxels
         finite = np.isfinite(first) & np.isfinite(last)
         before, after = _sort_finite(first), _sort_finite(last)
         both = before, after
         if not len(before) == len(after) == np.count_nonzero(finite):
             both = _sort_finite(first[finite]), _sort_finite(last[finite])
         return Sample(before, after, both, log_bias.astype(np.float64))
+
+    @cached_property
+    def voxels(self) -> Voxels:
+        """The voxels of the sample, and where they are."""
+        positions = find_positions(self._inside)
+        coordinates = np.unravel_index(positions, self.mask.shape, self._order)
+        volumes = self.before, self.log_bias, self.after
+        return Voxels(coordinates, *(volume[coordinates] for volume in volumes))
 
     @cached_property
     def field_window(self) -> tuple[float, float]:
@@ -69,8 +85,8 @@ class Volumes:
         Without any, the first is infinite and the second is minus infinity.
         """
         low, high = np.inf, -np.inf
-        log_bias, mask = self._unroll(self.log_bias), self._unroll(self.mask)
-        for chunk, inside in _iterate_chunks(mask):
+        log_bias = self.log_bias.reshape(-1, order=self._order)
+        for chunk, inside in _iterate_chunks(self._inside):
             values = log_bias[chunk]
             if not inside.all():
                 values = values[inside]
@@ -81,10 +97,14 @@ class Volumes:
             low, high = min(low, float(ends[0])), max(high, float(ends[1]))
         return low, high
 
-    def _unroll(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The voxels of a volume in a row, in the order of the mask's memory."""
-        layout = self.mask.flags
-        return volume.reshape(-1, order="F" if layout.f_contiguous else "C")
+    @cached_property
+    def _inside(self) -> npt.NDArray[np.bool_]:
+        """The mask in a row, in the order of the memory of the field, which is larger."""
+        return self.mask.reshape(-1, order=self._order)
+
+    @property
+    def _order(self) -> Literal["C", "F"]:
+        return "F" if self.log_bias.flags.f_contiguous else "C"
 
 
 def find_positions(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:

@@ -263,6 +263,7 @@
       button.setAttribute("aria-pressed", button.dataset.view === view);
     }
     redraw();
+    if (shown.includes(bySource.get(chosen))) visit(bySource.get(chosen));
   };
   const visit = (row) => {
     if (!shown.includes(row)) reset();
@@ -271,7 +272,7 @@
   };
   const move = (step, key) => {
     if (!shown.length) return;
-    const at = shown.indexOf(bySource.get(ratings.findCurrent()?.dataset.source));
+    const at = shown.indexOf(bySource.get(ratings.findCurrent()?.dataset.source ?? chosen));
     const across = view === "mosaic" && (key === "ArrowDown" || key === "ArrowUp")
       ? getComputedStyle(get("mosaic")).gridTemplateColumns.split(" ").length : 1;
     visit(shown[Math.min(Math.max(at + step * across, 0), shown.length - 1)]);

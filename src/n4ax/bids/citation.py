@@ -1,0 +1,78 @@
+"""Text on a study for the methods section of a paper, as a file of the output folder."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from n4ax.messages import make_one_line
+from n4ax.provenance import compose_methods
+from n4ax.settings import N4Settings
+from n4ax.version import __version__
+
+_PAGE = """\
+# For your paper
+
+n4ax {version} wrote the text between the two lines from the settings of this folder. Copy it into
+papers and supplements, as it is or changed: it is in the public domain
+([CC0](https://creativecommons.org/publicdomain/zero/1.0/)).
+
+---
+
+{text}
+
+**References**
+
+{references}
+
+---
+"""
+
+
+def write_citation(
+    settings: N4Settings, described_by_suffix: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Write how a study was corrected, with references, as a page of Markdown.
+
+    Parameters
+    ----------
+    settings
+        The parameters of N4.
+    described_by_suffix
+        For each suffix, such as ``T1w``, what is described besides the settings, as for
+        :func:`n4ax.provenance.write_methods`. Suffixes of one description share a paragraph.
+
+    Returns
+    -------
+    str
+        The page, which does not depend on the order of the suffixes.
+
+    Raises
+    ------
+    ValueError
+        There is no suffix.
+    """
+    if not described_by_suffix:
+        raise ValueError("described_by_suffix is empty; expected a suffix at least, such as T1w")
+    suffixes: dict[str, list[str]] = {}
+    references: dict[str, None] = {}
+    for suffix in sorted(described_by_suffix):
+        text, cited = compose_methods(settings, described_by_suffix[suffix])
+        suffixes.setdefault(text, []).append(suffix)
+        references |= dict.fromkeys(cited)
+    paragraphs = [f"*{_list(names)} images.* {_escape(text)}" for text, names in suffixes.items()]
+    return _PAGE.format(
+        version=__version__,
+        text="\n\n".join(paragraphs),
+        references="\n".join(f"- {reference}" for reference in references),
+    )
+
+
+def _list(names: Sequence[str]) -> str:
+    """``T1w``, ``T1w and T2w``, or ``FLAIR, T1w and T2w``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _escape(text: str) -> str:
+    """Text in one line, in which Markdown sees no marks: patterns of masks have stars."""
+    return re.sub(r"([\\`*_<\[])", r"\\\1", make_one_line(text))
