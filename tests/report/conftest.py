@@ -1,6 +1,7 @@
 """Output folders of runs, with the records and pictures that pages are made of."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,15 @@ from n4ax.report.measures import measure
 from n4ax.report.pages import write_all
 from n4ax.report.pictures import draw
 from n4ax.report.volumes import Volumes
+from tests.report.browser import Pages, open_browser
 from tests.report.support import make_measures, write_record
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+    """A browser; its storage is empty, unless a test before has filled it."""
+    with open_browser(tmp_path_factory.mktemp("browser")) as pages:
+        yield pages
 
 
 @pytest.fixture(scope="session")

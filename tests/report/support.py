@@ -114,3 +114,17 @@ def write_record(
     path = folder / "figures" / f"{stem}.json"
     path.write_text(json.dumps(entries | (more or {})))
     return path
+
+
+def read_data(page: Path, name: str) -> Any:
+    """The data that a page has for its script, by the id of their element."""
+    start = f'<script type="application/json" id="{name}">'
+    [text] = page.read_text(encoding="utf-8").split(start)[1:]
+    return json.loads(text.split("</script>")[0])
+
+
+def read_scans(page: Path, source: str | None = None) -> list[dict[str, Any]]:
+    """The scans in the data of the page of the group, or the one with this path."""
+    data = read_data(page, "data")
+    rows = [dict(zip(data["Columns"], cells, strict=True)) for cells in data["Rows"]]
+    return [row for row in rows if source in (None, row["source"])]

@@ -17,7 +17,7 @@ from n4ax.report.measures import measure
 from n4ax.report.pages import find_neighbours, write_all, write_group, write_participant
 from n4ax.report.records import read_records
 from n4ax.report.volumes import Volumes
-from tests.report.support import write_record
+from tests.report.support import read_scans, write_record
 
 MISSING = object()
 
@@ -62,7 +62,7 @@ def test_pages_point_to_each_other_and_to_nothing_outside(few: Path) -> None:
         for link in found.links:
             target, _, anchor = link.partition("#")
             there = few / target if target else page
-            assert there in pages
+            assert there in pages or there.name in ("group_T1w.tsv", "group_FLAIR.tsv")
             assert not anchor or anchor in References(there).ids
     middle = References(pages[1]).links
     assert middle == ["sub-2.html", "group.html", "sub-10.html"]
@@ -115,7 +115,8 @@ def test_missing_pictures_and_numbers_leave_a_note(few: Path) -> None:
     )
     write_all(few)
     assert "pictures of this scan are missing" in (few / "sub-4.html").read_text()
-    assert "no picture" in (few / "group.html").read_text()
+    [page] = read_scans(few / "group.html", "sub-4/anat/sub-4_T2w.nii.gz")
+    assert (page["tile"], page["cjv"], page["iterations"]) == (None, None, None)
 
 
 def list_keys(entries: dict[str, Any], *above: str) -> list[tuple[str, ...]]:
@@ -157,7 +158,7 @@ def test_records_that_lack_an_entry_have_pages(few: Path) -> None:
     assert write_all(few) == written
     for page in ("sub-10.html", "group.html"):
         text = (few / page).read_text()
-        assert "–" in text
+        assert "–" in text or page == "group.html"
         assert not re.search(r">[^<]*\b(None|nan|Undefined)\b", re.sub(r"(?s)<script>.*", "", text))
 
 

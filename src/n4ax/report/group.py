@@ -1,142 +1,148 @@
-"""What the page of the group shows: a row per scan, outliers, and strips of dots."""
+"""What the page of the group shows: its head, strips of dots, and the scans as data."""
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
-
-from n4ax.report.charts import Strip, StripValue, make_strip
+from n4ax.report.charts import Dot, Strip, StripValue, make_strip
 from n4ax.report.formats import format_number
-from n4ax.report.outliers import LIMIT, Distance, measure_distances
-from n4ax.report.pictures import encode_webp, make_data_uri
-from n4ax.report.records import Record
+from n4ax.report.group_tables import list_values
+from n4ax.report.rows import Row
+from n4ax.report.study import Run, Study
+from n4ax.report.tiles import make_tile
 
-_THUMBNAIL = 96
-"""Height of a thumbnail in pixels; it is shown at half of it, for screens with a high density."""
-_MOST_PICTURED = 2000
-"""With more scans than this there are no thumbnails, since the page would be slow to load."""
-
-
-class Thumbnail(NamedTuple):
-    """A small picture, and the size at which it is shown."""
-
-    uri: str
-    width: int
-    height: int
-
-
-class Flag(NamedTuple):
-    """A number of a scan that is unusual, in words."""
-
-    short: str
-    long: str
+MOST_PICTURED = 2000
+"""With more scans than this there are no pictures, and only outliers have dots to click on."""
+_MOST_NAMED = 100
+"""So many scans are named at most in a sentence about them."""
+_PAGE_COLUMNS = (
+    "source", "bids_name", "subject_id", "session_id", "suffix", "run", "further", "field_min",
+    "field_max", "inu_p05", "inu_p95", "cjv_before", "cjv", "iterations", "seconds", "verdict",
+    "state", "reason", "outlier", "settings_hash", "exception", "earlier", "serious", "unusual",
+    "stem", "result", "tile",
+)  # fmt: skip
+"""What the script gets of each scan."""
 
 
-class Row(NamedTuple):
-    """A scan as the table shows it."""
+class Named(NamedTuple):
+    """The number of scans of a kind, and the first of them."""
 
-    label: str
-    session: str | None
-    suffix: str
-    further: str
-    """The other entities in the name, such as run-2."""
-    stem: str
-    name: str
-    source: str
-    numbers: dict[str, float | None]
-    span: float | None
-    """The highest value of the field over the lowest."""
-    iterations: int | None
-    seconds: float | None
-    thumbnail: Thumbnail | None
-    flags: dict[str, Flag]
-    """What is unusual, by the name of the number."""
+    number: int
+    first: list[Row]
 
 
-def make_rows(records: Sequence[Record]) -> list[Row]:
-    """Prepare scans for the table of the group, with their outliers flagged."""
-    pictured = len(records) <= _MOST_PICTURED
-    rows = [_make_row(record, pictured=pictured) for record in records]
-    for suffix in sorted({row.suffix for row in rows}):
-        _flag_outliers([row for row in rows if row.suffix == suffix])
-    return rows
+class Summary(NamedTuple):
+    """The numbers above the table."""
+
+    corrected: int
+    participants: int
+    failures: int
+    outliers: int
+    verdicts: int
+    """Scans of which something is said."""
+    serious: int
+    """Scans of which something serious is said."""
+    earlier: Named
+    own: Named
+    run: Run | None
+    settings: list[tuple[str, str | None, list[tuple[str, str]]]]
+    """By suffix: the hash, and the settings as texts."""
 
 
-def make_strips(rows: Sequence[Row]) -> list[tuple[str, Strip]]:
+class DotStrip(NamedTuple):
+    """A strip in which dots that are nothing special may be drawn as one path."""
+
+    strip: Strip
+    dots: list[Dot]
+    crowd: str
+
+
+def summarise(rows: Sequence[Row], study: Study) -> Summary:
+    """Count the scans, and find those whose settings are not those of the folder."""
+    messages = [row.record.entries["Messages"] if row.record else [] for row in rows]
+    return Summary(
+        corrected=sum(row.record is not None for row in rows),
+        participants=len({row.subject for row in rows}),
+        failures=sum(row.reason is not None for row in rows),
+        outliers=sum(bool(row.flags) for row in rows),
+        verdicts=sum(map(bool, messages)),
+        serious=sum(any(message["Serious"] for message in found) for found in messages),
+        earlier=_name([row for row in rows if row.earlier]),
+        own=_name([row for row in rows if row.record and row.record.entries["Exception"]]),
+        run=study.last,
+        settings=[
+            (suffix, study.hashes.get(suffix), list_settings(study.settings.get(suffix, {})))
+            for suffix in sorted(study.settings.keys() | study.hashes.keys())
+        ],
+    )
+
+
+def list_settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    """Settings as texts, by their names."""
+    return [(name, _write_setting(value)) for name, value in settings.items()]
+
+
+def describe_rows(rows: Sequence[Row]) -> dict[str, Any]:
+    """All scans as data for the script of the page; pictures only if they are not too many."""
+    pictured = len(rows) <= MOST_PICTURED
+    cells = [_describe_row(row, pictured=pictured) for row in rows]
+    return {
+        "Columns": _PAGE_COLUMNS,
+        "Rows": [[values[name] for name in _PAGE_COLUMNS] for values in cells],
+        "Pictured": pictured,
+    }
+
+
+def make_strips(rows: Sequence[Row]) -> list[tuple[str, DotStrip]]:
     """The titles and charts above the table, for those numbers that are known."""
-    spans = [row.span for row in rows]
-    inner = [_divide(row.numbers["Field 95 %"], row.numbers["Field 5 %"]) for row in rows]
-    evenness = [row.numbers["CJV after"] for row in rows]
+    spans = [_divide(row.numbers["field_max"], row.numbers["field_min"]) for row in rows]
+    inner = [_divide(row.numbers["inu_p95"], row.numbers["inu_p05"]) for row in rows]
+    evenness = [row.numbers["cjv"] for row in rows]
     strips = [
-        ("Field, highest / lowest", _make_strip(rows, spans, ("Field low", "Field high"))),
-        ("Field, 95th / 5th percentile", _make_strip(rows, inner, ("Field 5 %", "Field 95 %"))),
-        ("CJV after", _make_strip(rows, evenness, ("CJV after",))),
+        ("Field, highest / lowest", _make_strip(rows, spans, ("field_min", "field_max"))),
+        ("Field, 95th / 5th percentile", _make_strip(rows, inner, ("inu_p05", "inu_p95"))),
+        ("CJV after", _make_strip(rows, evenness, ("cjv",))),
     ]
     return [(title, strip) for title, strip in strips if strip is not None]
 
 
-def _make_row(record: Record, *, pictured: bool) -> Row:
-    entries, parts = record.entries, record.name_parts
-    numbers = _collect_numbers(entries["Measures"])
-    low, high = numbers["Field low"], numbers["Field high"]
-    return Row(
-        label=entries["Subject"],
-        session=entries["Session"],
-        suffix=entries["Suffix"],
-        further=" ".join(part for part in parts[1:-1] if not part.startswith("ses-")),
-        stem=record.stem,
-        name=" · ".join(parts),
-        source=entries["Source"],
-        numbers=numbers,
-        span=_divide(high, low),
-        iterations=sum(entries["Iterations"]) if entries["Iterations"] else None,
-        seconds=entries["Seconds"].get("Total"),
-        thumbnail=_make_thumbnail(record.picture_path("after")) if pictured else None,
-        flags={},
-    )
-
-
-def _collect_numbers(measures: dict[str, Any]) -> dict[str, float | None]:
-    """The numbers of a scan that are searched for outliers, by their names in the table."""
-    low, high = measures["FieldRange"]
-    return {
-        "Field low": low,
-        "Field high": high,
-        "Field 5 %": measures["inu_p05"],
-        "Field 95 %": measures["inu_p95"],
-        "CJV before": measures["cjv_before"],
-        "CJV after": measures["cjv_after"],
+def _describe_row(row: Row, *, pictured: bool) -> dict[str, Any]:
+    record = row.record
+    messages = record.entries["Messages"] if record else []
+    further = [f"{name}-{label}" for name, label in row.entities.items()]
+    return list_values(row) | {
+        "suffix": row.suffix,
+        "run": row.entities.get("run"),
+        "further": " ".join(further),
+        "earlier": row.earlier,
+        "serious": [message["Text"] for message in messages if message["Serious"]],
+        "unusual": {name: [flag.short, flag.text] for name, flag in row.flags.items()},
+        "stem": record.stem if record else None,
+        "result": record.entries["Result"] if record else None,
+        "tile": make_tile(record) if record and pictured else None,
     }
+
+
+def _name(rows: Sequence[Row]) -> Named:
+    return Named(len(rows), list(rows[:_MOST_NAMED]))
+
+
+def _write_setting(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_write_setting(item) for item in value) or "–"
+    return str(value)
 
 
 def _divide(high: float | None, low: float | None) -> float | None:
     return high / low if low and high is not None else None
 
 
-def _flag_outliers(rows: Sequence[Row]) -> None:
-    """Put into the ``flags`` of rows what is unusual among them; all have the same suffix."""
-    for name in rows[0].numbers:
-        distances = measure_distances([row.numbers[name] for row in rows])
-        for row, distance in zip(rows, distances, strict=True):
-            if distance is not None and abs(distance.score) > LIMIT:
-                row.flags[name] = _make_flag(name, row, distance)
-
-
-def _make_flag(name: str, row: Row, distance: Distance) -> Flag:
-    side, arrow = ("above", "↑") if distance.score > 0 else ("below", "↓")
-    return Flag(
-        short=f"{name} {arrow}",
-        long=f"{name} is {format_number(row.numbers[name])}, {abs(distance.score):.1f} robust "
-        f"standard deviations {side} {format_number(distance.median)}, the median of the "
-        f"{row.suffix} scans",
-    )
-
-
 def _make_strip(
     rows: Sequence[Row], values: Sequence[float | None], names: Sequence[str]
-) -> Strip | None:
+) -> DotStrip | None:
     """A strip of values; scans stand out that are outliers in one of the named numbers."""
     scans = [
         StripValue(
@@ -144,19 +150,12 @@ def _make_strip(
             suffix=row.suffix,
             value=value,
             outlier=not row.flags.keys().isdisjoint(names),
-            text=f"{row.name}: {format_number(value)}",
+            text=f"{' · '.join(row.name_parts)}: {format_number(value)}",
         )
         for number, (row, value) in enumerate(zip(rows, values, strict=True))
     ]
-    return make_strip(scans)
-
-
-def _make_thumbnail(picture: Path) -> Thumbnail | None:
-    if not picture.exists():
-        return None
-    with Image.open(io.BytesIO(picture.read_bytes())) as opened:
-        width, height = opened.size
-        size = (max(round(width * _THUMBNAIL / height), 1), _THUMBNAIL)
-        small = opened.convert("L").resize(size, Image.Resampling.BOX)
-    uri = make_data_uri(encode_webp(small, quality=55))
-    return Thumbnail(uri, size[0] // 2, size[1] // 2)
+    strip = make_strip(scans)
+    if strip is None or len(strip.dots) <= MOST_PICTURED:
+        return strip and DotStrip(strip, strip.dots, "")
+    places = {f"M{dot.x:g} {dot.y:g}h0" for dot in strip.dots if not dot.outlier}
+    return DotStrip(strip, [dot for dot in strip.dots if dot.outlier], "".join(sorted(places)))

@@ -17,3 +17,9 @@ RATINGS = "ratings.tsv"
 
 CITATION = "CITATION.md"
 """How the images were corrected, in words for a paper; it lies among the logs."""
+
+GROUP_TABLE = "group_{suffix}.tsv"
+"""The table of all scans with a suffix, beside which a JSON file describes the columns."""
+
+GROUP_TABLES = "group_*.tsv"
+"""A pattern of the names of these tables."""

@@ -16,7 +16,9 @@ from n4ax.files import write_file
 from n4ax.report import charts
 from n4ax.report.checks import CHECKS
 from n4ax.report.formats import format_number, format_seconds, format_sentence
-from n4ax.report.group import make_rows, make_strips
+from n4ax.report.group import MOST_PICTURED, describe_rows, make_strips, summarise
+from n4ax.report.group_tables import write_tables
+from n4ax.report.layout import GROUP_PAGE
 from n4ax.report.participant import make_scan_view
 from n4ax.report.pictures import make_field_colours
 from n4ax.report.ratings import describe_ratings, read_folder_ratings
@@ -27,6 +29,7 @@ from n4ax.report.records import (
     read_failures,
     read_records,
 )
+from n4ax.report.rows import make_rows
 from n4ax.report.study import read_study
 from n4ax.version import __version__
 
@@ -127,7 +130,7 @@ def write_participant(output: Path, label: str, neighbours: tuple[str | None, st
 
 
 def write_group(output: Path) -> Path:
-    """Write ``group.html``.
+    """Write ``group.html``, and the same numbers as tables, ``group_<suffix>.tsv``.
 
     Parameters
     ----------
@@ -146,19 +149,22 @@ def write_group(output: Path) -> Path:
     OSError
         A file cannot be read or written.
     """
-    labels = find_labels(output)
-    records = [record for label in labels for record in read_records(output, label)]
-    page = output / "group.html"
+    records = [record for label in find_labels(output) for record in read_records(output, label)]
+    page = output / GROUP_PAGE
     with _explain_errors(page):
-        rows = make_rows(records)
+        study, ratings = read_study(output), read_folder_ratings(output)
+        rows = make_rows(records, read_failures(output), study, ratings)
+        tables = write_tables(output, rows)
         return _write_page(
             page,
             "group.html",
-            rows=rows,
+            study=study,
+            summary=summarise(rows, study),
+            scans=describe_rows(rows),
             strips=make_strips(rows),
-            participants=len(labels),
-            outliers=sum(bool(row.flags) for row in rows),
-            failures=read_failures(output),
+            tables=[table.name for table in tables],
+            most_pictured=MOST_PICTURED,
+            rating=describe_ratings(ratings, study, [row.source for row in rows]),
             version=_list_versions(records),
         )
 
@@ -241,6 +247,7 @@ def _make_environment() -> Environment:
         change=_measure_change,
     )
     environment.globals.update(charts=charts)
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment
 
 

@@ -73,6 +73,22 @@ def read_records(output: Path, label: str) -> list[Record]:
     return [_read_record(path) for path in sorted(paths, key=lambda path: natural_key(str(path)))]
 
 
+def list_sources(output: Path) -> set[str]:
+    """The paths of all images in the dataset that have a record or a failure.
+
+    Raises
+    ------
+    ValueError
+        There are none, or a file is not a record.
+    """
+    failed = {str(failure["Source"]) for failure in read_failures(output)}
+    return failed | {
+        str(record.entries["Source"])
+        for label in find_labels(output)
+        for record in read_records(output, label)
+    }
+
+
 def read_failures(output: Path) -> list[dict[str, Any]]:
     """The scans that could not be corrected, each with ``Source``, ``Subject`` and ``Reason``.
 

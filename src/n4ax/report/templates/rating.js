@@ -1,3 +1,4 @@
+"use strict";
 // Rating of scans. See rating.html for how a page includes it.
 
 const COLUMNS = ["source", "rating", "note", "rater", "date", "result"];
@@ -139,6 +140,7 @@ const makeRatings = (data) => {
     all: () => [...bySource.values()].flatMap((rows) => [...rows.values()])
       .sort((one, other) => (mark(one) < mark(other) ? -1 : 1)),
     countUnsaved: () => [...own].filter(([key, row]) => !(saved.get(key)?.date >= row.date)).length,
+    sources: () => [...bySource.keys()],
     // The newest first; several people may have rated a scan.
     of: (source) => [...(bySource.get(source)?.values() ?? [])]
       .sort((one, other) => (one.date < other.date ? 1 : -1)),
@@ -237,9 +239,9 @@ const startRating = (page = {}) => {
     get("unsaved").textContent = (unsaved ? count : "") + kept;
     page.changed?.();
     if (!get("next-steps")) return;
-    const rejected = [...results.keys()].filter((source) => {
+    const rejected = ratings.sources().filter((source) => {
       const row = current(source);
-      return row && row.rating === "reject" && !isOld(row);
+      return results.has(source) && row.rating === "reject" && !isOld(row);
     }).length;
     get("next-steps").hidden = rejected === 0;
     get("next-steps-head").textContent = `${rejected} scan${rejected === 1 ? " is" : "s are"} rejected. To correct ${rejected === 1 ? "it" : "them"} with other settings:`;
@@ -254,7 +256,11 @@ const startRating = (page = {}) => {
   };
 
   // A rating needs a name; it is asked for once, and then what was wanted is done.
-  const withName = (action) => {
+  const withName = (element, action) => {
+    if (!results.has(element.dataset.source)) {
+      say(`${element.dataset.name}: there is no result to rate`, true);
+      return;
+    }
     if (person.value.trim()) {
       action();
       return;
@@ -263,7 +269,7 @@ const startRating = (page = {}) => {
     say("Type your name, then Enter: it is kept with each rating.", true);
     person.focus();
   };
-  const write = (element, rating, note) => withName(() => {
+  const write = (element, rating, note) => withName(element, () => {
     const { source, name } = element.dataset;
     const rater = makeOneLine(person.value);
     const date = new Date().toISOString();
@@ -281,6 +287,7 @@ const startRating = (page = {}) => {
     show(element.dataset.source);
   };
   const askForNote = (element) => {
+    if (!results.has(element.dataset.source)) return;
     const dialog = get("note-dialog");
     const own = ratings.of(element.dataset.source).find((row) => row.rater === makeOneLine(person.value));
     get("note-title").textContent = `Note on ${element.dataset.name}`;
@@ -320,6 +327,7 @@ const startRating = (page = {}) => {
   document.addEventListener("keydown", (event) => {
     const { target, key } = event;
     const typing = target.closest("input, textarea, select, dialog, [contenteditable]");
+    if (key === "Escape" && target.matches("input, select") && !target.closest("dialog")) target.blur();
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const onScan = target.matches("[data-source]");
     if (key === "?") get("keys-dialog").showModal();
@@ -389,5 +397,5 @@ const startRating = (page = {}) => {
     repaint();
   });
   repaint();
-  return { paint, current, isOld, go, select, findCurrent };
+  return { sources: ratings.sources, paint, current, isOld, go, select, findCurrent };
 };
