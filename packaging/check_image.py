@@ -21,6 +21,8 @@ from statistics import median
 ROOT = Path(__file__).parents[1]
 CONTAINERFILE = ROOT / "packaging" / "Containerfile"
 NAME = "localhost/n4ax-check"
+NAMED = f"{NAME}:latest"
+"""What outputs call the image."""
 
 # A machine that is itself a container may not raise its limits, as engines do by default.
 LIMITS = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
@@ -37,9 +39,11 @@ FIRST_CALLS = 3
 FACTS = """
 import importlib.util, json, os, sys
 from pathlib import Path
+from n4ax.bids.container import describe_container
 from n4ax.processors import count_processors
 places = ("/", "/tmp", "/opt/n4ax", str(Path.home()))
 print(json.dumps({
+    "container": (describe_container(os.environ) or {}).get("Tag"),
     "processors": count_processors(),
     "compilers": [name for name in ("numba", "jax") if importlib.util.find_spec(name)],
     "user": os.getuid(),
@@ -107,6 +111,7 @@ def make_base(engine: Engine) -> str:
 def build(engine: Engine, base: str, certificate: Path | None, work: Path) -> None:
     """Build the image as the Containerfile says."""
     words = ["--network", "host", *LIMITS, "--build-arg", f"BASE={base}", "-t", NAME]
+    words += ["--build-arg", f"IMAGE={NAMED}"]
     if certificate is not None:
         settings = work / "pip.conf"
         settings.write_text("[global]\ncert = /certificate.pem\n")
@@ -142,6 +147,7 @@ def check(what: str, found: object, expected: object) -> None:
 def check_container(engine: Engine, work: Path) -> None:
     """Hold what the strict container does against what is expected."""
     facts = json.loads(engine.run(engine.strict, {}, "python3", "-c", FACTS))
+    check("image that n4ax names", facts["container"], NAMED)
     check("processors that n4ax sees with --cpus 1", facts["processors"], 1)
     check("libraries there that compile", facts["compilers"], [])
     check("user", facts["user"], 4242)

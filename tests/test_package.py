@@ -36,8 +36,9 @@ FLOORS = (
     ("contrasts", "batch", "series", "slices", "staged", "tracing", "channels", "mask_files"),
     ("api", "scan"),
     ("ants", "report", "kernels", "saved_field", "shared_scans", "provenance"),
-    ("bids", "correction"),
+    ("correction",),
     ("tuning",),
+    ("bids",),
     ("cli", "nipype", "simpleitk", "torchio", "monai"),
     ("__main__", "__init__"),
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -40,6 +41,8 @@ def test_every_file_names_the_version_of_the_package() -> None:
         "boutiques": descriptor["tool-version"],
         "nf-core": read_yaml("packaging/nf-core/environment.yml")["dependencies"][0].split("=")[-1],
     }
+    for path in ("packaging/Containerfile", "packaging/apptainer.def"):
+        (versions[path],) = re.findall(r"IMAGE=n4ax:(\S+)", (ROOT / path).read_text())
     assert versions == dict.fromkeys(versions, n4ax.__version__)
 
 

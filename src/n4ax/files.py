@@ -24,6 +24,11 @@ _CANNOT_SYNC = {
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers that mean that there is no space left."""
 
+_POINTER = b"/annex/objects/"
+"""So begins a file that git-annex puts in the place of content that it has elsewhere."""
+
+_LONGEST_POINTER = 32 * 1024
+
 _PATIENCE = 5.0
 """Seconds that a program which is about to end waits for the renaming in another thread."""
 
@@ -162,6 +167,34 @@ def check_writable(target: Path) -> None:
     except OSError as error:
         error.filename = str(target.parent)
         raise
+
+
+def is_elsewhere(path: Path) -> bool:
+    """Whether git-annex has the content of a file elsewhere: a broken link, or a pointer to it.
+
+    A file that does not exist is not elsewhere, nor is one that cannot be read.
+    """
+    try:
+        if path.stat().st_size > _LONGEST_POINTER or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except FileNotFoundError:
+        return path.is_symlink()
+    except OSError:
+        return False
+
+
+def check_here(path: Path) -> None:
+    """Refuse a file whose content git-annex has elsewhere.
+
+    Raises
+    ------
+    ValueError
+        The message says how to fetch the content.
+    """
+    if is_elsewhere(path):
+        raise ValueError(f"{path} only points to a file that is not here: fetch it (datalad get)")
 
 
 class _Change:

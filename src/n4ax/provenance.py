@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from n4ax.files import check_here, is_elsewhere
 from n4ax.images.names import DICOM, find_files, find_suffix
 from n4ax.result import N4Result
 from n4ax.settings import CHOSEN, N4Settings
@@ -40,12 +42,12 @@ def hash_file(path: Path) -> str:
     Raises
     ------
     ValueError
-        The file is a link to a file that is not here.
+        git-annex has the content of a file elsewhere.
     """
-    if path.is_symlink() and not path.exists():
-        raise ValueError(f"{path} is a link to a file that is not here: fetch it (datalad get)")
+    check_here(path)
     digests = []
     for part in _list_parts(path):
+        check_here(part)
         with part.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     if len(digests) == 1:
@@ -58,10 +60,10 @@ def _list_parts(path: Path) -> list[Path]:
     suffix = find_suffix(path)
     if path.is_dir() or suffix in DICOM:
         folder = path if path.is_dir() else path.parent
-        return sorted(part for part in folder.iterdir() if part.is_file())
+        return sorted(part for part in folder.iterdir() if part.is_file() or is_elsewhere(part))
     if suffix in (".mhd", ".nhdr"):
         return [path, *_find_voxels(path)]
-    return [part for part in find_files(path) if part.exists() or part == path]
+    return [part for part in find_files(path) if os.path.lexists(part) or part == path]
 
 
 def _find_voxels(header: Path) -> list[Path]:
@@ -69,7 +71,7 @@ def _find_voxels(header: Path) -> list[Path]:
     text = header.read_bytes()[:_HEADER].decode("latin-1")
     found = re.search(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", text, re.M | re.I)
     named = None if found is None else header.parent / found[1]
-    if named is not None and named.is_file():
+    if named is not None and os.path.lexists(named):
         return [named]
     return sorted(part for part in header.parent.iterdir() if part.is_file() and part != header)
 
@@ -154,6 +156,14 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         What is described besides the settings, as an object of JSON: ``Mask``, and what
         :meth:`n4ax.correction.recipe.Recipe.describe` gives if it was asked for.
     """
+    text, references = compose_methods(settings, described)
+    return "\n".join([text, "", *references])
+
+
+def compose_methods(
+    settings: N4Settings, described: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...]]:
+    """The text that :func:`write_methods` writes, in one paragraph, and its references."""
     followed = (
         f"It computed in the arithmetic of ITK {settings.itk_version}, to the last bit."
         if settings.arithmetic == "itk"
@@ -168,6 +178,8 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         f"Wiener noise of {settings.wiener:g}."
     )
     sentences = [text, *(words for name, words in _FURTHER.items() if described.get(name))]
+    if described.get("SharedBy"):
+        sentences.append(_describe_sharing(described["SharedBy"]))
     if settings.over_relax != 1:
         sentences.append(f"Every increment of the field was multiplied by {settings.over_relax:g}.")
     if settings.outside != "divide":
@@ -180,7 +192,7 @@ def write_methods(settings: N4Settings, described: Mapping[str, Any]) -> str:
         what = _SERIES.get(series, f"One field was estimated on volume {series} of the series")
         sentences.append(f"{what}.")
     by_otsu = "otsu" in str(described["Mask"]) or bool(described.get("WeightsFrom"))
-    return "\n".join([" ".join(sentences), "", *_REFERENCES, *([_OTSU] if by_otsu else [])])
+    return " ".join(sentences), (*_REFERENCES, *([_OTSU] if by_otsu else []))
 
 
 _FURTHER = {
@@ -251,11 +263,18 @@ def _describe_choice(described: Mapping[str, Any]) -> str:
         if described.get("Tissues")
         else "by how much a first estimate of the field varied"
     )
+    whom = "person, on all images" if described.get("Longitudinal") else "image"
     return (
         ". The spline distance, the levels, the iterations, the full width at half maximum and the "
-        f"shrink factor were chosen for each image, {how}. An image in which nothing was to be "
+        f"shrink factor were chosen for each {whom}, {how}. An image in which nothing was to be "
         "corrected was left as it was."
     )
+
+
+def _describe_sharing(entities: Sequence[str]) -> str:
+    """Which images shared a field: those of a session, or those that differ in some entities."""
+    alike = "" if "session" in entities else f" that differ in {' and '.join(entities)} alone"
+    return f"All images of a session on one grid{alike} shared one field."
 
 
 def _describe_fwhm(settings: N4Settings) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from n4ax.bids import capacity
 from tests.bids.worker_tasks import is_alive, start_scheduler
 from tests.conftest import ROOT
 from tests.support.studies import make_study
@@ -55,3 +56,12 @@ def nothing_is_left(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     assert [thread.name for thread in new_threads if not thread.daemon] == []
     environment["PYTEST_CURRENT_TEST"] = os.environ["PYTEST_CURRENT_TEST"]
     assert dict(os.environ) == environment
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 8 cores and 16 GB, of which 7 GB are free, without GPUs."""
+    monkeypatch.setattr("dask.system.CPU_COUNT", 8)
+    monkeypatch.setattr(capacity, "_total_gigabytes", lambda: 16.0)
+    monkeypatch.setattr(capacity, "_free_gigabytes", lambda: 7.0)
+    monkeypatch.setattr(capacity, "count_gpus", lambda: 0)

@@ -75,3 +75,21 @@ def test_metadata_with_half_of_a_surrogate_pair_are_written() -> None:
     text = format_json(content)
     assert json.loads(text.encode()) == content
     assert "é" in text
+
+
+def test_a_run_that_does_nothing_changes_no_log(dataset: Path, output: Path) -> None:
+    log, left_out = (
+        output / "logs" / "sub-1.log",
+        Outcome(ONE, "1", "skipped", notes=("as before",)),
+    )
+    Journal(dataset, output).add(Outcome(ONE, "1", "unchanged"))
+    assert not log.exists()
+    Journal(dataset, output).add(left_out)
+    before = log.read_text()
+    assert f"{ONE} skipped" in before
+    Journal(dataset, output).add(left_out)
+    Journal(dataset, output).add(Outcome(ONE, "1", "unchanged"))
+    assert log.read_text() == before
+    for _ in range(2):  # each try counts
+        Journal(dataset, output).add(fail(ONE))
+    assert log.read_text().count(f"{ONE} failed") == 2

@@ -1,6 +1,7 @@
 """An output folder has one setting: others are refused, replace it, or are exceptions."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,34 @@ def test_what_is_not_known_is_refused(dataset: Path) -> None:
     policy: Any = "mix"
     with pytest.raises(InputError, match="output_settings=mix; expected one of error, rep"):
         Recipe(dataset, dataset, N4Settings(), output_settings=policy)
+
+
+def rate(study: Study, *rows: str) -> None:
+    """Rate images: ``"sub-01 reject"``; the first word is the participant."""
+    lines = ["source\trating\tnote\trater\tdate\tresult"]
+    for number, row in enumerate(rows):
+        name, rating = row.split()
+        record = study.output / f"{name}/figures/{name}_desc-n4_T1w.json"
+        result = json.loads(record.read_text())["Result"]
+        source = f"{name}/anat/{name}_T1w.nii.gz"
+        lines.append(f"{source}\t{rating}\t\tAda\t2026-01-01T00:00:0{number}Z\t{result}")
+    exported = study.output.parent / "exported.tsv"
+    exported.write_text("\n".join(lines) + "\n")
+    assert main(["report", str(study.output), "--ratings", str(exported), "-q"]) == 0
+
+
+def test_rejected_scans_are_corrected_again_with_other_settings(study: Study) -> None:
+    status, said = study.run("--rated", "reject")
+    assert status == 2
+    assert "has no ratings.tsv: save the ratings from the page of the group" in said
+    assert study.run()[0] == 0
+    rate(study, "sub-01 accept", "sub-02 reject")
+    again = shlex.split(read_study(study.output)["Rerun"])
+    assert "--iters" not in again
+    words = ["--rated", "reject", "--output-settings", "exception", "--preset", "auto"]
+    assert main([*again[1:], *words]) == 0
+    assert read_made(study.output, "02")["Exception"] is True
+    assert "Exception" not in read_made(study.output, "01")
+    assert main([*again[1:], *words]) == 2  # the rating was of the earlier result
+    assert study.run()[0] == 0
+    assert read_made(study.output, "02")["Exception"] is True

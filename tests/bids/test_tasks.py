@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from n4ax.bids import tasks as module
-from n4ax.bids.connection import TRIES, connect
+from n4ax.bids.connection import connect
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.tasks import TaskList
 from n4ax.bids.workers import Workers
 from n4ax.settings import N4Settings
+from tests.bids.runs import make_small_study
 from tests.bids.worker_tasks import wait_until
 
 
@@ -27,6 +28,7 @@ def correct_by_name(folder: Path) -> Callable[..., list[Outcome]]:
     def correct(_recipe: object, sources: tuple[Source, ...], *, wait: bool) -> list[Outcome]:
         import os
         import signal
+        import time
 
         from n4ax.bids.image import Outcome
 
@@ -35,6 +37,10 @@ def correct_by_name(folder: Path) -> Callable[..., list[Outcome]]:
             file.write(f"{source.stem} {wait}\n")
         if "killer" in source.stem:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "large" in source.stem:
+            ballast = b"1" * 650_000_000
+            time.sleep(2)  # a worker's memory is looked at ten times a second
+            del ballast
         if "crash" in source.stem:
             raise RuntimeError("two\nlines")
         busy = "busy" in source.stem and not wait
@@ -44,37 +50,58 @@ def correct_by_name(folder: Path) -> Callable[..., list[Outcome]]:
     return correct
 
 
-@pytest.mark.parametrize("shared", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_images_that_are_tried_again(
-    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def read_tries(folder: Path) -> list[tuple[str, str]]:
+    lines = (folder / "tries").read_text().splitlines()
+    return [(stem, wait) for stem, wait in map(str.split, lines)]
+
+
+def test_images_that_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "correct_sources", correct_by_name(tmp_path))
     monkeypatch.setattr(module, "_AHEAD", 3)
-    words = ["busy", *(f"good{number}" for number in range(9)), "killer", "crash"]
+    words = ["busy", *(f"good{number}" for number in range(9)), "killer", "crash", "killer2"]
     sources = [Source.of(f"sub-1/anat/sub-1_acq-{word}_T1w.nii.gz") for word in words]
     beside = [Source.of(f"sub-1/anat/sub-1_acq-{word}_T2w.nii.gz") for word in words]
-    names = {"processes": "--n-procs", "shrink_factor": "--shrink-factor"}
-    recipe = Recipe(tmp_path, tmp_path / "out", N4Settings(), names=names)
+    make_small_study(tmp_path, sources[10].path)
+    recipe = Recipe(tmp_path, tmp_path / "out", N4Settings(), names={"memory_gb": "--memory-gb"})
     with connect(Workers(processes=2), tmp_path / "scratch") as client:
-        groups = list(zip(sources, beside, strict=True))
-        listed = TaskList(client, recipe, groups, shared_workers=shared)
+        listed = TaskList(client, recipe, list(zip(sources, beside, strict=True)))
         outcomes = {outcome.source: outcome for outcome in listed.run()}
+        assert len(client.scheduler_info()["workers"]) <= 1  # the last one may be starting again
     found = [outcomes[source.path] for source in sources]
     assert [outcomes[source.path].state for source in beside] == [one.state for one in found]
-    assert [outcome.state for outcome in found] == ["corrected"] * 10 + ["failed"] * 2
-    killer, crash = found[-2:]
+    assert [outcome.state for outcome in found] == ["corrected"] * 10 + ["failed"] * 3
+    killer, crash, other = found[-3:]
     assert killer.worker_died
-    assert "run fewer images at a time (--n-procs)" in killer.reason
-    assert "allow more memory (memory_gb), or set --shrink-factor 2" in killer.reason
+    assert other.worker_died
+    assert "its worker died twice, the second time when this image was alone" in killer.reason
+    assert "the image needs about 0.4 GB, so allow more memory (--memory-gb) or" in killer.reason
+    assert "the image needs more than there is" in other.reason  # it has no header
     assert crash.reason == "RuntimeError: two lines"
     assert not crash.worker_died
-    tries = [line.split() for line in (tmp_path / "tries").read_text().splitlines()]
+    tries = read_tries(tmp_path)
     waited = [stem for stem, wait in tries if wait == "True"]
-    busy, suspect = sources[0].stem, sources[-2].stem
+    busy, first, last = (sources[number].stem for number in (0, 10, 12))
     # A finished task may run again if its worker dies before Dask has forgotten the result.
-    assert list(dict.fromkeys(waited)) == ([busy, suspect] if shared else [busy])
-    assert waited.count(suspect) == (TRIES if shared else 0)
-    assert [stem for stem, _ in tries].count(suspect) == TRIES * (2 if shared else 1)
+    assert waited[0] == busy
+    assert sorted(waited[-2:]) == sorted([first, last])
+    stems = [stem for stem, _ in tries]
+    assert stems.count(first) == stems.count(last) == 2
+
+
+@pytest.mark.slow
+def test_an_image_that_fits_only_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes more than half of the memory, which is what each of two processes has."""
+    monkeypatch.setattr(module, "correct_sources", correct_by_name(tmp_path))
+    words = ["large", *(f"good{number}" for number in range(4))]
+    sources = [Source.of(f"sub-1/anat/sub-1_acq-{word}_T1w.nii.gz") for word in words]
+    recipe = Recipe(tmp_path, tmp_path / "out", N4Settings())
+    workers = Workers(processes=2, memory_gb=1.2)
+    with connect(workers, tmp_path / "scratch") as client:
+        listed = TaskList(client, recipe, [(source,) for source in sources])
+        outcomes = {outcome.source: outcome.state for outcome in listed.run()}
+    assert outcomes.pop(sources[0].path) == "corrected"
+    assert set(outcomes.values()) == {"corrected"}
+    assert [stem for stem, _ in read_tries(tmp_path)].count(sources[0].stem) == 2
 
 
 def test_a_result_that_is_lost_with_its_worker(
@@ -84,7 +111,7 @@ def test_a_result_that_is_lost_with_its_worker(
     sources = [Source.of(f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz") for number in range(3)]
     recipe = Recipe(tmp_path, tmp_path / "out", N4Settings())
     with connect(Workers(), tmp_path / "scratch") as client:
-        outcomes = TaskList(client, recipe, [(one,) for one in sources], shared_workers=False).run()
+        outcomes = TaskList(client, recipe, [(one,) for one in sources]).run()
         first = next(outcomes)
 
         def count(status: str) -> int:
@@ -102,7 +129,7 @@ def test_closing_cancels_the_other_images(tmp_path: Path, monkeypatch: pytest.Mo
     sources = [Source.of(f"sub-1/anat/sub-1_run-{number}_T1w.nii.gz") for number in range(300)]
     recipe = Recipe(tmp_path, tmp_path / "out", N4Settings())
     with connect(Workers(), tmp_path / "scratch") as client:
-        outcomes = TaskList(client, recipe, [(one,) for one in sources], shared_workers=False).run()
+        outcomes = TaskList(client, recipe, [(one,) for one in sources]).run()
         assert next(outcomes).state == "corrected"
         outcomes.close()
         client.submit(int).result(timeout=30)  # the worker is free again

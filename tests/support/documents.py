@@ -24,6 +24,7 @@ HEAD = ROOT / "src" / "n4ax" / "data" / "head.nii.gz"
 NOT_EVERYWHERE = {
     "torch", "torchio", "monai",  # some GB, which is too much for the extra called test
     "docker", "apptainer", "dwibiascorrect", "fmriprep", "qsiprep",  # pip does not install them
+    "datalad",  # git-annex, which it needs, is not for every system
 }  # fmt: skip
 """Libraries and programs that may be missing. The blocks that need them are skipped then."""
 
@@ -50,7 +51,8 @@ STAND_INS = {
     ),
     "git": (
         "the repository is here already",
-        'test "$1" = clone && exec ln -sfn {root} "$(basename "$2" .git)"',
+        'case "$1 $2" in "clone "*/n4ax.git) exec ln -sfn {root} n4ax;; esac\n'
+        'exec {git} "$@"',
     ),
 }  # fmt: skip
 """Programs that cannot run as they are: why, and the shell script that stands in for each."""
@@ -62,6 +64,7 @@ def write_programs(folder: Path) -> None:
     places = {
         "python": f"env PYTHONPATH={shlex.quote(str(ROOT))} {shlex.quote(sys.executable)}",
         "make": shutil.which("make") or "make",
+        "git": shutil.which("git") or "git",
         "root": shlex.quote(str(ROOT)),
         "venv": shlex.quote(sys.prefix),
     }
@@ -164,6 +167,8 @@ def make_environment(folder: Path) -> dict[str, str]:
         "HOME": str(folder),
         "PATH": os.pathsep.join(programs),
         "XDG_CACHE_HOME": cache,  # matplotlib keeps its list of fonts there
+        **{f"GIT_{who}_NAME": "A reader" for who in ("AUTHOR", "COMMITTER")},
+        **{f"GIT_{who}_EMAIL": "reader@example.org" for who in ("AUTHOR", "COMMITTER")},
     }
 
 

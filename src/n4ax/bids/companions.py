@@ -1,4 +1,4 @@
-"""Find the files that belong to an image: its mask, its metadata and its gradients.
+"""Find the files that belong to an image: its mask, weights, tissues, metadata and gradients.
 
 References
 ----------
@@ -16,15 +16,23 @@ from typing import Any
 
 from bids2table import parse_bids_entities
 
+from n4ax.bids.derivatives import (
+    NoFileError,
+    SeveralFilesError,
+    find_in_derivatives,
+    read_query,
+)
 from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
+from n4ax.files import check_here, is_elsewhere
 from n4ax.images.arguments import read_word
 from n4ax.images.signature import is_signed
 from n4ax.verdict.already import find_signs
 
 _WORD = re.compile(r"\{(\w+)\}")
+_NAMES = ("mask", "weights", "tissues")
 _NOT_INHERITED = ("datatype", "suffix", "ext")
 
 
@@ -44,6 +52,8 @@ class Companions:
         What could not be read.
     tissues
         Paths of the maps of tissues that settings are chosen by.
+    weights
+        Path of the confidence of each voxel.
     """
 
     mask: str
@@ -51,6 +61,7 @@ class Companions:
     gradients: Mapping[str, Path]
     notes: tuple[str, ...]
     tissues: tuple[Path, ...] = ()
+    weights: Path | None = None
 
     @property
     def mask_file(self) -> Path | None:
@@ -73,23 +84,63 @@ def find_companions(recipe: Recipe, source: Source) -> Companions:
     InputError
         A pattern of the recipe does not find exactly one file.
     """
-    mask = recipe.mask
-    if recipe.has_mask_files:
-        mask = str(find_file(recipe.dataset, source, mask, "mask"))
+    files = find_files(recipe, source)
+    masks, weights, tissues = ([path for own, path in files if own == name] for name in _NAMES)
     notes: list[str] = []
     metadata: dict[str, Any] = {}
     for path in reversed(find_inherited(recipe.dataset, source, ".json")):
         try:
+            check_here(path)
             metadata |= _read_metadata(path)
         except (OSError, ValueError) as error:
             notes.append(f"{path} was left out: {error}")
-    gradients = {}
-    for extension in Outputs.of(source).gradients:
-        found = find_inherited(recipe.dataset, source, extension)
-        if found:
-            gradients[extension] = found[0]
-    tissues = [find_file(recipe.dataset, source, one, "tissues") for one in recipe.tissues]
-    return Companions(mask, metadata, gradients, tuple(notes), tuple(tissues))
+    gradients = find_gradients(recipe.dataset, source)
+    mask = str(masks[0]) if masks else recipe.mask
+    own = weights[0] if weights else None
+    return Companions(mask, metadata, gradients, tuple(notes), tuple(tissues), own)
+
+
+def find_files(recipe: Recipe, source: Source) -> list[tuple[str, Path]]:
+    """Find the files that the patterns of a recipe name for an image, each with its parameter.
+
+    Raises
+    ------
+    InputError
+        A pattern does not find exactly one file.
+    """
+    return [(name, find_one(recipe, source, text, name)) for name, text in recipe.patterns]
+
+
+def find_one(recipe: Recipe, source: Source, pattern: str, name: str) -> Path:
+    """Find the file that a pattern of a recipe names for an image.
+
+    Parameters
+    ----------
+    recipe
+        How the image is corrected.
+    source
+        The image.
+    pattern
+        A pattern of paths, as for :func:`find_file`, or entities to look for among the
+        derivatives, as for :func:`n4ax.bids.derivatives.read_query`.
+    name
+        The parameter that the pattern was given for.
+
+    Raises
+    ------
+    InputError
+        It does not find exactly one file.
+    """
+    query = read_query(pattern, name)
+    if query is None:
+        return find_file(recipe.dataset, source, pattern, name)
+    return find_in_derivatives(recipe.derivatives, source, query, name)
+
+
+def find_gradients(dataset: Path, source: Source) -> dict[str, Path]:
+    """Find the files with the gradients of a diffusion image, by extension."""
+    found = {kind: find_inherited(dataset, source, kind) for kind in Outputs.of(source).gradients}
+    return {kind: paths[0] for kind, paths in found.items() if paths}
 
 
 def find_file(dataset: Path, source: Source, pattern: str, name: str) -> Path:
@@ -133,12 +184,18 @@ def find_file(dataset: Path, source: Source, pattern: str, name: str) -> Path:
     path = _WORD.sub(lambda found: words[found[1]], pattern)
     searched = _WORD.sub(lambda found: glob.escape(words[found[1]]), pattern.replace("[", "[[]"))
     names = glob.glob(searched, root_dir=dataset, recursive=True) if has_wildcards else [path]
-    found = [file for file in (dataset / one for one in sorted(names)) if file.is_file()]
+    found = [file for file in (dataset / one for one in sorted(names)) if _is_there(file)]
     if len(found) != 1:
         what = "mask" if name == "mask" else "file"
         count = f"{len(found)} {what}s" if found else f"no {what}"
-        raise InputError(f"{{{name}}} finds {{0}} at {{1}}; expected one", count, dataset / path)
+        kind = SeveralFilesError if found else NoFileError
+        raise kind(f"{{{name}}} finds {{0}} at {{1}}; expected one", count, dataset / path)
     return found[0]
+
+
+def _is_there(file: Path) -> bool:
+    """Whether a file exists, here or where git-annex has it."""
+    return file.is_file() or is_elsewhere(file)
 
 
 def find_inherited(dataset: Path, source: Source, extension: str) -> list[Path]:

@@ -16,27 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 from n4ax.bids import certificates, jobs
 from n4ax.bids.environment import change_environment, choose_temporary_folder, choose_variables
-from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
+from n4ax.bids.leaving import prepare_to_leave
+from n4ax.bids.local import start_processes
+from n4ax.bids.scheduling import make_scheduler_class
+from n4ax.bids.staging import make_temporary
+from n4ax.bids.workers import Workers
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
-from n4ax.signals import exit_on_signals, ignore_interrupts
+from n4ax.signals import exit_on_signals
 
 if TYPE_CHECKING:
     import distributed
     from distributed import Security, SpecCluster
 
-TRIES = 3
-"""A task fails with ``KilledWorker`` after this many workers have died while running it."""
-
-THREADS_ON_A_GPU = 3
-"""Tasks at a time in a worker with a GPU: one reads, one computes and one writes."""
-
 SECONDS_TO_ANSWER = 10
 
-_LOOPBACK = "127.0.0.1"
-
 _SCHEDULER_SETTINGS = {
-    "distributed.scheduler.allowed-failures": TRIES - 1,
+    "distributed.scheduler.allowed-failures": 0,  # who tries a task again gives it more room
     "distributed.scheduler.worker-saturation": 1.0,
 }
 
@@ -62,9 +58,9 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
     On this machine the workers are running when the block begins. On a cluster the jobs have been
     accepted by then, and tasks wait for the first job to start. Results and exceptions arrive by
     ``distributed.as_completed``, and ``future.result()`` raises the exception of a task. A task
-    during which ``TRIES`` workers have died, one after the other, raises
-    ``distributed.KilledWorker``. A task that has ended may run again if its worker dies before the
-    result has arrived.
+    whose worker has died raises ``distributed.KilledWorker``. A task that has ended may run again
+    if its worker dies before the result has arrived. A task whose job was ended, and has said so,
+    is run again too. Jobs that have ended are submitted again while there are tasks.
 
     Local workers import the calling program. A script must therefore do its work under
     ``if __name__ == "__main__"``.
@@ -100,16 +96,36 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
             return
         stack.enter_context(_quiet())
         scratch = scratch.resolve()
-        (scratch / "dask").mkdir(parents=True, exist_ok=True)
+        make_temporary(scratch / "dask")
         variables = choose_variables(workers) | choose_temporary_folder(scratch / "dask")
         stack.enter_context(change_environment(variables))
         stack.enter_context(_change_settings(workers))
         security = stack.enter_context(certificates.write_certificate(scratch / "dask"))
+        cluster: Any
         if workers.cluster == "local":
-            cluster = _start_local_cluster(workers, scratch, security)
+            cluster, alone = start_processes(workers, scratch, security, __name__)
         else:
-            cluster = jobs.submit_jobs(workers, scratch, **_make_job_keywords(workers, security))
+            keywords = _make_job_keywords(workers, security)
+            cluster, alone = jobs.submit_jobs(workers, scratch, **keywords)
+        cluster.leave_one = alone
         yield stack.enter_context(_make_client(cluster))
+
+
+def leave_one_worker(client: "distributed.Client") -> None:
+    """Put a single worker in the place of all others, with all the memory that they had.
+
+    No task may be running that is not to be run again. On this machine one process has all of the
+    memory, on a cluster one process has a job to itself, which is queued anew. The workers of a
+    scheduler that was running already stay as they are, since n4ax did not start them.
+    """
+    leave_one = getattr(client.cluster, "leave_one", None)
+    if leave_one is not None:
+        leave_one()
+
+
+def find_problem(client: "distributed.Client") -> str:
+    """Why the workers have been given up; empty if they have not."""
+    return getattr(client.cluster, "problem", "")
 
 
 def make_job_script(workers: Workers, scratch: Path) -> str:
@@ -148,13 +164,14 @@ def make_job_script(workers: Workers, scratch: Path) -> str:
         return cluster.job_script().replace(str(folder), str(scratch.resolve()))
 
 
-def dask_setup(_worker: object) -> None:
+def dask_setup(worker: "distributed.Worker") -> None:
     """Prepare a worker so that it leaves no half-written file when it is told to end.
 
     Dask calls this function by its name in every worker.
     """
     exit_on_signals()
-    certificates.dask_setup(_worker)
+    prepare_to_leave(worker)
+    certificates.dask_setup(worker)
     logging.getLogger("distributed.worker").addFilter(_UnwantedMessages())
 
 
@@ -250,27 +267,11 @@ def _change_settings(workers: Workers) -> Iterator[None]:
     settings: dict[str, Any] = {**_SCHEDULER_SETTINGS, **_WORKER_SETTINGS}
     if workers.cluster == "local":  # a process that was suspended for a while is not lost
         settings["distributed.scheduler.worker-ttl"] = None
+        settings["distributed.deploy.lost-worker-timeout"] = "1 hour"  # it is being started again
     else:
         settings |= jobs.choose_settings(workers.cluster)
     with dask.config.set(settings):
         yield
-
-
-def _make_scheduler_class() -> type:
-    """Dask's scheduler, but a worker gets a task only when it is free to run it.
-
-    Dask counts the death of a worker against all tasks that the worker was given, including those
-    that it had not started. When there are only a few tasks, Dask's own scheduler gives all of
-    them to the workers at once, where they wait.
-    """
-    from distributed import Scheduler
-
-    class PatientScheduler(Scheduler):
-        def is_rootish(self, ts: Any) -> bool:
-            bound = ts.resource_restrictions or ts.worker_restrictions or ts.host_restrictions
-            return (not bound and not ts.dependencies) or super().is_rootish(ts)
-
-    return PatientScheduler
 
 
 def _make_job_keywords(workers: Workers, security: "Security") -> dict[str, Any]:
@@ -280,68 +281,9 @@ def _make_job_keywords(workers: Workers, security: "Security") -> dict[str, Any]
         spelled = name.upper().replace(".", "__").replace("-", "_")
         exports[f"DASK_{spelled}"] = str(value)
     return {
-        "scheduler": _make_scheduler_class(),
+        "scheduler": make_scheduler_class(),
         "security": security,
         "exports": exports,
         "preload": __name__,
         "preload_nanny": certificates.__name__,
     }
-
-
-def _start_local_cluster(workers: Workers, scratch: Path, security: "Security") -> "SpecCluster":
-    from distributed import Nanny, SpecCluster
-
-    reached = {"host": _LOOPBACK, "protocol": "tls://", "security": security}
-    shared = {
-        **reached,
-        "nthreads": THREADS_ON_A_GPU if workers.gpus else 1,
-        "memory_limit": _share_memory(workers),
-        "local_directory": str(scratch / "dask"),
-        "preload": [__name__],
-    }
-    scheduler = {
-        **reached,
-        "port": 0,
-        "dashboard": False,
-        # By default it takes port 8787, and warns if that port is in use.
-        "dashboard_address": f"{_LOOPBACK}:0",
-    }
-    nannies = {
-        number: {"cls": Nanny, "options": {**shared, "env": variables}}
-        for number, variables in enumerate(_list_environments(workers))
-    }
-    try:
-        with ignore_interrupts():  # Ctrl-C would reach workers that cannot handle it yet
-            return SpecCluster(
-                scheduler={"cls": _make_scheduler_class(), "options": scheduler},
-                workers=nannies,
-                security=security,
-            )
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1:] or ["no reason was given"]
-        raise OSError(f"the workers could not be started: {reason[0]}") from error
-
-
-def _share_memory(workers: Workers) -> int | None:
-    if workers.memory_gb is None:
-        return None
-    return int(workers.memory_gb * 1e9 / (workers.gpus or workers.processes))
-
-
-def _list_environments(workers: Workers) -> list[dict[str, str]]:
-    """The variables that differ between local workers, for each worker."""
-    if not workers.gpus:
-        return [{} for _ in range(workers.processes)]
-    seen = count_gpus()
-    if workers.gpus > seen:
-        raise InputError(
-            "{gpus} is {0}, but this machine shows {1} (in CUDA_VISIBLE_DEVICES or, if that is not "
-            "set, in nvidia-smi -L): ask for fewer, or for 0",
-            workers.gpus,
-            seen,
-        )
-    names = list_visible_gpus() or [str(number) for number in range(seen)]
-    return [
-        {"CUDA_VISIBLE_DEVICES": name, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        for name in names[: workers.gpus]
-    ]

@@ -255,28 +255,46 @@ def leave_out(recipe: Recipe, source: Source) -> Outcome | None:
 def _correct(recipe: Recipe, source: Source, companions: Companions, clock: Clock) -> Correction:
     with clock.step("Read"):
         scan = read_scan(recipe.dataset / source.path)
-        series = choose_volumes(recipe, scan, companions)
+    return correct_alone(recipe, source, companions, scan, clock)
+
+
+def correct_alone(
+    recipe: Recipe, source: Source, companions: Companions, scan: Scan, clock: Clock
+) -> Correction:
+    """Correct an image that was read, by a field of its own."""
+    series = choose_volumes(recipe, scan, companions)
     with computing, clock.step("N4"):
         run = Run(recipe.engine, recipe.threads)
         mask = MaskChoice(companions.mask, above=recipe.mask_above)
-        done = correct_scan(
-            recipe.settings, scan, mask, How(series, tissues=companions.tissues), run
-        )
+        how = How(series, weights=companions.weights, tissues=companions.tissues)
+        done = correct_scan(recipe.settings, scan, mask, how, run)
     return Correction(recipe, source, companions, scan, series, done)
 
 
 def choose_volumes(recipe: Recipe, scan: Scan, companions: Companions) -> Estimate | None:
     """What the field is estimated on; ``None`` if there is only one volume."""
-    if scan.image.ndim < 4 or scan.image.shape[3] == 1:
+    return choose_estimate(recipe, scan.path, scan.image.shape, companions.gradients)
+
+
+def choose_estimate(
+    recipe: Recipe, path: Path, shape: tuple[int, ...], gradients: Mapping[str, Path]
+) -> Estimate | None:
+    """What the field of an image of some shape is estimated on; see :func:`choose_volumes`.
+
+    Raises
+    ------
+    ValueError
+        It is a diffusion image, and its volumes without diffusion weighting are not known.
+    """
+    if len(shape) < 4 or shape[3] == 1:
         return None
-    if scan.path.name.split(".")[0].endswith("_dwi"):
-        if ".bval" not in companions.gradients:
+    if path.name.split(".")[0].endswith("_dwi"):
+        if ".bval" not in gradients:
             raise ValueError(
-                f"{scan.path} has no .bval file, so its volumes without diffusion weighting are "
+                f"{path} has no .bval file, so its volumes without diffusion weighting are "
                 "not known: add the file"
             )
-        bval = companions.gradients[".bval"]
-        return find_unweighted_volumes(bval, scan.volumes, recipe.b0_threshold)
+        return find_unweighted_volumes(gradients[".bval"], shape[3], recipe.b0_threshold)
     return recipe.series
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,6 +27,7 @@ DEFAULT_SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "inplane")
 _SEVERAL = {"inplane": ("inplaneT1", "inplaneT2"), "boldref": ("boldref", "sbref")}
 _IMAGES = (".nii.gz", ".nii")
 _DATATYPES = ("anat", "dwi", "fmap", "func", "perf")
+_EMPTY = " (it is empty: if it is a subdataset, fetch its files' names: datalad get --no-data)"
 _MAX_DEPTH = 2  # sub-01/ses-1: the deepest folders whose subfolders are listed
 _NOT_MAGNITUDE = ("phase", "real", "imag")
 _MAX_NAMES = 50
@@ -197,7 +199,9 @@ def _find_participants(dataset: Path) -> list[str]:
     )
     if not found:
         raise InputError(
-            "{dataset} {0} has no folder sub-<label>; expected a BIDS dataset", dataset
+            "{dataset} {0} has no folder sub-<label>; expected a BIDS dataset{1}",
+            dataset,
+            "" if any(dataset.iterdir()) else _EMPTY,
         )
     return found
 
@@ -296,10 +300,10 @@ def _matches(found: str | None, wanted: Any) -> bool:
     if isinstance(wanted, str) and (wanted == "*" or "Query." in wanted):
         word = wanted.rsplit("Query.", 1)[-1].split(":")[0].rstrip(">").upper()
         return word == "OPTIONAL" or (found is None) == (word == "NONE")
-    return found is not None and _equals(found, wanted)
+    return found is not None and have_same_value(found, wanted)
 
 
-def _equals(found: str, wanted: Any) -> bool:
+def have_same_value(found: str, wanted: Any) -> bool:
     """Whether two values are equal. Leading zeros of numbers and dots of extensions are ignored."""
     text = str(wanted)
     if found.isdecimal() and text.isdecimal():
@@ -311,7 +315,8 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def find_short_names() -> dict[str, str]:
+@cache
+def find_short_names() -> Mapping[str, str]:
     """The short names of all entities, by their long names and by their short names."""
     names = {"datatype": "datatype", "suffix": "suffix", "extension": "ext", "ext": "ext"}
     for field in get_arrow_schema():

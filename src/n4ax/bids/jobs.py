@@ -4,10 +4,14 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from n4ax.bids import leaving
+from n4ax.bids.queues import list_queued
+from n4ax.bids.renewal import Renewal
 from n4ax.bids.workers import Workers
 from n4ax.errors import InputError
 
@@ -37,8 +41,21 @@ def choose_settings(cluster: str) -> dict[str, Any]:
     return {name: None} if dask.config.get(name) in _DEFAULT_WALLTIMES else {}
 
 
-def submit_jobs(workers: Workers, scratch: Path, **keywords: Any) -> "SpecCluster":
+def submit_jobs(
+    workers: Workers, scratch: Path, **keywords: Any
+) -> tuple["SpecCluster", Callable[[], None]]:
     """Make a cluster as `prepare_cluster` does, and submit its jobs.
+
+    Jobs that end are submitted again while there is work. If several in a row end without having
+    finished a task, all tasks are cancelled, and ``problem`` of the cluster says why.
+
+    Returns
+    -------
+    SpecCluster
+        The jobs.
+    callable
+        A function that puts a job of a single worker in their place, which has all of the memory of
+        a job. If the jobs are of one worker each, it does nothing.
 
     Raises
     ------
@@ -60,12 +77,22 @@ def submit_jobs(workers: Workers, scratch: Path, **keywords: Any) -> "SpecCluste
         for _ in range(workers.jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
         cluster.sync(cluster._correct_state)  # `scale` loses what the submitting program prints
+        explain = partial(_explain_refusal, program)
+        listing = partial(list_queued, workers.cluster)
+        renewal = Renewal(cluster, scratch / "logs", explain, listing)
+        cluster.renewal = renewal
+        cluster.sync(renewal.start)
     except BaseException as error:
         cluster.close()
         if not isinstance(error, Exception):
             raise
-        raise ValueError(f"{program} did not accept the job: {_find_reason(error)}") from error
-    return cluster
+        raise ValueError(_explain_refusal(program, error)) from error
+
+    def leave_one() -> None:
+        if "group" in cluster.new_spec:
+            cluster.sync(renewal.leave_one)
+
+    return cluster, leave_one
 
 
 def check_scratch(scratch: Path) -> None:
@@ -122,8 +149,9 @@ def prepare_cluster(
     check_scratch(scratch)
     kind = getattr(dask_jobqueue, f"{workers.cluster.upper()}Cluster")
     lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
+    lines = [*_make_times(workers), *lines]
     try:
-        return _report_closing(kind)(
+        return _adapt_class(kind)(
             scheduler_cls=scheduler,
             security=security,
             protocol="tls://",
@@ -138,15 +166,19 @@ def prepare_cluster(
         ) from error
 
 
-def _find_reason(error: Exception) -> str:
+def _explain_refusal(program: str, error: Exception) -> str:
     """What the submitting program printed, in one line; dask-jobqueue puts much before it."""
     said = str(error).rpartition("stderr:\n")[2]
-    return "; ".join(line.strip() for line in said.splitlines() if line.strip()) or repr(error)
+    reason = "; ".join(line.strip() for line in said.splitlines() if line.strip()) or repr(error)
+    return f"{program} did not accept the job: {reason}"
 
 
-def _report_closing(kind: Any) -> Any:
-    """dask-jobqueue's class, but a job or a cluster that has ended or failed says so to Dask."""
-    from distributed import Status
+def _adapt_class(kind: Any) -> Any:
+    """dask-jobqueue's class, whose jobs are renewed.
+
+    A job or a cluster that has ended or failed says so to Dask.
+    """
+    from distributed import SpecCluster, Status
 
     class Job(kind.job_cls):
         async def close(self) -> None:
@@ -155,6 +187,8 @@ def _report_closing(kind: Any) -> Any:
 
     class Cluster(kind):
         job_cls = Job
+        renewal: Renewal | None = None
+        problem = ""
 
         def __init__(self, **keywords: Any) -> None:
             try:
@@ -162,6 +196,15 @@ def _report_closing(kind: Any) -> Any:
             except BaseException:
                 self.status = Status.closed
                 raise
+
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            # Dask would cancel a job without connected workers, such as one that was requeued.
+            super(SpecCluster, self)._update_worker_status(op, msg)  # pyright: ignore
+
+        async def _close(self) -> None:
+            if self.renewal is not None:
+                await self.renewal.stop()
+            await super()._close()
 
     return Cluster
 
@@ -195,6 +238,18 @@ def _make_keywords(
         "worker_extra_args": [*arguments, *options.get("worker_extra_args", [])],
         "job_script_prologue": [*lines, *options.get("job_script_prologue", [])],
     }
+
+
+def _make_times(workers: Workers) -> list[str]:
+    """Lines of a script that tell the workers how long the job has been running, and may run."""
+    lines = [f"export {leaving.STARTED}=$(date +%s)"]
+    walltime = str(workers.options.get("walltime", workers.walltime))
+    known = re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", walltime)
+    if known:
+        days, hours, minutes, seconds = (int(part or 0) for part in known.groups())
+        limit = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        lines.append(f"export {leaving.SECONDS}={leaving.choose_seconds(limit)}")
+    return lines
 
 
 def _choose_place(workers: Workers) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The written record of a study: a log for each participant, and the images that failed.
 
-Each failure has a file of its own, at the path of its image, which is removed when the image has
-been corrected or no longer exists. ``n4ax_errors.json`` is made from these files, so it is true of
+The logs say what was done, so that a run that does nothing changes no file. Each failure has a file
+of its own, at the path of its image, which is removed when the image has been corrected or no
+longer exists. ``n4ax_errors.json`` is made from these files, so it is true of
 the whole output, whatever other runs have done to it.
 """
 
@@ -12,7 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from n4ax.bids.image import Outcome
-from n4ax.bids.staging import PRIVATE, append_text, make_lock, write_text
+from n4ax.bids.staging import FAILED, PRIVATE, append_text, make_lock, make_private, write_text
+from n4ax.files import is_elsewhere
 from n4ax.messages import escape_controls, make_one_line
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS
@@ -30,11 +32,11 @@ class Journal:
     def __init__(self, dataset: Path, output: Path) -> None:
         self._dataset = dataset
         self._output = output
-        self._failures = output / PRIVATE / "failed"
+        self._failures = output / PRIVATE / FAILED
         self._changed = True
 
     def add(self, outcome: Outcome) -> None:
-        """Log what became of an image, and remember or forget that it failed.
+        """Log what was done with an image, and remember or forget that it failed.
 
         Raises
         ------
@@ -44,7 +46,7 @@ class Journal:
         self._log(outcome)
         path = self._find_place(outcome.source)
         if outcome.state != "failed":
-            self._changed |= path.exists()
+            self._changed |= os.path.lexists(path)
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,13 +73,11 @@ class Journal:
         forgotten: set[str] = set()
         if not self._changed:
             return forgotten
-        private = self._output / PRIVATE
-        private.mkdir(exist_ok=True)
-        with make_lock(private / "errors.lock"):
+        with make_lock(make_private(self._output) / "errors.lock"):
             failures = []
             for path in self._list_failures():
                 try:
-                    failure = json.loads(path.read_text(encoding="utf-8"))
+                    failure = self._read_failure(path)
                     image = self._dataset / failure["Source"]
                 except (OSError, ValueError, KeyError):  # another run has just removed it
                     continue
@@ -94,6 +94,15 @@ class Journal:
         """The file of a failure: images in different folders may have the same file name."""
         return self._failures / f"{source}.json"
 
+    def _read_failure(self, path: Path) -> dict[str, str]:
+        """Read a failure; of one that git-annex has elsewhere, only the image is known."""
+        if is_elsewhere(path):
+            source = path.relative_to(self._failures).as_posix().removesuffix(".json")
+            label = source.split("/")[0].removeprefix("sub-")
+            reason = f"{path} has the reason, but is not here: fetch it (datalad get)"
+            return {"Source": source, "Subject": label, "Reason": reason}
+        return json.loads(path.read_text(encoding="utf-8"))
+
     def _list_failures(self) -> list[Path]:
         """The files of all failures, with those that earlier versions named by file name alone."""
         for path in self._failures.glob("*.json"):
@@ -104,9 +113,12 @@ class Journal:
         return sorted(self._failures.rglob("*.json"))
 
     def _log(self, outcome: Outcome) -> None:
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        path = self._output / "logs" / f"sub-{outcome.participant}.log"
         what = f"{outcome.state}: {outcome.reason}" if outcome.reason else outcome.state
         what = make_one_line(f"{outcome.source} {what}")
+        if outcome.state == "unchanged" or (outcome.state == "skipped" and _has(path, what)):
+            return
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
         problems = (outcome.problem,) if outcome.problem else ()
         lines = [f"{now} {what} ({outcome.seconds:.2f} s)"]
         lines += [
@@ -114,6 +126,13 @@ class Journal:
             for note in (*outcome.notes, *outcome.remarks.values(), *problems)
         ]
         lines += [f"{now}   {escape_controls(line)}" for line in outcome.log]
-        path = self._output / "logs" / f"sub-{outcome.participant}.log"
         path.parent.mkdir(exist_ok=True)
         append_text(path, "\n".join(lines) + "\n")
+
+
+def _has(log: Path, words: str) -> bool:
+    """Whether a log has these words already."""
+    try:
+        return words in log.read_text(encoding="utf-8")
+    except OSError:
+        return False

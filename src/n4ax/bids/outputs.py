@@ -16,12 +16,14 @@ from urllib.parse import quote, unquote
 
 from bids2table import get_arrow_schema
 
+from n4ax.bids.derivatives import RAW, Derivative
 from n4ax.bids.inputs import Source
-from n4ax.bids.staging import PRIVATE, write_text
+from n4ax.bids.maker import describe_maker
+from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
+from n4ax.files import is_elsewhere
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
-from n4ax.version import __version__
 
 _DESC = "n4"
 _BIDS_VERSION = "1.10.0"
@@ -45,7 +47,7 @@ N4 (Tustison et al. 2010, doi:10.1109/TMI.2010.2046908).
 - `group_<suffix>.tsv`: the numbers of all images with a suffix.
 - `{RATINGS}`: what people think of the corrected images.
 - `{STUDY}`: the settings of this folder, and the runs that wrote to it.
-- `logs/`: what was done, for each participant.
+- `logs/`: what was done, for each participant, and `CITATION.md`, a text for papers.
 - `{ERRORS}`: images that could not be corrected, with the reason.
 """
 
@@ -121,14 +123,15 @@ def _name_conflict(other: Source, name: str) -> InputError:
     )
 
 
-def check_output(dataset: Path, output: Path) -> None:
+def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] = ()) -> None:
     """Refuse an output folder that must not be written to.
 
     Raises
     ------
     InputError
-        The folder is the source dataset or inside one of its participants, or it holds another
-        dataset or images of another source.
+        The folder is the source dataset or inside one of its participants, it holds another
+        dataset or images of another source, it calls another derivative dataset by a name, or
+        git-annex has its description elsewhere.
     """
     place, source = output.resolve(), dataset.resolve()
     proposed = dataset / "derivatives" / "n4ax"
@@ -143,23 +146,47 @@ def check_output(dataset: Path, output: Path) -> None:
             proposed,
         )
     description = output / "dataset_description.json"
-    if not description.exists():
+    ours = os.path.lexists(output / ERRORS)  # no other program writes a file of this name
+    if is_elsewhere(description) and not ours:
+        raise InputError("{output} has {0}, which is not here: fetch it (datalad get)", description)
+    if is_elsewhere(description) or not description.exists():
         return
     content = _read_object(description)
     makers = content.get("GeneratedBy") or [{}]
     if not any(maker.get("Name") == "n4ax" for maker in makers if isinstance(maker, dict)):
         raise InputError("{output} {0} holds another dataset: choose an empty folder", output)
-    links = content.get("DatasetLinks")
-    before = unquote(str(links.get("raw", ""))) if isinstance(links, dict) else ""
+    before = unquote(_read_links(output).get(RAW, ""))
     if before and (output / before).is_dir() and (output / before).resolve() != source:
         raise InputError(
             "{output} {0} holds images of {1}: choose a folder of its own for each dataset",
             output,
             output / before,
         )
+    _check_names(output, derivatives)
 
 
-def prepare_output(dataset: Path, output: Path) -> None:
+def _check_names(output: Path, derivatives: Sequence[Derivative]) -> None:
+    """Refuse a name that stands for another dataset in the sidecars that are there."""
+    links = _read_links(output)
+    for name, folder in derivatives:
+        known = output / unquote(links[name]) if name in links else folder
+        if known.is_dir() and known.resolve() != folder.resolve():
+            raise InputError(
+                "{derivatives} {0} is {1}, and in {output} {2} this name stands for {3}: give "
+                "another name, as NAME=DIR",
+                name,
+                folder,
+                output,
+                known,
+            )
+
+
+def prepare_output(
+    dataset: Path,
+    output: Path,
+    derivatives: Sequence[Derivative] = (),
+    command: str = "n4ax bids",
+) -> None:
     """Make the output folder a BIDS derivative dataset.
 
     Raises
@@ -169,21 +196,15 @@ def prepare_output(dataset: Path, output: Path) -> None:
     OSError
         The folder cannot be written to.
     """
-    check_output(dataset, output)
-    output.mkdir(parents=True, exist_ok=True)
+    check_output(dataset, output, derivatives)
+    make_private(output)
     description = {
         "Name": f"{read_name(dataset)} (n4ax)",
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [
-            {
-                "Name": "n4ax",
-                "Version": __version__,
-                "Description": "N4 bias field correction (Tustison et al. 2010)",
-            }
-        ],
+        "GeneratedBy": [describe_maker(command)],
         "SourceDatasets": [{"URL": _make_link(dataset, output)}],
-        "DatasetLinks": {"raw": _make_link(dataset, output)},
+        "DatasetLinks": _make_links(dataset, output, derivatives),
     }
     write_text(output / "dataset_description.json", format_json(description))
     write_text(output / ".bidsignore", "\n".join(_IGNORED) + "\n")
@@ -197,13 +218,17 @@ def read_name(dataset: Path) -> str:
     return str(name or dataset.resolve().name)
 
 
-def make_uri(dataset: Path, path: Path) -> str:
-    """The BIDS URI of a file of the source dataset; the file URI of any other file."""
-    try:
-        inner = Path(os.path.abspath(path)).relative_to(os.path.abspath(dataset))
-    except ValueError:
-        return path.absolute().as_uri()
-    return f"bids:raw:{quote(inner.as_posix())}"
+def make_uri(dataset: Path, path: Path, derivatives: Sequence[Derivative] = ()) -> str:
+    """The BIDS URI of a file of a derivative or the source dataset; the file URI of another."""
+    # A derivative dataset may lie inside the source dataset, or inside another one.
+    nested = sorted(derivatives, key=lambda one: -len(one.folder.parts))
+    for name, folder in (*nested, (RAW, dataset)):
+        try:
+            inner = Path(os.path.abspath(path)).relative_to(os.path.abspath(folder))
+        except ValueError:
+            continue
+        return f"bids:{name}:{quote(inner.as_posix())}"
+    return path.absolute().as_uri()
 
 
 @cache
@@ -222,8 +247,21 @@ def _insert_entity(parts: list[str], new: str) -> list[str]:
     return [*parts, new]
 
 
+def _make_links(dataset: Path, output: Path, derivatives: Sequence[Derivative]) -> dict[str, str]:
+    """The places of all datasets that images of the output were made from, by name."""
+    folders = {RAW: dataset, **dict(derivatives)}
+    made = {name: _make_link(folder, output) for name, folder in folders.items()}
+    return _read_links(output) | made  # earlier sidecars use earlier names
+
+
 def _make_link(dataset: Path, output: Path) -> str:
     return quote(Path(os.path.relpath(dataset.resolve(), output.resolve())).as_posix())
+
+
+def _read_links(output: Path) -> dict[str, str]:
+    """The links to the places that the output's names of datasets stand for."""
+    links = _read_object(output / "dataset_description.json").get("DatasetLinks")
+    return {k: str(v) for k, v in links.items()} if isinstance(links, dict) else {}
 
 
 def _read_object(path: Path) -> Mapping[str, Any]:

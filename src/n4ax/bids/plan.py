@@ -1,13 +1,15 @@
 """Plan a study: check what the user asks for, and choose what the user has left open."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.bids.companions import find_file
+from n4ax.bids.capacity import WorkerChoice, find_shortage, plan_workers
+from n4ax.bids.checks import Problem, find_problems, split_groups, spread_problems
+from n4ax.bids.companions import find_files
+from n4ax.bids.derivatives import check_queries
+from n4ax.bids.headers import Progress, read_headers
 from n4ax.bids.inputs import (
     DEFAULT_SUFFIXES,
     Source,
@@ -17,20 +19,15 @@ from n4ax.bids.inputs import (
     list_suffixes,
     read_filters,
 )
+from n4ax.bids.need import find_largest
 from n4ax.bids.outputs import Outputs, check_output, find_conflicts
+from n4ax.bids.rated import select_rated
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.sharing import group_sources
+from n4ax.bids.sharing import group_participants, group_sources
 from n4ax.bids.study_file import check_folder
-from n4ax.bids.workers import Cluster, Workers, count_gpus
+from n4ax.bids.workers import Workers
 from n4ax.errors import InputError
-from n4ax.settings import EngineName
-
-_GB_PER_PROCESS = 2.0
-"""Memory that a process may need: a 1 mm head takes half of it, 40 million voxels take all."""
-
-
-_GB_PER_OTHER = 1.0
-"""Memory for each further image that shares the field."""
+from n4ax.images.grids import Grid
 
 
 @dataclass(frozen=True)
@@ -57,40 +54,14 @@ class ImageChoice:
     rated: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class WorkerChoice:
-    """The workers that the user asks for, as far as the user asks for any.
-
-    Attributes
-    ----------
-    processes, threads
-        As for :class:`n4ax.bids.workers.Workers`; ``None`` leaves the choice to n4ax.
-    memory_gb, cluster, scheduler, jobs, queue, walltime, account
-        As for :class:`n4ax.bids.workers.Workers`.
-    options
-        A JSON file with the ``options`` of :class:`n4ax.bids.workers.Workers`.
-    """
-
-    processes: int | None = None
-    threads: int | None = None
-    memory_gb: float | None = None
-    cluster: Cluster = "local"
-    scheduler: str | None = None
-    jobs: int = 1
-    queue: str | None = None
-    walltime: str | None = None
-    account: str | None = None
-    options: Path | None = None
-
-
 class StudyPlan(NamedTuple):
     """What a study will do.
 
     Attributes
     ----------
     groups
-        The images, those together that are to share a field if they lie on one grid. A refused
-        image is by itself.
+        The images, those together that are to share a field if they lie on one grid, or that are
+        to share settings. A refused image is by itself.
     refused
         The reasons why some of the images cannot be corrected, by path.
     without_images
@@ -99,6 +70,11 @@ class StudyPlan(NamedTuple):
         How the images are corrected.
     workers
         Where they are corrected.
+    problems
+        What was found when the images and their files were looked at, by path. All of these images
+        are refused.
+    notes
+        What the user should know about the workers before the work begins.
     """
 
     groups: list[tuple[Source, ...]]
@@ -106,6 +82,8 @@ class StudyPlan(NamedTuple):
     without_images: list[str]
     recipe: Recipe
     workers: Workers
+    problems: Mapping[str, Problem]
+    notes: Sequence[str] = ()
 
     @property
     def sources(self) -> list[Source]:
@@ -133,6 +111,8 @@ class PlannedImage(NamedTuple):
         Why the image cannot be corrected; empty if nothing is known against it.
     others
         The images that it is to share its field with if they lie on one grid.
+    files
+        The parameters and the paths of all files that belong to it, such as the mask.
     """
 
     source: str
@@ -140,9 +120,12 @@ class PlannedImage(NamedTuple):
     mask: str
     problem: str
     others: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
 
 
-def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> StudyPlan:
+def plan_study(
+    recipe: Recipe, images: ImageChoice, workers: WorkerChoice, progress: Progress | None = None
+) -> StudyPlan:
     """Check everything that can be checked before the work, and choose what was left open.
 
     Parameters
@@ -153,6 +136,8 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
         The images to correct.
     workers
         The workers to use.
+    progress
+        Called while images and their files are looked at.
 
     Raises
     ------
@@ -161,84 +146,73 @@ def plan_study(recipe: Recipe, images: ImageChoice, workers: WorkerChoice) -> St
     OSError
         A folder or a file cannot be read.
     """
-    check_output(recipe.dataset, recipe.output)
+    check_output(recipe.dataset, recipe.output, recipe.derivatives)
+    check_queries(recipe.patterns, recipe.derivatives)
     sources = _choose_sources(recipe.dataset, images)
+    if images.rated:
+        sources = select_rated(recipe.output, sources, images.rated)
     without: set[str] = set()
-    if not images.participants:
+    if not (images.participants or images.rated):
         without = set(list_participants(recipe.dataset)) - {item.participant for item in sources}
     conflicts = find_conflicts(sources)
     groups = _choose_groups(recipe, sources, conflicts)
-    chosen = plan_workers(workers, recipe.engine, len(groups), max(map(len, groups)))
+    headers = _read_headers(recipe, sources, conflicts, progress)
+    problems = _find_problems(recipe, groups, headers, progress)
+    groups = split_groups(groups, problems)
+    need = find_largest(recipe, groups, headers)
+    chosen = plan_workers(workers, recipe.engine, len(groups), need.gigabytes)
+    shortage = find_shortage(chosen, need)
     recipe = _complete_recipe(recipe, workers, chosen)
     refused = {path: reason.with_options(recipe.names) for path, reason in conflicts.items()}
-    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen)
+    refused |= {path: problem.reason for path, problem in problems.items()}
+    notes = [] if shortage is None else [shortage.with_options(recipe.names)]
+    plan = StudyPlan(groups, refused, sorted(without), recipe, chosen, problems, notes)
     own = check_folder(recipe.output, plan.settings, recipe.output_settings)
     return plan._replace(recipe=replace(recipe, own_settings=own))
 
 
-def plan_workers(
-    choice: WorkerChoice, engine: EngineName | None, tasks: int, largest: int = 1
-) -> Workers:
-    """The workers that the user asks for, with the rest chosen by the resources of this machine.
-
-    Parameters
-    ----------
-    choice
-        What the user asks for.
-    engine
-        The engine that the user asks for; GPUs are not used for ``"cpu"``.
-    tasks
-        The number of images, or of groups of them; more processes than that are not started.
-    largest
-        The most images of a group.
-
-    Raises
-    ------
-    InputError
-        A value is out of range, or ``options`` is not a JSON file.
-    """
-    from dask.system import CPU_COUNT  # in a container, only the cores that it may use
-
-    is_here = choice.cluster == "local" and choice.scheduler is None
-    if is_here and choice.memory_gb is not None:
-        _check_memory(choice.memory_gb)
-    processes = choice.processes or (
-        _count_processes(choice, tasks, CPU_COUNT, _GB_PER_PROCESS + (largest - 1) * _GB_PER_OTHER)
-        if is_here
-        else 1
-    )
-    cores = CPU_COUNT if is_here else processes
-    return Workers(
-        cluster=choice.cluster,
-        scheduler=choice.scheduler,
-        processes=processes,
-        threads=choice.threads or max(1, cores // processes),
-        memory_gb=choice.memory_gb,
-        jobs=choice.jobs,
-        queue=choice.queue,
-        walltime=choice.walltime,
-        account=choice.account,
-        options=_read_options(choice.options),
-        gpus=count_gpus() if is_here and engine != "cpu" and find_spec("jax_plugins") else 0,
-    )
-
-
 def preview_study(plan: StudyPlan) -> Iterator[PlannedImage]:
-    """Say what will be done with each image, and look for its mask."""
+    """Say what will be done with each image, and which files belong to it."""
     recipe = plan.recipe
     groups = {source.path: group for group in plan.groups for source in group}
     for source in plan.sources:
         others = tuple(one.path for one in groups[source.path] if one is not source)
-        mask, problem = recipe.mask, plan.refused.get(source.path, "")
-        if not problem:
-            try:
-                if recipe.has_mask_files:
-                    mask = str(find_file(recipe.dataset, source, mask, "mask"))
-                for pattern in recipe.tissues:
-                    find_file(recipe.dataset, source, pattern, "tissues")
-            except InputError as error:
-                problem = error.with_options(recipe.names)
-        yield PlannedImage(source.path, Outputs.of(source).image, mask, problem, others)
+        problem = plan.refused.get(source.path, "")
+        found = [] if problem else find_files(recipe, source)
+        files = tuple((name, _name_file(recipe, path)) for name, path in found)
+        mask = dict(files).get("mask", recipe.mask)
+        yield PlannedImage(source.path, Outputs.of(source).image, mask, problem, others, files)
+
+
+def _name_file(recipe: Recipe, path: Path) -> str:
+    """The path of a file in its dataset, with the name of the dataset if it is a derivative."""
+    for name, folder in recipe.derivatives:
+        if path.is_relative_to(folder):
+            return f"{name}: {path.relative_to(folder)}"
+    return str(path.relative_to(recipe.dataset) if path.is_relative_to(recipe.dataset) else path)
+
+
+def _read_headers(
+    recipe: Recipe,
+    sources: Sequence[Source],
+    refused: Mapping[str, InputError],
+    progress: Progress | None,
+) -> dict[str, Grid | Exception]:
+    """Read the headers of the images that are not refused."""
+    accepted = [source for source in sources if source.path not in refused]
+    return read_headers(recipe.dataset.absolute(), accepted, progress)
+
+
+def _find_problems(
+    recipe: Recipe,
+    groups: Sequence[tuple[Source, ...]],
+    headers: Mapping[str, Grid | Exception],
+    progress: Progress | None,
+) -> dict[str, Problem]:
+    """Look at the images whose headers were read, and at the files that belong to them."""
+    recipe = replace(recipe, dataset=recipe.dataset.absolute(), output=recipe.output.absolute())
+    accepted = [source for group in groups for source in group if source.path in headers]
+    return spread_problems(recipe, groups, find_problems(recipe, accepted, headers, progress))
 
 
 def _choose_sources(dataset: Path, images: ImageChoice) -> list[Source]:
@@ -264,25 +238,40 @@ def _choose_groups(
     refused: Mapping[str, InputError],
 ) -> list[tuple[Source, ...]]:
     """Put the images together that are to share a field; those that are refused are alone."""
-    shared = recipe.shared_field
-    if shared:
-        recipe.settings.check_chosen("a field that several images share")
-        if recipe.tissues:
-            raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
-        if recipe.output_settings == "exception":
-            raise InputError(
-                '{output_settings:"exception"} is for images with fields of their own: leave out '
-                "{shared_field}"
-            )
-    if shared and recipe.settings.arithmetic == "itk":
+    _check_sharing(recipe)
+    accepted = [source for source in sources if source.path not in refused]
+    alone = [(source,) for source in sources if source.path in refused]
+    if recipe.longitudinal:
+        return [*alone, *group_participants(accepted)]
+    return [*alone, *group_sources(accepted, recipe.shared_field)]
+
+
+def _check_sharing(recipe: Recipe) -> None:
+    """Refuse what cannot be combined with a field or with settings that images share."""
+    shared, longitudinal = recipe.shared_field, recipe.longitudinal
+    if longitudinal and not recipe.settings.adapt:
+        raise InputError(
+            '{longitudinal} chooses one setting for each participant, which needs {preset:"auto"}: '
+            "with other settings, all images have the same anyway"
+        )
+    if longitudinal and shared:
+        raise InputError("{longitudinal} and {shared_field} are both given: give only one of them")
+    if (longitudinal or shared) and recipe.output_settings == "exception":
+        raise InputError(
+            '{output_settings:"exception"} is for images by themselves: leave out '
+            f"{{{'longitudinal' if longitudinal else 'shared_field'}}}"
+        )
+    if not shared:
+        return
+    recipe.settings.check_chosen("a field that several images share")
+    if recipe.tissues:
+        raise InputError("{tissues} are for one image with one field: leave out {shared_field}")
+    if recipe.settings.arithmetic == "itk":
         raise InputError(
             "{shared_field} is {0}, and {arithmetic} is 'itk': ITK has no field that several "
             "images share, so leave out one of them",
             " ".join(shared),
         )
-    accepted = [source for source in sources if source.path not in refused]
-    alone = [(source,) for source in sources if source.path in refused]
-    return [*alone, *group_sources(accepted, shared)]
 
 
 def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> Recipe:
@@ -297,43 +286,3 @@ def _complete_recipe(recipe: Recipe, choice: WorkerChoice, workers: Workers) -> 
         # The processes of a running scheduler have their own number of cores.
         threads=choice.threads if workers.scheduler is not None else workers.threads,
     )
-
-
-def _count_processes(choice: WorkerChoice, tasks: int, cores: int, gigabytes: float) -> int:
-    """How many tasks at a time this machine has room for."""
-    room = choice.memory_gb or _free_gigabytes()
-    return max(1, min(cores, tasks, int(room / gigabytes)))
-
-
-def _check_memory(memory_gb: float) -> None:
-    total = _total_gigabytes()
-    if memory_gb > total:
-        raise InputError(
-            "{memory_gb} {0:g} is more than the {1:.0f} GB of this machine; expected a number of "
-            "GB, or a number with a unit such as 16000MB",
-            memory_gb,
-            total,
-        )
-
-
-def _free_gigabytes() -> float:
-    import psutil
-
-    return min(psutil.virtual_memory().available / 1e9, _total_gigabytes())
-
-
-def _total_gigabytes() -> float:
-    """Memory of this machine in GB; in a container, only what it may use."""
-    from distributed.system import MEMORY_LIMIT
-
-    return MEMORY_LIMIT / 1e9
-
-
-def _read_options(path: Path | None) -> Any:
-    """Read the options of a cluster. The workers check that they are an object of JSON."""
-    if path is None:
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError("{options} {0} is not JSON: {1}", path, error) from None

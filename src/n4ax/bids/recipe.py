@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from n4ax.bids.derivatives import Derivative
 from n4ax.engines.choice import choose_engine
 from n4ax.errors import InputError
 from n4ax.images.arguments import read_word
@@ -17,7 +18,7 @@ from n4ax.verdict.already import Already
 OutputSettings = Literal["error", "replace", "exception"]
 """What becomes of an output folder that has other settings than those asked for."""
 
-OF_A_SUFFIX = ("Mask", "MaskAbove", "Tissues", "Series", "B0Threshold", "SharedField")
+OF_A_SUFFIX = ("Mask", "MaskAbove", "Weights", "Tissues", "Series", "B0Threshold", "SharedField")
 """What :meth:`Recipe.describe` lists that may differ between kinds of images."""
 
 
@@ -32,10 +33,14 @@ class Recipe:
     settings
         The parameters of N4.
     mask
-        ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths as for
+        ``"otsu"``, ``"all"`` (the whole image), or a pattern of paths or entities as for
         :func:`n4ax.bids.companions.find_file`. ``"none"`` becomes ``"all"``.
     tissues
         Patterns of the maps of tissues that settings are chosen by and evenness is measured in.
+    weights
+        A pattern of the confidence of each voxel.
+    derivatives
+        The derivative datasets in which entities are looked for.
     mask_above
         Values of a mask in a file above this are inside, for maps of probabilities.
     series
@@ -46,6 +51,9 @@ class Recipe:
         Largest b-value, in s/mm², of a volume without diffusion weighting.
     shared_field
         Which images share a field, as for :func:`n4ax.bids.sharing.group_sources`.
+    longitudinal
+        Whether all images of a participant with one suffix get the same settings, which are chosen
+        on all of them. The settings are then those of the preset ``auto``.
     dtype
         Voxel type of the corrected image, as for :func:`n4ax.images.nifti.replace_voxels`.
     engine, threads
@@ -67,8 +75,8 @@ class Recipe:
     Raises
     ------
     InputError
-        ``mask`` is empty, ``series`` is ``"b0"``, or ``engine`` is ``"xla"`` for the arithmetic of
-        ITK.
+        ``mask`` or ``weights`` is empty, ``series`` is ``"b0"``, or ``engine`` is ``"xla"`` for
+        the arithmetic of ITK.
     """
 
     dataset: Path
@@ -76,10 +84,13 @@ class Recipe:
     settings: N4Settings
     mask: str = "otsu"
     tissues: tuple[str, ...] = ()
+    weights: str | None = None
+    derivatives: tuple[Derivative, ...] = ()
     mask_above: float | None = None
     series: Estimate = "mean"
     b0_threshold: float = B0_THRESHOLD
     shared_field: tuple[str, ...] = ()
+    longitudinal: bool = False
     dtype: Literal["float32", "same"] = "float32"
     engine: EngineName | None = None
     threads: int | None = None
@@ -91,6 +102,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.mask:
             raise InputError("{mask} is empty; expected otsu, all or a pattern of paths")
+        if self.weights == "":
+            raise InputError("{weights} is empty; expected a pattern of paths or entities")
         object.__setattr__(self, "mask", read_word(self.mask) or self.mask)
         if self.output_settings not in get_args(OutputSettings):
             known = ", ".join(get_args(OutputSettings))
@@ -127,16 +140,25 @@ class Recipe:
         """Whether ``mask`` is a pattern of paths."""
         return read_word(self.mask) is None
 
+    @property
+    def patterns(self) -> list[tuple[str, str]]:
+        """The patterns of all files that belong to an image, each with its parameter."""
+        mask = [("mask", self.mask)] if self.has_mask_files else []
+        weights = [] if self.weights is None else [("weights", self.weights)]
+        return [*mask, *weights, *(("tissues", one) for one in self.tissues)]
+
     def describe(self, suffix: str) -> dict[str, Any]:
         """List everything that is asked for, for images with a suffix, as an object of JSON."""
         is_dwi = suffix == "dwi"
         own = {
             "Mask": self.mask,
             "MaskAbove": self.mask_above,
+            "Weights": self.weights,
             "Tissues": list(self.tissues),
             "Series": "b0" if is_dwi else self.series,
             "B0Threshold": self.b0_threshold if is_dwi else None,
             "SharedField": list(self.shared_field),
+            "Longitudinal": self.longitudinal or None,
             "DType": self.dtype,
             "Engine": choose_engine(self.engine, settings=self.settings),
         }

@@ -1,4 +1,4 @@
-"""Which images of a dataset are to share one field.
+"""Which images of a dataset are to share one field, or one setting.
 
 The user names entities: images that differ in nothing but these share a field, such as the echoes
 of one acquisition with ``echo``. Their grids are compared when they are read.
@@ -41,6 +41,14 @@ def group_sources(
     groups: defaultdict[Hashable, list[Source]] = defaultdict(list)
     for source in sources:
         groups[_find_key(source, differing)].append(source)
+    return [tuple(group) for group in groups.values()]
+
+
+def group_participants(sources: Sequence[Source]) -> list[tuple[Source, ...]]:
+    """Put all images of a participant together that have one suffix, in the order given."""
+    groups: defaultdict[Hashable, list[Source]] = defaultdict(list)
+    for source in sources:
+        groups[source.participant, source.entities["suffix"]].append(source)
     return [tuple(group) for group in groups.values()]
 
 

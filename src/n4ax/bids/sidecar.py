@@ -78,7 +78,7 @@ class Correction:
 
 
 def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[str, str]:
-    """Hash the contents of an image, of its mask and of its gradients.
+    """Hash the contents of an image and of the files that belong to it.
 
     Raises
     ------
@@ -88,6 +88,8 @@ def hash_files(recipe: Recipe, source: Source, companions: Companions) -> dict[s
     files = {"Image": recipe.dataset / source.path, **companions.gradients}
     if companions.mask_file is not None:
         files["Mask"] = companions.mask_file
+    if companions.weights is not None:
+        files["Weights"] = companions.weights
     files |= {f"Tissues{number}": path for number, path in enumerate(companions.tissues)}
     return {name: provenance.hash_file(path) for name, path in files.items()}
 
@@ -208,6 +210,7 @@ def describe_image(
             **provenance.describe_choice(results[0]),
             "Mask": recipe.mask,
             **({} if recipe.mask_above is None else {"MaskAbove": recipe.mask_above}),
+            **({} if recipe.weights is None else {"Weights": recipe.weights}),
             **_name_others(correction, uris=True),
             **({} if series is None else {"EstimatedOn": series}),
             "DType": recipe.dtype,
@@ -291,13 +294,13 @@ def gives_directions(scan: Scan) -> bool:
 
 
 def _list_sources(correction: Correction) -> list[str]:
-    """BIDS URIs of the image, its mask and its tissues, and of the images that share the field."""
+    """BIDS URIs of the image, its mask, weights and tissues, and of those that share the field."""
     dataset = correction.recipe.dataset
     paths: list[Path] = []
     for source, companions in ((correction.source, correction.companions), *correction.others):
-        mask = companions.mask_file
-        paths += [dataset / source.path, *([] if mask is None else [mask]), *companions.tissues]
-    return [make_uri(dataset, path) for path in paths]
+        beside = (companions.mask_file, companions.weights, *companions.tissues)
+        paths += [dataset / source.path, *(path for path in beside if path is not None)]
+    return [make_uri(dataset, path, correction.recipe.derivatives) for path in paths]
 
 
 def _name_others(correction: Correction, uris: bool) -> dict[str, list[str]]:

@@ -10,10 +10,40 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from n4ax.files import move_files, replace_file, replace_files, sync, write_file
+from n4ax.files import (
+    is_elsewhere,
+    move_files,
+    replace_file,
+    replace_files,
+    sync,
+    write_file,
+)
 
 PRIVATE = ".n4ax"
 """Folder in the output for unfinished files, locks and the records of failures."""
+
+FAILED = "failed"
+"""Folder in ``PRIVATE`` for the records of failures, which alone are worth keeping."""
+
+_NOT_SAVED = f"""\
+# git and DataLad save the records of failures alone: all else is of runs that are working.
+/*
+!/{FAILED}/
+"""
+
+
+def make_private(output: Path) -> Path:
+    """Make the folder for what is not part of the dataset, and give its path."""
+    private = output / PRIVATE
+    private.mkdir(parents=True, exist_ok=True)
+    write_text(private / ".gitignore", _NOT_SAVED)
+    return private
+
+
+def make_temporary(folder: Path) -> None:
+    """Make a folder of which git and DataLad save nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / ".gitignore", "*\n")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -25,15 +55,14 @@ def append_text(path: Path, text: str) -> None:
     """Append to a file, which need not exist.
 
     If the file is a link, has a second name or is write-protected, a new file with all of the text
-    takes its place, because the old one may be saved history.
+    takes its place, because the old one may be saved history. If git-annex has the text elsewhere,
+    the file begins anew.
     """
     if _may_change(path):
         with path.open("ab") as file:
             file.write(text.encode())
         return
-    before = b""
-    with suppress(OSError):  # a link to a file that is not here begins anew
-        before = path.read_bytes()
+    before = b"" if is_elsewhere(path) else path.read_bytes()
     with replace_file(path) as temporary:
         temporary.write_bytes(before + text.encode())
 
@@ -154,7 +183,7 @@ def _may_change(path: Path) -> bool:
         found = path.lstat()
     except FileNotFoundError:
         return True
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or is_elsewhere(path):
         return False
     return bool(found.st_mode & stat.S_IWUSR) and os.access(path, os.W_OK)
 

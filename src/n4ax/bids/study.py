@@ -8,6 +8,7 @@ from pathlib import Path
 
 from distributed import Client, Future
 
+from n4ax.bids.citation import write_folder_citation
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.journal import Journal
@@ -88,7 +89,6 @@ def correct_study(
     groups: Sequence[Group],
     *,
     refused: Mapping[str, str] | None = None,
-    shared_workers: bool = False,
     stop_at_failure: bool = False,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Tally:
@@ -104,9 +104,6 @@ def correct_study(
         The images, those together that are to share a field.
     refused
         The reasons why some of the images cannot be corrected, by path. Each of these is by itself.
-    shared_workers
-        Whether several tasks may share a worker process. Then an image whose worker died is tried
-        once more, alone, because the death may have been another image's fault.
     stop_at_failure
         Whether to stop after the first failure. A full disk always stops a study.
     on_outcome
@@ -121,7 +118,7 @@ def correct_study(
     try:
         sources = [source for group in groups for source in group]
         records = _Records(client, recipe, sources, tally)
-        tasks = _run_tasks(client, recipe, groups, refused or {}, shared_workers)
+        tasks = _run_tasks(client, recipe, groups, refused or {})
         with closing(tasks) as outcomes:
             for outcome in outcomes:
                 tally.add(outcome)
@@ -140,8 +137,13 @@ def correct_study(
     return tally
 
 
-def report_study(output: Path) -> None:
+def report_study(output: Path) -> list[Path]:
     """Write the report of the group.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
 
     Raises
     ------
@@ -152,8 +154,14 @@ def report_study(output: Path) -> None:
     """
     if not output.is_dir():
         raise InputError("{output} {0} does not exist: run n4ax bids ... participant first", output)
-    write_group(output)
+    written = write_group(output)
     remove_empty(output)
+    citation = write_folder_citation(output)
+    return [*_list_paths(written), *([] if citation is None else [citation])]
+
+
+def _list_paths(written: Path | Sequence[Path]) -> list[Path]:
+    return [written] if isinstance(written, Path) else list(written)
 
 
 def _run_tasks(
@@ -161,7 +169,6 @@ def _run_tasks(
     recipe: Recipe,
     groups: Sequence[Group],
     refused: Mapping[str, str],
-    shared_workers: bool,
 ) -> Generator[Outcome, None, None]:
     """Give the outcomes of the refused images, then those of all others as they finish."""
     for group in groups:
@@ -169,7 +176,7 @@ def _run_tasks(
             if source.path in refused:
                 yield Outcome(source.path, source.participant, "failed", refused[source.path])
     accepted = [group for group in groups if group[0].path not in refused]
-    yield from TaskList(client, recipe, accepted, shared_workers=shared_workers).run()
+    yield from TaskList(client, recipe, accepted).run()
 
 
 class _NoSpaceError(Exception):
@@ -184,11 +191,11 @@ class _Records:
     ) -> None:
         self._tally = tally
         self._journal = Journal(recipe.dataset, recipe.output)
-        self._pages = _Pages(client, recipe.output, sources)
         self._unfinished = Counter(source.participant for source in sources)
         self._outdated: set[str] = set()
         """Participants whose pages have to be written again."""
         self._write_errors()
+        self._pages = _Pages(client, recipe.output, sources)
 
     def add(self, outcome: Outcome) -> None:
         """Log an outcome, and write the page of a participant whose images are all finished."""

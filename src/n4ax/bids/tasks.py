@@ -8,8 +8,11 @@ from typing import Any
 from distributed import Client, Future, as_completed
 from distributed.scheduler import KilledWorker
 
+from n4ax.bids.connection import find_problem, leave_one_worker
+from n4ax.bids.headers import read_headers
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
+from n4ax.bids.need import estimate_need
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.together import correct_sources
 from n4ax.errors import InputError
@@ -19,9 +22,11 @@ _AHEAD = 10_000
 """How many unfinished tasks the scheduler knows of at a time."""
 
 _DIED = (
-    "the worker died each time, most likely because it ran out of memory: run fewer images at a "
-    "time ({processes}), allow more memory ({memory_gb}), or set {shrink_factor:2}"
+    "its worker died twice, the second time when this image was alone, most likely for want of "
+    "memory: the image needs {0}, so allow more memory ({memory_gb}) or use a machine that has more"
 )
+
+_GONE = "the scheduler of the workers has gone"
 
 
 Group = tuple[Source, ...]
@@ -35,9 +40,9 @@ class SchedulerGoneError(Exception):
 class TaskList:
     """The images of a study, as tasks of the workers: images that share a field are one task.
 
-    An image that another run is working on is tried again at the end, and then waited for. If
-    several images share a worker process, those that were running in a worker that died are tried
-    again too, one after the other: the death may have been another image's fault.
+    An image that another run is working on is tried again at the end, and then waited for. An image
+    whose worker died is tried again after that, alone, in the only worker that is left, which has
+    all the memory that there is: most workers die for want of it.
 
     Parameters
     ----------
@@ -47,20 +52,16 @@ class TaskList:
         How to correct the images.
     groups
         The images, those together that are to share a field.
-    shared_workers
-        Whether several tasks may share a worker process.
     """
 
-    def __init__(
-        self, client: Client, recipe: Recipe, groups: Sequence[Group], *, shared_workers: bool
-    ) -> None:
+    def __init__(self, client: Client, recipe: Recipe, groups: Sequence[Group]) -> None:
         self._client = client
         self._recipe = recipe
         self._untried: Iterator[Group] = iter(groups)
         self._busy: list[Group] = []
         self._suspects: list[Group] = []
         """Images that were running in a worker that died."""
-        self._spares_suspects = shared_workers
+        self._are_alone = False
         self._running: dict[Any, Group] = {}
         self._futures: Any = as_completed()
 
@@ -79,7 +80,7 @@ class TaskList:
                     self._futures.add(future)
                     continue
                 group = self._running.pop(future.key)
-                outcomes = _read_outcomes(future, group, self._recipe)
+                outcomes = self._read_outcomes(future, group)
                 if not self._keep_for_later(group, outcomes):
                     yield from outcomes
                 self._submit(islice(self._untried, 1), wait=False)
@@ -101,7 +102,7 @@ class TaskList:
         if any(outcome.state == "busy" for outcome in outcomes):
             self._busy.append(group)
             return True
-        if self._spares_suspects and any(outcome.worker_died for outcome in outcomes):
+        if not self._are_alone and any(outcome.worker_died for outcome in outcomes):
             self._suspects.append(group)
             return True
         return False
@@ -112,25 +113,32 @@ class TaskList:
             self._submit(self._busy, wait=True)
             self._busy = []
         elif self._suspects:
-            self._spares_suspects = False  # if its worker dies again, it is its own fault
+            if not self._are_alone:
+                self._are_alone = True
+                leave_one_worker(self._client)
             self._submit([self._suspects.pop()], wait=True)
+
+    def _read_outcomes(self, future: Future, group: Group) -> list[Outcome]:
+        """The outcomes of a task that has ended, even if its worker died."""
+        if future.status == "cancelled":
+            raise SchedulerGoneError(find_problem(self._client) or _GONE)
+        try:
+            return future.result()
+        except KilledWorker:
+            reason, died = self._explain_death(group), True
+        except Exception as error:
+            reason, died = make_one_line(f"{type(error).__name__}: {error}"), False
+        return [
+            Outcome(source.path, source.participant, "failed", reason, worker_died=died)
+            for source in group
+        ]
+
+    def _explain_death(self, group: Group) -> str:
+        headers = read_headers(self._recipe.dataset, group)
+        need = estimate_need(self._recipe, group, headers)
+        needed = f"about {need:.1f} GB" if need else "more than there is"
+        return InputError(_DIED, needed).with_options(self._recipe.names)
 
     def _cancel(self) -> None:
         with suppress(Exception):  # if the scheduler has gone, the tasks have gone with it
             self._client.cancel([Future(key, self._client) for key in self._running])
-
-
-def _read_outcomes(future: Future, group: Group, recipe: Recipe) -> list[Outcome]:
-    """The outcomes of a task that has ended, even if its worker died."""
-    if future.status == "cancelled":
-        raise SchedulerGoneError("the scheduler of the workers has gone")
-    try:
-        return future.result()
-    except KilledWorker:
-        reason, died = InputError(_DIED).with_options(recipe.names), True
-    except Exception as error:
-        reason, died = make_one_line(f"{type(error).__name__}: {error}"), False
-    return [
-        Outcome(source.path, source.participant, "failed", reason, worker_died=died)
-        for source in group
-    ]

@@ -1,4 +1,4 @@
-"""Correct several images of a dataset that share one field, and write their files.
+"""Correct several images of a dataset that share one field or one setting, and write their files.
 
 The files appear when all images have been corrected, image by image. A run that is killed meanwhile
 leaves some images done. The next run finds the same field and writes the others.
@@ -16,6 +16,7 @@ from n4ax.bids.image import (
     Outcome,
     choose_volumes,
     computing,
+    correct_alone,
     correct_source,
     describe_failure,
     leave_out,
@@ -23,6 +24,7 @@ from n4ax.bids.image import (
     stage_correction,
 )
 from n4ax.bids.inputs import Source
+from n4ax.bids.longitudinal import choose_for_all
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sidecar import Correction, Identity, hash_files, identify, is_complete
@@ -31,7 +33,8 @@ from n4ax.images import nifti
 from n4ax.inputs import Run
 from n4ax.itk.space import OUR_TOLERANCE
 from n4ax.mask_files import MaskChoice
-from n4ax.scan import How, Scan, correct_scan, read_scan
+from n4ax.scan import Scan, read_scan
+from n4ax.series import Estimate
 from n4ax.shared_scans import correct_scans
 
 _ALONE = "no other image that was to share its field has its grid, so it has a field of its own"
@@ -41,7 +44,9 @@ _SERIES = "it is a series of volumes, so it has a field of its own"
 def correct_sources(
     recipe: Recipe, sources: Sequence[Source], *, wait: bool = True
 ) -> list[Outcome]:
-    """Correct images that are to share a field, those of each grid together, and write all files.
+    """Correct images that are to share something, and write all files.
+
+    Those of each grid share a field, or all of them share the settings that are chosen for them.
 
     Files that exist are kept if they are complete and were made from the same images with the same
     settings by the same version. If one of the images cannot be corrected, none is.
@@ -109,7 +114,8 @@ def _describe_failure(recipe: Recipe, error: _SourceError, outcome: Outcome) -> 
     failed = describe_failure(recipe, error.error, outcome)
     if outcome.source == error.source.path:
         return failed
-    reason = f"its field is shared with {error.source.path}, which failed: {failed.reason}"
+    what = "settings are chosen" if recipe.longitudinal else "field is shared"
+    reason = f"its {what} with {error.source.path}, which failed: {failed.reason}"
     return replace(failed, reason=reason, log=())
 
 
@@ -136,7 +142,8 @@ def _correct_unless_complete(
     """Correct the images whose files are missing or out of date."""
     members = _find_members(recipe, sources)
     if not all(member.is_done for member in members):
-        made = [pair for pair in _correct_by_grid(recipe, members) if not pair[0].is_done]
+        correct = _correct_alike if recipe.longitudinal else _correct_by_grid
+        made = [pair for pair in correct(recipe, members) if not pair[0].is_done]
         for member, correction in made:
             staging = stagings[member.source.path]
             with _about(member.source):
@@ -177,15 +184,48 @@ def _correct_by_grid(
     recipe: Recipe, members: Sequence[_Member]
 ) -> Iterator[tuple[_Member, Correction]]:
     """Correct the images of each grid together, unless all of them are done."""
-    scans: list[Scan] = []
-    for member in members:
-        with _about(member.source), member.clock.step("Read"):
-            scans.append(read_scan(recipe.dataset / member.source.path))
+    scans = _read_scans(recipe, members)
     for numbers in group_by_grid(scans):
         group = [(members[number], scans[number]) for number in numbers]
         if all(member.is_done for member, _ in group):
             continue
         yield from _correct_group(recipe, group)
+
+
+def _correct_alike(
+    recipe: Recipe, members: Sequence[_Member]
+) -> Iterator[tuple[_Member, Correction]]:
+    """Correct images with fields of their own, and with the settings that are chosen for all."""
+    scans = _read_scans(recipe, members)
+    companions = [member.companions for member in members]
+    series: list[Estimate | None] = []
+    for member, scan in zip(members, scans, strict=True):
+        with _about(member.source):
+            series.append(choose_volumes(recipe, scan, member.companions))
+    clock = Clock()
+    with computing, clock.step("N4"):
+        choice = choose_for_all(recipe, scans, companions, series)
+    alike = replace(recipe, settings=choice.settings, longitudinal=False)
+    for member, scan in zip(members, scans, strict=True):
+        if member.is_done:
+            continue
+        member.clock.seconds["N4"] = clock.seconds["N4"] / len(members)
+        with _about(member.source):
+            done = _correct_member(alike, member, scan)
+        results = [result.amend(choice=choice) for result in done.done.results]
+        yield member, replace(done, recipe=recipe, done=done.done._replace(results=results))
+
+
+def _correct_member(recipe: Recipe, member: _Member, scan: Scan) -> Correction:
+    return correct_alone(recipe, member.source, member.companions, scan, member.clock)
+
+
+def _read_scans(recipe: Recipe, members: Sequence[_Member]) -> list[Scan]:
+    scans: list[Scan] = []
+    for member in members:
+        with _about(member.source), member.clock.step("Read"):
+            scans.append(read_scan(recipe.dataset / member.source.path))
+    return scans
 
 
 def group_by_grid(scans: Sequence[Scan]) -> list[list[int]]:
@@ -218,22 +258,19 @@ def _correct_group(
     recipe: Recipe, group: Sequence[tuple[_Member, Scan]]
 ) -> Iterator[tuple[_Member, Correction]]:
     """Correct images of one grid by one field."""
-    run = Run(recipe.engine, recipe.threads)
     members, scans = [member for member, _ in group], [scan for _, scan in group]
     if len(group) == 1:
         ((member, scan),) = group
         member.note = _SERIES if scan.volumes > 1 else _ALONE
-        mask = MaskChoice(member.companions.mask, above=recipe.mask_above)
         with _about(member.source):
-            series = choose_volumes(recipe, scan, member.companions)
-            with computing, member.clock.step("N4"):
-                done = correct_scan(recipe.settings, scan, mask, How(series), run)
-        yield member, Correction(recipe, member.source, member.companions, scan, series, done)
+            yield member, _correct_member(recipe, member, scan)
         return
     masks = [MaskChoice(member.companions.mask, above=recipe.mask_above) for member in members]
+    weights = [member.companions.weights for member in members]
     clock = Clock()
     with computing, clock.step("N4"):
-        all_done = correct_scans(recipe.settings, scans, masks, run=run)
+        run = Run(recipe.engine, recipe.threads)
+        all_done = correct_scans(recipe.settings, scans, masks, weights=weights, run=run)
     for member, done in zip(members, all_done, strict=True):
         member.clock.seconds["N4"] = clock.seconds["N4"] / len(group)
         others = [(other.source, other.companions) for other in members if other is not member]

@@ -45,7 +45,8 @@ class Workers:
         The queue that jobs are submitted to and the account that they are charged to; ``None``
         leaves the choice to the cluster.
     walltime
-        Time limit of a job, ``"HH:MM:SS"``; ``None`` leaves it to the queue.
+        Time limit of a job, ``"HH:MM:SS"``; ``None`` leaves it to the queue. Shortly before it, the
+        workers of the job take no new images. Jobs that have ended are submitted again.
     options
         Further keywords of dask-jobqueue's class, such as ``{"job_extra_directives":
         ["--gres=gpu:1"], "job_script_prologue": ["module load cuda"], "interface": "ib0"}``.
@@ -96,14 +97,6 @@ class Workers:
     def are_jobs(self) -> bool:
         """Whether the workers are jobs that n4ax submits to a cluster."""
         return self.cluster != "local" and self.scheduler is None
-
-    @property
-    def share_processes(self) -> bool:
-        """Whether several tasks may run in one process at a time.
-
-        They do on a GPU. The workers of a running scheduler may, since n4ax did not start them.
-        """
-        return bool(self.gpus or self.scheduler)
 
     def _check_local(self) -> None:
         for name in ("queue", "walltime", "account", "options"):

@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import click
 
 from n4ax.cli import bids_options
 from n4ax.cli.call import write_call
+from n4ax.cli.image_progress import show_images
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.notes import list_notes
 from n4ax.cli.options import (
@@ -29,7 +30,8 @@ from n4ax.cli.options import (
     option_names,
     use_option_names,
 )
-from n4ax.cli.progress import show_images
+from n4ax.cli.preview import print_preview, write_count
+from n4ax.cli.progress import is_live, show_checks
 from n4ax.messages import make_one_line
 from n4ax.signals import clean_up_on_signals
 from n4ax.version import __version__
@@ -37,11 +39,13 @@ from n4ax.version import __version__
 if TYPE_CHECKING:
     from distributed import Client
 
+    from n4ax.bids.image import Outcome
     from n4ax.bids.plan import StudyPlan
     from n4ax.bids.recipe import OutputSettings
     from n4ax.bids.study import Tally
     from n4ax.bids.study_file import Call
-    from n4ax.bids.workers import Cluster
+    from n4ax.bids.workers import Cluster, Workers
+    from n4ax.cli.image_progress import Display
     from n4ax.series import Estimate
     from n4ax.settings import EngineName
     from n4ax.verdict.already import Already
@@ -51,6 +55,8 @@ _MAX_LABELS = 10
 """Participants without images that are named; the rest are counted."""
 _SECONDS_BETWEEN_LOOKS = 60.0
 """How often to check that there is a worker."""
+_SECONDS_UNTIL_FIRST = 2.0
+"""How often to look for the first one."""
 
 
 @click.command(
@@ -60,15 +66,16 @@ _SECONDS_BETWEEN_LOOKS = 60.0
     Examples:
       n4ax bids study study/derivatives/n4ax participant
       n4ax bids study out participant --participant-label 01 02 --suffix T1w
-      n4ax bids study out participant --preset ants --mask \\
+      n4ax bids study out-ants participant --preset ants --mask \\
         'derivatives/masks/{folder}/{name}_desc-brain_mask.nii.gz'
-      n4ax bids study out participant --suffix MEGRE --shared-field echo
+      n4ax bids study echoes participant --suffix MEGRE --shared-field echo
       n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
         --memory-gb 32 --walltime 04:00:00
       n4ax bids study out group
 
     If you give the same command again, it corrects the images that are
-    missing, and those whose image, mask or settings have changed.
+    missing, and those whose image or mask has changed. A folder has one
+    setting: another one wants another folder, or --output-settings replace.
     """,
 )
 @click.argument(
@@ -101,8 +108,11 @@ def bids(
     filters: Path | None,
     rated: tuple[str, ...],
     shared_field: tuple[str, ...],
+    longitudinal: bool,
     mask: str | None,
+    weights: str | None,
     tissues: tuple[str, ...],
+    derivatives: tuple[str, ...],
     mask_above: float | None,
     series: "Estimate",
     b0_threshold: float,
@@ -134,30 +144,36 @@ def bids(
     """
     with name_missing_extra("bids"), use_option_names(bids):
         if level == "group":
-            _write_group_report(dataset, output, dry_run)
+            _write_group_report(dataset, output, dry_run, quiet)
             return
         _check_current_folder()
+        from n4ax.bids.derivatives import DEFAULT_MASK, read_derivatives
         from n4ax.bids.plan import ImageChoice, WorkerChoice, plan_study
         from n4ax.bids.recipe import Recipe
         from n4ax.bids.staging import PRIVATE
 
         recipe = Recipe(
             dataset, output, make_settings(preset, parameters, bids),
-            mask=default_mask(preset) if mask is None else mask, mask_above=mask_above,
-            tissues=tissues, series=series,
-            b0_threshold=b0_threshold, shared_field=shared_field, dtype=dtype, engine=engine,
-            already=already, output_settings=output_settings, names=option_names(bids),
+            mask=mask or (DEFAULT_MASK if derivatives else default_mask(preset)),
+            mask_above=mask_above, tissues=tissues, weights=weights,
+            derivatives=read_derivatives(derivatives), series=series,
+            b0_threshold=b0_threshold, shared_field=shared_field,
+            longitudinal=longitudinal, dtype=dtype, engine=engine, already=already,
+            output_settings=output_settings, names=option_names(bids),
         )  # fmt: skip
         images = ImageChoice(suffixes, participants, sessions, filters, rated)
         workers = WorkerChoice(
             processes=processes, threads=threads, memory_gb=memory_gb, cluster=cluster, jobs=jobs,
             queue=queue, walltime=walltime, account=account, options=options, scheduler=scheduler,
         )  # fmt: skip
-        plan = plan_study(recipe, images, workers)
+        with show_checks(quiet) as progress:
+            plan = plan_study(recipe, images, workers, progress)
         _print_participants_without_images(plan)
+        for note in plan.notes:
+            _print_message(f"note: {note}")
         scratch = scratch or output / PRIVATE
         if dry_run:
-            good = _print_preview(plan, scratch)
+            good = print_preview(plan, scratch)
         else:
             good = _correct(plan, scratch, write_call(context), stop_at_failure, quiet)
     context.exit(0 if good else _SOME_FAILED)
@@ -171,7 +187,7 @@ def _check_current_folder() -> None:
         raise ValueError("the current folder no longer exists: change to another folder") from None
 
 
-def _write_group_report(dataset: Path, output: Path, dry_run: bool) -> None:
+def _write_group_report(dataset: Path, output: Path, dry_run: bool, quiet: bool) -> None:
     from n4ax.bids.outputs import check_output
     from n4ax.bids.study import report_study
 
@@ -179,7 +195,9 @@ def _write_group_report(dataset: Path, output: Path, dry_run: bool) -> None:
     if dry_run:
         print("The report of the group would be written; nothing was done (--dry-run).")
     else:
-        report_study(output)
+        written = report_study(output)
+        for path in [] if quiet else written:
+            print(f"Wrote {path}")
 
 
 def _print_participants_without_images(plan: "StudyPlan") -> None:
@@ -189,31 +207,6 @@ def _print_participants_without_images(plan: "StudyPlan") -> None:
         rest = len(labels) - _MAX_LABELS
         more = f" and {rest} more" if rest > 0 else ""
         _print_message(f"note: these participants have none of the images: {names}{more}")
-
-
-def _print_preview(plan: "StudyPlan", scratch: Path) -> bool:
-    """Print what would be done; return whether every image can be corrected, as far as is known."""
-    from n4ax.bids.plan import preview_study
-
-    good = True
-    for image in preview_study(plan):
-        good = good and not image.problem
-        shared = f"; field shared with {', '.join(image.others)}" if image.others else ""
-        planned = f"{image.output} (mask {image.mask}{shared})"
-        print(f"{image.source} -> {image.problem or planned}")
-    if plan.workers.are_jobs:
-        with name_missing_extra("cluster"):
-            from n4ax.bids.connection import make_job_script
-
-            print(f"\nThe script of each job:\n\n{make_job_script(plan.workers, scratch)}")
-    participants = len({source.participant for source in plan.sources})
-    images, people = _count(len(plan.sources), "image"), _count(participants, "participant")
-    print(f"{images} of {people}; nothing was done (--dry-run).")
-    return good
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _correct(
@@ -227,19 +220,21 @@ def _correct(
     from n4ax.bids.study_file import add_run, take_folder
 
     recipe, workers = plan.recipe, plan.workers
-    prepare_output(recipe.dataset, recipe.output)
+    _tell_problems(plan)
+    prepare_output(recipe.dataset, recipe.output, recipe.derivatives, call.command)
     take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings)
     discard_leftovers(recipe.output)
-    start = time.perf_counter()
+    start, live = time.perf_counter(), is_live(quiet)
+    count = len(plan.sources) - len(plan.problems)
     with (
         clean_up_on_signals(),  # the jobs of a cluster have to be cancelled
+        show_images(count, quiet, _describe_start(workers)) as show,
         connect(workers, scratch) as client,
-        _warn_without_workers(client, scratch),
-        show_images(len(plan.sources), quiet) as show,
+        _tell_of_workers(client, scratch, None if workers.are_local and not live else show),
     ):
         tally = correct_study(
-            client, recipe, plan.groups, refused=plan.refused, on_outcome=show,
-            shared_workers=workers.share_processes, stop_at_failure=stop_at_failure,
+            client, recipe, plan.groups, refused=plan.refused, on_outcome=_leave_out(plan, show),
+            stop_at_failure=stop_at_failure,
         )  # fmt: skip
     try:
         if not tally.did_nothing:
@@ -253,17 +248,58 @@ def _correct(
     return tally.all_is_well
 
 
+def _tell_problems(plan: "StudyPlan") -> None:
+    """Say which images cannot be corrected.
+
+    Raises
+    ------
+    ValueError
+        None is left, and some lack a file that was asked for.
+    """
+    from n4ax.bids.checks import describe_problems, lack_files
+
+    lines = describe_problems(plan.problems, len(plan.sources))
+    if lack_files(plan.problems, len(plan.sources)):
+        raise ValueError("; ".join(lines))
+    for line in lines:
+        _print_message(line)
+
+
+def _leave_out(
+    plan: "StudyPlan", show: Callable[["Outcome"], None] | None
+) -> Callable[["Outcome"], None] | None:
+    """Show no images of which it was told already that they cannot be corrected."""
+    if show is None:
+        return None
+    return lambda outcome: None if outcome.source in plan.problems else show(outcome)
+
+
+def _describe_start(workers: "Workers") -> str:
+    """What is going on until the first image is on its way."""
+    if workers.are_jobs:
+        return "waiting for the first job of the queue"
+    number = workers.gpus or workers.processes
+    return (
+        f"starting {write_count(number, 'worker')}" if workers.are_local else "looking for workers"
+    )
+
+
 @contextmanager
-def _warn_without_workers(client: "Client", scratch: Path) -> Iterator[None]:
-    """Say so whenever there is no worker: its jobs may still be queued, or may have ended."""
+def _tell_of_workers(client: "Client", scratch: Path, show: "Display | None") -> Iterator[None]:
+    """Say when the first worker is there, and whenever there is none."""
     finished = Event()
 
     def look() -> None:
-        while not finished.wait(_SECONDS_BETWEEN_LOOKS):
-            if not client.scheduler_info()["workers"]:
+        seconds = _SECONDS_UNTIL_FIRST
+        while not finished.wait(seconds):
+            if client.scheduler_info()["workers"]:
+                if show is not None and seconds == _SECONDS_UNTIL_FIRST:
+                    show.say("the first images are on their way")
+                seconds = _SECONDS_BETWEEN_LOOKS
+            elif seconds == _SECONDS_BETWEEN_LOOKS:
                 _print_message(
-                    "no worker is running: the jobs may still be in the queue, or have reached "
-                    f"their time limit (see {scratch / 'logs'}; the same command continues them)"
+                    "no worker is running: jobs may be waiting in the queue, or have ended "
+                    f"({scratch / 'logs'} has what they said)"
                 )
 
     thread = Thread(target=look, daemon=True)
@@ -283,7 +319,13 @@ def _print_tally(tally: "Tally", plan: "StudyPlan", seconds: float, quiet: bool)
     for line in list_notes(tally.remarks) if not quiet else ():
         _print_message(line)
     for outcome in tally.failures:
-        _print_message(f"failed: {outcome.source}: {outcome.reason}")
+        if outcome.source not in plan.problems:
+            _print_message(f"failed: {outcome.source}: {outcome.reason}")
+    if plan.problems:
+        number = write_count(len(plan.problems), "image")
+        _print_message(
+            f"failed: {number} for the reasons above; n4ax_errors.json lists all failures"
+        )
     for problem in tally.problems:
         _print_message(f"error: {problem}")
     if tally.stopped:
@@ -293,15 +335,19 @@ def _print_tally(tally: "Tally", plan: "StudyPlan", seconds: float, quiet: bool)
 def _summarise(tally: "Tally", plan: "StudyPlan", seconds: float) -> str:
     from n4ax.report.layout import GROUP_PAGE
 
-    states = tally.states
-    untried = len(plan.sources) - states.total()
+    states, total = tally.states, len(plan.sources)
+    reports = f"Reports: {plan.recipe.output / GROUP_PAGE}"
+    if states["unchanged"] == total:
+        return f"Nothing to do: {total} of {total} images are up to date. {reports}"
+    untried = total - states.total()
     rest = f", {states['skipped']} left out" if states["skipped"] else ""
     rest += f", {untried} not tried" if untried else ""
-    rate = 60 * states.total() / seconds
+    time_taken = f"{rest} in {timedelta(seconds=round(seconds))}"
+    if states["corrected"]:
+        time_taken += f" ({60 * states['corrected'] / seconds:.0f} a minute)"
     return (
         f"{states['corrected']} corrected, {states['unchanged']} unchanged, {states['failed']} "
-        f"failed{rest} in {timedelta(seconds=round(seconds))} ({rate:.0f} a minute). "
-        f"Reports: {plan.recipe.output / GROUP_PAGE}"
+        f"failed{time_taken}. {reports}"
     )
 
 

@@ -19,7 +19,14 @@ LEVELS = ("participant", "group")
 RATINGS = ("accept", "unsure", "reject")
 _BYTES = {"": 1.0, "G": 1.0, "M": 1e-3, "K": 1e-6, "T": 1e3}
 """The units of memory in GB."""
-_LISTS = ("--participant-label", "--session-label", "--suffix", "--shared-field")
+_LISTS = (
+    "--participant-label",
+    "--session-label",
+    "--suffix",
+    "--shared-field",
+    "--derivatives",
+    "-d",
+)
 
 
 class ListCommand(Command):
@@ -92,17 +99,36 @@ IMAGES = combine_options(
         "--mask", callback=read_mask, metavar="PATTERN|otsu|all",
         help="Where the field is estimated: otsu, all (the whole image), or a pattern of paths of "
         "masks, relative to BIDS_DIR. {sub}, {ses}, {folder}, {stem} and {name} are filled in, and "
-        "* stands for any text.  [default: otsu; all with --preset ants or antspy]",
+        "* stands for any text. Or entities to look for among the derivatives, such as "
+        "desc-brain_mask.  [default: otsu; desc-brain_mask with --derivatives; all with --preset "
+        "ants or antspy]",
+    ),
+    _which(
+        "--weights", metavar="PATTERN",
+        help="Confidence of each voxel; voxels that are not above 0 are left out. A pattern or "
+        "entities as above.",
     ),
     _which(
         "--tissues", multiple=True, metavar="PATTERN",
         help="Where tissues are, for --preset auto and for how even they become: images of labels, "
-        "such as FreeSurfer's, or maps of probabilities (the option for each). Patterns as above.",
+        "such as FreeSurfer's, or maps of probabilities (the option for each). Patterns or "
+        "entities as above, such as label-GM_probseg.",
+    ),
+    _which(
+        "-d", "--derivatives", multiple=True, metavar="[NAME=]DIR",
+        help="Derivative datasets, such as that of fMRIPrep, in which masks, weights and tissues "
+        "are looked for by their entities. NAME stands for the dataset in BIDS URIs.  [default: "
+        "the name of the folder]",
     ),
     _which(
         "--shared-field", "shared_field", multiple=True, metavar="session|ENTITY...",
         help="One field for all images of a session that lie on one grid, or for those that differ "
         "in these entities alone: echo, inv, suffix.",
+    ),
+    _which(
+        "--longitudinal", is_flag=True,
+        help="With --preset auto: choose one setting for all images of a participant with one "
+        "suffix, and not one for each session.",
     ),
     _which(
         "--mask-above", type=float, metavar="P",

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 WORDS = "n4ax.words"
 """Where the context keeps the words of the command, as they were typed."""
 
-_LEFT_OUT = {"preset", "rated", "output_settings", "dry_run", "quiet", "stop_at_failure"}
-"""What :attr:`Call.rerun` leaves out besides the parameters of N4."""
+_LEFT_OUT = {
+    "preset", "rated", "output_settings", "shared_field", "longitudinal",
+    "dry_run", "quiet", "stop_at_failure",
+}  # fmt: skip
+"""What :attr:`Call.rerun` leaves out besides the parameters of N4: images that get settings of
+their own share nothing with others."""
 
 
 def write_call(context: click.Context) -> "Call":

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from n4ax.cli import correct_options, layout, options
+from n4ax.cli.image_progress import show_images
 from n4ax.cli.itk_options import SAME_BITS
 from n4ax.cli.notes import list_notes
-from n4ax.cli.progress import show_images, show_iterations
+from n4ax.cli.progress import show_iterations
 from n4ax.errors import InputError
 from n4ax.messages import make_one_line
 from n4ax.signals import say_when_stopped

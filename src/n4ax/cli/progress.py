@@ -8,38 +8,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from n4ax.messages import make_one_line
 from n4ax.settings import N4Settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
 
+_SECONDS_WITHOUT_LINE = 1.0
+"""What takes less than this needs no live line."""
 _LONGEST_NAME = 24
 """Letters of a name that fit beside the bar in 80 columns."""
-
-
-class Outcome(Protocol):
-    """What became of an image of a dataset or of a list."""
-
-    @property
-    def source(self) -> str:
-        """The image."""
-        ...
-
-    @property
-    def state(self) -> str:
-        """Whether it was corrected, was unchanged or failed."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """Why it failed."""
-        ...
 
 
 @contextmanager
@@ -65,13 +46,13 @@ def show_iterations(
         The ``progress`` callback for :func:`n4ax.fit`; ``None`` when there is no terminal to show
         it on.
     """
-    if not _is_live(quiet):
+    if not is_live(quiet):
         yield None
         return
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
     # Text is no markup: file names may have brackets.
-    line = _open_line(
+    line = open_line(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=8),
         TextColumn("{task.fields[state]}", markup=False),
@@ -125,41 +106,6 @@ def _pass_notices(show: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextmanager
-def show_images(count: int, quiet: bool) -> Iterator[Callable[[Outcome], None] | None]:
-    """Show how many images of a dataset are done, at what rate, and the time left.
-
-    On a terminal this is a live line; elsewhere it is one printed line for each image.
-
-    Parameters
-    ----------
-    count
-        The number of images.
-    quiet
-        Show nothing.
-
-    Yields
-    ------
-    callable or None
-        A function to call with the outcome of each image.
-    """
-    pace = _Pace(count)
-    if quiet:
-        yield None
-    elif _is_live(quiet):
-        with _images_line(pace, count) as progress:
-            yield progress
-    else:
-
-        def print_line(outcome: Outcome) -> None:
-            number, state = pace.add(outcome), outcome.state
-            what = f"{state}: {outcome.reason}" if outcome.reason else state
-            place = f"[{number:{len(str(count))}d}/{count}]"
-            print(make_one_line(f"{place} {outcome.source} {what} · {pace}"), file=sys.stderr)
-
-        yield print_line
-
-
-@contextmanager
 def show_pages(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     """Show how many pages of a report are written, on a live line.
 
@@ -169,60 +115,50 @@ def show_pages(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
         A function to call with the number of pages written and the number of all pages; ``None``
         when there is no terminal to show them on.
     """
-    if not _is_live(quiet):
+    if not is_live(quiet):
         yield None
         return
-    with _open_line() as line:
+    with open_line() as line:
         task = line.add_task("Reports")
         yield lambda done, total: line.update(task, completed=done, total=total)
 
 
-def _is_live(quiet: bool) -> bool:
+@contextmanager
+def show_checks(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show how many images are checked, on a live line that appears when it takes long.
+
+    Yields
+    ------
+    callable or None
+        A function to call with the number of images checked and the number of all images; ``None``
+        when there is no terminal to show them on.
+    """
+    if not is_live(quiet):
+        yield None
+        return
+    start = time.perf_counter()
+    line = open_line()
+    task = line.add_task("Checking images and masks")
+
+    def progress(done: int, total: int) -> None:
+        if not line.live.is_started and time.perf_counter() - start > _SECONDS_WITHOUT_LINE:
+            line.start()
+        line.update(task, completed=done, total=total)
+
+    try:
+        yield progress
+    finally:
+        line.stop()
+
+
+def is_live(quiet: bool) -> bool:
+    """Whether there is a terminal for a live line."""
     return not quiet and sys.stderr.isatty() and find_spec("rich") is not None
 
 
-def _open_line(*columns: "ProgressColumn") -> "Progress":
+def open_line(*columns: "ProgressColumn") -> "Progress":
     """A live line on standard error, which is wiped at the end."""
     from rich.console import Console
     from rich.progress import Progress
 
     return Progress(*columns, console=Console(stderr=True), transient=True)
-
-
-@contextmanager
-def _images_line(pace: "_Pace", count: int) -> Iterator[Callable[[Outcome], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-
-    line = _open_line(
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-    )
-    with line:
-        task = line.add_task("", total=count, state="starting")
-
-        def progress(outcome: Outcome) -> None:
-            number = pace.add(outcome)
-            line.update(task, completed=number, state=str(pace))
-
-        yield progress
-
-
-class _Pace:
-    """The number of images a minute, the number of failures, and the time left."""
-
-    def __init__(self, count: int) -> None:
-        self._count, self._done, self._failed = count, 0, 0
-        self._start = time.perf_counter()
-
-    def add(self, outcome: Outcome) -> int:
-        """Count one more image, and return how many there are by now."""
-        self._done += 1
-        self._failed += outcome.state == "failed"
-        return self._done
-
-    def __str__(self) -> str:
-        seconds = max(time.perf_counter() - self._start, 1e-9)
-        left = timedelta(seconds=round(seconds / self._done * (self._count - self._done)))
-        failed = f" · {self._failed} failed" if self._failed else ""
-        return f"{60 * self._done / seconds:.0f} a minute · {left} left{failed}"

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from n4ax.cli import correct_options, layout, options
-from n4ax.cli.progress import show_images
+from n4ax.cli.image_progress import show_images
 from n4ax.signals import say_when_stopped
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import Any
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Task
 from n4ax.errors import InputError
-from n4ax.files import write_file
+from n4ax.files import check_here, write_file
 from n4ax.images.signature import is_signed
 from n4ax.provenance import format_json
 from n4ax.version import __version__
@@ -179,10 +179,14 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     ------
     InputError
         The name does not end in ``.tsv``, or one of its files is something else.
+    ValueError
+        git-annex has one of the files elsewhere.
     """
     if path.suffix.lower() != ".tsv":
         raise InputError("{table} {0}: expected a name ending in .tsv", path)
     record = _json_of(path)
+    for file in (path, record):
+        check_here(file)
     if not record.exists():
         if path.exists():
             raise InputError("{table} {0} is not from n4ax correct: choose another name", path)

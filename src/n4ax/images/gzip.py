@@ -91,3 +91,23 @@ def decompress(content: bytes) -> bytes:
             raise EOFError("the compressed file ends too early")
         content = member.unused_data
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def decompress_start(content: bytes, length: int) -> bytes:
+    """Give the first bytes of a file named ``.nii.gz``, which need not be compressed.
+
+    Parameters
+    ----------
+    content
+        The beginning of the file.
+    length
+        The number of bytes to give; there are fewer if ``content`` does not hold so many.
+
+    Raises
+    ------
+    ISAL_ERROR
+        The content is damaged.
+    """
+    if not content.startswith(_START):
+        return content[:length]
+    return isal_zlib.decompressobj(wbits=_GZIP).decompress(content, length)

@@ -24,8 +24,10 @@ from nibabel.wrapstruct import WrapStructError
 
 from n4ax.files import replace_file, replace_files
 from n4ax.images import formats, gzip, headers, plain, zstd
+from n4ax.images.beginning import LENGTH, check_content, parse_header
+from n4ax.images.grids import Grid, check_kind, check_same_grid
 from n4ax.images.names import READ, find_files, find_suffix
-from n4ax.itk.space import Space, check_same_place, drop_last_ones
+from n4ax.itk.space import Space
 from n4ax.messages import PROCESS_WIDE
 
 _STATED = "header as it is in the file"
@@ -60,7 +62,7 @@ def read_image(path: Path) -> Nifti1Pair:
         suffix = find_suffix(path)
         if suffix in (".nii.gz", ".nii.zst"):
             content = path.read_bytes()
-            _check_content(content)
+            check_content(content)
             content = (gzip if suffix == ".nii.gz" else zstd).decompress(content)
             image = _assemble(BytesIO(content), BytesIO(content), single=True)
             if image is None:
@@ -105,16 +107,11 @@ def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
     single
         Whether the header and the voxels are in the same file.
     """
-    content = stream.read(Nifti2Image.header_class.sizeof_hdr)
-    _check_content(content)
-    kinds = (Nifti1Image, Nifti2Image) if single else (Nifti1Pair, Nifti2Pair)
-    kind = next((kind for kind in kinds if kind.header_class.may_contain_header(content)), None)
-    if kind is None:
+    parsed = parse_header(stream.read(LENGTH), single=single)
+    if parsed is None:
         return None
-    size = kind.header_class.sizeof_hdr
-    header = kind.header_class(content[:size], check=False)
-    stated = header.copy()
-    headers.mend(header)
+    kind, header, stated = parsed
+    size = header.sizeof_hdr
     start = size if single else 0
     needed = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
     offset = headers.read_offset(stated, start, stream.seek(0, SEEK_END) - start - needed)
@@ -149,10 +146,7 @@ def read_voxels(image: Nifti1Pair, path: Path) -> npt.NDArray[np.float32]:
     ValueError
         The file is truncated, or its voxels are not real numbers.
     """
-    kind = np.dtype(image.get_data_dtype())
-    if kind.kind not in "biuf":
-        name = "colours" if kind.names else f"type {kind}"
-        raise ValueError(f"{path} has voxels of {name}; expected real numbers")
+    check_kind(np.dtype(image.get_data_dtype()), path)
     try:
         # Values beyond the range of float32 become infinite, which is reported later.
         with np.errstate(over="ignore"):
@@ -192,6 +186,11 @@ def _read_stored(proxy: ArrayProxy) -> npt.NDArray[Any]:
 def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:
     """The affine of an image: voxel indices to mm, shape (4, 4), whatever unit its header has."""
     return headers.scale_affine(image.header, image.affine)
+
+
+def read_grid(image: Nifti1Pair) -> Grid:
+    """The grid of an image's voxels."""
+    return Grid(image.shape, np.dtype(image.get_data_dtype()), read_affine(image))
 
 
 def read_voxel_sizes(image: Nifti1Pair) -> tuple[float, ...]:
@@ -363,28 +362,11 @@ def read_on_grid(
         away from the image; the message names both files.
     """
     other = read_image(path)
-    if drop_last_ones(other.shape) != drop_last_ones(image.shape):
-        raise ValueError(
-            f"{path} has shape {other.shape} and {image_path} has shape {image.shape}: "
-            "resample one onto the other first"
-        )
-    theirs, ours = (Space.from_affine(read_affine(scan), 3) for scan in (other, image))
-    check_same_place(str(path), theirs, str(image_path), ours)
+    check_same_grid(path, read_grid(other), image_path, read_grid(image))
     # Formats keep different digits of a place, and these decide which voxels shrinking takes.
     alike = other.ndim == image.ndim and formats.is_like(path, image_path)
     place = read_space(other if alike else image)
     return read_voxels(other, path).reshape(image.shape), place
-
-
-def _check_content(content: bytes) -> None:
-    """Refuse files that are empty or only point to an image, with a message that says so."""
-    if not content:
-        raise ValueError("the file is empty")
-    if b"/annex/objects/" in content[:1000]:
-        raise ValueError(
-            "the file only points to an image that has not been downloaded: fetch it first, for "
-            "example with datalad get"
-        )
 
 
 def _reason(error: Exception) -> str:

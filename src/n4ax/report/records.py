@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from n4ax.files import check_here
 from n4ax.report.entries import complete
 from n4ax.report.layout import ERRORS
 
@@ -30,8 +31,16 @@ class Record(NamedTuple):
         return str(self.entries["Source"]).rsplit("/", 1)[-1].split(".")[0].split("_")
 
     def picture_path(self, name: str) -> Path:
-        """The file of a picture of this scan, such as ``"before"``, ``"after"`` or ``"tile"``."""
-        return self.path.with_name(f"{self.stem}_{name}.webp")
+        """The file of a picture of this scan, such as ``"before"``, ``"after"`` or ``"tile"``.
+
+        Raises
+        ------
+        ValueError
+            git-annex has the picture elsewhere: a page must not lose what it showed before.
+        """
+        path = self.path.with_name(f"{self.stem}_{name}.webp")
+        check_here(path)
+        return path
 
 
 class NothingToReportError(ValueError):
@@ -98,6 +107,7 @@ def read_failures(output: Path) -> list[dict[str, Any]]:
         The file is not a list of failures.
     """
     path = output / ERRORS
+    check_here(path)
     if not path.exists():
         return []
     found = read_json(path).get("Errors")
@@ -131,8 +141,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The file is not JSON, or holds no object.
+        The file is not JSON, or holds no object, or git-annex has it elsewhere.
     """
+    check_here(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # the file is not JSON, or not text
