@@ -117,7 +117,10 @@ def describe_levels(results: list[N4Result[Any]], each: bool = False) -> dict[st
     found = {
         "Iterations": [result.iterations for result in results],
         "Stopped": [result.stopped for result in results],
-        "Convergence": [[_last(level) for level in result.convergence] for result in results],
+        "Convergence": [
+            [None if last is None else make_finite(last) for last in result.last_measures]
+            for result in results
+        ],
     }
     return found if each else {name: values[0] for name, values in found.items()}
 
@@ -128,10 +131,6 @@ def describe_choice(result: N4Result[Any]) -> dict[str, Any]:
     if choice is None:
         return {}
     return {"Settings": list_settings(choice.settings), "Choice": choice.describe()}
-
-
-def _last(measures: list[float]) -> float | None:
-    return make_finite(measures[-1]) if measures else None
 
 
 def make_finite(value: float) -> float | None:

@@ -119,6 +119,21 @@ class N4Result(Generic[Image]):
         return given if isinstance(given, Measures) else None
 
     @property
+    def last_measures(self) -> list[float | None]:
+        """The convergence measure of the last iteration of each level.
+
+        It takes less time than to compute :attr:`convergence`. A level without iterations has
+        ``None``.
+        """
+        if self.measures is not None:
+            return self.measures.read_ends()
+        return [level[-1] if level else None for level in self.convergence]
+
+    def sketch_convergence(self) -> list[list[float]]:
+        """Enough of :attr:`convergence` for a curve; NaN where a measure is not known."""
+        return self.convergence if self.measures is None else self.measures.read_sketch()
+
+    @property
     def _single(self) -> Any:
         return self.corrected if self._volume is None else self._volume
 

@@ -23,12 +23,15 @@ def test_far_values_are_found_and_few_or_equal_ones_are_not() -> None:
     assert one_of_many.score > 3.5
 
 
-def test_charts_bridge_nothing_that_is_missing() -> None:
+def test_charts_bridge_measures_that_were_not_computed() -> None:
     chart = charts.make_convergence(
         [[0.1, None, 0.02], [None]], ["converged", "iteration limit"], 0.001
     )
     assert chart is not None
-    assert chart.levels[0].path.count("M") == 2
+    first = chart.levels[0]
+    assert (first.path.count("M"), first.path.count("L")) == (1, 1)
+    assert first.end is not None
+    assert first.path.endswith(f"L{first.end[0]:g} {first.end[1]:g}")
     assert chart.levels[1].end is None
     assert [level.converged for level in chart.levels] == [True, False]
     assert charts.make_convergence([[None], []], ["converged", "converged"], 0.001) is None

@@ -276,7 +276,8 @@ def describe_for_report(
         "Iterations": result.iterations,
         "Stopped": result.stopped,
         "Convergence": [
-            [provenance.make_finite(value) for value in level] for level in result.convergence
+            [provenance.make_finite(value) for value in level]
+            for level in result.sketch_convergence()
         ],
         "Notes": list(correction.companions.notes),
         "Messages": correction.verdict.describe(correction.recipe.names)["Messages"],

@@ -71,7 +71,11 @@ def check_folder(output: Path, wanted: Mapping[str, Settings], policy: OutputSet
 
 
 def take_folder(
-    dataset: Path, output: Path, wanted: Mapping[str, Settings], policy: OutputSettings
+    dataset: Path,
+    output: Path,
+    wanted: Mapping[str, Settings],
+    policy: OutputSettings,
+    rerun: str = "",
 ) -> None:
     """Make the wanted settings those of the output folder, unless it is to keep its own.
 
@@ -81,6 +85,8 @@ def take_folder(
         The folder of the dataset.
     output, wanted, policy
         As for :func:`check_folder`.
+    rerun
+        The command without the parameters of N4; pages complete it.
 
     Raises
     ------
@@ -94,11 +100,12 @@ def take_folder(
             return
         settings = _merge(_read_settings(content), wanted)
         content["Dataset"] = read_name(dataset)
+        content["Rerun"] = rerun
         content["Settings"] = settings
         content["SettingsHash"] = {suffix: hash_settings(own) for suffix, own in settings.items()}
 
 
-def add_run(output: Path, call: Call, seconds: float, counts: Mapping[str, int]) -> None:
+def add_run(output: Path, command: str, seconds: float, counts: Mapping[str, int]) -> None:
     """Add a run that has ended to the file.
 
     Raises
@@ -110,14 +117,13 @@ def add_run(output: Path, call: Call, seconds: float, counts: Mapping[str, int])
         "Date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "Seconds": round(seconds, 1),
         "Version": __version__,
-        "Command": call.command,
+        "Command": command,
         "Machine": _describe_machine(),
         "Counts": dict(counts),
     }
     with _change(output) as content:
         before = content.get("Runs")
         runs = before if isinstance(before, list) else []
-        content["Rerun"] = call.rerun
         content["Runs"] = [*runs, run][-_MOST_RUNS:]
 
 

@@ -224,7 +224,7 @@ def _correct(
     recipe, workers = plan.recipe, plan.workers
     _tell_problems(plan)
     prepare_output(recipe.dataset, recipe.output, recipe.derivatives, call.command)
-    take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings)
+    take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings, call.rerun)
     discard_leftovers(recipe.output)
     start, live = time.perf_counter(), is_live(quiet)
     count = len(plan.sources) - len(plan.problems)
@@ -240,7 +240,7 @@ def _correct(
         )  # fmt: skip
     try:
         if not tally.did_nothing:
-            add_run(recipe.output, call, time.perf_counter() - start, tally.states)
+            add_run(recipe.output, call.command, time.perf_counter() - start, tally.states)
         if tally.states["skipped"] < len(plan.sources):
             report_study(recipe.output)
     except (OSError, ValueError) as error:

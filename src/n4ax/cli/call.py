@@ -17,11 +17,11 @@ WORDS = "n4ax.words"
 """Where the context keeps the words of the command, as they were typed."""
 
 _LEFT_OUT = {
-    "preset", "rated", "output_settings", "shared_field", "longitudinal",
-    "dry_run", "quiet", "stop_at_failure",
+    "preset", "participants", "sessions", "rated", "output_settings", "shared_field",
+    "longitudinal", "dry_run", "quiet", "stop_at_failure",
 }  # fmt: skip
-"""What :attr:`Call.rerun` leaves out besides the parameters of N4: images that get settings of
-their own share nothing with others."""
+"""What :attr:`Call.rerun` leaves out besides the parameters of N4. It is for images that are chosen
+by their ratings, and that share nothing with others."""
 
 
 def write_call(context: click.Context) -> "Call":

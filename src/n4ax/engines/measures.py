@@ -4,8 +4,8 @@ A run computes the measure only where it can end a level. The lattices after all
 are small, and the mask are enough to compute the others later.
 """
 
-from collections.abc import Iterator
-from math import prod
+from collections.abc import Iterable, Iterator
+from math import ceil, log, prod
 from typing import Any
 
 import numpy as np
@@ -59,26 +59,44 @@ class Measures:
 
     def read(self) -> Lists:
         """The measures; NaN where there is none, or where it cannot be known."""
-        for level, iteration, measure in self._compute(self._find_unknown()):
-            self._values[level][iteration] = measure
+        self._fill((i, j) for i, level in enumerate(self._values) for j in range(len(level)))
         self._path = []
         return self._values
+
+    def read_ends(self) -> list[float | None]:
+        """The measure of the last iteration of each level; ``None`` for a level that has none."""
+        self._fill({(i, len(level) - 1) for i, level in enumerate(self._values) if level})
+        return [level[-1] if level else None for level in self._values]
 
     def read_last(self) -> float | None:
         """The measure of the last iteration; ``None`` if the last level has none."""
         *_, last = self._values
-        if last and np.isnan(last[-1]):
-            place = len(self._values) - 1, len(last) - 1
-            for _, _, measure in self._compute({place}):
-                last[-1] = measure
+        if last:
+            self._fill({(len(self._values) - 1, len(last) - 1)})
         return last[-1] if last else None
 
-    def _find_unknown(self) -> set[tuple[int, int]]:
-        places = ((i, j) for i, level in enumerate(self._values) for j in range(len(level)))
-        return {(level, j) for level, j in places if np.isnan(self._values[level][j])}
+    def read_sketch(self) -> Lists:
+        """Enough of the measures for a curve; NaN where one is not known.
+
+        The measure falls fast at first, so that the iterations 1, 4, 16 and so on of a level and
+        its last one show how it went. Those that the run needed are known anyway.
+        """
+        places = {
+            (i, min(4**k, len(level)) - 1)
+            for i, level in enumerate(self._values)
+            for k in range(ceil(log(len(level), 4)) + 1 if level else 0)
+        }
+        self._fill(places)
+        return [list(level) for level in self._values]
+
+    def _fill(self, places: Iterable[tuple[int, int]]) -> None:
+        """Compute the measures of some iterations, given by level and number from 0."""
+        unknown = {(level, j) for level, j in places if np.isnan(self._values[level][j])}
+        for level, iteration, measure in self._compute(unknown):
+            self._values[level][iteration] = measure
 
     def _compute(self, places: set[tuple[int, int]]) -> Iterator[tuple[int, int, float]]:
-        """Compute the measures of some iterations, given by level and number from 0."""
+        """Give the measures of some iterations with their places."""
         if not self._path or not places:
             return
         problem = self._make_problem()
@@ -126,11 +144,20 @@ def _follow(
     path: list[list[npt.NDArray[np.float32]]],
     places: set[tuple[int, int]],
 ) -> Iterator[tuple[int, int, float]]:
-    """Follow the lattices as the solver went, and measure some of its iterations."""
-    field = engine.expand(engine.mesh(0), engine.no_lattice())
-    for level, lattices in enumerate(path):
-        mesh = engine.mesh(level)
-        for iteration, lattice in enumerate(lattices):
-            before, field = field, engine.expand(mesh, lattice)
-            if (level, iteration) in places:
-                yield level, iteration, engine.change(field, before, np.inf)
+    """Measure some iterations by the lattices that the solver went through."""
+    meshes = [engine.mesh(level) for level in range(len(path))]
+    went = [(level, i) for level, lattices in enumerate(path) for i in range(len(lattices))]
+
+    def expand(number: int) -> Any:
+        if number < 0:
+            return engine.expand(meshes[0], engine.no_lattice())
+        level, iteration = went[number]
+        return engine.expand(meshes[level], path[level][iteration])
+
+    number_of_field, field = None, None
+    for number, (level, iteration) in enumerate(went):
+        if (level, iteration) not in places:
+            continue
+        before = field if number_of_field == number - 1 else expand(number - 1)
+        number_of_field, field = number, expand(number)
+        yield level, iteration, engine.change(field, before, np.inf)

@@ -60,7 +60,7 @@ class Level(NamedTuple):
 
 
 class Convergence(NamedTuple):
-    """The stopping measure of every iteration, on a logarithmic axis."""
+    """The stopping measure of iterations, on a logarithmic axis."""
 
     levels: list[Level]
     threshold: float | None
@@ -153,7 +153,7 @@ def make_convergence(
     Parameters
     ----------
     values : sequence of sequences of float or None
-        The measure of each iteration of each level.
+        The measure of each iteration of each level; ``None`` where it was not computed.
     stopped : sequence of str
         Why each level stopped.
     threshold : float or None
@@ -232,11 +232,12 @@ def _make_levels(
     done = 0
     for number, (level, reason) in enumerate(zip(values, stopped, strict=False)):
         places = [
-            None if value is None or value <= 0 else (across(done + i + 1), up(log10(value)))
+            (across(done + i + 1), up(log10(value)))
             for i, value in enumerate(level)
+            if value is not None and value > 0
         ]
         start, end = across(done + 0.5), across(done + len(level) + 0.5)
-        last = next((place for place in reversed(places) if place), None)
+        last = places[-1] if places else None
         levels.append(
             Level(
                 number + 1,

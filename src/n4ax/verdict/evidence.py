@@ -31,8 +31,8 @@ class Solved(Protocol):
         ...
 
     @property
-    def convergence(self) -> list[list[float]]:
-        """The convergence measure of every iteration, for each level."""
+    def last_measures(self) -> Sequence[float | None]:
+        """The convergence measure of the last iteration of each level, if it has any."""
         ...
 
     @property

@@ -240,7 +240,8 @@ def _see_iteration_limit(evidence: Evidence) -> Iterator[Message]:
     # Settings that were chosen for the image have as many iterations as are good for it.
     if solved.choice is not None or not (threshold > 0 and ended):
         return
-    last = {k: solved.convergence[k][-1] for k in ended if solved.convergence[k]}
+    measures = solved.last_measures
+    last = {k: measure for k in ended if (measure := measures[k]) is not None}
     unsettled = [k for k, measure in last.items() if measure > UNSETTLED * threshold]
     if unsettled:
         more = tuple(n * 2 if k in unsettled else n for k, n in enumerate(settings.iters))
