@@ -60,7 +60,7 @@ def read_ratings(path: Path) -> list[Rating]:
         raise InputError("{0} is not text: expected a table of ratings", path) from None
     lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
     try:
-        names = next(lines, [])
+        names = next(lines, [""])
         for name in _NEEDED:
             if name not in names:
                 raise InputError(
