@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,8 @@ def compose_methods(
         f"Wiener noise of {settings.wiener:g}."
     )
     sentences = [text, *(words for name, words in _FURTHER.items() if described.get(name))]
+    if described.get("SharedBy"):
+        sentences.append(_describe_sharing(described["SharedBy"]))
     if settings.over_relax != 1:
         sentences.append(f"Every increment of the field was multiplied by {settings.over_relax:g}.")
     if settings.outside != "divide":
@@ -261,11 +263,18 @@ def _describe_choice(described: Mapping[str, Any]) -> str:
         if described.get("Tissues")
         else "by how much a first estimate of the field varied"
     )
+    whom = "person, on all images" if described.get("Longitudinal") else "image"
     return (
         ". The spline distance, the levels, the iterations, the full width at half maximum and the "
-        f"shrink factor were chosen for each image, {how}. An image in which nothing was to be "
+        f"shrink factor were chosen for each {whom}, {how}. An image in which nothing was to be "
         "corrected was left as it was."
     )
+
+
+def _describe_sharing(entities: Sequence[str]) -> str:
+    """Which images shared a field: those of a session, or those that differ in some entities."""
+    alike = "" if "session" in entities else f" that differ in {' and '.join(entities)} alone"
+    return f"All images of a session on one grid{alike} shared one field."
 
 
 def _describe_fwhm(settings: N4Settings) -> str:

@@ -56,3 +56,13 @@ def test_patterns_are_no_marks_of_markdown() -> None:
 def test_something_is_to_be_described() -> None:
     with pytest.raises(ValueError, match="described_by_suffix is empty"):
         write_citation(SETTINGS, {})
+
+
+def test_fields_and_settings_that_images_share() -> None:
+    shared = {"Mask": "all", "SharedBy": ["echo", "inv"]}
+    page = write_citation(SETTINGS, {"MEGRE": shared})
+    assert "session on one grid that differ in echo and inv alone shared one field." in page
+    page = write_citation(SETTINGS, {"MEGRE": shared | {"SharedBy": ["session"]}})
+    assert "All images of a session on one grid shared one field." in page
+    page = write_citation(N4Settings.auto(), {"T1w": {"Mask": "otsu", "Longitudinal": True}})
+    assert "chosen for each person, on all images, by how much a first estimate" in page

@@ -50,6 +50,54 @@ def test_filters_choose_as_those_of_fmriprep(tmp_path: Path) -> None:
     assert names({"t1w": {"extension": "nii"}}) == others | {"T1w"}
 
 
+def test_a_whole_filter_file_of_fmriprep_is_understood(tmp_path: Path) -> None:
+    dataset = make_empty_tree(
+        tmp_path / "ds",
+        *(
+            f"sub-01/ses-{session}/{name}.nii.gz"
+            for session in ("1", "02")
+            for name in (
+                f"anat/sub-01_ses-{session}_rec-norm_T1w",
+                f"anat/sub-01_ses-{session}_ce-gd_T1w",
+                f"anat/sub-01_ses-{session}_T2w",
+                f"anat/sub-01_ses-{session}_run-2_FLAIR",
+                f"func/sub-01_ses-{session}_task-rest_dir-AP_echo-1_bold",
+                f"func/sub-01_ses-{session}_task-rest_dir-AP_echo-2_bold",
+                f"func/sub-01_ses-{session}_task-nback_bold",
+                f"func/sub-01_ses-{session}_task-rest_sbref",
+                f"func/sub-01_ses-{session}_task-nback_sbref",
+                f"dwi/sub-01_ses-{session}_dir-AP_sbref",
+                f"dwi/sub-01_ses-{session}_dir-AP_dwi",
+                f"dwi/sub-01_ses-{session}_dir-PA_dwi",
+                f"fmap/sub-01_ses-{session}_acq-fMRI_magnitude1",
+                f"fmap/sub-01_ses-{session}_acq-dwi_magnitude1",
+            )
+        ),
+    )
+    filters = {
+        "t1w": {"datatype": "anat", "session": ["01"], "suffix": "T1w", "ceagent": None},
+        "t2w": {"session": "*", "acquisition": "Query.NONE", "extension": [".nii", ".nii.gz"]},
+        "flair": {"run": [1, 2], "reconstruction": "<Query.OPTIONAL: 3>"},
+        "bold": {"task": "rest", "echo": 1, "direction": ["AP", None], "part": ["mag", None]},
+        "sbref": {"task": ["rest"]},
+        "dwi": {"datatype": "dwi", "direction": "PA", "session": "Query.REQUIRED"},
+        "fmap": {"acquisition": "fMRI"},
+        "roi": {"datatype": "anat"},
+    }
+    (tmp_path / "filters.json").write_text(json.dumps(filters))
+    suffixes = ["T1w", "T2w", "FLAIR", "bold", "boldref", "dwi", "magnitude1"]
+    found = find_sources(
+        dataset, suffixes=suffixes, filters=read_filters(tmp_path / "filters.json")
+    )
+    names = [source.stem.removeprefix("sub-01_") for source in found]
+    both = (
+        "T2w", "run-2_FLAIR", "task-rest_dir-AP_echo-1_bold", "task-rest_sbref", "dir-AP_sbref",
+        "dir-PA_dwi", "acq-fMRI_magnitude1",
+    )  # fmt: skip
+    expected = [f"ses-{session}_{name}" for session in ("1", "02") for name in both]
+    assert sorted(names) == sorted([*expected, "ses-1_rec-norm_T1w"])
+
+
 def test_names_of_outputs_keep_the_entities() -> None:
     outputs = Outputs.of(Source.of("sub-1/ses-2/func/sub-1_ses-2_task-rest_echo-1_bold.nii.gz"))
     assert outputs.image == "sub-1/ses-2/func/sub-1_ses-2_task-rest_echo-1_desc-n4_bold.nii.gz"

@@ -87,7 +87,7 @@ def test_exceptions_are_left_alone_until_their_files_change(study: Study) -> Non
     folder = read_study(study.output)["Settings"]
     words = ("--participant-label", "02", "--output-settings", "exception")
     assert "1 corrected" in study.run(*words, iters="4")[1]
-    assert "0 corrected, 1 unchanged" in study.run(*words, iters="4")[1]
+    assert "1 of 1 images are up to date" in study.run(*words, iters="4")[1]
     assert read_study(study.output)["Settings"] == folder
     assert (read_made(study.output)["Settings"]["iters"], "Exception") == ([3], "Exception")
     made = read_made(study.output, "02")
@@ -95,7 +95,7 @@ def test_exceptions_are_left_alone_until_their_files_change(study: Study) -> Non
     record = study.output / "sub-02/figures/sub-02_desc-n4_T1w.json"
     assert json.loads(record.read_text())["Exception"] is True
 
-    assert "0 corrected, 3 unchanged" in study.run()[1]
+    assert "3 of 3 images are up to date" in study.run()[1]
     assert read_made(study.output, "02") == made
     described = (study.dataset / T1W[1]).with_name("sub-02_T1w.json")
     described.write_text('{"EchoTime": 0.003}')
@@ -131,7 +131,10 @@ def test_a_kind_of_image_may_have_a_mask_of_its_own_but_no_parameters(study: Stu
 
 def test_the_file_tells_of_the_runs_that_did_something(study: Study) -> None:
     assert study.run("--participant-label", "01", "--suffix", "T1w")[0] == 0
-    assert "0 corrected" in study.run("--participant-label", "01", "--suffix", "T1w")[1]
+    assert (
+        "1 of 1 images are up to date"
+        in study.run("--participant-label", "01", "--suffix", "T1w")[1]
+    )
     assert "2 corrected" in study.run()[1]
     content = read_study(study.output)
     assert content["Dataset"] == "study"

@@ -156,7 +156,7 @@ def test_if_one_image_fails_all_fail_and_say_which(echoes: Path, damage: str) ->
         change(broken, lambda voxels: voxels, scan.affine)
     outcomes = correct(echoes, *ECHOES)
     assert [outcome.state for outcome in outcomes] == ["failed"] * 3
-    assert all(ECHOES[1] in outcome.reason for outcome in outcomes)
+    assert all(ECHOES[1] in f"{outcome.source}: {outcome.reason}" for outcome in outcomes)
     if damage != "constant":
         words = f"its field is shared with {ECHOES[1]}, which failed: "
         assert [words in outcome.reason for outcome in outcomes] == [True, False, True]

@@ -182,6 +182,7 @@ def test_tiles_are_in_the_page_once(study: Path) -> None:
 
 def test_tiles_are_made_of_the_pictures_of_earlier_versions(few: Path) -> None:
     folder = few / "sub-10" / "figures"
+    (folder / "sub-10_desc-n4_FLAIR_tile.webp").unlink()
     for name, colours in (("after", (250, 10, 10)), ("field", (90, 10, 10))):
         picture = Image.new("L", (900, 300))
         for cell, colour in enumerate(colours):

@@ -88,6 +88,7 @@ def write_files(folder: Path) -> None:
         "mask": mask,
         "brain": mask,
         "white": (voxels > 300).astype(np.float32),
+        "grey": ((voxels > 150) & (voxels <= 300)).astype(np.float32),
         "bold": series,
         "dwi": series,
     }
@@ -120,6 +121,7 @@ def _write_study(images: Path, study: Path) -> None:
     (study / "dataset_description.json").write_text(json.dumps(description))
     (study / "task-rest_bold.json").write_text('{"RepetitionTime": 2.0, "TaskName": "rest"}')
     for person in ("sub-01", "sub-02"):
+        prepared = f"derivatives/fmriprep/{person}/anat/{person}"
         for name, target in (
             ("t1w.nii.gz", f"{person}/anat/{person}_T1w.nii.gz"),
             ("head.nii.gz", f"{person}/anat/{person}_echo-1_MEGRE.nii.gz"),
@@ -129,6 +131,9 @@ def _write_study(images: Path, study: Path) -> None:
             ("dwi.bval", f"{person}/dwi/{person}_dwi.bval"),
             ("dwi.bvec", f"{person}/dwi/{person}_dwi.bvec"),
             ("mask.nii.gz", f"derivatives/masks/{person}/anat/{person}_desc-brain_mask.nii.gz"),
+            ("mask.nii.gz", f"{prepared}_desc-brain_mask.nii.gz"),
+            ("grey.nii.gz", f"{prepared}_label-GM_probseg.nii.gz"),
+            ("white.nii.gz", f"{prepared}_label-WM_probseg.nii.gz"),
         ):
             (study / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(images / name, study / target)

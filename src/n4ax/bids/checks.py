@@ -16,6 +16,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
 from n4ax.images.grids import Grid, check_kind, check_same_grid
+from n4ax.images.volumes import SPATIAL
 
 _MOST_NAMES = 3
 """Images that are named for each reason; the others are counted."""
@@ -162,17 +163,24 @@ def _check(recipe: Recipe, source: Source, header: Grid | Exception) -> None:
     path = recipe.dataset / source.path
     if isinstance(header, Exception):
         raise _ProblemError("cannot be read", header, lacks_file=False)
+    grid = _find_estimated(recipe, source, header)
+    for name, file in files:
+        _check_file(name, file, path, grid)
+
+
+def _find_estimated(recipe: Recipe, source: Source, header: Grid) -> Grid:
+    """The grid that the field is estimated on: of a series that of a volume."""
+    if len(header.shape) <= SPATIAL:
+        return header
     gradients = find_gradients(recipe.dataset, source)
     try:
-        estimate = choose_estimate(recipe, path, header.shape, gradients)
+        estimate = choose_estimate(recipe, recipe.dataset / source.path, header.shape, gradients)
     except (OSError, ValueError) as error:
         kind = (
             "have gradients that cannot be used" if ".bval" in gradients else "have no .bval file"
         )
         raise _ProblemError(kind, error) from None
-    grid = header if estimate is None else header.take_volume()
-    for name, file in files:
-        _check_file(name, file, path, grid)
+    return header if estimate is None else header.take_volume()
 
 
 def _find(recipe: Recipe, source: Source, text: str, name: str) -> Path:

@@ -2,10 +2,17 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from math import prod
+from pathlib import Path
 from typing import Any
 
+from n4ax.bids.staging import write_text
 from n4ax.messages import make_one_line
 from n4ax.provenance import compose_methods
+from n4ax.report.layout import CITATION
+from n4ax.report.records import find_labels, read_records
+from n4ax.report.study import read_study
 from n4ax.settings import N4Settings
 from n4ax.version import __version__
 
@@ -65,6 +72,60 @@ def write_citation(
         text="\n\n".join(paragraphs),
         references="\n".join(f"- {reference}" for reference in references),
     )
+
+
+def write_folder_citation(output: Path) -> Path | None:
+    """Write ``logs/CITATION.md``, from what the output folder says of its settings.
+
+    Returns
+    -------
+    Path or None
+        The page; ``None`` if the folder says nothing, since an earlier version wrote it.
+
+    Raises
+    ------
+    ValueError
+        A file of the folder is not what n4ax writes.
+    OSError
+        The page cannot be written.
+    """
+    known = read_study(output).settings
+    described = {suffix: _describe(output, suffix, own) for suffix, own in known.items()}
+    if not described:
+        return None
+    settings = _read_settings(next(iter(known.values())))
+    page = output / "logs" / CITATION
+    page.parent.mkdir(exist_ok=True)
+    write_text(page, write_citation(settings, described))
+    return page
+
+
+def _read_settings(listed: Mapping[str, Any]) -> N4Settings:
+    """The parameters of N4, which are the same for all suffixes."""
+    names = {field.name for field in fields(N4Settings)}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in listed.items()
+        if name in names
+    }
+    return N4Settings(**values)
+
+
+def _describe(output: Path, suffix: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """What is described besides these parameters."""
+    described = {"Mask": "otsu", **own, "SharedBy": own.get("SharedField")}
+    described.pop("SharedField", None)
+    if _has_series(output, suffix):
+        series = own.get("Series")
+        described["EstimatedOn"] = tuple(series) if isinstance(series, list) else series
+    return described
+
+
+def _has_series(output: Path, suffix: str) -> bool:
+    """Whether images with a suffix have several volumes, as the first of them says."""
+    records = (one for label in find_labels(output) for one in read_records(output, label))
+    found = (record.entries["Shape"] for record in records if record.entries["Suffix"] == suffix)
+    return prod(next(found, [])[3:]) > 1
 
 
 def _list(names: Sequence[str]) -> str:

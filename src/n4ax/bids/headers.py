@@ -91,8 +91,11 @@ def map_files(
     work: Callable[[Given], Found], files: Sequence[Given], progress: Progress | None = None
 ) -> list[Found]:
     """Do something with each of many files, several at a time; the results keep the order."""
-    with ThreadPoolExecutor(_THREADS) as pool:
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
         return list(_tell(pool.map(work, files), len(files), progress))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C, most are not done yet
 
 
 def _tell(results: Iterable[Found], total: int, progress: Progress | None) -> Iterable[Found]:

@@ -154,7 +154,8 @@ def describe_failure(recipe: Recipe, error: Exception, outcome: Outcome) -> Outc
             reason = f"{type(error).__name__}: {error}"
             lines = "".join(traceback.format_exception(error)).splitlines()
             outcome = replace(outcome, log=tuple(lines))
-    return replace(outcome, reason=make_one_line(name_by_place(recipe, reason)))
+    reason = name_by_place(recipe, reason).removeprefix(f"{outcome.source} ")
+    return replace(outcome, reason=make_one_line(reason))
 
 
 def name_by_place(recipe: Recipe, text: str) -> str:

@@ -29,6 +29,8 @@ _IMAGES = (".nii.gz", ".nii")
 _DATATYPES = ("anat", "dwi", "fmap", "func", "perf")
 _EMPTY = " (it is empty: if it is a subdataset, fetch its files' names: datalad get --no-data)"
 _MAX_DEPTH = 2  # sub-01/ses-1: the deepest folders whose subfolders are listed
+_KINDS = {"bold": "func", "sbref": "func", "fmap": "fmap"}
+"""The data types that fMRIPrep's queries mean by their names; a reference may also be of dwi."""
 _NOT_MAGNITUDE = ("phase", "real", "imag")
 _MAX_NAMES = 50
 """Up to this many participants are looked up by name; more are looked up by common prefixes."""
@@ -162,9 +164,11 @@ def list_suffixes(dataset: Path) -> list[str]:
 def read_filters(path: Path) -> Filters:
     """Read filters in the form of pybids, which ``--bids-filter-file`` of fMRIPrep takes.
 
-    The keys of the file are names of queries, such as ``t1w``. Each query maps entities, with long
-    or short names, to what they must be: a value, a list of values, ``null`` for an entity that
-    must be absent, or ``"*"`` for any value.
+    The keys of the file are names of queries, such as ``t1w``, ``sbref`` or ``fmap``. Each query
+    maps entities, with long or short names, to what they must be: a value, a list of values,
+    ``null`` for an entity that must be absent, or ``"*"`` for any value. It is about the suffix of
+    its name, ``bold`` and ``sbref`` about these among ``func``, and ``fmap`` about its data type,
+    unless it has ``suffix`` or ``datatype``.
 
     Raises
     ------
@@ -280,15 +284,21 @@ def _passes(entities: Mapping[str, str], filters: Filters) -> bool:
     """Whether an image has magnitudes and passes the filters for its suffix, if there are any."""
     if entities.get("part") in _NOT_MAGNITUDE:
         return False
-    suffix = entities["suffix"].casefold()
-    queries = [
-        query
-        for name, query in filters.items()
-        if suffix in {str(value).casefold() for value in _as_list(query.get("suffix", name))}
-    ]
+    queries = [query for name, query in filters.items() if _is_about(name, query, entities)]
     return not queries or any(
         all(_matches(entities.get(key), value) for key, value in query.items()) for query in queries
     )
+
+
+def _is_about(name: str, query: Mapping[str, Any], entities: Mapping[str, str]) -> bool:
+    """Whether a query is about images of this kind, by its name if it does not say it."""
+    kind = _KINDS.get(name.casefold(), "") if "datatype" not in query else ""
+    if kind and entities.get("datatype") != kind:
+        return False
+    if name.casefold() == "fmap" and "suffix" not in query:
+        return entities.get("datatype") == "fmap"
+    suffix = entities["suffix"].casefold()
+    return suffix in {str(value).casefold() for value in _as_list(query.get("suffix", name))}
 
 
 def _matches(found: str | None, wanted: Any) -> bool:

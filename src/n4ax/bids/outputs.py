@@ -18,12 +18,12 @@ from bids2table import get_arrow_schema
 
 from n4ax.bids.derivatives import RAW, Derivative
 from n4ax.bids.inputs import Source
+from n4ax.bids.maker import describe_maker
 from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
 from n4ax.files import is_elsewhere
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
-from n4ax.version import __version__
 
 _DESC = "n4"
 _BIDS_VERSION = "1.10.0"
@@ -47,7 +47,7 @@ N4 (Tustison et al. 2010, doi:10.1109/TMI.2010.2046908).
 - `group_<suffix>.tsv`: the numbers of all images with a suffix.
 - `{RATINGS}`: what people think of the corrected images.
 - `{STUDY}`: the settings of this folder, and the runs that wrote to it.
-- `logs/`: what was done, for each participant.
+- `logs/`: what was done, for each participant, and `CITATION.md`, a text for papers.
 - `{ERRORS}`: images that could not be corrected, with the reason.
 """
 
@@ -181,7 +181,12 @@ def _check_names(output: Path, derivatives: Sequence[Derivative]) -> None:
             )
 
 
-def prepare_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] = ()) -> None:
+def prepare_output(
+    dataset: Path,
+    output: Path,
+    derivatives: Sequence[Derivative] = (),
+    command: str = "n4ax bids",
+) -> None:
     """Make the output folder a BIDS derivative dataset.
 
     Raises
@@ -197,13 +202,7 @@ def prepare_output(dataset: Path, output: Path, derivatives: Sequence[Derivative
         "Name": f"{read_name(dataset)} (n4ax)",
         "BIDSVersion": _BIDS_VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [
-            {
-                "Name": "n4ax",
-                "Version": __version__,
-                "Description": "N4 bias field correction (Tustison et al. 2010)",
-            }
-        ],
+        "GeneratedBy": [describe_maker(command)],
         "SourceDatasets": [{"URL": _make_link(dataset, output)}],
         "DatasetLinks": _make_links(dataset, output, derivatives),
     }

@@ -1,6 +1,7 @@
 """New jobs in place of those that have ended, for as long as there is work."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ SECONDS_BETWEEN_LOOKS = 20.0
 
 MOST_FRUITLESS = 3
 """After this many jobs in a row that ended without a finished task no more are submitted."""
+
+_SECONDS_TO_LEAVE = 60.0
 
 _WORKING = ("waiting", "queued", "no-worker", "processing", "released")
 
@@ -80,6 +83,9 @@ class Renewal:
             self._cluster.new_spec, self._most = spec, 1
             self._cluster.worker_spec.clear()
             await self._cluster._correct_state()
+            end = time.monotonic() + _SECONDS_TO_LEAVE
+            while self._list_workers() and time.monotonic() < end:
+                await asyncio.sleep(0.1)  # a worker that is about to leave could get a task
             await self._submit()
 
     async def _run(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from distributed import Client, Future
 
+from n4ax.bids.citation import write_folder_citation
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.journal import Journal
@@ -155,7 +156,8 @@ def report_study(output: Path) -> list[Path]:
         raise InputError("{output} {0} does not exist: run n4ax bids ... participant first", output)
     written = write_group(output)
     remove_empty(output)
-    return _list_paths(written)
+    citation = write_folder_citation(output)
+    return [*_list_paths(written), *([] if citation is None else [citation])]
 
 
 def _list_paths(written: Path | Sequence[Path]) -> list[Path]:

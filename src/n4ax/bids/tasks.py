@@ -81,6 +81,7 @@ class TaskList:
                     continue
                 group = self._running.pop(future.key)
                 outcomes = self._read_outcomes(future, group)
+                future.release()  # so that it is not run again if its worker leaves now
                 if not self._keep_for_later(group, outcomes):
                     yield from outcomes
                 self._submit(islice(self._untried, 1), wait=False)

@@ -111,12 +111,13 @@ def _about(source: Source) -> Iterator[None]:
 
 
 def _describe_failure(recipe: Recipe, error: _SourceError, outcome: Outcome) -> Outcome:
-    failed = describe_failure(recipe, error.error, outcome)
-    if outcome.source == error.source.path:
+    own, path = outcome.source, error.source.path
+    failed = describe_failure(recipe, error.error, replace(outcome, source=path))
+    if own == path:
         return failed
     what = "settings are chosen" if recipe.longitudinal else "field is shared"
-    reason = f"its {what} with {error.source.path}, which failed: {failed.reason}"
-    return replace(failed, reason=reason, log=())
+    reason = f"its {what} with {path}, which failed: {failed.reason}"
+    return replace(failed, source=own, reason=reason, log=())
 
 
 @dataclass(eq=False)

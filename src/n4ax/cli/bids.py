@@ -68,6 +68,8 @@ _SECONDS_UNTIL_FIRST = 2.0
       n4ax bids study out participant --participant-label 01 02 --suffix T1w
       n4ax bids study out-ants participant --preset ants --mask \\
         'derivatives/masks/{folder}/{name}_desc-brain_mask.nii.gz'
+      n4ax bids study out-brain participant --suffix T1w --derivatives \\
+        fmriprep=study/derivatives/fmriprep
       n4ax bids study echoes participant --suffix MEGRE --shared-field echo
       n4ax bids study out participant --cluster slurm --jobs 20 --n-procs 8 \\
         --memory-gb 32 --walltime 04:00:00
@@ -221,7 +223,7 @@ def _correct(
 
     recipe, workers = plan.recipe, plan.workers
     _tell_problems(plan)
-    prepare_output(recipe.dataset, recipe.output, recipe.derivatives)
+    prepare_output(recipe.dataset, recipe.output, recipe.derivatives, call.command)
     take_folder(recipe.dataset, recipe.output, plan.settings, recipe.output_settings)
     discard_leftovers(recipe.output)
     start, live = time.perf_counter(), is_live(quiet)

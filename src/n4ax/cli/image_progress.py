@@ -100,7 +100,7 @@ class Pace:
     """
 
     def __init__(self, count: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.count, self.done, self.failed = count, 0, 0
+        self.count, self.done, self.failed, self.corrected = count, 0, 0, 0
         self._clock = clock
         self._start = clock()
         self._recent: deque[float] = deque()
@@ -109,6 +109,7 @@ class Pace:
         """Count one more image."""
         self.done += 1
         self.failed += outcome.state == "failed"
+        self.corrected += outcome.state == "corrected"
         self._recent.append(self._clock())
 
     @property
@@ -190,7 +191,8 @@ class Log:
         """Print what has been done."""
         with self._lock:
             took = timedelta(seconds=round(self._pace.seconds))
-            _print(" · ".join([self._count(), self._pace.describe_rate(), f"took {took}"]))
+            rate = [self._pace.describe_rate()] if self._pace.corrected else []
+            _print(" · ".join([self._count(), *rate, f"took {took}"]))
 
     def _count(self) -> str:
         pace = self._pace

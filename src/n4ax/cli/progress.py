@@ -148,7 +148,8 @@ def show_checks(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
     try:
         yield progress
     finally:
-        line.stop()
+        if line.live.is_started:
+            line.stop()
 
 
 def is_live(quiet: bool) -> bool:

@@ -47,6 +47,8 @@ def check_same_grid(path: Path, grid: Grid, other_path: Path, other: Grid) -> No
             f"{path} has shape {grid.shape} and {other_path} has shape {other.shape}: "
             "resample one onto the other first"
         )
+    if np.array_equal(grid.affine, other.affine) and np.isfinite(grid.affine).all():
+        return
     spaces = (Space.from_affine(one.affine, 3) for one in (grid, other))
     check_same_place(str(path), next(spaces), str(other_path), next(spaces))
 
