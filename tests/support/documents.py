@@ -112,6 +112,11 @@ def write_files(folder: Path) -> None:
     for name in ("first", "second"):
         nib.save(nib.Nifti1Image(labels, head.affine), folder / "tissues" / f"{name}_seg.nii.gz")
     _write_study(folder, folder / "study")
+    (folder / "Downloads").mkdir()
+    (folder / "Downloads" / "ratings.tsv").write_text(
+        "source\trating\tnote\trater\tdate\tresult\n"
+        "sub-01/anat/sub-01_T1w.nii.gz\treject\tn/a\tAnn\t2026-11-27T10:00:00Z\tn/a\n"
+    )
 
 
 def _write_study(images: Path, study: Path) -> None:
