@@ -77,8 +77,8 @@ def write_programs(folder: Path) -> None:
 def write_files(folder: Path) -> None:
     """Write the files that the pages name.
 
-    They are a real head at half its resolution, masks, tissues, series, a zarr array, a field and a
-    study.
+    They are a real head at half its resolution, masks, tissues, series, a zarr array, a field, a
+    study and ratings of it.
     """
     head = nib.load(HEAD).slicer[::2, ::2, ::2]
     voxels = head.get_fdata(dtype=np.float32)
@@ -112,6 +112,10 @@ def write_files(folder: Path) -> None:
     for name in ("first", "second"):
         nib.save(nib.Nifti1Image(labels, head.affine), folder / "tissues" / f"{name}_seg.nii.gz")
     _write_study(folder, folder / "study")
+    (folder / "ratings.tsv").write_text(
+        "source\trating\tnote\trater\tdate\tresult\n"
+        "sub-01/anat/sub-01_T1w.nii.gz\treject\tn/a\tAnn\t2026-11-27T10:00:00Z\tn/a\n"
+    )
 
 
 def _write_study(images: Path, study: Path) -> None:

@@ -18,19 +18,20 @@ def list_differences(own: Mapping[str, Any], common: Mapping[str, Any]) -> list[
         return []
     names = dict.fromkeys([*common, *own])
     return [
-        Difference(name, _describe(common.get(name)), _describe(own.get(name)))
+        Difference(name, describe_setting(common.get(name)), describe_setting(own.get(name)))
         for name in names
         if own.get(name) != common.get(name)
     ]
 
 
-def _describe(value: Any) -> str:
+def describe_setting(value: Any) -> str:
+    """The value of a setting in words."""
     match value:
         case None:
             return "not given"
         case bool():
             return "yes" if value else "no"
         case list():
-            return ", ".join(map(_describe, value)) or "none"
+            return ", ".join(map(describe_setting, value)) or "none"
         case _:
             return str(value)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from n4ax.report.charts import Dot, Strip, StripValue, make_strip
+from n4ax.report.differences import describe_setting
 from n4ax.report.formats import format_number
 from n4ax.report.group_tables import list_values
 from n4ax.report.rows import Row
@@ -58,27 +59,21 @@ class DotStrip(NamedTuple):
 
 def summarise(rows: Sequence[Row], study: Study) -> Summary:
     """Count the scans, and find those whose settings are not those of the folder."""
-    messages = [row.record.entries["Messages"] if row.record else [] for row in rows]
     return Summary(
         corrected=sum(row.record is not None for row in rows),
         participants=len({row.subject for row in rows}),
         failures=sum(row.reason is not None for row in rows),
         outliers=sum(bool(row.flags) for row in rows),
-        verdicts=sum(map(bool, messages)),
-        serious=sum(any(message["Serious"] for message in found) for found in messages),
+        verdicts=sum(bool(row.messages) for row in rows),
+        serious=sum(any(message["Serious"] for message in row.messages) for row in rows),
         earlier=_name([row for row in rows if row.earlier]),
         own=_name([row for row in rows if row.record and row.record.entries["Exception"]]),
         run=study.last,
         settings=[
-            (suffix, study.hashes.get(suffix), list_settings(study.settings.get(suffix, {})))
+            (suffix, study.hashes.get(suffix), _list_settings(study.settings.get(suffix, {})))
             for suffix in sorted(study.settings.keys() | study.hashes.keys())
         ],
     )
-
-
-def list_settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """Settings as texts, by their names."""
-    return [(name, _write_setting(value)) for name, value in settings.items()]
 
 
 def describe_rows(rows: Sequence[Row]) -> dict[str, Any]:
@@ -107,14 +102,13 @@ def make_strips(rows: Sequence[Row]) -> list[tuple[str, DotStrip]]:
 
 def _describe_row(row: Row, *, pictured: bool) -> dict[str, Any]:
     record = row.record
-    messages = record.entries["Messages"] if record else []
     further = [f"{name}-{label}" for name, label in row.entities.items()]
     return list_values(row) | {
         "suffix": row.suffix,
         "run": row.entities.get("run"),
         "further": " ".join(further),
         "earlier": row.earlier,
-        "serious": [message["Text"] for message in messages if message["Serious"]],
+        "serious": [message["Text"] for message in row.messages if message["Serious"]],
         "unusual": {name: [flag.short, flag.text] for name, flag in row.flags.items()},
         "stem": record.stem if record else None,
         "result": record.entries["Result"] if record else None,
@@ -126,14 +120,8 @@ def _name(rows: Sequence[Row]) -> Named:
     return Named(len(rows), list(rows[:_MOST_NAMED]))
 
 
-def _write_setting(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(_write_setting(item) for item in value) or "–"
-    return str(value)
+def _list_settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, describe_setting(value)) for name, value in settings.items()]
 
 
 def _divide(high: float | None, low: float | None) -> float | None:

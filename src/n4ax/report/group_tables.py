@@ -156,4 +156,4 @@ def _shorten(value: float | None) -> float | None:
 
 def _is_own(path: Path) -> bool:
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return _OWN in next(csv.reader(file, delimiter="\t"), [])
+        return _OWN in next(csv.reader(file, delimiter="\t"), [""])

@@ -21,7 +21,7 @@ from n4ax.report.group_tables import write_tables
 from n4ax.report.layout import GROUP_PAGE
 from n4ax.report.participant import make_scan_view
 from n4ax.report.pictures import make_field_colours
-from n4ax.report.ratings import describe_ratings, read_folder_ratings
+from n4ax.report.ratings import describe_ratings, list_next_steps, read_folder_ratings
 from n4ax.report.records import (
     NothingToReportError,
     Record,
@@ -165,6 +165,7 @@ def write_group(output: Path) -> Path:
             tables=[table.name for table in tables],
             most_pictured=MOST_PICTURED,
             rating=describe_ratings(ratings, study, [row.source for row in rows]),
+            steps=list_next_steps(study),
             version=_list_versions(records),
         )
 

@@ -60,7 +60,7 @@ def read_ratings(path: Path) -> list[Rating]:
         raise InputError("{0} is not text: expected a table of ratings", path) from None
     lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
     try:
-        names = next(lines, [])
+        names = next(lines, [""])
         for name in _NEEDED:
             if name not in names:
                 raise InputError(
@@ -148,13 +148,19 @@ def describe_ratings(
         The images on the page.
     """
     known = set(sources)
-    rerun = study.rerun or "n4ax bids BIDS_DIR OUTPUT_DIR participant"
     return {
         "Dataset": study.dataset or "",
         "Rows": [list(rating) for rating in _keep_newest(ratings) if rating.source in known],
-        "Merge": f"n4ax report {_find_output(rerun)} --ratings {RATINGS}",
-        "Again": f"{rerun} --rated reject --output-settings exception --preset auto",
     }
+
+
+def list_next_steps(study: Study) -> tuple[str, str]:
+    """The commands that put ratings into the folder, and that correct rejected scans anew."""
+    rerun = study.rerun or "n4ax bids BIDS_DIR OUTPUT_DIR participant"
+    return (
+        f"n4ax report {_find_output(rerun)} --ratings {RATINGS}",
+        f"{rerun} --rated reject --output-settings exception --preset auto",
+    )
 
 
 def _read_rating(cells: Mapping[str, str], place: str) -> Rating:

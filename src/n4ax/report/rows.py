@@ -56,6 +56,11 @@ class Row(NamedTuple):
         """The parts of the name, such as sub-01, ses-1, run-2 and T1w."""
         return split_name(self.source)
 
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What is to be said of the correction."""
+        return [] if self.record is None else self.record.entries["Messages"]
+
 
 def make_rows(
     records: Sequence[Record],

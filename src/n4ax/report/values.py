@@ -1,7 +1,7 @@
 """Values of JSON files, read leniently: what is not as it should be counts as missing."""
 
 from math import isfinite
-from typing import Any
+from typing import Any, cast
 
 
 def read_text(value: Any) -> str | None:
@@ -17,12 +17,12 @@ def read_number(value: Any) -> float | None:
 
 def read_list(value: Any) -> list[Any]:
     """A list; an empty one for all others."""
-    return value if isinstance(value, list) else []
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def read_object(value: Any) -> dict[str, Any]:
     """An object; an empty one for all others."""
-    return value if isinstance(value, dict) else {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def read_numbers(value: Any) -> list[float | None]:
