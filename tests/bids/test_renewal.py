@@ -104,6 +104,22 @@ def test_jobs_that_never_do_anything_are_not_submitted_for_ever(
     assert len(list_submitted(tmp_path)) == renewal.MOST_FRUITLESS
 
 
+@pytest.mark.slow
+def test_an_image_that_takes_longer_than_a_job_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_queue("pbs", tmp_path, monkeypatch)
+    monkeypatch.setattr(module, "correct_sources", correct_slowly(tmp_path, 600.0))
+    limit = "(sleep 6; kill -TERM 0; sleep 2; kill -KILL 0) &"
+    options = LOOPBACK | {"job_script_prologue": [limit]}
+    with (
+        pytest.raises(SchedulerGoneError, match="3 jobs in a row ended without having finished"),
+        connect(Workers(cluster="pbs", options=options), tmp_path) as client,
+    ):
+        run_tasks(client, tmp_path, SOURCES[:1])
+    assert len(list_submitted(tmp_path)) == renewal.MOST_FRUITLESS
+
+
 def test_jobs_that_are_refused_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_queue("pbs", tmp_path, monkeypatch)
     options = LOOPBACK | {"job_script_prologue": ["sleep 1; exit 3"]}
