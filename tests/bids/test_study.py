@@ -3,6 +3,7 @@
 import filecmp
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,11 @@ def finished(study: Path) -> Path:
     assert done.returncode == 1, done.stderr
     assert f"22 corrected, 0 unchanged, {BROKEN} failed" in done.stdout
     lines = [line for line in done.stderr.splitlines() if not line.startswith("n4ax: note: ")]
-    assert len(lines) == 24 + BROKEN
-    assert "a minute" in done.stderr
+    assert re.fullmatch(r"n4ax: 24 images: starting \d+ workers?", lines[0])
+    assert f"n4ax: 24 of 24 done, {BROKEN} failed · " in done.stderr
+    failed = [line for line in lines if " failed: " in line]
+    assert len(failed) == BROKEN
+    assert lines[-BROKEN:] == [line for line in lines if line.startswith("n4ax: failed: ")]
     return output
 
 

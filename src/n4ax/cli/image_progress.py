@@ -116,24 +116,10 @@ class Pace:
         """The time since the start."""
         return max(self._clock() - self._start, 1e-9)
 
-    def describe_rate(self) -> str:
-        """How many images were done in a minute, or in an hour if they are few."""
-        return _describe_rate(self.done / self.seconds)
-
-    def __str__(self) -> str:
-        failed = f" · {self.failed} failed" if self.failed else ""
-        rate = self._find_rate()
-        left = round((self.count - self.done) / rate)
-        return f"{_describe_rate(rate)} · {timedelta(seconds=left)} left{failed}"
-
-    def find_seconds_left(self) -> float | None:
-        """The time that the other images will take; ``None`` while nothing is done."""
-        return (self.count - self.done) / self._find_rate() if self.done else None
-
-    def _find_rate(self) -> float:
-        """Images in a second."""
+    def find_rate(self) -> float:
+        """Images in a second, lately."""
         now = self._clock()
-        while self._recent and self._recent[0] < now - _WINDOW:
+        while self._recent and self._recent[0] <= now - _WINDOW:
             self._recent.popleft()
         if len(self._recent) < _FEW:
             return self.done / self.seconds
@@ -178,10 +164,10 @@ class Log:
         """Print what is done and what is left."""
         with self._lock:
             parts = [self._count()]
-            left = self._pace.find_seconds_left()
-            if left is not None:
-                rest = timedelta(seconds=round(left))
-                parts += [self._pace.describe_rate(), f"{rest} left, until about {self._add(left)}"]
+            rate = self._pace.find_rate()
+            if rate:
+                left = timedelta(seconds=round((self._pace.count - self._pace.done) / rate))
+                parts += [_describe_rate(rate), f"{left} left, until about {self._add(left)}"]
             if self._state:
                 parts.append(self._state)
             _print(" · ".join(parts))
@@ -189,18 +175,22 @@ class Log:
     def end(self) -> None:
         """Print what has been done."""
         with self._lock:
-            took = timedelta(seconds=round(self._pace.seconds))
-            _print(" · ".join([self._count(), self._pace.describe_rate(), f"took {took}"]))
+            seconds = self._pace.seconds
+            rate, took = (
+                _describe_rate(self._pace.done / seconds),
+                timedelta(seconds=round(seconds)),
+            )
+            _print(f"{self._count()} · {rate} · took {took}")
 
     def _count(self) -> str:
         pace = self._pace
         failed = f", {pace.failed} failed" if pace.failed else ""
         return f"{pace.done} of {pace.count} done{failed}"
 
-    def _add(self, seconds: float) -> str:
-        """The time of day in so many seconds, with the date if that is not today."""
+    def _add(self, left: timedelta) -> str:
+        """The time of day after so much time, with the date if that is not today."""
         now = self._now()
-        then = now + timedelta(seconds=seconds)
+        then = now + left
         return then.strftime("%H:%M" if then.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
@@ -247,7 +237,10 @@ def _show_line(count: int, first: str) -> Iterator[Display]:
     class Line:
         def __call__(self, outcome: Outcome) -> None:
             pace.add(outcome)
-            line.update(task, completed=pace.done, state=str(pace))
+            rate, failed = pace.find_rate(), f" · {pace.failed} failed" if pace.failed else ""
+            left = timedelta(seconds=round((count - pace.done) / rate))
+            state = f"{_describe_rate(rate)} · {left} left{failed}"
+            line.update(task, completed=pace.done, state=state)
 
         def say(self, text: str) -> None:
             line.update(task, state=text)
