@@ -74,7 +74,7 @@ def test_strangers_cannot_connect_to_processes_of_this_machine(tmp_path: Path) -
 @pytest.mark.skipif(sys.platform != "linux", reason="setsid exists on Linux only")
 def test_strangers_cannot_connect_to_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask_jobqueue")
-    install_queue(tmp_path, monkeypatch, "qsub", "qdel", '"$1"')
+    install_queue("pbs", tmp_path, monkeypatch)
     before = list_listeners()
     with connect(Workers(cluster="pbs", options=LOOPBACK), tmp_path / "scratch") as client:
         client.wait_for_workers(1, timeout=60)
@@ -97,7 +97,7 @@ def test_the_scheduler_listens_where_the_jobs_are_told(
 ) -> None:
     """At one address of this machine, not at all of them."""
     pytest.importorskip("dask_jobqueue")
-    install_queue(tmp_path, monkeypatch, "qsub", "qdel", '"$1"')
+    install_queue("pbs", tmp_path, monkeypatch)
     monkeypatch.setattr("distributed.utils.get_ip", lambda: "127.0.0.2")
     before = list_listeners()
     with connect(Workers(cluster="pbs"), tmp_path / "scratch") as client:

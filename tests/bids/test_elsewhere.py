@@ -140,7 +140,7 @@ def test_a_study_is_made_again_where_all_of_it_is_elsewhere(
     kept = {path for path in files if is_elsewhere(path)}
     assert kept == {output / "README.md"}  # its reader may have changed it
     same = {path for path in files if path.suffix in (".gz", ".webp") or path.parent.name == "anat"}
-    assert len(same) == 7
+    assert len(same) == 13
     assert {path: path.read_bytes() for path in same} == {path: before[path] for path in same}
 
 

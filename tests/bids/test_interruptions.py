@@ -33,14 +33,14 @@ def start(study: Path, output: Path, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def wait_for(count: int, process: subprocess.Popen[str]) -> None:
+def wait_for(count: int, process: subprocess.Popen[str], output: Path) -> None:
     """Wait until this many images are done."""
-    assert process.stderr is not None
     done = 0
-    for line in process.stderr:
-        done += line.startswith("[")
-        if done == count:
+    while process.poll() is None:
+        done = len(list(output.glob("sub-*/**/*_desc-n4_*.json")))
+        if done >= count:
             return
+        time.sleep(0.05)
     pytest.fail(f"the run ended after {done} images")
 
 
@@ -55,7 +55,7 @@ def test_a_killed_worker_loses_nothing(
 ) -> None:
     output = tmp_path / "n4ax"
     process = start(study, output)
-    wait_for(5, process)
+    wait_for(5, process, output)
     workers = find_workers(process)
     assert workers
     workers[0].kill()
@@ -63,6 +63,7 @@ def test_a_killed_worker_loses_nothing(
     assert process.returncode == 1, messages
     assert "2 failed" in text
     assert read_results(output) == undisturbed
+    assert "n4ax: 24 of 24 done, 2 failed" in messages
     tell(f"a worker of {len(workers)} was killed: {len(undisturbed)} files identical")
 
 
@@ -74,7 +75,7 @@ def test_a_killed_run_is_continued(
     moments, counts = random.Random(seed), []
     for _ in range(3):
         process = start(study, output)
-        wait_for(1 + len(counts) * 6, process)
+        wait_for(1 + len(counts) * 6, process, output)
         time.sleep(moments.uniform(0, 1.5))
         workers = find_workers(process)
         os.kill(process.pid, signal.SIGKILL)
@@ -130,7 +131,7 @@ def test_two_runs_into_the_same_output(
 ) -> None:
     output = tmp_path / "n4ax"
     first = start(study, output, "--n-procs", "1")
-    wait_for(1, first)
+    wait_for(1, first, output)
     second = start(study, output, "--n-procs", "1")
     both = first, second
     texts = [process.communicate(timeout=600) for process in both]
@@ -142,8 +143,9 @@ def test_two_runs_into_the_same_output(
 
 
 def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) -> None:
-    process = start(study, tmp_path / "n4ax")
-    wait_for(1, process)
+    output = tmp_path / "n4ax"
+    process = start(study, output)
+    wait_for(1, process, output)
     workers = find_workers(process)
     process.send_signal(signal.SIGTERM)
     _, messages = process.communicate(timeout=30)
@@ -167,7 +169,7 @@ def test_jobs_of_slurm_give_the_same(
     jobs = ("--cluster", "slurm", "--jobs", "2", "--memory-gb", "2", "--walltime", "00:05:00")
     further = ("--cluster-options", str(tmp_path / "site.json"))
     process = start(study, output, *jobs, *further)
-    wait_for(3, process)
+    wait_for(3, process, output)
     assert len(slurm.list_jobs(slurm_configuration)) == 2
     process.terminate()  # and its jobs are cancelled
     _, messages = process.communicate(timeout=30)

@@ -1,6 +1,8 @@
 """Workers that are jobs of a cluster: their scripts, and jobs of a real SLURM."""
 
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from n4ax.bids.connection import connect, make_job_script
+from n4ax.bids.queues import read_numbers
 from n4ax.bids.workers import Workers
 from tests.bids.stand_ins import install_queue
 from tests.bids.worker_tasks import (
@@ -83,6 +86,111 @@ def test_job_scripts(cluster: Any, tmp_path: Path) -> None:
         assert part in command
     assert not (tmp_path / "dask").exists()  # a script that is only shown leaves nothing behind
     assert command.index("--nthreads 3") < command.index("--nthreads 1")  # the last one counts
+
+
+DIRECTIVES = {
+    "slurm": r"#SBATCH (-[JepoAntC] ?\S+|--[a-z-]+(=\S+)?)",
+    "pbs": r"#PBS -[NqAleoV] ?\S+",
+    "lsf": r'#BSUB -[JeoqPnRMW] ("[^"]+"|\S+)',
+    "sge": r"#\$ (-[NqPleo] \S+|-cwd|-j y|-pe \S+ \d+)",
+}
+"""What a directive of each system looks like."""
+
+ODD: dict[str, tuple[dict[str, Any], dict[str, tuple[str, ...]], int]] = {
+    "days": (
+        {"walltime": "100:00:00", "memory_gb": 3.3, "threads": 5},
+        {
+            "slurm": ("-t 100:00:00", "--mem=4G", "--cpus-per-task=5"),
+            "pbs": ("walltime=100:00:00", "ncpus=5:mem=3148MB"),
+            "lsf": ("-W 100:00", "-M 3300000", "-n 5"),
+            "sge": ("h_rt=100:00:00",),
+        },
+        342_000,
+    ),
+    "little memory": (
+        {"walltime": "00:01:30", "memory_gb": 0.7},
+        {
+            "slurm": ("-t 00:01:30", "--mem=668M", "--cpus-per-task=1"),
+            "pbs": ("walltime=00:01:30", "ncpus=1:mem=668MB"),
+            "lsf": ("-W 00:02", "-M 700000", "-n 1"),
+            "sge": ("h_rt=00:01:30",),
+        },
+        45,
+    ),
+    "an hour": (
+        {"walltime": "01:00:00", "memory_gb": 128.0, "processes": 3, "threads": 2},
+        {
+            "slurm": ("-t 01:00:00", "--mem=120G", "--cpus-per-task=6"),
+            "pbs": ("walltime=01:00:00", "ncpus=6:mem=120GB"),
+            "lsf": ("-W 01:00", "-M 128000000", "-n 6"),
+            "sge": ("h_rt=01:00:00", "-pe smp 6"),
+        },
+        3420,
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("cluster", SCRIPTS)
+def test_job_scripts_are_well_formed(cluster: Any, odd: str, tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    given, expected, seconds = ODD[odd]
+    cores = given.get("processes", 1) * given.get("threads", 1)
+    extra = {"job_extra_directives": [f"-pe smp {cores}"]} if cluster == "sge" else {}
+    workers = Workers(cluster=cluster, queue="long", **given, options=extra | LOOPBACK)
+    script = make_job_script(workers, tmp_path)
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    first, *lines = script.splitlines()
+    assert first.startswith("#!/usr/bin/env bash")
+    marks = [number for number, line in enumerate(lines) if line.startswith("#")]
+    commands = [n for n, line in enumerate(lines) if line and not line.startswith("#")]
+    assert max(marks) < min(commands)  # a system does not read directives after a command
+    for number in marks:
+        assert re.fullmatch(DIRECTIVES[cluster], lines[number]), lines[number]
+    for part in expected[cluster]:
+        assert any(lines[number].endswith(part) for number in marks), script
+    assert "export N4AX_JOB_STARTED=$(date +%s)" in lines
+    assert f"export N4AX_JOB_SECONDS={seconds}" in lines
+
+
+@pytest.mark.parametrize(("walltime", "seconds"), [
+    ("2-12:00:00", 205_200), ("04:00", None), (None, None),
+])  # fmt: skip
+def test_walltimes_of_the_options(
+    walltime: str | None, seconds: int | None, tmp_path: Path
+) -> None:
+    pytest.importorskip("dask_jobqueue")
+    options = LOOPBACK | ({} if walltime is None else {"walltime": walltime})
+    script = make_job_script(Workers(cluster="slurm", options=options), tmp_path)
+    found = re.search(r"N4AX_JOB_SECONDS=(\d+)", script)
+    assert (found and int(found.group(1))) == seconds
+
+
+@pytest.mark.parametrize(("cluster", "said", "numbers"), [
+    ("slurm", "12\n345\n", {"12", "345"}),
+    ("slurm", "", set()),
+    (
+        "pbs",
+        "Job id            Name   User  Time Use S Queue\n----------------  -----  ----\n"
+        "7.server          n4ax   me    00:00:01 R batch\n8[].server  n4ax  me  0 Q batch\n"
+        "9.server          n4ax   me    00:00:09 C batch\n10.server n4ax me 00:00:09 F batch\n",
+        {"7", "8"},
+    ),
+    (
+        "lsf",
+        "JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME\n"
+        "31      me      PEND  normal     login       -           n4ax       Nov 27 10:00\n",
+        {"31"},
+    ),
+    (
+        "sge",
+        "job-ID  prior   name  user  state submit/start at     queue\n------------------\n"
+        "     41 0.55500 n4ax  me    qw    11/27/2026 10:00:00         1\n",
+        {"41"},
+    ),
+])  # fmt: skip
+def test_lists_of_jobs(cluster: str, said: str, numbers: set[str]) -> None:
+    assert read_numbers(cluster, said) == numbers
 
 
 @pytest.mark.parametrize("cluster", SCRIPTS)

@@ -23,6 +23,7 @@ from tests.bids.worker_tasks import LOOPBACK, wait_until, write_program
 from tests.support import slurm
 
 pytest.importorskip("dask_jobqueue")
+KilledWorker = pytest.importorskip("distributed").KilledWorker
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="setsid exists on Linux only")
 
 SOURCES = [Source.of(f"sub-{number}/anat/sub-{number}_T1w.nii.gz") for number in range(10)]
@@ -104,6 +105,22 @@ def test_jobs_that_never_do_anything_are_not_submitted_for_ever(
     assert len(list_submitted(tmp_path)) == renewal.MOST_FRUITLESS
 
 
+@pytest.mark.slow
+def test_an_image_that_takes_longer_than_a_job_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_queue("pbs", tmp_path, monkeypatch)
+    monkeypatch.setattr(module, "correct_sources", correct_slowly(tmp_path, 600.0))
+    limit = "(sleep 6; kill -TERM 0; sleep 2; kill -KILL 0) &"
+    options = LOOPBACK | {"job_script_prologue": [limit]}
+    with (
+        pytest.raises(SchedulerGoneError, match="3 jobs in a row ended without having finished"),
+        connect(Workers(cluster="pbs", options=options), tmp_path) as client,
+    ):
+        run_tasks(client, tmp_path, SOURCES[:1])
+    assert len(list_submitted(tmp_path)) == renewal.MOST_FRUITLESS
+
+
 def test_jobs_that_are_refused_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_queue("pbs", tmp_path, monkeypatch)
     options = LOOPBACK | {"job_script_prologue": ["sleep 1; exit 3"]}
@@ -162,6 +179,27 @@ def test_an_image_whose_worker_died_gets_a_job_to_itself(
     assert limits.pop("3") == pytest.approx(2e9, rel=0.01)
     assert all(limit == pytest.approx(1e9, rel=0.01) for limit in limits.values())
     assert len(list_submitted(tmp_path)) == 3
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_job_that_takes_too_much_memory_is_to_blame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask ends it by the signal by which a cluster ends a job."""
+
+    def hog() -> None:
+        import time
+
+        held = []
+        while True:
+            held.append(b"1" * 20_000_000)
+            time.sleep(0.05)
+
+    install_queue("pbs", tmp_path, monkeypatch)
+    workers = Workers(cluster="pbs", memory_gb=0.6, options=LOOPBACK)
+    with connect(workers, tmp_path) as client:
+        assert isinstance(client.submit(hog).exception(timeout=60), KilledWorker)
+    assert len(list_submitted(tmp_path)) == 1
 
 
 def control(configuration: Path, *command: str) -> str:

@@ -57,7 +57,7 @@ class Display(Protocol):
 
 
 @contextmanager
-def show_images(count: int, quiet: bool, first: str = "starting") -> Iterator[Display | None]:
+def show_images(count: int, quiet: bool, first: str = "") -> Iterator[Display | None]:
     """Show how many images are done, at what rate, and the time left.
 
     On a terminal this is a live line. Elsewhere a line is printed at the start, every minute, for
@@ -70,7 +70,7 @@ def show_images(count: int, quiet: bool, first: str = "starting") -> Iterator[Di
     quiet
         Show nothing.
     first
-        What is going on until the first image is done.
+        What is going on until the first image is done; empty if that does not take long.
 
     Yields
     ------
@@ -80,7 +80,7 @@ def show_images(count: int, quiet: bool, first: str = "starting") -> Iterator[Di
     if quiet:
         yield None
     elif is_live(quiet):
-        with _show_line(count, first) as display:
+        with _show_line(count, first or "starting") as display:
             yield display
     else:
         log = Log(Pace(count), first)
@@ -117,24 +117,10 @@ class Pace:
         """The time since the start."""
         return max(self._clock() - self._start, 1e-9)
 
-    def describe_rate(self) -> str:
-        """How many images were done in a minute, or in an hour if they are few."""
-        return _describe_rate(self.done / self.seconds)
-
-    def __str__(self) -> str:
-        failed = f" · {self.failed} failed" if self.failed else ""
-        rate = self._find_rate()
-        left = round((self.count - self.done) / rate)
-        return f"{_describe_rate(rate)} · {timedelta(seconds=left)} left{failed}"
-
-    def find_seconds_left(self) -> float | None:
-        """The time that the other images will take; ``None`` while nothing is done."""
-        return (self.count - self.done) / self._find_rate() if self.done else None
-
-    def _find_rate(self) -> float:
-        """Images in a second."""
+    def find_rate(self) -> float:
+        """Images in a second, lately."""
         now = self._clock()
-        while self._recent and self._recent[0] < now - _WINDOW:
+        while self._recent and self._recent[0] <= now - _WINDOW:
             self._recent.popleft()
         if len(self._recent) < _FEW:
             return self.done / self.seconds
@@ -157,8 +143,9 @@ class Log:
     def __init__(self, pace: Pace, first: str, now: Callable[[], datetime] = datetime.now) -> None:
         self._pace, self._state, self._now = pace, first, now
         self._lock = Lock()
-        images = "1 image" if pace.count == 1 else f"{pace.count} images"
-        _print(f"{images}: {first}")
+        if first:
+            images = "1 image" if pace.count == 1 else f"{pace.count} images"
+            _print(f"{images}: {first}")
 
     def __call__(self, outcome: Outcome) -> None:
         """Count an image; a failure is told at once."""
@@ -179,19 +166,22 @@ class Log:
         """Print what is done and what is left."""
         with self._lock:
             parts = [self._count()]
-            left = self._pace.find_seconds_left()
-            if left is not None:
-                rest = timedelta(seconds=round(left))
-                parts += [self._pace.describe_rate(), f"{rest} left, until about {self._add(left)}"]
+            rate = self._pace.find_rate()
+            if rate:
+                left = timedelta(seconds=round((self._pace.count - self._pace.done) / rate))
+                parts += [_describe_rate(rate), f"{left} left, until about {self._add(left)}"]
             if self._state:
                 parts.append(self._state)
             _print(" · ".join(parts))
 
     def end(self) -> None:
-        """Print what has been done."""
+        """Print what has been done, if anything was."""
         with self._lock:
-            took = timedelta(seconds=round(self._pace.seconds))
-            rate = [self._pace.describe_rate()] if self._pace.corrected else []
+            if not self._pace.done:
+                return
+            seconds = self._pace.seconds
+            rate = [_describe_rate(self._pace.done / seconds)] if self._pace.corrected else []
+            took = timedelta(seconds=round(seconds))
             _print(" · ".join([self._count(), *rate, f"took {took}"]))
 
     def _count(self) -> str:
@@ -199,10 +189,10 @@ class Log:
         failed = f", {pace.failed} failed" if pace.failed else ""
         return f"{pace.done} of {pace.count} done{failed}"
 
-    def _add(self, seconds: float) -> str:
-        """The time of day in so many seconds, with the date if that is not today."""
+    def _add(self, left: timedelta) -> str:
+        """The time of day after so much time, with the date if that is not today."""
         now = self._now()
-        then = now + timedelta(seconds=seconds)
+        then = now + left
         return then.strftime("%H:%M" if then.date() == now.date() else "%Y-%m-%d %H:%M")
 
 
@@ -249,7 +239,10 @@ def _show_line(count: int, first: str) -> Iterator[Display]:
     class Line:
         def __call__(self, outcome: Outcome) -> None:
             pace.add(outcome)
-            line.update(task, completed=pace.done, state=str(pace))
+            rate, failed = pace.find_rate(), f" · {pace.failed} failed" if pace.failed else ""
+            left = timedelta(seconds=round((count - pace.done) / rate))
+            state = f"{_describe_rate(rate)} · {left} left{failed}"
+            line.update(task, completed=pace.done, state=state)
 
         def say(self, text: str) -> None:
             line.update(task, state=text)
