@@ -222,15 +222,19 @@ def stage_correction(
     with stage(staging, (outputs.image, outputs.field)) as places:
         with clock.step("Write"):
             _write_images(correction, *places)
-        with sync_meanwhile(places), clock.step("Report"):
-            volumes = _find_volumes(correction)
-            pictures, problem = _draw_pictures(correction, volumes)
-            affine, directed = correction.done.scan.affine, gives_directions(correction.scan)
-            measures = measure(volumes, affine, directed=directed) | correction.verdict.measures
+        with sync_meanwhile(places):
+            with clock.step("Verdict"):
+                found = correction.verdict.measures
+            with clock.step("Report"):
+                volumes = _find_volumes(correction)
+                pictures, problem = _draw_pictures(correction, volumes)
+                affine, directed = correction.done.scan.affine, gives_directions(correction.scan)
+                measures = measure(volumes, affine, directed=directed) | found
+                convergence = correction.done.results[0].sketch_convergence()
     contents = pictures | _describe_others(correction)
     sizes = {name: (staging / name).stat().st_size for name in (outputs.image, outputs.field)}
     sizes |= {name: len(content) for name, content in contents.items()}
-    record = describe_for_report(correction, identity, measures, clock.seconds)
+    record = describe_for_report(correction, identity, convergence, measures, clock.seconds)
     # The size of the record varies with the times in it, so that the sidecar does not list it.
     sidecar = describe_image(correction, identity, dict(sorted(sizes.items())))
     contents[f"{outputs.figures}.json"] = format_json(record).encode()

@@ -237,6 +237,7 @@ def describe_field(correction: Correction) -> dict[str, Any]:
 def describe_for_report(
     correction: Correction,
     identity: Identity,
+    convergence: Sequence[Sequence[float]],
     measures: dict[str, Any],
     seconds: Mapping[str, float],
 ) -> dict[str, Any]:
@@ -248,6 +249,8 @@ def describe_for_report(
         The corrected image.
     identity
         What :func:`identify` finds.
+    convergence
+        The convergence measures of iterations, NaN where one is not known.
     measures
         The measures of its quality.
     seconds
@@ -276,8 +279,7 @@ def describe_for_report(
         "Iterations": result.iterations,
         "Stopped": result.stopped,
         "Convergence": [
-            [provenance.make_finite(value) for value in level]
-            for level in result.sketch_convergence()
+            [provenance.make_finite(value) for value in level] for level in convergence
         ],
         "Notes": list(correction.companions.notes),
         "Messages": correction.verdict.describe(correction.recipe.names)["Messages"],

@@ -78,13 +78,13 @@ class Measures:
     def read_sketch(self) -> Lists:
         """Enough of the measures for a curve; NaN where one is not known.
 
-        The measure falls fast at first, so that the iterations 1, 4, 16 and so on of a level and
+        The measure falls fast at first, so that the iterations 1, 8, 64 and so on of a level and
         its last one show how it went. Those that the run needed are known anyway.
         """
         places = {
-            (i, min(4**k, len(level)) - 1)
+            (i, min(8**k, len(level)) - 1)
             for i, level in enumerate(self._values)
-            for k in range(ceil(log(len(level), 4)) + 1 if level else 0)
+            for k in range(ceil(log(len(level), 8)) + 1 if level else 0)
         }
         self._fill(places)
         return [list(level) for level in self._values]

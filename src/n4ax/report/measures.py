@@ -30,7 +30,7 @@ def measure(
     ----------
     volumes : Volumes
         The image before and after, its log field and its mask. Voxels that are not finite are left
-        out. If the mask has more than 250,000 voxels, an evenly spaced part of them is used, except
+        out. If the mask has more than 100,000 voxels, an evenly spaced part of them is used, except
         for the range of the field.
     affine : array, shape (4, 4), optional
         Maps voxel indices to mm. Without it, the profile has no names of directions, and its

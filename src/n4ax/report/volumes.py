@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from n4ax.images.planes import find_field_window
 
-_SAMPLE = 250_000
+_SAMPLE = 100_000
 """The most voxels that are measured, which bounds the time for large images."""
 _CHUNK = 1 << 16
 """Voxels that are looked at together, so that they stay in the processor's cache."""
 
 
 class Sample(NamedTuple):
-    """Intensities and log field of at most 250,000 voxels of the mask, evenly spaced."""
+    """Intensities and log field of at most 100,000 voxels of the mask, evenly spaced."""
 
     before: npt.NDArray[np.float64]
     """The finite intensities, from dark to bright."""
@@ -108,7 +108,7 @@ class Volumes:
 
 
 def find_positions(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
-    """Positions of at most 250,000 voxels of a mask in a row, evenly spaced among its voxels."""
+    """Positions of at most 100,000 voxels of a mask in a row, evenly spaced among its voxels."""
     step = -(-np.count_nonzero(mask) // _SAMPLE) or 1
     positions = [np.empty(0, np.intp)]
     seen = 0
