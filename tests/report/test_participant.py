@@ -187,3 +187,11 @@ def test_a_2d_image_has_one_plane_and_no_slices(tmp_path: Path) -> None:
     assert re.findall(r'class="plane">(\w+)', page) == ["axial", "axial"]  # image and field
     assert 'class="slices"' not in page
     assert page.count('class="mark') == 2
+
+
+def test_settings_that_are_chosen_for_an_image_are_said_to_be() -> None:
+    study, own = {"fwhm": 0.15, "nbins": 200}, {"adapt": True, "nbins": 256}
+    found = [tuple(one) for one in list_differences(own, study)]
+    assert ("fwhm", "0.15", "chosen for the image") in found
+    assert ("nbins", "200", "256") in found
+    assert ("adapt", "not given", "yes") in found

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from n4ax.settings import CHOSEN
+
 
 class Difference(NamedTuple):
     """A setting that a scan has otherwise than the study, in words."""
@@ -18,10 +20,16 @@ def list_differences(own: Mapping[str, Any], common: Mapping[str, Any]) -> list[
         return []
     names = dict.fromkeys([*common, *own])
     return [
-        Difference(name, describe_setting(common.get(name)), describe_setting(own.get(name)))
+        Difference(name, _describe(common, name), _describe(own, name))
         for name in names
         if own.get(name) != common.get(name)
     ]
+
+
+def _describe(settings: Mapping[str, Any], name: str) -> str:
+    if settings.get("adapt") and name in CHOSEN:
+        return "chosen for the image"
+    return describe_setting(settings.get(name))
 
 
 def describe_setting(value: Any) -> str:
