@@ -117,7 +117,7 @@ def test_notices_stand_in_the_bar(scan: Path, monkeypatch: pytest.MonkeyPatch) -
     from n4ax.settings import N4Settings
 
     states: list[str] = []
-    monkeypatch.setattr(progress, "_is_live", lambda quiet: True)
+    monkeypatch.setattr(progress, "is_live", lambda quiet: True)
     update = rich.Progress.update
 
     def note(line: object, task: int, **given: object) -> None:

@@ -57,7 +57,7 @@ class Display(Protocol):
 
 
 @contextmanager
-def show_images(count: int, quiet: bool, first: str = "starting") -> Iterator[Display | None]:
+def show_images(count: int, quiet: bool, first: str = "") -> Iterator[Display | None]:
     """Show how many images are done, at what rate, and the time left.
 
     On a terminal this is a live line. Elsewhere a line is printed at the start, every minute, for
@@ -70,7 +70,8 @@ def show_images(count: int, quiet: bool, first: str = "starting") -> Iterator[Di
     quiet
         Show nothing.
     first
-        What is going on until the first image is done.
+        What is going on until the first image is done; if it is empty, no line is printed at the
+        start.
 
     Yields
     ------
@@ -140,10 +141,17 @@ class Log:
     """
 
     def __init__(self, pace: Pace, first: str, now: Callable[[], datetime] = datetime.now) -> None:
-        self._pace, self._state, self._now = pace, first, now
+        self._pace, self._now = pace, now
+        self._first = self._state = first
         self._lock = Lock()
-        images = "1 image" if pace.count == 1 else f"{pace.count} images"
-        _print(f"{images}: {first}")
+        if first:
+            images = "1 image" if pace.count == 1 else f"{pace.count} images"
+            _print(f"{images}: {first}")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a line at the start, or an image is done."""
+        return bool(self._first or self._pace.done)
 
     def __call__(self, outcome: Outcome) -> None:
         """Count an image; a failure is told at once."""
@@ -219,7 +227,8 @@ def _print_regularly(log: Log) -> Iterator[None]:
     finally:
         finished.set()
         thread.join(1)
-        log.end()
+        if log.has_begun:
+            log.end()
 
 
 @contextmanager
@@ -246,5 +255,5 @@ def _show_line(count: int, first: str) -> Iterator[Display]:
             line.update(task, state=text)
 
     with line:
-        task = line.add_task("", total=count, state=first)
+        task = line.add_task("", total=count, state=first or "starting")
         yield Line()
