@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from n4ax.bids import plan
+from n4ax.bids import capacity
 from n4ax.bids.companions import Companions
 from n4ax.bids.image import correct_source
 from n4ax.bids.inputs import Source
@@ -92,8 +92,8 @@ def test_a_variable_of_the_command_reaches_workers_that_do_not_have_it(
 def test_settings_for_the_cpu_engine_leave_gpus_alone(
     dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "count_gpus", lambda: 2)
-    monkeypatch.setattr(plan, "find_spec", lambda _: True)
+    monkeypatch.setattr(capacity, "count_gpus", lambda: 2)
+    monkeypatch.setattr(capacity, "find_spec", lambda _: True)
     gpus = []
     for settings in (N4Settings(), N4Settings(arithmetic="itk"), N4Settings.fast()):
         recipe = Recipe(dataset, dataset.parent / "out", settings)
