@@ -78,7 +78,7 @@ SHORTAGES: dict[str, tuple[dict[str, Any], float, str]] = {
     ),
     "too little memory given": (
         {"processes": 2, "memory_gb": 4}, 3.0,
-        "a.nii needs about 3.0 GB, and this machine has 4 GB for 2 images at a time: give "
+        "a.nii needs about 3.0 GB, and --memory-gb leaves 4 GB for 2 images at a time: give "
         "--memory-gb 6 or --n-procs 1; otherwise such an image is tried again, alone, if its "
         "worker dies",
     ),
@@ -94,8 +94,7 @@ SHORTAGES: dict[str, tuple[dict[str, Any], float, str]] = {
     ),
     "a job that asks for nothing": (
         {"cluster": "pbs"}, 9.1,
-        "a.nii needs about 9.1 GB, and a job has 8 GB for 1 image at a time: give --memory-gb 10; "
-        "otherwise such an image is tried again, alone, if its worker dies",
+        "a.nii needs about 9.1 GB, and a job has 8 GB for 1 image at a time: give --memory-gb 10",
     ),
 }  # fmt: skip
 

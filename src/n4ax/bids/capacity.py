@@ -112,13 +112,16 @@ def find_shortage(workers: Workers, need: Need) -> InputError | None:
     whole, fitting = ceil(need.gigabytes * processes), int(room / need.gigabytes)
     advice = [f"{{memory_gb:{whole}}}"] if workers.are_jobs or whole <= total else []
     advice += [f"{{processes:{fitting}}}"] if fitting else []
-    what = "otherwise such an image is tried again, alone, if its worker dies"
+    what = f"give {' or '.join(advice)}" if advice else "use a machine that has more"
+    again = "; otherwise such an image is tried again, alone, if its worker dies"
+    has = "a job has" if workers.are_jobs else "this machine has"
+    if workers.are_local and workers.memory_gb:
+        has = "{memory_gb} leaves"
     return InputError(
-        "{0} needs about {1:.1f} GB, and {2} has {3:.3g} GB for {4} at a time: "
-        + (f"give {' or '.join(advice)}; {what}" if advice else "use a machine that has more"),
+        f"{{0}} needs about {{1:.1f}} GB, and {has} {{2:.3g}} GB for {{3}} at a time: {what}"
+        + (again if processes > 1 else ""),
         need.path,
         need.gigabytes,
-        "a job" if workers.are_jobs else "this machine",
         room,
         _count_images(processes),
     )

@@ -27,7 +27,7 @@ _MARGIN = 0.05
 _STAGGER = 0.25
 """Workers leave at different times in this part of the margin, not all of them at once."""
 
-_SECONDS_TO_TELL = 0.3
+_SECONDS_TO_TELL = 1.0
 _SECONDS_TO_FETCH = 15.0
 _FULL = 0.8
 """A worker that has this part of its memory is told to end for want of memory."""
@@ -91,12 +91,12 @@ def _tell_and_exit(worker: "Worker") -> None:
     """Say that the death to come is not the fault of the task, unless it is, and end."""
     from distributed import Status
 
-    loop = asyncio.get_running_loop()
-    if not _is_full(worker) and worker.status == Status.running:
-        worker.status = Status.closing_gracefully
-        loop.call_later(_SECONDS_TO_TELL, _exit)
-    else:
+    if _is_full(worker):
         _exit()
+        return
+    if worker.status == Status.running:  # otherwise its nanny was faster, and it has just said so
+        worker.status = Status.closing_gracefully
+    asyncio.get_running_loop().call_later(_SECONDS_TO_TELL, _exit)
 
 
 def _exit() -> None:

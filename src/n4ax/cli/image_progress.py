@@ -70,7 +70,8 @@ def show_images(count: int, quiet: bool, first: str = "") -> Iterator[Display | 
     quiet
         Show nothing.
     first
-        What is going on until the first image is done; empty if that does not take long.
+        What is going on until the first image is done; if it is empty, no line is printed at the
+        start.
 
     Yields
     ------
@@ -141,11 +142,17 @@ class Log:
     """
 
     def __init__(self, pace: Pace, first: str, now: Callable[[], datetime] = datetime.now) -> None:
-        self._pace, self._state, self._now = pace, first, now
+        self._pace, self._now = pace, now
+        self._first = self._state = first
         self._lock = Lock()
         if first:
             images = "1 image" if pace.count == 1 else f"{pace.count} images"
             _print(f"{images}: {first}")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a line at the start, or an image is done."""
+        return bool(self._first or self._pace.done)
 
     def __call__(self, outcome: Outcome) -> None:
         """Count an image; a failure is told at once."""
@@ -175,10 +182,8 @@ class Log:
             _print(" · ".join(parts))
 
     def end(self) -> None:
-        """Print what has been done, if anything was."""
+        """Print what has been done."""
         with self._lock:
-            if not self._pace.done:
-                return
             seconds = self._pace.seconds
             rate = [_describe_rate(self._pace.done / seconds)] if self._pace.corrected else []
             took = timedelta(seconds=round(seconds))
@@ -221,7 +226,8 @@ def _print_regularly(log: Log) -> Iterator[None]:
     finally:
         finished.set()
         thread.join(1)
-        log.end()
+        if log.has_begun:
+            log.end()
 
 
 @contextmanager
@@ -248,5 +254,5 @@ def _show_line(count: int, first: str) -> Iterator[Display]:
             line.update(task, state=text)
 
     with line:
-        task = line.add_task("", total=count, state=first)
+        task = line.add_task("", total=count, state=first or "starting")
         yield Line()
