@@ -29,8 +29,9 @@ LOG = "out/logs/sub-01.log"
 FAILURE = "out/.n4ax/failed/sub-01/anat/sub-01_T1w.nii.gz.json"
 N4AX = "n4ax bids study out participant --shrink-factor 4 --iters 3 -q"
 RESULTS = {
-    ".bidsignore", "README.md", "dataset_description.json", "group.html", "logs/sub-01.log",
-    "n4ax_errors.json", "sub-01.html",
+    ".bidsignore", "README.md", "dataset_description.json", "group.html", "group_T1w.json",
+    "group_T1w.tsv", "logs/CITATION.md", "logs/sub-01.log", "n4ax_errors.json", "n4ax_study.json",
+    "sub-01.html",
     "sub-01/anat/sub-01_desc-n4_T1w.json", "sub-01/anat/sub-01_desc-n4_T1w.nii.gz",
     "sub-01/anat/sub-01_mod-T1w_desc-n4_biasfield.json",
     "sub-01/anat/sub-01_mod-T1w_desc-n4_biasfield.nii.gz",
@@ -139,7 +140,8 @@ def test_commits_have_the_results_alone_and_saved_files_stay(
 
     assert dataset.correct() == set()  # nothing was to be done, so nothing is changed
 
-    changed = dataset.correct("--spline-order", "2", "--work-dir", "work")
+    words = ("--spline-order", "2", "--output-settings", "replace", "--work-dir", "work")
+    changed = dataset.correct(*words)
     assert (
         {"logs/sub-01.log", str(Path(IMAGE).relative_to("out"))}
         <= changed
@@ -166,14 +168,14 @@ def test_what_was_dropped_is_made_anew_with_the_same_bytes(tmp_path: Path) -> No
     assert done.returncode != 0
     assert "datalad get" in done.stderr
     first = dataset.run("git rev-parse HEAD").strip()
-    assert {Path(name).suffix for name in dataset.correct()} == {".log", ".html", ".json"}
+    assert {Path(name).suffix for name in dataset.correct()} == {".log", ".html", ".json", ".tsv"}
     assert {path: (os.readlink(path), path.read_bytes()) for path in images} == before
 
     dataset.run(drop)
     dataset.run(["datalad", "rerun", first])
     assert {path: (os.readlink(path), path.read_bytes()) for path in images} == before
     changed = dataset.list_changes(first)
-    assert {Path(name).suffix for name in changed} == {".log", ".html", ".json"}
+    assert {Path(name).suffix for name in changed} == {".log", ".html", ".json", ".tsv"}
     assert "sub-01/anat/sub-01_desc-n4_T1w.json" not in changed
 
 
@@ -185,9 +187,8 @@ def test_images_that_were_not_fetched_are_told_and_corrected_when_they_are(tmp_p
     failed = dataset.try_to_run(["datalad", "run", command])
     assert failed.returncode == 1
     assert dataset.run("git status --porcelain") == "?? out/\n"
-    assert "sub-01_T1w.nii.gz only points to a file that is not here: fetch it (datalad get)" in (
-        failed.stderr
-    )
+    reason = "sub-01_T1w.nii.gz (only points to a file that is not here: fetch it (datalad get))"
+    assert reason in failed.stderr
     dataset.run("datalad save -m Failed")
     assert (dataset.folder / FAILURE).is_symlink()
 
