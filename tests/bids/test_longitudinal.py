@@ -67,6 +67,9 @@ def test_the_command(dataset: Path, scheduler: str, capsys: pytest.CaptureFixtur
     assert main(words) == 2
     assert "--longitudinal chooses one setting for each participant" in capsys.readouterr().err
     words += ["--preset", "auto"]
+    assert main([*words, "--dry-run"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert f"settings shared with {list(SESSIONS)[1]}, {list(SESSIONS)[2]}" in listed[0]
     for wrong, reason in (
         (("--shared-field", "echo"), "--longitudinal and --shared-field are both given"),
         (("--output-settings", "exception"), "leave out --longitudinal"),

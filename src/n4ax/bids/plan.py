@@ -110,7 +110,7 @@ class PlannedImage(NamedTuple):
     problem
         Why the image cannot be corrected; empty if nothing is known against it.
     others
-        The images that it is to share its field with if they lie on one grid.
+        The images that it is to share its field with if they lie on one grid, or its settings.
     files
         The parameters and the paths of all files that belong to it, such as the mask.
     """

@@ -18,8 +18,9 @@ def print_preview(plan: "StudyPlan", scratch: Path) -> bool:
 
     planned, sources = list(preview_study(plan)), plan.sources
     width = max(len(image.source) for image in planned)
+    shared = "settings" if plan.recipe.longitudinal else "field"
     for image in planned:
-        for line in _describe(image, width):
+        for line in _describe(image, width, shared):
             print(escape_controls(line))
     if plan.workers.are_jobs:
         with name_missing_extra("cluster"):
@@ -40,7 +41,7 @@ def write_count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _describe(image: "PlannedImage", width: int) -> Iterator[str]:
+def _describe(image: "PlannedImage", width: int, shared: str) -> Iterator[str]:
     """A line for an image, and one for each file that belongs to it."""
     start = f"{image.source:{width}} -> "
     if image.problem:
@@ -49,7 +50,7 @@ def _describe(image: "PlannedImage", width: int) -> Iterator[str]:
     names = [name for name, _ in image.files]
     words = [] if "mask" in names else [f"mask {image.mask}"]
     if image.others:
-        words.append(f"field shared with {', '.join(image.others)}")
+        words.append(f"{shared} shared with {', '.join(image.others)}")
     yield start + image.output + (f" ({'; '.join(words)})" if words else "")
     for number, (name, path) in enumerate(image.files):
         is_first = name not in names[:number]
