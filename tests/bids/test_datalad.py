@@ -207,7 +207,7 @@ def test_images_that_were_not_fetched_are_told_and_corrected_when_they_are(tmp_p
     dataset.run("datalad get --no-data raw")
     planned = dataset.try_to_run(f"{command} --dry-run")
     assert planned.returncode == 1
-    assert f"{Path(T1W).name} only points to a file that is not here" in planned.stdout
+    assert f"{Path(T1W).name} -> only points to a file that is not here" in planned.stdout
 
 
 @pytest.mark.parametrize("configuration", ["all files are links", "files are second names"])
