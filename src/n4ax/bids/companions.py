@@ -93,7 +93,7 @@ def find_companions(recipe: Recipe, source: Source) -> Companions:
             check_here(path)
             metadata |= _read_metadata(path)
         except (OSError, ValueError) as error:
-            notes.append(f"{path} was left out: {error}")
+            notes.append(f"{path.relative_to(recipe.dataset)} was left out: {error}")
     gradients = find_gradients(recipe.dataset, source)
     mask = str(masks[0]) if masks else recipe.mask
     own = weights[0] if weights else None
