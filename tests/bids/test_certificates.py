@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from n4ax.bids.certificates import keep_connections_apart, write_certificate
-from n4ax.bids.connection import connect
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.certificates import keep_connections_apart, write_certificate
+from n4ax.bids.workers.connection import connect
+from n4ax.bids.workers.description import Workers
 from tests.bids.stand_ins import install_queue
 from tests.bids.worker_tasks import LOOPBACK
 

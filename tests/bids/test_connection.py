@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from n4ax.bids import connection as module
-from n4ax.bids.connection import connect
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers import connection as module
+from n4ax.bids.workers.connection import connect
+from n4ax.bids.workers.description import Workers
 from tests.bids.worker_tasks import (
     die,
     is_alive,
@@ -193,8 +193,8 @@ def test_workers_end_with_a_program_that_is_killed(tmp_path: Path) -> None:
 NOISY = """
 import os, signal, time
 from pathlib import Path
-from n4ax.bids.connection import connect
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.connection import connect
+from n4ax.bids.workers.description import Workers
 
 def fail():
     raise RuntimeError("a task failed")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from n4ax.bids.connection import connect, make_job_script
-from n4ax.bids.queues import read_numbers
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.connection import connect, make_job_script
+from n4ax.bids.workers.description import Workers
+from n4ax.bids.workers.queues import read_numbers
 from tests.bids.stand_ins import install_queue
 from tests.bids.worker_tasks import (
     LOOPBACK,
@@ -80,7 +80,7 @@ def test_job_scripts(cluster: Any, tmp_path: Path) -> None:
     for part in (
         f"{sys.executable} -m distributed.cli.dask_worker tls://127.0.0.1:", "--nworkers 2 --nanny",
         "--memory-limit 7.45GiB", "--death-timeout 90", f"--local-directory {tmp_path}/dask",
-        "--nthreads 1 --preload n4ax.bids.connection", "--lifetime 4h --interface lo",
+        "--nthreads 1 --preload n4ax.bids.workers.connection", "--lifetime 4h --interface lo",
         "--no-dashboard --dashboard-address 127.0.0.1:0", f"--tls-key {tmp_path}/dask/tls-",
     ):  # fmt: skip
         assert part in command

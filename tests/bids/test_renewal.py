@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from n4ax.bids import renewal
 from n4ax.bids import tasks as module
-from n4ax.bids.connection import connect
 from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.tasks import SchedulerGoneError, TaskList
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers import renewal
+from n4ax.bids.workers.connection import connect
+from n4ax.bids.workers.description import Workers
 from n4ax.settings import N4Settings
 from tests.bids.stand_ins import install_queue, list_submitted
 from tests.bids.worker_tasks import LOOPBACK, wait_until, write_program

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from n4ax.bids import tasks as module
-from n4ax.bids.connection import connect
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.tasks import TaskList
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.connection import connect
+from n4ax.bids.workers.description import Workers
 from n4ax.settings import N4Settings
 from tests.bids.runs import make_small_study
 from tests.bids.worker_tasks import wait_until

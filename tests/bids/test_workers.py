@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from n4ax.bids.workers import Workers, count_gpus
+from n4ax.bids.workers.description import Workers, count_gpus
 from n4ax.errors import InputError
 from tests.bids.worker_tasks import write_program
 

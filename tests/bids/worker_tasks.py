@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from n4ax.bids.connection import connect
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.connection import connect
+from n4ax.bids.workers.description import Workers
 
 LOOPBACK = {"interface": "lo", "scheduler_options": {"host": "127.0.0.1"}}
 """Options that make jobs listen on the loopback interface only."""
@@ -82,8 +82,8 @@ def write_program(path: Path, *lines: str) -> None:
 DRIVER = """
 import os, sys, time
 from pathlib import Path
-from n4ax.bids.connection import connect
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.connection import connect
+from n4ax.bids.workers.description import Workers
 
 if __name__ == "__main__":
     options = {"interface": "lo", "scheduler_options": {"host": "127.0.0.1"}}

@@ -7,14 +7,14 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from n4ax.bids.jobs import JOB_GB
 from n4ax.bids.need import Need
-from n4ax.bids.workers import Cluster, Workers, count_gpus
+from n4ax.bids.workers.description import Cluster, Workers, count_gpus
+from n4ax.bids.workers.jobs import JOB_GB
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
 
 _LEAST_GB = 0.5
-"""What a process may need at least, as :class:`n4ax.bids.workers.Workers` has it."""
+"""What a process may need at least, as :class:`n4ax.bids.workers.description.Workers` has it."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class WorkerChoice:
     Attributes
     ----------
     processes, threads
-        As for :class:`n4ax.bids.workers.Workers`; ``None`` leaves the choice to n4ax.
+        As for :class:`n4ax.bids.workers.description.Workers`; ``None`` leaves the choice to n4ax.
     memory_gb, cluster, scheduler, jobs, queue, walltime, account
-        As for :class:`n4ax.bids.workers.Workers`.
+        As for :class:`n4ax.bids.workers.description.Workers`.
     options
-        A JSON file with the ``options`` of :class:`n4ax.bids.workers.Workers`.
+        A JSON file with the ``options`` of :class:`n4ax.bids.workers.description.Workers`.
     """
 
     processes: int | None = None

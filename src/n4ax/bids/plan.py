@@ -25,7 +25,7 @@ from n4ax.bids.rated import select_rated
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.sharing import group_participants, group_sources
 from n4ax.bids.study_file import check_folder
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.description import Workers
 from n4ax.errors import InputError
 from n4ax.images.grids import Grid
 

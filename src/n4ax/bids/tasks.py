@@ -8,13 +8,13 @@ from typing import Any
 from distributed import Client, Future, as_completed
 from distributed.scheduler import KilledWorker
 
-from n4ax.bids.connection import find_problem, leave_one_worker
 from n4ax.bids.headers import read_headers
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source
 from n4ax.bids.need import estimate_need
 from n4ax.bids.recipe import Recipe
 from n4ax.bids.together import correct_sources
+from n4ax.bids.workers.connection import find_problem, leave_one_worker
 from n4ax.errors import InputError
 from n4ax.messages import make_one_line
 

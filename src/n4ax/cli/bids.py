@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from n4ax.bids.recipe import OutputSettings
     from n4ax.bids.study import Tally
     from n4ax.bids.study_file import Call
-    from n4ax.bids.workers import Cluster, Workers
+    from n4ax.bids.workers.description import Cluster, Workers
     from n4ax.cli.image_progress import Display
     from n4ax.series import Estimate
     from n4ax.settings import EngineName
@@ -215,11 +215,11 @@ def _correct(
     plan: "StudyPlan", scratch: Path, call: "Call", stop_at_failure: bool, quiet: bool
 ) -> bool:
     """Correct the images, print what became of them, and return whether all went well."""
-    from n4ax.bids.connection import connect
     from n4ax.bids.outputs import prepare_output
     from n4ax.bids.staging import discard_leftovers
     from n4ax.bids.study import correct_study, report_study
     from n4ax.bids.study_file import add_run, take_folder
+    from n4ax.bids.workers.connection import connect
 
     recipe, workers = plan.recipe, plan.workers
     _tell_problems(plan)

@@ -24,7 +24,7 @@ def print_preview(plan: "StudyPlan", scratch: Path) -> bool:
             print(escape_controls(line))
     if plan.workers.are_jobs:
         with name_missing_extra("cluster"):
-            from n4ax.bids.connection import make_job_script
+            from n4ax.bids.workers.connection import make_job_script
 
             print(f"\nThe script of each job:\n\n{make_job_script(plan.workers, scratch)}")
     for name, folder in plan.recipe.derivatives:

@@ -14,13 +14,17 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n4ax.bids import certificates, jobs
-from n4ax.bids.environment import change_environment, choose_temporary_folder, choose_variables
-from n4ax.bids.leaving import prepare_to_leave
-from n4ax.bids.local import start_processes
-from n4ax.bids.scheduling import make_scheduler_class
 from n4ax.bids.staging import make_temporary
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers import certificates, jobs
+from n4ax.bids.workers.description import Workers
+from n4ax.bids.workers.environment import (
+    change_environment,
+    choose_temporary_folder,
+    choose_variables,
+)
+from n4ax.bids.workers.leaving import prepare_to_leave
+from n4ax.bids.workers.local import start_processes
+from n4ax.bids.workers.scheduling import make_scheduler_class
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
 from n4ax.signals import exit_on_signals

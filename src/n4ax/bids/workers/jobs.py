@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n4ax.bids import leaving
-from n4ax.bids.queues import list_queued
-from n4ax.bids.renewal import Renewal
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers import leaving
+from n4ax.bids.workers.description import Workers
+from n4ax.bids.workers.queues import list_queued
+from n4ax.bids.workers.renewal import Renewal
 from n4ax.errors import InputError
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from n4ax.bids.scheduling import make_scheduler_class
-from n4ax.bids.workers import Workers, count_gpus, list_visible_gpus
+from n4ax.bids.workers.description import Workers, count_gpus, list_visible_gpus
+from n4ax.bids.workers.scheduling import make_scheduler_class
 from n4ax.errors import InputError
 from n4ax.signals import ignore_interrupts
 

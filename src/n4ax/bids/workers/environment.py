@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from n4ax.bids.workers import Workers
+from n4ax.bids.workers.description import Workers
 
 _THREAD_COUNTS = (
     "OMP_NUM_THREADS",

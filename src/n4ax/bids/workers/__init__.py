@@ -1,0 +1,1 @@
+"""Where studies are computed: processes of this machine, jobs of a cluster, or a scheduler."""
