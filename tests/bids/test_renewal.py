@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,7 @@ def test_a_job_that_slurm_preempts(
     how: str, slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", str(slurm_configuration))
+    monkeypatch.setattr(renewal, "SECONDS_BETWEEN_LOOKS", 3.0)  # it is missing for a moment
     monkeypatch.setattr(module, "correct_sources", correct_slowly(tmp_path, 4.0))
     workers = Workers(cluster="slurm", memory_gb=1, options=LOOPBACK)
     with connect(workers, tmp_path) as client:
@@ -244,6 +246,7 @@ def test_a_job_that_slurm_preempts(
             assert wait_until(
                 lambda: " PD " in "".join(slurm.list_jobs(slurm_configuration)), seconds=60
             )
+            time.sleep(5)  # SLURM waits for two minutes, so that the node can be cleaned up
             control(slurm_configuration, "scontrol", "update", f"JobId={job}", "StartTime=now")
         else:
             control(slurm_configuration, "scancel", job)
