@@ -7,10 +7,10 @@ import click
 from n4ax.cli.call import WORDS
 from n4ax.cli.layout import Command, combine_options, under_heading
 from n4ax.cli.options import (
-    ENGINE,
     FOLDER,
     INPUT_FILE,
     b0_threshold,
+    engine,
     read_mask,
     read_series,
 )
@@ -162,7 +162,7 @@ WORKERS = combine_options(
         "such as 800MB. An image that takes more than its share fails.  [default: no limit; 8 in "
         "a job]",
     ),
-    ENGINE,
+    engine("xla if this machine has GPUs that JAX can use, else cpu; cpu in jobs"),
     _machine(
         "-w", "--work-dir", "scratch", type=FOLDER, metavar="DIR",
         help="Folder for temporary files and the logs of jobs.  [default: OUTPUT_DIR/.n4ax]",

@@ -56,7 +56,7 @@ _OTHERS = ("bias", "field", "figure", "mask_output", "json")
 @options.RESULT
 @SAME_BITS
 @options.THREADS
-@options.ENGINE
+@options.engine("xla where JAX has a GPU, else cpu")
 @options.QUIET
 @click.pass_context
 def correct(

@@ -89,12 +89,17 @@ THREADS = _machine(
     metavar="N",
     help="Number of threads; the result does not depend on it.  [default: all]",
 )
-ENGINE = _machine(
-    "--engine",
-    type=click.Choice(("cpu", "xla")),
-    help="Compute with code compiled for the CPU, or with JAX (xla).  [default: xla where JAX has "
-    "a GPU, else cpu]",
-)
+
+
+def engine(default: str) -> Callable[..., Any]:
+    """The option ``--engine``, whose default the help gives in these words."""
+    return _machine(
+        "--engine",
+        type=click.Choice(("cpu", "xla")),
+        help=f"Compute with code compiled for the CPU, or with JAX (xla).  [default: {default}]",
+    )
+
+
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 
 ESTIMATION = combine_options(
