@@ -151,7 +151,8 @@ def test_a_folder_of_an_earlier_version_has_no_settings(dataset: Path, tmp_path:
     wanted = {"T1w": {"fwhm": 0.15}}
     for content in (None, "broken", "[]", '{"Settings": 5}', '{"Settings": {"T1w": 5}}'):
         shutil.rmtree(output, ignore_errors=True)
-        output.mkdir()
+        (output / "sub-01" / "figures").mkdir(parents=True)
+        (output / "sub-01" / "figures" / "sub-01_desc-n4_T1w.json").touch()
         if content is not None:
             (output / "n4ax_study.json").write_text(content)
         assert not check_folder(output, wanted, "error")
@@ -159,6 +160,13 @@ def test_a_folder_of_an_earlier_version_has_no_settings(dataset: Path, tmp_path:
         assert read_study(output)["Settings"] == wanted
         with pytest.raises(InputError, match=r"\(fwhm is 0.15 there and 0.2 here\)"):
             take_folder(dataset, output, {"T1w": {"fwhm": 0.2}}, "error")
+
+
+def test_a_folder_without_images_takes_any_settings(dataset: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    take_folder(dataset, output, {"T1w": {"fwhm": 0.15}}, "error")
+    take_folder(dataset, output, {"T1w": {"fwhm": 0.2}}, "error")
+    assert read_study(output)["Settings"] == {"T1w": {"fwhm": 0.2}}
 
 
 def test_what_is_not_known_is_refused(dataset: Path) -> None:

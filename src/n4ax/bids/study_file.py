@@ -19,6 +19,7 @@ from n4ax.bids.staging import PRIVATE, make_lock, write_text
 from n4ax.errors import InputError
 from n4ax.provenance import format_json, hash_settings
 from n4ax.report.layout import STUDY
+from n4ax.report.records import has_records
 from n4ax.version import __version__
 
 Settings = Mapping[str, Any]
@@ -98,7 +99,7 @@ def take_folder(
     with _change(output) as content:
         if _decide(output, content, wanted, policy):
             return
-        settings = _merge(_read_settings(content), wanted)
+        settings = _merge(_read_settings(output, content), wanted)
         content["Dataset"] = read_name(dataset)
         content["Rerun"] = rerun
         content["Settings"] = settings
@@ -134,7 +135,7 @@ def _decide(
     policy: OutputSettings,
 ) -> bool:
     """Whether the folder has other settings and keeps them."""
-    differences = _find_differences(_read_settings(content), wanted)
+    differences = _find_differences(_read_settings(output, content), wanted)
     if differences and policy == "error":
         raise _refuse(output, differences)
     return bool(differences) and policy == "exception"
@@ -205,7 +206,10 @@ def _change(output: Path) -> Iterator[dict[str, Any]]:
         write_text(output / STUDY, format_json(content))
 
 
-def _read_settings(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _read_settings(output: Path, content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings of the folder, by suffix; it has none while it has no image."""
+    if not has_records(output):
+        return {}
     found = content.get("Settings")
     known = found if isinstance(found, dict) else {}
     return {str(suffix): own for suffix, own in known.items() if isinstance(own, dict)}

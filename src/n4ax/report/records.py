@@ -69,6 +69,11 @@ def find_labels(output: Path) -> list[str]:
     return sorted(found, key=natural_key)
 
 
+def has_records(output: Path) -> bool:
+    """Whether a scan has been corrected."""
+    return any(next(output.glob(f"sub-*/{pattern}"), None) for pattern in _PATTERNS)
+
+
 def read_records(output: Path, label: str) -> list[Record]:
     """The records of a participant's scans, sorted by session and name; they may be none.
 
