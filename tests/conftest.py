@@ -24,8 +24,8 @@ LONGEST = (
     "bids/test_interruptions.py", "test_exactness.py", "engines/test_xla.py",
     "documents/test_blocks.py", "arithmetic/test_cached.py", "arithmetic/test_ants.py",
     "engines/test_engine.py", "simpleitk/test_scripts.py", "engines/test_xla_shared.py",
-    "bids/test_datalad.py", "bids/test_study.py", "engines/test_compiled.py",
-    "transforms/test_loaders.py", "documents/test_types.py",
+    "bids/test_datalad.py", "bids/test_renewal.py", "bids/test_study.py",
+    "engines/test_compiled.py", "transforms/test_loaders.py", "documents/test_types.py",
 )  # fmt: skip
 """These files start first, so that no process waits at the end for one that takes long. Those with
 few tests come last."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.bids.runs import make_small_study
+from tests.support.long import only_long
 
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 MISSING = [name for name in ("git", "git-annex", "datalad") if not shutil.which(name, path=PATH)]
@@ -118,9 +119,12 @@ def choose_start(user: str) -> list[str]:
 @pytest.mark.parametrize(
     ("configuration", "user"),
     [
-        *((configuration, "root") for configuration in CONFIGURATIONS),
-        ("all files are links", "a user"),
+        ("all files are links", "root"),
         ("files are second names", "a user"),
+        ("files are copies", "root"),
+        pytest.param("texts are in git", "root", marks=only_long),
+        pytest.param("files are second names", "root", marks=only_long),
+        pytest.param("all files are links", "a user", marks=only_long),
     ],
 )
 def test_commits_have_the_results_alone_and_saved_files_stay(

@@ -22,6 +22,7 @@ from n4ax.settings import N4Settings
 from tests.bids.stand_ins import install_queue, list_submitted
 from tests.bids.worker_tasks import LOOPBACK, wait_until, write_program
 from tests.support import slurm
+from tests.support.long import only_long
 
 pytest.importorskip("dask_jobqueue")
 KilledWorker = pytest.importorskip("distributed").KilledWorker
@@ -70,7 +71,13 @@ def run_tasks(client: Any, folder: Path, sources: list[Source] = SOURCES) -> dic
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cluster", "processes"), [("pbs", 1), ("lsf", 2), ("sge", 1), ("slurm", 2)]
+    ("cluster", "processes"),
+    [
+        ("pbs", 1),
+        ("slurm", 2),
+        pytest.param("lsf", 2, marks=only_long),
+        pytest.param("sge", 1, marks=only_long),
+    ],
 )
 def test_jobs_at_their_time_limit_are_followed_by_others(
     cluster: Any, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,6 +114,7 @@ def test_jobs_that_never_do_anything_are_not_submitted_for_ever(
 
 
 @pytest.mark.slow
+@only_long
 def test_an_image_that_takes_longer_than_a_job_may_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +218,7 @@ def control(configuration: Path, *command: str) -> str:
 
 
 @pytest.mark.slow
+@only_long
 def test_slurm_ends_jobs_and_gets_others(
     slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +236,7 @@ def test_slurm_ends_jobs_and_gets_others(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["requeue", "cancel"])
+@pytest.mark.parametrize("how", ["requeue", pytest.param("cancel", marks=only_long)])
 def test_a_job_that_slurm_preempts(
     how: str, slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
