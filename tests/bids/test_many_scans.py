@@ -114,7 +114,8 @@ def test_the_pages_and_the_tables_say_the_same(story: Story, tell: Callable[[str
     done = story.run("bids", str(story.study.folder), str(story.output), "group")
     seconds = time.perf_counter() - start
     assert done.returncode == 0
-    assert "group.html" in done.stdout
+    names = ("group.html", "group_FLAIR.tsv", "group_T1w.tsv", "logs/CITATION.md")
+    assert done.stdout == "".join(f"Wrote {story.output / name}\n" for name in names)
     records, rows = story.read_records(), story.read_tables()
     failed = {*story.study.broken, story.study.wrong_mask}
     assert rows.keys() == set(story.study.images)

@@ -2,8 +2,8 @@
 
 The logs say what was done, so that a run that does nothing changes no file. Each failure has a file
 of its own, at the path of its image, which is removed when the image has been corrected or no
-longer exists. ``n4ax_errors.json`` is made from these files, so it is true of
-the whole output, whatever other runs have done to it.
+longer exists. ``n4ax_errors.json`` is made from these files, so it is true of the whole output,
+whatever other runs have done to it.
 """
 
 import json

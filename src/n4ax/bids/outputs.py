@@ -151,7 +151,7 @@ def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] 
         raise InputError("{output} has {0}, which is not here: fetch it (datalad get)", description)
     if is_elsewhere(description) or not description.exists():
         return
-    content = _read_object(description)
+    content = read_object(description)
     makers = content.get("GeneratedBy") or [{}]
     if not any(maker.get("Name") == "n4ax" for maker in makers if isinstance(maker, dict)):
         raise InputError("{output} {0} holds another dataset: choose an empty folder", output)
@@ -214,7 +214,7 @@ def prepare_output(
 
 def read_name(dataset: Path) -> str:
     """The name of a dataset, or that of its folder."""
-    name = _read_object(dataset / "dataset_description.json").get("Name")
+    name = read_object(dataset / "dataset_description.json").get("Name")
     return str(name or dataset.resolve().name)
 
 
@@ -260,11 +260,11 @@ def _make_link(dataset: Path, output: Path) -> str:
 
 def _read_links(output: Path) -> dict[str, str]:
     """The links to the places that the output's names of datasets stand for."""
-    links = _read_object(output / "dataset_description.json").get("DatasetLinks")
+    links = read_object(output / "dataset_description.json").get("DatasetLinks")
     return {k: str(v) for k, v in links.items()} if isinstance(links, dict) else {}
 
 
-def _read_object(path: Path) -> Mapping[str, Any]:
+def read_object(path: Path) -> Mapping[str, Any]:
     """Read an object from a JSON file; it is empty if the file has none or cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ from n4ax.bids.recipe import Recipe
 from n4ax.bids.tasks import Group, SchedulerGoneError, TaskList
 from n4ax.errors import InputError
 from n4ax.files import DISK_FULL
+from n4ax.report.group_tables import list_tables
 from n4ax.report.pages import find_neighbours, remove_empty, write_group, write_participant
 from n4ax.report.records import NothingToReportError, find_labels, natural_key
 
@@ -154,14 +155,10 @@ def report_study(output: Path) -> list[Path]:
     """
     if not output.is_dir():
         raise InputError("{output} {0} does not exist: run n4ax bids ... participant first", output)
-    written = write_group(output)
+    page = write_group(output)
     remove_empty(output)
     citation = write_folder_citation(output)
-    return [*_list_paths(written), *([] if citation is None else [citation])]
-
-
-def _list_paths(written: Path | Sequence[Path]) -> list[Path]:
-    return [written] if isinstance(written, Path) else list(written)
+    return [page, *list_tables(output), *([] if citation is None else [citation])]
 
 
 def _run_tasks(

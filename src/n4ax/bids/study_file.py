@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.bids.outputs import read_name
+from n4ax.bids.outputs import read_name, read_object
 from n4ax.bids.recipe import OF_A_SUFFIX, OutputSettings
 from n4ax.bids.staging import PRIVATE, make_lock, write_text
 from n4ax.errors import InputError
@@ -68,7 +68,7 @@ def check_folder(output: Path, wanted: Mapping[str, Settings], policy: OutputSet
     InputError
         The folder has other settings, and ``policy`` is ``"error"``.
     """
-    return _decide(output, _read(output / STUDY), wanted, policy)
+    return _decide(output, read_object(output / STUDY), wanted, policy)
 
 
 def take_folder(
@@ -201,7 +201,7 @@ def _change(output: Path) -> Iterator[dict[str, Any]]:
     private = output / PRIVATE
     private.mkdir(parents=True, exist_ok=True)
     with make_lock(private / "study.lock"):
-        content = _read(output / STUDY)
+        content = dict(read_object(output / STUDY))
         yield content
         write_text(output / STUDY, format_json(content))
 
@@ -213,15 +213,6 @@ def _read_settings(output: Path, content: Mapping[str, Any]) -> dict[str, dict[s
     found = content.get("Settings")
     known = found if isinstance(found, dict) else {}
     return {str(suffix): own for suffix, own in known.items() if isinstance(own, dict)}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The content of the file; a file that is missing or broken has none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _describe_machine() -> str:

@@ -74,7 +74,6 @@ class _NamedPath(click.Path):
 PATH = _NamedPath(path_type=Path)
 FOLDER = _NamedPath(file_okay=False, path_type=Path)
 INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-INPUT_IMAGE = click.Path(exists=True, path_type=Path)  # a folder may hold a series of DICOM
 
 _voxels = under_heading("Voxels used for the estimation")
 _estimation = under_heading("Estimation (defaults of --preset simpleitk)")

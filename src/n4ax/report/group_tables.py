@@ -96,13 +96,18 @@ def write_tables(output: Path, rows: Sequence[Row]) -> list[Path]:
     members: dict[str, list[Row]] = {}
     for row in rows:
         members.setdefault(name_table(row.suffix), []).append(row)
-    for path in output.glob(GROUP_TABLES):
-        if path.name not in members and _is_own(path):
+    for path in list_tables(output):
+        if path.name not in members:
             path.unlink(missing_ok=True)
             path.with_suffix(".json").unlink(missing_ok=True)
     for name in sorted(members):
         _write_table(output / name, members[name])
     return [output / name for name in sorted(members)]
+
+
+def list_tables(output: Path) -> list[Path]:
+    """List the tables of an output folder, without those of other programs."""
+    return sorted(path for path in output.glob(GROUP_TABLES) if _is_own(path))
 
 
 def name_table(suffix: str) -> str:

@@ -1,6 +1,5 @@
 """What is known of the study as a whole: the settings of the folder, and the runs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,14 +67,6 @@ def has_earlier_settings(record: Record, study: Study) -> bool:
     entries = record.entries
     own, common = entries["SettingsHash"], study.hashes.get(entries["Suffix"])
     return not entries["Exception"] and None not in (own, common) and own != common
-
-
-def find_state(records: Sequence[Record], study: Study) -> tuple[list[Record], list[Record]]:
-    """The scans that still have earlier settings, and those that have settings of their own."""
-    return (
-        [record for record in records if has_earlier_settings(record, study)],
-        [record for record in records if record.entries["Exception"]],
-    )
 
 
 def _read_run(found: dict[str, Any]) -> Run:
