@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from n4ax.files import write_file
+from n4ax.files import is_elsewhere, write_file
 from n4ax.report.layout import GROUP_TABLE, GROUP_TABLES
 from n4ax.report.rows import Row
 from n4ax.report.tables import write_table
@@ -160,5 +160,7 @@ def _shorten(value: float | None) -> float | None:
 
 
 def _is_own(path: Path) -> bool:
+    if is_elsewhere(path):
+        return False  # whose it is cannot be seen
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return _OWN in next(csv.reader(file, delimiter="\t"), [""])
