@@ -120,7 +120,11 @@ def test_a_result_that_is_lost_with_its_worker(
         assert wait_until(lambda: count("finished") == len(sources) - 1)  # the first was released
         (worker,) = client.run(os.getpid).values()
         os.kill(worker, signal.SIGKILL)
-        assert wait_until(lambda: count("lost") == len(sources) - 1)
+        # A new worker may have done them again before anyone has seen that they were lost.
+        again = len(sources) + len(sources) - 1
+        assert wait_until(
+            lambda: count("lost") == len(sources) - 1 or len(read_tries(tmp_path)) == again
+        )
         assert {outcome.state for outcome in (first, *outcomes)} == {"corrected"}
 
 

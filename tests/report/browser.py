@@ -46,6 +46,12 @@ class Pages:
 
         ActionChains(self.driver).send_keys(*keys).perform()
 
+    def wait_for(self, condition: str) -> None:
+        """Wait until a script says that something is so, for at most 10 seconds."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        WebDriverWait(self.driver, 10, 0.02).until(lambda _: self.ask(condition))
+
     def forget(self) -> None:
         """Empty what pages have stored."""
         self.ask("localStorage.clear()")

@@ -296,6 +296,10 @@ def test_scans_are_rated_by_keyboard(browser: Pages, rated: Path) -> None:
     browser.press("?")
     assert browser.find("#keys-dialog").is_displayed()
     browser.press(Keys.ESCAPE)
+    # The browser closes a dialog after it has handled the key, and keys inside it rate nothing.
+    browser.wait_for(
+        "!document.activeElement.closest('dialog') && !document.querySelector('dialog[open]')"
+    )
     browser.press("k", "k", "c")
     assert read_rated(browser, sources[1]) == ([], "")
 
