@@ -1,0 +1,29 @@
+"""All sections, each a command: ``python -m reliability SECTION --help``."""
+
+from importlib import import_module
+
+import click
+
+SECTIONS = ("fuzz", "faults", "mutants", "soak", "stability", "pages")
+
+
+class Sections(click.Group):
+    """The sections, each of which is imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SECTIONS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SECTIONS:
+            return None
+        command: click.Command = import_module(f"reliability.{cmd_name}.command").main
+        return command
+
+
+@click.command(cls=Sections)
+def main() -> None:
+    """Try what can go wrong, count what went wrong, and write it under reliability/results/."""
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m reliability")
