@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import click
-from benchmarks.peers import ROOT
 
-from reliability.fuzz.trial import Finding, list_targets, try_index
+from benchmarks.peers import ROOT
+from reliability.fuzz.trial import REPEAT_EVERY, Finding, list_targets, load_target, try_index
+from reliability.fuzz.worker import MEMORY
 from reliability.records import write_record
 
 LISTED = 3
@@ -135,7 +136,14 @@ def show(tally: Tally, seconds: float) -> None:
 def describe(tally: Tally, seed: int) -> dict[str, Any]:
     """What the page shows."""
     kinds = [{"target": key[0], "kind": key[1], "times": n} for key, n in tally.kinds.items()]
-    return {"seed": seed, "tries": dict(sorted(tally.tries.items())), "kinds": kinds}
+    return {
+        "seed": seed,
+        "tries": dict(sorted(tally.tries.items())),
+        "about": {name: load_target(name).__doc__.splitlines()[0] for name in tally.tries},
+        "kinds": kinds,
+        "repeat_every": REPEAT_EVERY,
+        "memory_gib": MEMORY // 2**30,
+    }
 
 
 def tell(tally: Tally) -> None:

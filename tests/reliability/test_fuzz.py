@@ -1,6 +1,7 @@
 """A few inputs of every target of the fuzzer."""
 
 import pytest
+
 from reliability.fuzz.trial import list_targets, load_target, try_index
 
 INPUTS = 100
