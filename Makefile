@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 # `.ci/run` names more extras and packages, which are installed with the others in one go.
 MORE_EXTRAS ?=
 MORE_PACKAGES ?=
+# For what is random under `fuzz`, `faults`, `mutants` and `soak`.
+SEED ?= 1
+MINUTES ?= 40
 
-.PHONY: demo kernels test test-all lint docs exactness bench gpu clean
+.PHONY: demo kernels test test-all lint docs exactness bench fuzz faults mutants soak gpu clean
 
 demo: $(VENV)/.installed  ## correct the packaged head and draw it
 	$(BIN)/n4ax demo
@@ -33,6 +36,18 @@ exactness: $(VENV)/.installed-test kernels  ## compare with ITK and ANTs, write 
 
 bench: $(VENV)/.installed-test kernels  ## all measurements beside the peers, write docs/performance.md too
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.installed-dev kernels  ## random inputs: make fuzz SEED=1 MINUTES=40
+	$(BIN)/python -m reliability fuzz --seed $(SEED) --minutes $(MINUTES) --record
+
+faults: $(VENV)/.installed-dev kernels  ## system calls that fail, kills, full disks
+	$(BIN)/python -m reliability faults --seed $(SEED)
+
+mutants: $(VENV)/.installed-dev kernels  ## faults in the code itself, which tests must find
+	$(BIN)/python -m reliability mutants --seed $(SEED)
+
+soak: $(VENV)/.installed-dev kernels  ## memory that runs out, and thousands of corrections in one process
+	$(BIN)/python -m reliability soak --seed $(SEED)
 
 gpu: $(VENV)/.installed  ## time and check the XLA engine on the device that JAX finds
 	$(BIN)/python benchmarks/gpu.py

@@ -10,10 +10,12 @@ SECTIONS = ("fuzz", "faults", "mutants", "soak", "stability", "pages")
 class Sections(click.Group):
     """The sections, each of which is imported when it is called."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Give the names of the sections in the order in which the page has them."""
         return list(SECTIONS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command of a section."""
         if cmd_name not in SECTIONS:
             return None
         command: click.Command = import_module(f"reliability.{cmd_name}.command").main

@@ -17,6 +17,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+
 from benchmarks.volumes import move_by_one_ulp
 from tests.support import ants
 from tests.support.pipelines import CASES, make_words, write_images

@@ -9,9 +9,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from tests.support import itk
 
 from n4ax.images.otsu import otsu_mask
+from tests.support import itk
 
 ROOT = Path(__file__).parents[1]
 CASES = {

@@ -5,6 +5,7 @@ Usage: python -m scripts.make_phantom_oracle    (takes 20 minutes on two cores)
 
 import numpy as np
 import SimpleITK as sitk
+
 from benchmarks.gpu import ANSWERS, EVERY, FULL, ORACLE, SMALL, phantom
 from tests.support import itk
 

@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.volumes import move_by_one_ulp
 
 import n4ax
+from benchmarks.volumes import move_by_one_ulp
 from n4ax.pipeline import N4Result
 from n4ax.settings import EngineName
 from tests.support import itk

@@ -9,6 +9,21 @@ from benchmarks.pages import format_error, format_megabytes, format_ratio, forma
 from benchmarks.peers import ROOT
 from reliability.records import FOLDER, read_findings, read_records
 
+SECTIONS = ("fuzz", "differential", "faults", "soak", "mutants", "stability", "security")
+"""The sections of the page, in order."""
+
+TITLES = {
+    "commands": "Commands, settings and arrays",
+    "doors": "One door against another, and against ITK",
+    "faults": "Faults",
+    "files": "Files that are read",
+    "mutants": "Mutants",
+    "security": "Security",
+    "soak": "Memory and warnings",
+    "studies": "Studies",
+}
+"""What the areas of the findings are called."""
+
 PAGE = ROOT / "docs" / "reliability.md"
 
 
@@ -33,4 +48,6 @@ def render_page() -> str:
         "times": format_ratio, "megabytes": format_megabytes,
     }  # fmt: skip
     page = templates.get_template("page.md.jinja")
-    return page.render(records=read_records(), findings=read_findings())
+    return page.render(
+        records=read_records(), findings=read_findings(), sections=SECTIONS, titles=TITLES
+    )

@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from benchmarks import ants_exactness
 from benchmarks.volumes import move_by_one_ulp
-
 from n4ax.ants.program import main
 from n4ax.method.grid import padding_for_distance
 from tests.support import ants

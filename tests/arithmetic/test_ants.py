@@ -12,10 +12,10 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks import ants_exactness
-from benchmarks.volumes import DATA
 
 import n4ax.ants
+from benchmarks import ants_exactness
+from benchmarks.volumes import DATA
 from n4ax.ants.program import main
 from tests.ants.test_exactness import make_case, write_files
 from tests.support import ants

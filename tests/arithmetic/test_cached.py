@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks import exactness
 
 import n4ax
+from benchmarks import exactness
 from n4ax.result import N4Result
 from tests.support import itk
 from tests.support.bits import check_bits, check_convergence, check_run, count_differences

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.exactness import divide_as_itk
 
 import n4ax
+from benchmarks.exactness import divide_as_itk
 from n4ax.engines.cpu.threads import FEW_VOXELS
 from n4ax.result import N4Result
 from tests.support import itk

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.truth.judge import error
-from benchmarks.truth.phantoms import Case, make_case
 
 import n4ax
+from benchmarks.truth.judge import error
+from benchmarks.truth.phantoms import Case, make_case
 from n4ax import N4Settings
 from n4ax.auto import shading
 from n4ax.auto.tissues import SEARCHED

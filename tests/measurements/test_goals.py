@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from benchmarks import goals, gpu, judgement, programs, reused, worker
 from benchmarks.machine import describe_machine, find_revision
 from benchmarks.pages import render_page

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from benchmarks import gpu, gpu_alternatives, gpu_processes, gpu_profile
 
 BINS = 22

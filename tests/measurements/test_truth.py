@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from benchmarks import other_tools, quality
 from benchmarks.pages import render_page
 from benchmarks.truth import grid, methods

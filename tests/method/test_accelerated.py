@@ -7,11 +7,11 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import pytest
-from benchmarks.accelerated import HEADS
 from hypothesis import given
 from hypothesis import strategies as st
 
 import n4ax
+from benchmarks.accelerated import HEADS
 from n4ax.method import accelerated
 from n4ax.method.accelerated import FEWEST, LONGEST, Step, choose_thinning, plan_steps
 from n4ax.settings import N4Settings

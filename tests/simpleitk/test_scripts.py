@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
-from benchmarks.volumes import move_by_one_ulp
 
+from benchmarks.volumes import move_by_one_ulp
 from n4ax import simpleitk as sitk_n4
 from tests.support.itk import THREADS
 from tests.support.simpleitk import (

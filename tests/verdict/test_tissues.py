@@ -5,10 +5,10 @@ from itertools import product
 from typing import Any
 
 import pytest
-from benchmarks.truth.judge import error
-from benchmarks.truth.phantoms import make_case
 
 import n4ax
+from benchmarks.truth.judge import error
+from benchmarks.truth.phantoms import make_case
 
 SETTINGS: tuple[dict[str, Any], ...] = (
     {},

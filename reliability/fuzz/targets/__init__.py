@@ -1,0 +1,1 @@
+"""What is fuzzed; see :mod:`reliability.fuzz`."""

@@ -1,0 +1,24 @@
+"""The page of the reliability, and the tests that it names."""
+
+from pathlib import Path
+
+import pytest
+
+from reliability.pages.command import PAGE, render_page
+from reliability.records import read_findings
+
+ROOT = Path(__file__).parents[2]
+FOUND = [(area, one) for area, found in read_findings().items() for one in found]
+
+
+def test_the_page_agrees_with_the_records() -> None:
+    assert PAGE.read_text() == render_page()
+
+
+@pytest.mark.parametrize(
+    ("area", "finding"), FOUND, ids=[f"{area}-{number}" for number, (area, _) in enumerate(FOUND)]
+)
+def test_what_was_found_has_a_test(area: str, finding: dict[str, str]) -> None:
+    assert set(finding) == {"found", "done", "test"}
+    file, *_, name = finding["test"].split("::")
+    assert f"def {name.partition('[')[0]}(" in (ROOT / file).read_text()
