@@ -50,8 +50,8 @@ def describe_bits(bits: npt.NDArray[np.float64]) -> dict[str, float]:
 def find_confidence_loss(samples: int, confidence: float = 0.95, share: float = 0.95) -> float:
     """How many bits fewer are certain, given that so few samples were drawn.
 
-    If results are normally distributed around the true value, at least ``share`` of them agree
-    with it in the estimated bits less this number, with so much ``confidence`` (Sohier et al. 2021).
+    If results are normally distributed, at least ``share`` of them agree with their mean in the
+    estimated bits less this number, with so much ``confidence`` (Sohier et al. 2021).
     """
     free = samples - 1
     wider = free / chi2.ppf((1 - confidence) / 2, free)

@@ -1,19 +1,18 @@
 """Measures the numerical stability, and draws it."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benchmarks.peers import ROOT
-from reliability.records import FOLDER as RECORDS
 from reliability.records import write_record
 from reliability.stability.bits import find_confidence_loss
 from reliability.stability.measure import Plan, measure_scan
 from reliability.stability.picture import draw
 from reliability.stability.programs import ITERS, RULES
 from reliability.stability.scans import KEPT, LARGE, list_scans, load_scan
+from reliability.stability.store import add_seconds
 
 IMAGES = ROOT / "docs" / "images"
 OUTCOMES = ROOT / "build" / "stability"
@@ -21,9 +20,27 @@ OUTCOMES = ROOT / "build" / "stability"
 
 @click.command()
 @click.option("--seed", default=0, show_default=True, help="Decides the roundings.")
-@click.option("--samples", default=10, show_default=True, help="Perturbed inputs of each volume.")
-@click.option("--stage-samples", default=5, show_default=True, help="Runs for each stage.")
-@click.option("--live", default=2, show_default=True, help="Inputs that SimpleITK itself answers.")
+@click.option(
+    "--samples",
+    type=click.IntRange(2),
+    default=10,
+    show_default=True,
+    help="Perturbed inputs of each volume.",
+)
+@click.option(
+    "--stage-samples",
+    type=click.IntRange(2),
+    default=5,
+    show_default=True,
+    help="Runs for each stage.",
+)
+@click.option(
+    "--live",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="Inputs that SimpleITK itself answers.",
+)
 @click.option("--volumes", multiple=True, help="Only these, by the beginning of their names.")
 @click.option("--folder", type=click.Path(path_type=Path), default=OUTCOMES, show_default=False,
               help="Where outcomes are kept; build/stability.")  # fmt: skip
@@ -35,8 +52,7 @@ def main(
     Outcomes that are in the folder already are read, so that a run can be stopped and continued.
     Remove the folder after a change of the numbers.
     """
-    start = time.perf_counter()
-    plan = Plan(seed, samples, stage_samples, live, folder)
+    plan = Plan(seed, samples, stage_samples, live, folder / f"seed-{seed}")
     names = [name for name in list_scans() if not volumes or name.startswith(volumes)]
     found = []
     for number, name in enumerate(names, 1):
@@ -47,8 +63,7 @@ def main(
     if volumes:
         click.echo("some volumes only: no record is written")
     else:
-        (RECORDS / "results").mkdir(exist_ok=True)
-        path = write_record("stability", result, seconds=time.perf_counter() - start)
+        path = write_record("stability", result, seconds=add_seconds(plan.folder))
         draw(result, IMAGES)
         click.echo(f"wrote {path.relative_to(ROOT)}")
     raise SystemExit(int(has_failed(result)))

@@ -59,16 +59,7 @@ Tell = Callable[[str], None]
 def measure_scan(scan: Scan, plan: Plan, tell: Tell) -> dict[str, Any]:
     """Measure all that the page says of a volume."""
     top = float(np.quantile(scan.image, BRIGHTEST))
-    rules = {}
-    for rule in RULES:
-        found = run_programs(scan, rule, plan, tell)
-        rules[rule] = {
-            "rows": {name: describe_program(outcomes, top) for name, outcomes in found.items()},
-            "pairs": compare_programs({name: each[0] for name, each in found.items()}, top),
-        }
-        if rule == FIRST_RULE:
-            live = check_simpleitk(scan, found, plan, tell)
-            repeated = check_repetition(scan, found, plan)
+    found = {rule: run_programs(scan, rule, plan, tell) for rule in RULES}
     return {
         "name": scan.name,
         "title": scan.title,
@@ -77,10 +68,18 @@ def measure_scan(scan: Scan, plan: Plan, tell: Tell) -> dict[str, Any]:
         "kept": len(scan.kept),
         "shrink": scan.shrink,
         "input": describe_input(scan, plan),
-        "rules": rules,
+        "rules": {rule: describe_rule(programs, top) for rule, programs in found.items()},
         "stages": {name: measure_stages(scan, name, plan, tell) for name in STAGED},
-        "live": live,
-        "repeated": repeated,
+        "live": check_simpleitk(scan, found[FIRST_RULE], plan, tell),
+        "repeated": check_repetition(scan, found[FIRST_RULE], plan),
+    }
+
+
+def describe_rule(found: dict[str, list[Outcome]], top: float) -> dict[str, Any]:
+    """What the programs have found with one rule, each for itself and side by side."""
+    return {
+        "rows": {name: describe_program(outcomes, top) for name, outcomes in found.items()},
+        "pairs": compare_programs({name: each[0] for name, each in found.items()}, top),
     }
 
 
@@ -94,7 +93,7 @@ def run_programs(scan: Scan, rule: str, plan: Plan, tell: Tell) -> dict[str, lis
     for sample in range(plan.samples + 1):
         image = cache(lambda sample=sample: move_input(scan.image, plan.seed, sample))
         for name in programs:
-            words = [_name_seed(plan), scan.name, rule, name, str(sample)]
+            words = [scan.name, rule, name, str(sample)]
             found[name].append(
                 obtain(
                     plan.folder,
@@ -165,7 +164,7 @@ def compare_programs(outcomes: dict[str, Outcome], top: float) -> dict[str, Any]
 
 
 def compare_outcomes(one: Outcome, other: Outcome, top: float) -> dict[str, Any]:
-    """The common bits of field and corrected image, the stops, and voxels that differ as integers."""
+    """The bits in common, whether levels stop alike, and voxels that differ as integers."""
     fields = [np.exp(outcome.log_bias.astype(np.float64)) for outcome in (one, other)]
     return {
         "field": describe_bits(count_common(*fields)),
@@ -183,7 +182,7 @@ def check_simpleitk(
     total = {"runs": 0, "values": 0, "different": 0}
     for sample in range(min(plan.live, plan.samples + 1)):
         for name in THREADS:
-            words = [_name_seed(plan), scan.name, FIRST_RULE, f"SimpleITK {THREADS[name]}"]
+            words = [scan.name, FIRST_RULE, f"SimpleITK {THREADS[name]}"]
             outcome = obtain(
                 plan.folder,
                 [*words, str(sample)],
@@ -207,7 +206,7 @@ def check_repetition(scan: Scan, found: dict[str, list[Outcome]], plan: Plan) ->
     for name, outcomes in found.items():
         again = obtain(
             plan.folder,
-            [_name_seed(plan), scan.name, FIRST_RULE, name, "1 again"],
+            [scan.name, FIRST_RULE, name, "1 again"],
             lambda name=name: run_ours(scan, image, name, FIRST_RULE, num_threads=1),
         )
         total["runs"] += 1
@@ -230,7 +229,7 @@ def count_differences(one: Outcome, other: Outcome) -> int:
 def measure_stages(scan: Scan, program: str, plan: Plan, tell: Tell) -> dict[str, Any]:
     """The bits that are left when one stage is perturbed, for each stage and for all of them."""
     posed = cache(lambda: pose_scan(scan, program, FIRST_RULE))
-    words = [_name_seed(plan), scan.name, FIRST_RULE, f"stages of {program}"]
+    words = [scan.name, FIRST_RULE, f"stages of {program}"]
     plain = obtain(
         plan.folder, [*words, "none"], lambda: run_stage(scan, posed(), None, (plan.seed,))
     )
@@ -250,7 +249,3 @@ def measure_stages(scan: Scan, program: str, plan: Plan, tell: Tell) -> dict[str
     medians = ", ".join(f"{stage} {each['field']['median']}" for stage, each in found.items())
     tell(f"  stages of {program}, bits of the field: {medians}")
     return found
-
-
-def _name_seed(plan: Plan) -> str:
-    return f"seed {plan.seed}"

@@ -86,8 +86,8 @@ def run_simpleitk(scan: Scan, image: npt.NDArray[np.float32], program: str, rule
         corrector.Execute(sitk.Shrink(given, factors), sitk.Shrink(inside, factors))
         field = corrector.GetLogBiasFieldAsImage(given)
         corrected = given / sitk.Exp(field)
-    found = (sitk.GetArrayFromImage(one) for one in (field, corrected))
-    return keep(scan, *found, done)
+    log_bias, divided = (sitk.GetArrayFromImage(one) for one in (field, corrected))
+    return keep(scan, log_bias, divided, done)
 
 
 def keep(

@@ -54,7 +54,7 @@ class RoundedEngine:
     def __init__(
         self, engine: CpuEngine | ItkEngine, stage: str | None, random: np.random.Generator
     ) -> None:
-        self._engine = engine
+        self._engine: Any = engine
         self._stage = stage
         self._random = random
         if self._is_rounded(LOG):
@@ -71,15 +71,17 @@ class RoundedEngine:
         return round_randomly(values, self._random) if self._is_rounded(stage) else values
 
     def channels(self, mesh: Any, field: Any) -> list[ChannelState[Any, Any, Any]]:
-        """This engine is the only channel too."""
-        return [ChannelState(self, mesh, field)]
+        """The engine is the only channel too."""
+        channel: Any = self
+        return [ChannelState(channel, mesh, field)]
 
     def refine(self, level: int, lattice: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The lattice on the mesh of a level, rounded if the mesh was halved."""
         refined = self._engine.refine(level, lattice)
         return self._round(MESH, refined) if level else refined
 
     def expand(self, mesh: Any, lattice: npt.NDArray[np.float32]) -> Any:
-        # The solver has just made this lattice, and goes on with the rounded one.
+        """The field of a lattice; the solver, which has just made it, goes on with its rounding."""
         lattice[...] = self._round(UPDATE, lattice)
         field = self._engine.expand(mesh, lattice)
         is_cpu = isinstance(self._engine, CpuEngine)
@@ -95,15 +97,19 @@ class RoundedEngine:
         return lowest, highest
 
     def histogram(self, binned: Any) -> npt.NDArray[Any]:
+        """The rounded counts."""
         return self._round(HISTOGRAM, self._engine.histogram(binned))
 
     def sharpen(self, histogram: Any, bins: Any, parameters: Parameters) -> npt.NDArray[Any]:
+        """The rounded expected log intensities."""
         return self._round(SHARPENING, self._engine.sharpen(histogram, bins, parameters))
 
     def residual_fit(self, mesh: Any, binned: Any, expected: Any) -> npt.NDArray[Any]:
+        """The rounded delta of the fit."""
         return self._round(FIT, self._engine.residual_fit(mesh, binned, expected))
 
     def change(self, field: Any, before: Any, threshold: float) -> float:
+        """The rounded convergence measure."""
         measure = self._engine.change(field, before, threshold)
         return float(round_number(measure, self._random)) if self._is_rounded(MEASURE) else measure
 
