@@ -13,6 +13,7 @@ from reliability.stability.picture import draw
 from reliability.stability.programs import ITERS, RULES
 from reliability.stability.scans import KEPT, LARGE, list_scans, load_scan
 from reliability.stability.store import add_seconds
+from reliability.stability.summary import summarise
 
 IMAGES = ROOT / "docs" / "images"
 OUTCOMES = ROOT / "build" / "stability"
@@ -59,7 +60,8 @@ def main(
         scan = load_scan(name)
         click.echo(f"{number} of {len(names)}: {scan.title}, {scan.voxels:,} voxels in the mask")
         found.append(measure_scan(scan, plan, lambda text: print(text, flush=True)))
-    result = describe_plan(plan) | {"volumes": found}
+    summary = summarise(found, samples, stage_samples)
+    result = describe_plan(plan) | {"summary": summary, "volumes": found}
     if volumes:
         click.echo("some volumes only: no record is written")
     else:
@@ -85,4 +87,5 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
 
 def has_failed(result: dict[str, Any]) -> bool:
     """Whether equal inputs had different bits, or SimpleITK other bits than its arithmetic."""
-    return any(one["live"]["different"] + one["repeated"]["different"] for one in result["volumes"])
+    summary = result["summary"]
+    return bool(summary["live"]["different"] or summary["repeated"]["different"])
