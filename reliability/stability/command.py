@@ -54,7 +54,7 @@ def main(
     Remove the folder after a change of the numbers.
     """
     plan = Plan(seed, samples, stage_samples, live, folder / f"seed-{seed}")
-    names = [name for name in list_scans() if not volumes or name.startswith(volumes)]
+    names = choose_scans(volumes)
     found = []
     for number, name in enumerate(names, 1):
         scan = load_scan(name)
@@ -69,6 +69,19 @@ def main(
         draw(result, IMAGES)
         click.echo(f"wrote {path.relative_to(ROOT)}")
     raise SystemExit(int(has_failed(result)))
+
+
+def choose_scans(beginnings: tuple[str, ...]) -> list[str]:
+    """Choose the volumes whose names begin so; without beginnings, all that are here."""
+    there = list_scans()
+    for beginning in beginnings:
+        if not any(name.startswith(beginning) for name in there):
+            raise click.BadParameter(
+                f"no volume begins with {beginning!r}; give the beginning of one of "
+                + ", ".join(there),
+                param_hint="--volumes",
+            )
+    return [name for name in there if not beginnings or name.startswith(beginnings)]
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

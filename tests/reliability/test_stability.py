@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.volumes import PACKAGED
 from reliability.pages.command import render_page
@@ -16,7 +17,7 @@ from reliability.stability.bits import (
     count_significant,
     find_confidence_loss,
 )
-from reliability.stability.command import describe_plan, has_failed
+from reliability.stability.command import describe_plan, has_failed, main
 from reliability.stability.measure import (
     FIRST_RULE,
     Plan,
@@ -155,6 +156,12 @@ def test_a_measurement_is_continued_summed_up_and_drawn(head: Scan, tmp_path: Pa
     assert not has_failed(result)
     draw(result, tmp_path)
     assert "ITK, 64 threads" in (tmp_path / "stability.svg").read_text()
+
+
+def test_a_volume_that_does_not_exist_is_named() -> None:
+    done = CliRunner().invoke(main, ["--volumes", "knee"])
+    assert done.exit_code == 2
+    assert "no volume begins with 'knee'; give the beginning of one of " in done.output
 
 
 @pytest.mark.skipif("stability" not in read_records(), reason="stability has not been measured")
