@@ -252,7 +252,7 @@ def save_the_field(given: Given) -> None:
 
 def start_from_a_field(given: Given) -> None:
     """A field to start from, as an object and as a file."""
-    if given.problem.keywords.get("arithmetic") == "itk":  # ITK has no field to start from
+    if not given.may_start:
         raise InapplicableError
     result = given.fit_arrays()
     result.field.save(given.folder / "start.npz")

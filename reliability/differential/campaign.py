@@ -30,7 +30,7 @@ SHARES = {"doors": 5, "simpleitk": 4, "ants": 1}
 TARGETS = {"doors": "doors", "simpleitk": "reference_itk", "ants": "reference_ants"}
 """The fuzzer's names, from which problems are made, so that both have the same ones."""
 
-SECONDS = 120.0
+SECONDS = 300.0
 
 Line = dict[str, Any]
 Case = tuple[str, int]

@@ -65,7 +65,7 @@ def apply_by_command(given: Given) -> None:
 
 def start_by_command(given: Given) -> None:
     """``n4ax correct --init``."""
-    if given.problem.keywords.get("arithmetic") == "itk":  # ITK has no field to start from
+    if not given.may_start:
         raise InapplicableError
     image = str(given.paths["image"])
     words = ["correct", image, "-o", "c.nii", "--field", "f.npz", "-q"]

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from n4ax.errors import InputError
-from reliability.differential import arrays, as_ants, commands, libraries
+from reliability.differential import arrays, as_ants, commands, libraries, transforms
 from reliability.differential.given import Given, InapplicableError
 from reliability.differential.problems import Problem, make_problem
 
-DOORS = (*arrays.DOORS, *libraries.DOORS, *commands.DOORS, *as_ants.DOORS)
+DOORS = (
+    *arrays.DOORS, *libraries.DOORS, *commands.DOORS, *as_ants.DOORS, *transforms.DOORS,
+)  # fmt: skip
 RARE = (*arrays.RARE, *as_ants.RARE)
 TAKEN, RARELY = 5, 0.01
 """How many doors a problem goes through, and the share of problems that go through a slow one."""

@@ -52,6 +52,12 @@ class Given:
         return found
 
     @property
+    def may_start(self) -> bool:
+        """Whether N4 can start from a field; ITK cannot, and a raised image has none yet."""
+        keywords = self.problem.keywords
+        return keywords.get("arithmetic") != "itk" and keywords.get("non_positive") != "offset"
+
+    @property
     def uses_otsu(self) -> bool:
         """Whether the mask is Otsu's."""
         return self.problem.mask is None and self.problem.word == "otsu"

@@ -8,7 +8,7 @@ from random import Random
 from reliability.differential.simpleitk import compare
 
 SHARE = 0.3
-SECONDS = 120.0
+SECONDS = 300.0
 
 
 def try_input(random: Random, folder: Path) -> str:
