@@ -76,9 +76,12 @@ def draw_policies(random: np.random.Generator, problem: Problem) -> Problem:
 
 
 def find_refusal(given: Given) -> str | None:
-    """Why the problem is refused, if it is."""
+    """Why the problem is refused, if it is, with its place in space or without.
+
+    The place decides which voxels shrinking takes, which may be too few.
+    """
     try:
-        _ = given.of_images
+        _ = given.of_images, given.of_arrays
     except InputError as error:
         return str(error)
     return None

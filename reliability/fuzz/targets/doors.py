@@ -6,7 +6,7 @@ from random import Random
 
 from reliability.differential.doors import compare
 
-SHARE = 0.3
+SHARE = 0.15
 SECONDS = 300.0
 
 

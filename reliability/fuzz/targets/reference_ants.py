@@ -7,7 +7,7 @@ from random import Random
 
 from reliability.differential.ants import compare
 
-SHARE = 0.1
+SHARE = 0.05
 SECONDS = 300.0
 
 

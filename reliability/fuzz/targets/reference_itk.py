@@ -7,7 +7,7 @@ from random import Random
 
 from reliability.differential.simpleitk import compare
 
-SHARE = 0.3
+SHARE = 0.1
 SECONDS = 300.0
 
 
