@@ -102,8 +102,8 @@ def _check_finite(field: BiasField, settings: N4Settings) -> None:
         raise InputError(
             "the field is not finite: the arithmetic has left the range of single precision. Look "
             "for intensities of absurd size in the mask (negative ones are used without a "
-            'logarithm, unless {non_positive:"exclude"}), and at {over_relax:{0}}, {fwhm:{1}} and '
-            "{wiener:{2}}",
+            'logarithm, unless {non_positive:"exclude"}), for a mask of a few voxels, and at '
+            "{over_relax:{0}}, {fwhm:{1}} and {wiener:{2}}",
             settings.over_relax,
             settings.fwhm,
             settings.wiener,

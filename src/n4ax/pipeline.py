@@ -23,6 +23,7 @@ from n4ax.engines.measures import Measures
 from n4ax.errors import InputError
 from n4ax.field import BiasField
 from n4ax.field.file import check_affine, is_usable
+from n4ax.field.grid import is_divided_in_filter
 from n4ax.field.images import has_turned_axes
 from n4ax.field.start import add, express
 from n4ax.images.arrays import import_array, is_jax, is_masked
@@ -340,6 +341,22 @@ def _make_field(
     )
 
 
+def _find_unrefined(posed: PosedImage, state: State) -> Any:
+    """Find the lattice that ITK's filter divides by, if it is not the last one.
+
+    The filter refines its lattice for a last level without iterations too, but divides by the field
+    from before. Whoever evaluates the field at the full resolution has the refined one, which
+    differs in its last digits.
+    """
+    settings = posed.settings
+    if settings.arithmetic != "itk" or settings.scale != "itk":
+        return None
+    if not is_divided_in_filter(settings.itk_tool, posed.pose.problem.axes):
+        return None
+    lattice = state.field.lattice
+    return None if lattice.shape == state.lattice.shape else lattice
+
+
 def make_result(
     posed: PosedImage, state: State, num_threads: int | None = None, first: PosedImage | None = None
 ) -> N4Result[Any]:
@@ -351,6 +368,9 @@ def make_result(
     problem = (first or posed).pose.problem
     measures: Any = Measures(problem, posed.settings, state, solution, num_threads)
     corrected, field = correct_image(posed, solution.lattice, num_threads)
+    unrefined = _find_unrefined(posed, state)
+    if unrefined is not None:
+        corrected = correct_image(posed, unrefined, num_threads).image
     return N4Result(
         corrected=make_like(posed.image, corrected),
         field=field,

@@ -100,3 +100,22 @@ def test_image_has_the_bits_of_simpleitk(name: str, threads: int) -> None:
         **KEYWORDS,
     )
     check_run(ours, theirs)
+
+
+@pytest.mark.parametrize("iters", [(4, 0), (3, 2, 0, 0), (3, 0, 2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_levels_without_iterations_have_the_bits_of_simpleitk(
+    iters: tuple[int, ...], dtype: type[np.floating[Any]]
+) -> None:
+    """ITK refines its lattice for the last level, but divides by the field from before."""
+    image = make_noise().astype(dtype)
+    keywords: dict[str, Any] = {"iters": iters, "conv_threshold": 0.0}
+    theirs = itk.correct(image, None, threads=2, **keywords)
+    check_run(n4ax.fit(image, "all", arithmetic="itk", itk_threads=2, **keywords), theirs)
+
+
+def test_last_level_without_iterations_after_shrinking_has_the_bits_of_simpleitk() -> None:
+    image = make_noise()
+    keywords: dict[str, Any] = {"iters": (4, 0), "conv_threshold": 0.0, "shrink_factor": 2}
+    theirs = itk.correct(image, None, threads=2, **keywords)
+    check_run(n4ax.fit(image, "all", arithmetic="itk", itk_threads=2, **keywords), theirs)

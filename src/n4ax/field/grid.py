@@ -73,12 +73,17 @@ def lay_on_grid(spline: Spline, counts: Sequence[int]) -> GridField:
 
 
 def _has_single_exponential(spline: Spline, counts: Sequence[int]) -> bool:
-    """Whether the tool divides by an exponential in single precision.
+    """Whether the tool divides by an exponential in single precision on this grid."""
+    own = tuple(axis.count for axis in spline.axes)
+    return is_divided_in_filter(spline.itk_tool, spline.axes) and own == tuple(counts)
 
-    ITK's N4 filter does, where SimpleITK corrects an image that was not shrunk. Everyone else takes
-    the field to the full resolution, and then calls ITK's filter for exponentials.
+
+def is_divided_in_filter(tool: ItkTool, axes: Sequence[Axis]) -> bool:
+    """Whether ITK's N4 filter itself divides the image, by an exponential in single precision.
+
+    It does where SimpleITK corrects an image that was not shrunk. Everyone else takes the field to
+    the full resolution, and then calls ITK's filter for exponentials.
     """
-    return spline.itk_tool == "simpleitk" and all(
-        axis.shrink == 1 and axis.padded == axis.count == count
-        for axis, count in zip(spline.axes, counts, strict=True)
+    return tool == "simpleitk" and all(
+        axis.shrink == 1 and axis.padded == axis.count for axis in axes
     )
