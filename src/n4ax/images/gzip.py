@@ -7,12 +7,14 @@ on the number of threads, nor on where in memory ISA-L works.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
 from isal import isal_zlib
+
+from n4ax.images.lengths import LENGTH_OF_START, measure_nifti
 
 ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 """What ISA-L raises for damaged content."""
@@ -80,25 +82,38 @@ def _compress_block(block: memoryview) -> bytes:
 
 
 def read_file(path: Path) -> bytes:
-    """Give the content of a file, decompressed if its name ends in ``.gz``."""
+    """Give the content of a file of NIfTI, decompressed if its name ends in ``.gz``."""
     content = path.read_bytes()
-    return decompress(content) if path.suffix == ".gz" else content
+    return decompress(content, measure_nifti) if path.suffix == ".gz" else content
 
 
-def decompress(content: bytes) -> bytes:
+def decompress(content: bytes, measure: Callable[[bytes], int] | None = None) -> bytes:
     """Give the content of a file named ``.nii.gz``, which need not be compressed.
+
+    Parameters
+    ----------
+    content
+        The file.
+    measure
+        Finds how many bytes are needed, from the first bytes of what was compressed; see
+        :mod:`n4ax.images.lengths`. The rest is neither decompressed nor checked.
 
     Raises
     ------
     EOFError, ISAL_ERROR
         The content is damaged.
     """
-    if not content.startswith(_START):
+    if not is_compressed(content):
         return content
+    left = None if measure is None else measure(decompress_start(content, LENGTH_OF_START))
     parts: list[bytes] = []
-    while content.startswith(_START):  # what follows is no part of the image, as in ITK
+    while is_compressed(content):  # what follows is no part of the image, as in ITK
         member = isal_zlib.decompressobj(wbits=_GZIP)
-        parts.append(member.decompress(content))
+        parts.append(member.decompress(content, left or 0))
+        if left is not None:
+            left -= len(parts[-1])
+            if left <= 0:
+                break
         if not member.eof:
             raise EOFError("the compressed file ends too early")
         content = member.unused_data
@@ -120,6 +135,16 @@ def decompress_start(content: bytes, length: int) -> bytes:
     ISAL_ERROR
         The content is damaged.
     """
-    if not content.startswith(_START):
+    if not is_compressed(content):
         return content[:length]
-    return isal_zlib.decompressobj(wbits=_GZIP).decompress(content, length)
+    start = b""
+    while is_compressed(content) and len(start) < length:  # a member may have only a few bytes
+        member = isal_zlib.decompressobj(wbits=_GZIP)
+        start += member.decompress(content, length - len(start))
+        content = member.unused_data
+    return start
+
+
+def is_compressed(content: bytes) -> bool:
+    """Whether a file that begins with these bytes is compressed by gzip."""
+    return content.startswith(_START)
