@@ -7,6 +7,7 @@ kept where an image is written in the format that it was read from.
 
 import locale
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ _END_OF_HEADER = {".mhd": b"ElementDataFile = LOCAL\n", ".nhdr": b"\n\n"}
 """What the voxels follow in one file."""
 _NAME_OF_VOXELS = {".mhd": "ElementDataFile = {}\n", ".nhdr": "\ndata file: {}\n"}
 """What stands in its place in a header that names the file of the voxels."""
+_ADDRESS = re.compile(r"\(0x[0-9a-f]+\)")
 _OF_NRRD = ("NRRD_content", "NRRD_sample units")
 """The fields of NRRD that neither say how the voxels are stored nor where they are."""
 
@@ -104,8 +106,7 @@ def read(path: Path) -> Nifti1Image:
         made.extra[_SOURCE] = _Source(_find_family(suffix), _read_dictionary(image))
         return made
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path} cannot be read: {reason}") from None
+        raise ValueError(f"{path} cannot be read: {_give_reason(error)}") from None
 
 
 def write(image: Nifti1Image, path: Path, places: Sequence[Path], num_threads: int) -> None:
@@ -176,6 +177,12 @@ def keep_locale() -> Iterator[None]:
             yield
         finally:
             locale.setlocale(locale.LC_ALL, before)
+
+
+def _give_reason(error: RuntimeError) -> str:
+    """The last line of an error of ITK, without addresses in memory, which always differ."""
+    lines = str(error).strip().splitlines() or ["ITK does not say why"]
+    return _ADDRESS.sub("", lines[-1]).strip()
 
 
 def _read_mgh(path: Path) -> Nifti1Image:
@@ -327,7 +334,7 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
                     made.SetMetaData(key, text)
             sitk.WriteImage(made, str(whole), useCompression=True)
         except RuntimeError as error:
-            raise OSError(str(error).strip().splitlines()[-1].strip()) from None
+            raise OSError(_give_reason(error)) from None
         content = whole.read_bytes()
     if suffix in _IN_ONE_FILE:
         header, _, voxels = content.partition(_END_OF_HEADER[suffix])
