@@ -44,6 +44,18 @@ def escape_what_cannot_be_printed() -> None:
 
 
 @contextmanager
+def silence_nibabel() -> Iterator[None]:
+    """Keep nibabel from printing on standard error what it finds wrong with a header."""
+    log = logging.getLogger("nibabel.global")
+    with PROCESS_WIDE:
+        before, log.disabled = log.disabled, True
+        try:
+            yield
+        finally:
+            log.disabled = before
+
+
+@contextmanager
 def hide_warnings() -> Iterator[None]:
     """Hide log messages up to warnings, of all libraries, while the block runs.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from isal import isal_zlib
 
 from n4ax.images import gzip
 
@@ -20,6 +21,15 @@ def compress(*parts: bytes | memoryview, num_threads: int = 1) -> bytes:
 def test_bytes_do_not_depend_on_the_number_of_threads(num_threads: int) -> None:
     parts = b"header", NOISE.data
     assert compress(*parts, num_threads=num_threads) == compress(*parts)
+
+
+def test_bytes_do_not_depend_on_where_in_memory_they_are_made() -> None:
+    random = np.random.default_rng(0)
+    contents = [np.tile(random.integers(0, 256, 33, np.uint8), 7).tobytes() for _ in range(20_000)]
+    first = [compress(content) for content in contents]
+    held = [isal_zlib.compressobj(1) for _ in range(50)]  # the next ones lie elsewhere
+    assert [compress(content) for content in contents] == first
+    assert len(held) == 50
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 19, (1 << 19) + 1, 3_000_001])

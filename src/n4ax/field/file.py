@@ -20,6 +20,8 @@ from n4ax.method.grid import Axis
 from n4ax.settings import is_whole_number
 
 _NIFTI = (".nii", ".nii.gz")
+_LONGEST = 2**24
+"""So many voxels has an axis at most; single precision does not tell more of them apart."""
 _ZIP = b"PK"
 """What a ``.npz`` file begins with, whatever its name is."""
 
@@ -106,7 +108,7 @@ def _read_arrays(content: bytes) -> dict[str, Any]:
             "axes": _read_axes(data),
             "voxel_order": str(data["voxel_order"]),
             "affine": data["affine"] if data["affine"].size else None,
-            "axes_known": bool(data["axes_known"]),
+            "axes_known": bool(data["axes_known"].item()),
             # Files of n4ax 0.2.0 do not have the rest.
             "arithmetic": str(data.get("arithmetic", "limit")),
             "itk_tool": str(data.get("itk_tool", "simpleitk")),
@@ -131,9 +133,9 @@ def check_parts(
     ValueError
         A part has another type or another size than the others need.
     """
-    if not is_whole_number(order) or not 1 <= order <= 5:
+    if not _is_integer(order) or not 1 <= order <= 5:
         raise InputError("{order} is {0!r}; expected a whole number from 1 to 5", order)
-    if not shape or not all(is_whole_number(n) and n >= 1 for n in shape):
+    if not shape or not all(_is_integer(n) and n >= 1 for n in shape):
         raise InputError("{shape} is {0!r}; expected numbers of voxels", shape)
     _check_control_points(control_points, order, len(axes))
     lengths = tuple(n for n in shape if n != 1)
@@ -191,6 +193,19 @@ def _check_control_points(points: Any, order: int, axes: int) -> None:
 
 def _check_axis(axis: Axis) -> None:
     numbers = (axis.count, axis.lower, axis.upper, axis.shrink, axis.first, axis.samples)
-    whole = all(map(is_whole_number, numbers))
-    if not whole or min(axis.lower, axis.upper) < 0 or axis.shrink < 1 or axis.samples < 2:
+    origin, step, start = axis.position
+    good = (
+        all(map(_is_integer, (*numbers, start)))
+        and min(axis.lower, axis.upper) >= 0
+        and axis.shrink >= 1
+        and axis.samples >= 2
+        and max(axis.padded, axis.shrink, axis.samples, abs(axis.first), abs(start)) <= _LONGEST
+        and np.isfinite([origin, step]).all()
+    )
+    if not good:
         raise InputError("{axes} hold {0!r}, which is no way to sample an axis", axis)
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether this is a whole number that can be an index, as 4.0 cannot."""
+    return is_whole_number(value) and not isinstance(value, float | np.floating)

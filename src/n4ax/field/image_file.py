@@ -72,7 +72,10 @@ def write_parts(path: Path, parts: Mapping[str, Any], voxel_order: str) -> None:
     lattice = points.reshape([1 if n == 1 else next(left) for n in shape])
     image = Nifti1Image(lattice, None)
     if parts["affine"] is not None:
-        image.set_sform(_place_control_points(parts), _SCANNER)
+        form = _place_control_points(parts)
+        # NIfTI-1 has single precision; the description has all digits.
+        if np.abs(form).max() <= np.finfo(np.float32).max:
+            image.set_sform(form, _SCANNER)
     image.header.set_xyzt_units("mm", "sec")
     image.header["descrip"] = b"n4ax: control points of a log bias field"
     text = json.dumps(_describe(parts, lattice.shape, voxel_order), allow_nan=False)
@@ -115,7 +118,7 @@ def read_parts(path: Path) -> dict[str, Any]:
         "axes": tuple(_read_axis(axis) for axis in found["axes"] if axis is not None),
         "voxel_order": found["voxel_order"],
         "affine": None if found["affine"] is None else np.array(found["affine"], np.float64),
-        "axes_known": found["axes_known"],
+        "axes_known": _check_truth(found["axes_known"]),
         "arithmetic": found["arithmetic"],
         "itk_tool": found["itk_tool"],
     }
@@ -129,7 +132,7 @@ def _find_description(image: Nifti1Pair) -> dict[str, Any] | None:
         raw = content if isinstance(content, bytes) else str(content).encode()
         try:
             found = json.loads(raw.rstrip(b"\0"))
-        except ValueError:  # the comment of another program
+        except (ValueError, RecursionError):  # the comment of another program
             continue
         if isinstance(found, dict) and MARK in found:
             return found  # pyright: ignore[reportUnknownVariableType]
@@ -165,6 +168,12 @@ def _describe_axis(axis: Axis) -> dict[str, Any]:
         "samples": int(axis.samples),
         "itk_position": {"origin": float(origin), "step": float(step), "start": int(start)},
     }
+
+
+def _check_truth(found: Any) -> bool:
+    if not isinstance(found, bool):
+        raise InputError("axes_known is {0!r}; expected true or false", found)
+    return found
 
 
 def _read_axis(found: dict[str, Any]) -> Axis:

@@ -10,6 +10,9 @@ from n4ax.images import headers
 LENGTH: int = Nifti2Image.header_class.sizeof_hdr
 """Bytes of the longest header."""
 
+_EOL_CHECK, _UNCHANGED = "eol_check", (13, 10, 26, 10)
+"""A field of NIfTI-2: bytes that a program would change which takes the file for text."""
+
 
 def parse_header(content: bytes, *, single: bool) -> tuple[Any, Any, Any] | None:
     """Read the header that a file begins with; ``None`` if it is not NIfTI.
@@ -39,6 +42,10 @@ def parse_header(content: bytes, *, single: bool) -> tuple[Any, Any, Any] | None
     header = kind.header_class(content[: kind.header_class.sizeof_hdr], check=False)
     stated = header.copy()
     headers.mend(header)
+    # nibabel would complain of these on standard error.
+    header["magic"] = header.single_magic if header.is_single else header.pair_magic
+    if _EOL_CHECK in header:
+        header[_EOL_CHECK] = _UNCHANGED
     return kind, header, stated
 
 

@@ -6,6 +6,8 @@ kept where an image is written in the format that it was read from.
 """
 
 import locale
+import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from n4ax.extras import need_extra
 from n4ax.files import borrow_file
 from n4ax.images import gzip, headers, zstd
 from n4ax.images.dicom import NOTHING, read_series
+from n4ax.images.lengths import measure_mgh
 from n4ax.images.names import (
     DICOM,
     FREESURFER,
@@ -47,6 +50,7 @@ _END_OF_HEADER = {".mhd": b"ElementDataFile = LOCAL\n", ".nhdr": b"\n\n"}
 """What the voxels follow in one file."""
 _NAME_OF_VOXELS = {".mhd": "ElementDataFile = {}\n", ".nhdr": "\ndata file: {}\n"}
 """What stands in its place in a header that names the file of the voxels."""
+_ADDRESS = re.compile(r"\(0x[0-9a-f]+\)")
 _OF_NRRD = ("NRRD_content", "NRRD_sample units")
 """The fields of NRRD that neither say how the voxels are stored nor where they are."""
 
@@ -102,8 +106,7 @@ def read(path: Path) -> Nifti1Image:
         made.extra[_SOURCE] = _Source(_find_family(suffix), _read_dictionary(image))
         return made
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise ValueError(f"{path} cannot be read: {reason}") from None
+        raise ValueError(f"{path} cannot be read: {_give_reason(error)}") from None
 
 
 def write(image: Nifti1Image, path: Path, places: Sequence[Path], num_threads: int) -> None:
@@ -176,20 +179,39 @@ def keep_locale() -> Iterator[None]:
             locale.setlocale(locale.LC_ALL, before)
 
 
+def _give_reason(error: RuntimeError) -> str:
+    """The last line of an error of ITK, without addresses in memory, which always differ."""
+    lines = str(error).strip().splitlines() or ["ITK does not say why"]
+    return _ADDRESS.sub("", lines[-1]).strip()
+
+
 def _read_mgh(path: Path) -> Nifti1Image:
     try:
         content = path.read_bytes()
-        content = gzip.decompress(content) if find_suffix(path) == ".mgz" else content
+        packed = find_suffix(path) == ".mgz"
+        content = gzip.decompress(content, measure_mgh) if packed else content
         image: Any = nib.MGHImage.from_bytes(content)
+        _check_length(image, content)
         voxels = np.asanyarray(image.dataobj)
+        made = _make_nifti(voxels, image.affine)
     except Exception as error:  # damaged files fail in many ways
-        raise ValueError(f"{path} cannot be read: {error}") from None
-    made = _make_nifti(voxels, image.affine)
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if voxels.ndim > 3:
         made.header["pixdim"][4] = float(image.header["tr"]) / 1000
     tags = content[_find_tags(image.header) :]
     made.extra[_SOURCE] = _Source(FREESURFER, image.header.copy(), tags)
     return made
+
+
+def _check_length(image: Any, content: bytes) -> None:
+    """Refuse a file of FreeSurfer that is shorter than its header says, before memory is taken."""
+    needed = math.prod(image.shape) * image.get_data_dtype().itemsize
+    left = len(content) - image.header.get_data_offset()
+    if min(image.shape) < 1 or left < needed:
+        raise ValueError(
+            f"its header asks for voxels of shape {image.shape}, and {left} bytes follow it: it "
+            "may have been cut off"
+        )
 
 
 def _find_tags(header: Any) -> int:
@@ -223,7 +245,10 @@ def _make_nifti(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Ni
         voxels = voxels.astype(np.uint8)
     if voxels.dtype.kind not in "iuf" or voxels.dtype.itemsize > 8:
         raise ValueError(f"the voxels are {voxels.dtype}; expected real numbers")
-    made = Nifti1Image(voxels, affine, dtype=voxels.dtype)
+    if not np.isfinite(affine).all():
+        raise ValueError("its header places the voxels at numbers that are not finite")
+    with np.errstate(all="ignore"):  # voxels may have no size
+        made = Nifti1Image(voxels, affine, dtype=voxels.dtype)
     made.header.set_xyzt_units("mm", "sec")
     return made
 
@@ -237,7 +262,10 @@ def _from_itk(image: Any, path: Path, sitk: Any) -> Nifti1Image:
     space = Space(image.GetSpacing(), image.GetOrigin(), tuple(map(tuple, direction.tolist())))
     affine = space.select_axes(range(min(n, 3))).to_affine()
     assert affine is not None
-    made = _make_nifti(sitk.GetArrayFromImage(image).T, affine)
+    try:
+        made = _make_nifti(sitk.GetArrayFromImage(image).T, affine)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
     made.extra[PLACE] = space
     if n > 3:
         made.header["pixdim"][4] = image.GetSpacing()[3]
@@ -273,12 +301,17 @@ def _find_family(suffix: str) -> tuple[str, ...]:
 
 def _read_dictionary(image: Any) -> dict[str, str]:
     """What an image of ITK says in text, except how its voxels are stored and where they are."""
-    return {
-        key: image.GetMetaData(key)
-        for key in image.GetMetaDataKeys()
-        if (not key.startswith(("ITK_", "NRRD_")) or key in _OF_NRRD)
-        and "[UNKNOWN_PRINT_CHARACTERISTICS]" not in image.GetMetaData(key)
-    }
+    found: dict[str, str] = {}
+    for key in image.GetMetaDataKeys():
+        if key.startswith(("ITK_", "NRRD_")) and key not in _OF_NRRD:
+            continue
+        try:
+            text = image.GetMetaData(key)
+        except TypeError:  # the key has bytes that are no characters
+            continue
+        if "[UNKNOWN_PRINT_CHARACTERISTICS]" not in text:
+            found[key] = text
+    return found
 
 
 def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> None:
@@ -301,7 +334,7 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
                     made.SetMetaData(key, text)
             sitk.WriteImage(made, str(whole), useCompression=True)
         except RuntimeError as error:
-            raise OSError(str(error).strip().splitlines()[-1].strip()) from None
+            raise OSError(_give_reason(error)) from None
         content = whole.read_bytes()
     if suffix in _IN_ONE_FILE:
         header, _, voxels = content.partition(_END_OF_HEADER[suffix])

@@ -93,8 +93,9 @@ def read_voxel_sizes(header: Any, ndim: int) -> tuple[float, ...]:
     """
     sizes = np.abs(np.asarray(header["pixdim"], np.float64)[1 : ndim + 1])
     sizes[~(np.isfinite(sizes) & (sizes > 0))] = 1.0
-    sizes[:3] *= _read_mm(header)
-    sizes[3:4] *= _read_seconds(header)
+    with np.errstate(over="ignore"):
+        sizes[:3] *= _read_mm(header)
+        sizes[3:4] *= _read_seconds(header)
     return tuple(float(size) for size in sizes)
 
 
@@ -149,7 +150,7 @@ def mend(header: Any) -> None:
         header[name] = 0 if code < 0 else code if code <= _LAST_CODE else _ALIGNED
     for name in (*_QUATERNION, *_OFFSETS, "toffset"):
         header[name] = _make_finite(float(header[name]))
-    square = sum(float(header[name]) ** 2 for name in _QUATERNION)
+    square = sum(float(header[name]) * float(header[name]) for name in _QUATERNION)
     for name in _QUATERNION if square >= _LONGEST else ():
         header[name] = float(header[name]) / sqrt(square)
     rows = _choose_form(header)
@@ -182,10 +183,18 @@ def _read_seconds(header: Any) -> float:
     return _S_PER_UNIT.get(int(header["xyzt_units"]) & 0x38, 1.0)
 
 
+def find_affine(header: Any) -> npt.NDArray[np.float64]:
+    """The affine that nibabel finds in a header that :func:`mend` has mended."""
+    with np.errstate(all="ignore"):  # numbers may be too large to be multiplied
+        affine: npt.NDArray[np.float64] = header.get_best_affine()
+    return affine
+
+
 def scale_affine(header: Any, affine: Any) -> npt.NDArray[np.float64]:
     """An affine with the unit of length of a header, in mm."""
     scaled = np.array(affine, np.float64)
-    scaled[:3] *= _read_mm(header)
+    with np.errstate(over="ignore"):
+        scaled[:3] *= _read_mm(header)
     return scaled
 
 
@@ -199,7 +208,7 @@ def _choose_form(header: Any) -> npt.NDArray[np.float32] | None:
     q_code, s_code = int(header["qform_code"]), int(header["sform_code"])
     if q_code <= 0 and s_code <= 0:
         return None
-    rows = np.stack([np.asarray(header[name], np.float32) for name in _ROWS])
+    rows = _make_single([header[name] for name in _ROWS])
     finite = bool(np.isfinite(rows).all())
     if q_code <= 0:
         if not finite:
@@ -215,7 +224,7 @@ def _choose_form(header: Any) -> npt.NDArray[np.float32] | None:
 
 def _quaternion_rows(header: Any) -> npt.NDArray[np.float32]:
     """The qform, shape (3, 4), computed in float64 and rounded to float32."""
-    b, c, d = (_make_finite(float(np.float32(header[name]))) for name in _QUATERNION)
+    b, c, d = map(_make_finite, _make_single([header[name] for name in _QUATERNION]).tolist())
     square = b * b + c * c + d * d
     if 1.0 - square < 1e-7:
         scale = 1.0 / sqrt(square)
@@ -232,7 +241,13 @@ def _quaternion_rows(header: Any) -> npt.NDArray[np.float32]:
         [2.0 * (b * c + a * d) * x, (a * a + c * c - b * b - d * d) * y, 2.0 * (c * d - a * b) * z],
         [2.0 * (b * d - a * c) * x, 2.0 * (c * d + a * b) * y, (a * a + d * d - c * c - b * b) * z],
     ]
-    return np.array([[*row, end] for row, end in zip(rows, offset, strict=True)], np.float32)
+    return _make_single([[*row, end] for row, end in zip(rows, offset, strict=True)])
+
+
+def _make_single(values: Any) -> npt.NDArray[np.float32]:
+    """Round to float32; what is too large for it becomes infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.array(values, np.float64).astype(np.float32)
 
 
 def _at_right_angles(rows: npt.NDArray[np.float32]) -> bool:

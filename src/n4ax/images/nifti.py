@@ -26,9 +26,10 @@ from n4ax.files import replace_file, replace_files
 from n4ax.images import formats, gzip, headers, plain, zstd
 from n4ax.images.beginning import LENGTH, check_content, parse_header
 from n4ax.images.grids import Grid, check_kind, check_same_grid
+from n4ax.images.lengths import measure_nifti
 from n4ax.images.names import READ, find_files, find_suffix
 from n4ax.itk.space import Space
-from n4ax.messages import PROCESS_WIDE
+from n4ax.messages import PROCESS_WIDE, silence_nibabel
 
 _STATED = "header as it is in the file"
 """The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
@@ -63,7 +64,7 @@ def read_image(path: Path) -> Nifti1Pair:
         if suffix in (".nii.gz", ".nii.zst"):
             content = path.read_bytes()
             check_content(content)
-            content = (gzip if suffix == ".nii.gz" else zstd).decompress(content)
+            content = (gzip if suffix == ".nii.gz" else zstd).decompress(content, measure_nifti)
             image = _assemble(BytesIO(content), BytesIO(content), single=True)
             if image is None:
                 raise ImageFileError("it does not begin with a header of NIfTI")
@@ -92,7 +93,8 @@ def _read_uncompressed(path: Path) -> Any:
             image = _assemble(stream, voxels, single=single)
         if image is not None:
             return image
-    return nib.load(path)
+    with silence_nibabel():
+        return nib.load(path)
 
 
 def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
@@ -120,7 +122,7 @@ def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
     # nibabel has other rules for the scaling.
     spec = (header.get_data_shape(), header.get_data_dtype(), offset, *headers.read_scaling(stated))
     proxy = kind.ImageArrayProxy(voxels, spec)
-    return kind(proxy, header.get_best_affine(), header, extra={_STATED: stated})
+    return kind(proxy, headers.find_affine(header), header, extra={_STATED: stated})
 
 
 def _read_extensions(header: Any, stream: Any, end: int | None) -> Any:
@@ -134,7 +136,7 @@ def _read_extensions(header: Any, stream: Any, end: int | None) -> Any:
         warnings.simplefilter("ignore")  # about sizes that nibabel reads nevertheless
         try:
             return kind.from_fileobj(stream, size, swapped)
-        except (ValueError, HeaderDataError):  # ITK reads the image without them
+        except (ValueError, OverflowError, HeaderDataError):  # ITK reads the image without them
             return kind()
 
 
@@ -172,15 +174,34 @@ def scale_voxels(image: Any, dtype: Any) -> npt.NDArray[Any]:
 
 
 def _read_stored(proxy: ArrayProxy) -> npt.NDArray[Any]:
-    """The numbers in the file, without a copy if the content of the file is in memory."""
-    content = proxy.file_like
-    count = math.prod(proxy.shape)
-    if isinstance(content, BytesIO):
-        whole = content.getvalue()
-        if len(whole) >= proxy.offset + count * proxy.dtype.itemsize:
-            flat = np.frombuffer(whole, proxy.dtype, count, proxy.offset)
-            return flat.reshape(proxy.shape, order="F")
+    """The numbers in the file, without a copy if the content of the file is in memory.
+
+    The header is not trusted: memory is taken for what the file has.
+
+    Raises
+    ------
+    EOFError
+        The file has fewer bytes than the header asks for.
+    """
+    source, first, count = proxy.file_like, int(proxy.offset), math.prod(proxy.shape)
+    last = first + count * proxy.dtype.itemsize
+    if isinstance(source, BytesIO):
+        whole = source.getvalue()
+        _check_length(len(whole), first, last)
+        flat = np.frombuffer(whole, proxy.dtype, count, first)
+        return flat.reshape(proxy.shape, order="F")
+    if isinstance(source, str):
+        with ImageOpener(source) as file:
+            _check_length(file.seek(0, SEEK_END), first, last)
     return proxy.get_unscaled()
+
+
+def _check_length(size: int, first: int, last: int) -> None:
+    if size < last:
+        raise EOFError(
+            f"its header asks for {last - first} bytes of voxels from byte {first} on, and the "
+            f"file has {size}: it may have been cut off"
+        )
 
 
 def read_affine(image: Nifti1Pair) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from nibabel.openers import ImageOpener
 from n4ax.images import gzip, nifti
 from n4ax.images.beginning import LENGTH, parse_header
 from n4ax.images.grids import Grid
-from n4ax.images.headers import read_offset, scale_affine
+from n4ax.images.headers import find_affine, read_offset, scale_affine
 from n4ax.images.names import DICOM, FREESURFER, ITK, NIFTI, find_suffix
 
 _ENOUGH = 4096
@@ -27,11 +27,19 @@ def read_header(path: Path) -> Any:
         return None  # Python 3.14 would complain of nibabel's opener of a file that is not there
     for kind in kinds:
         try:
-            with ImageOpener(str(path)) as file:
+            with _open(path) as file:
                 return kind.from_fileobj(file, check=False)
         except Exception:  # what is wrong with the file is told when it is read
             continue
     return None
+
+
+def _open(path: Path) -> Any:
+    """Open a file, which need not be compressed if its name says so."""
+    with path.open("rb") as file:
+        packed = gzip.is_compressed(file.read(2))
+    named = find_suffix(path) in (".nii.gz", ".mgz")
+    return path.open("rb") if named and not packed else ImageOpener(str(path))
 
 
 def read_shape(path: Path) -> tuple[int, ...] | None:
@@ -85,7 +93,7 @@ def _read_compressed(path: Path) -> Grid | None:
             return None
         _, header, stated = parsed
         read_offset(stated, header.sizeof_hdr, -1)
-        affine = scale_affine(header, header.get_best_affine())
+        affine = scale_affine(header, find_affine(header))
         return Grid(header.get_data_shape(), np.dtype(header.get_data_dtype()), affine)
     except (OSError, ValueError, gzip.ISAL_ERROR):
         return None

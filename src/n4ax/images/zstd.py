@@ -4,10 +4,11 @@ nibabel takes the same modules.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from n4ax.extras import need_extra
+from n4ax.images.lengths import LENGTH_OF_START
 
 _LEVEL = 3  # Zstandard's default, and nibabel's
 
@@ -52,8 +53,16 @@ def compress(parts: Sequence[bytes | memoryview]) -> Iterator[bytes]:
     yield stream.flush()
 
 
-def decompress(content: bytes) -> bytes:
+def decompress(content: bytes, measure: Callable[[bytes], int]) -> bytes:
     """Give the content of a file that Zstandard compressed.
+
+    Parameters
+    ----------
+    content
+        The file, of one or several frames.
+    measure
+        Finds how many bytes are needed, from the first bytes of what was compressed; see
+        :mod:`n4ax.images.lengths`. The rest is neither decompressed nor checked.
 
     Raises
     ------
@@ -62,6 +71,25 @@ def decompress(content: bytes) -> bytes:
     """
     zstd = load_zstd()
     try:
-        return zstd.decompress(content)
-    except zstd.ZstdError as error:
-        raise ValueError(str(error)) from None
+        start, _ = _decompress_frames(content, LENGTH_OF_START, zstd)
+        most = measure(start)
+        whole, ended = _decompress_frames(content, most, zstd)
+    except zstd.ZstdError:  # its message is not always the same
+        raise ValueError("it is damaged, or was not compressed by Zstandard") from None
+    if len(whole) < most and not ended:
+        raise ValueError("the compressed file ends too early")
+    return whole
+
+
+def _decompress_frames(content: bytes, most: int, zstd: Any) -> tuple[bytes, bool]:
+    """The first bytes of what was compressed, and whether the last frame of them ends."""
+    parts: list[bytes] = []
+    ended = True
+    while content and most > 0:
+        frame = zstd.ZstdDecompressor()
+        parts.append(frame.decompress(content, most))
+        most -= len(parts[-1])
+        content, ended = frame.unused_data, frame.eof
+        if not ended:
+            break
+    return (parts[0] if len(parts) == 1 else b"".join(parts)), ended
