@@ -1,7 +1,8 @@
 """Many images at once: :func:`n4_batch`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar, Unpack, overload
 
@@ -121,9 +122,10 @@ def _list_images(images: Any) -> list[Any]:
     TypeError
         This is no batch of images.
     """
-    if images is None or isinstance(images, str | bytes | os.PathLike | Mapping):
-        raise TypeError(
-            f"images is of type {type(images).__name__}; expected a list of images or an array of "  # pyright: ignore[reportUnknownArgumentType]
-            "images stacked along the first axis"
-        )
-    return list(images)
+    if not isinstance(images, str | bytes | bytearray | os.PathLike | Mapping | Set):
+        with suppress(TypeError):
+            return list(images)
+    raise TypeError(
+        f"images is of type {type(images).__name__}; expected a list of images or an array of "  # pyright: ignore[reportUnknownArgumentType]
+        "images stacked along the first axis"
+    )

@@ -16,7 +16,7 @@ from n4ax.images.arrays import (
     is_torch,
     is_traced,
 )
-from n4ax.settings import EngineName, N4Settings, is_whole_number
+from n4ax.settings import EngineName, N4Settings, is_choice, is_whole_number
 
 
 def check_engine(engine: EngineName | None) -> None:
@@ -27,7 +27,7 @@ def check_engine(engine: EngineName | None) -> None:
     ValueError
         There is no such engine.
     """
-    if engine not in (None, "cpu", "xla"):
+    if not is_choice(engine, (None, "cpu", "xla")):
         raise InputError('{engine} is {0!r}; expected None, "cpu" or "xla"', engine)
 
 

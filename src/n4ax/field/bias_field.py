@@ -78,8 +78,7 @@ class BiasField:
     itk_tool: ItkTool = "simpleitk"
 
     def __post_init__(self) -> None:
-        if self.voxel_order not in ("C", "F"):
-            raise InputError("{voxel_order} is {0!r}; expected 'C' or 'F'", self.voxel_order)
+        check_choice("voxel_order", self.voxel_order, get_args(VoxelOrder))
         check_choice("arithmetic", self.arithmetic, get_args(Arithmetic))
         check_choice("itk_tool", self.itk_tool, get_args(ItkTool))
         check_parts(self.control_points, self.order, self.shape, self.axes, self.affine)
