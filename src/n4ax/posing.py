@@ -4,7 +4,6 @@ This decides which voxels count, which of them are sampled, and on which mesh th
 """
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from n4ax.method.bspline import EMPTY_OMEGA
 from n4ax.method.grid import Axis, sample_axes
 from n4ax.method.problem import Problem
 from n4ax.namespaces import find_namespace
-from n4ax.settings import N4Settings, read_numbers
+from n4ax.settings import LARGEST, LEAST, N4Settings, read_numbers
 
 MOST_WEIGHT = 1e30
 """The largest weight: the sums over the voxels of an image stay within single precision."""
@@ -226,7 +225,7 @@ def _check_spacing(
         steps = steps * ndim
     elif len(steps) == len(axes.shape):
         steps = tuple(steps[axis] for axis in axes.kept)
-    if len(steps) != ndim or not all(isfinite(step) and step > 0 for step in steps):
+    if len(steps) != ndim or not all(LEAST <= step <= LARGEST for step in steps):
         raise InputError(
             "{spacing} is {0}; expected one voxel size above 0, in mm, or one for each axis of the "
             "shape {1}",

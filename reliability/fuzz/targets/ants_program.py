@@ -1,5 +1,6 @@
 """The program ``N4BiasFieldCorrection`` with command lines from a grammar, and changed good ones."""
 
+from os.path import normpath
 from pathlib import Path
 from random import Random
 from re import sub
@@ -54,9 +55,9 @@ def _check_written(call: Call, words: list[str], place: Path) -> None:
     """Check that what changed was named by ``-o``, and that no mask and no weights did."""
     options = read_options(words)
     named = [path for path in (options.corrected, options.bias) if path is not None]
-    outputs = {str(place / file) for path in named for file in find_files(path)}
+    outputs = {normpath(place / file) for path in named for file in find_files(path)}
     assert set(call.changed) <= outputs, f"{words} changed {call.changed}"
-    kept = {str(place / str(path)) for path in (options.mask, options.weights)}
+    kept = {normpath(place / str(path)) for path in (options.mask, options.weights)}
     assert not kept & set(call.changed), f"{words} changed {call.changed}"
 
 

@@ -57,7 +57,7 @@ def _draw_call(random: Random) -> tuple[Any, Any, dict[str, Any]]:
         ("tissues", 0.05, lambda: random.choice((draw_image(random, shape), draw_thing(random)))),
         ("preset", 0.05, lambda: random.choice(("ants", "antspy", draw_thing(random)))),
         ("settings", 0.02, lambda: draw_thing(random)),
-        ("progress", 0.05, lambda: random.choice((_ignore, draw_thing(random)))),
+        ("progress", 0.05, lambda: random.choice((_ignore, None, 3, "x", []))),
     ):  # fmt: skip
         if random.random() < share:
             keywords[name] = draw()
@@ -77,7 +77,7 @@ def _correct(random: Random) -> str:
     if result is None:
         return refusal
     corrected, bias = result if with_bias else (result, None)
-    if bias is not None:
+    if bias is not None and "series" not in keywords:  # the field of a series is that of a volume
         _check_all(image, bias, keywords, of_field=True)
     if random.random() < 0.2:
         other = 1 if keywords.get("num_threads") != 1 else 2

@@ -17,7 +17,7 @@ from n4ax.images.arrays import check_real, is_masked
 from n4ax.images.libraries import make_like, open_image
 from n4ax.inputs import Run
 from n4ax.itk.space import Space, drop_last_ones
-from n4ax.settings import LARGEST, Arithmetic, N4Settings, check_flag, read_number, read_numbers
+from n4ax.settings import LARGEST, LEAST, Arithmetic, N4Settings, check_flag, read_number, read_numbers
 
 _MOST_BINS = 1 << 16
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
@@ -295,7 +295,7 @@ def _read_truncation(given: Sequence[float]) -> tuple[float, float, int]:
 def _read_spacing(given: float | Sequence[float] | None, name: str, ndim: int) -> list[float]:
     """The voxel size of an array along each axis."""
     sizes = (1.0,) if given is None else read_numbers(given)
-    if len(sizes) not in (1, ndim) or not all(0 < size <= LARGEST for size in sizes):
+    if len(sizes) not in (1, ndim) or not all(LEAST <= size <= LARGEST for size in sizes):
         raise InputError(
             "{spacing} is {0!r}; expected one voxel size above 0, in mm, or one for each of the "
             "{1} axes of {2}",

@@ -99,9 +99,7 @@ def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
 
 
 def _find_above(values: Any, nbins: int) -> Any:
-    with np.errstate(all="ignore"):  # the caller checks for volumes without a finite value
-        threshold = otsu_threshold(values, nbins)
-    above = values > threshold
+    above = values > otsu_threshold(values, nbins)
     return above.view(np.uint8) if isinstance(above, np.ndarray) else above.astype(np.uint8)
 
 
@@ -130,6 +128,11 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     float64
         The threshold; a whole number for integers. It is infinite or NaN if no value is finite.
     """
+    with np.errstate(all="ignore"):  # the sums may leave the range of float64
+        return _find_threshold(values, nbins)
+
+
+def _find_threshold(values: Any, nbins: int) -> Any:
     xp = find_namespace(values)
     counts, edges = count_bins(values, nbins)
     centres = (edges[:-1] + edges[1:]) / 2.0
