@@ -30,7 +30,7 @@ class Call:
         self.check_lines()
 
     def check_lines(self) -> None:
-        """Check that errors and warnings are whole lines of the program, and that memory sufficed."""
+        """Check that errors and warnings are lines that can be read, and that memory sufficed."""
         given = sum(map(len, self.words))
         for line in self.said.err.splitlines():
             assert len(line) <= LONGEST_LINE + 8 * given, f"{len(line)} letters: {line[:300]}…"

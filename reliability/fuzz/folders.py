@@ -107,7 +107,7 @@ _TARGETS = {"loop.nii": "loop.nii", "gone.nii": "nowhere/x.nii", "zeros.nii": "/
 
 def draw_input_name(random: Random) -> str:
     """The name of a file that is often there."""
-    if random.random() < 0.6:
+    if random.random() < 0.8:
         return random.choice(IMAGES)
     return random.choice((*FURTHER, *_BARRIERS, "folder", ".", "missing.nii", "", "i", "/dev/zero"))
 
@@ -115,9 +115,9 @@ def draw_input_name(random: Random) -> str:
 def draw_output_name(random: Random) -> str:
     """The name of a file to write: a good one, one that cannot be written, or an input."""
     choice = random.random()
-    if choice < 0.5:
+    if choice < 0.7:
         return random.choice(OUTPUTS[:4])
-    return random.choice(OUTPUTS) if choice < 0.85 else draw_input_name(random)
+    return random.choice(OUTPUTS) if choice < 0.93 else draw_input_name(random)
 
 
 def read_tree(folder: Path) -> dict[str, bytes | str]:

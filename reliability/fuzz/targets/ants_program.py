@@ -1,4 +1,4 @@
-"""The program ``N4BiasFieldCorrection`` with command lines from a grammar, and changed good ones."""
+"""The program ``N4BiasFieldCorrection`` with words from a grammar, and with changed good ones."""
 
 from os.path import normpath
 from pathlib import Path
@@ -34,7 +34,7 @@ GOOD = (
 )
 """What pipelines pass, with fewer iterations since the images are tiny."""
 
-_HUGE = "[99999999999x1,1e30]"  # the threshold ends it after an iteration
+_HUGE = "[2147483647x1,1e30]"  # the threshold ends it after an iteration
 
 
 def try_input(random: Random, folder: Path) -> str:
@@ -119,7 +119,9 @@ def _draw_option(random: Random) -> list[str]:
     flag = random.choice([*FLAGS])
     name = FLAGS[flag] if random.random() < 0.3 else flag
     if random.random() < 0.05:
-        return [random.choice((mutate(random, name), "-h", "--help", "--version", draw_word(random)))]
+        return [
+            random.choice((mutate(random, name), "-h", "--help", "--version", draw_word(random)))
+        ]
     if random.random() < 0.07:
         return [name]
     return [name, *_draw_value(random, flag)]
@@ -140,10 +142,10 @@ def _draw_value(random: Random, flag: str) -> list[str]:
 
 
 def _draw_parameters(random: Random, flag: str) -> list[str]:
-    """What stands in the brackets of an option; iterations are few unless the threshold ends them."""
+    """What stands in the brackets; iterations are few, or the threshold ends them."""
     if flag == "-c":
         if random.random() < 0.1:
-            return ["99999999999x1", "1e30"]
+            return [random.choice(("2147483647x1", "99999999999x1")), "1e30"]
         counts = "x".join(random.choices("01123", k=random.choice((1, 1, 2, 3, 4, 5, 12, 40))))
         return [counts, draw_number_text(random)][: random.choice((1, 2, 2))]
     first = random.choice((draw_vector, draw_number_text))(random)
@@ -161,7 +163,9 @@ def _draw_brackets(random: Random, parameters: list[str]) -> list[str]:
         return [f"{start}{text}{end}"]
     if choice < 0.8:
         return f"{start} {text} {end}".split(" ")
-    return [random.choice((text, start + text, text + end, start * 2 + text + end * 2, start + end))]
+    return [
+        random.choice((text, start + text, text + end, start * 2 + text + end * 2, start + end))
+    ]
 
 
 def _draw_outputs(random: Random) -> str:

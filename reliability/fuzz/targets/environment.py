@@ -12,14 +12,14 @@ from benchmarks.peers import ROOT
 from reliability.fuzz.folders import make_contents
 from reliability.fuzz.texts import draw_number_text, draw_word
 
-SHARE = 1.5
+SHARE = 1.0
 SECONDS = 90.0
 
 _OWN = ("N4AX_ARITHMETIC", "N4AX_ITK_VERSION", "N4AX_ENGINE")
 _THREADS = (
     "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "NSLOTS", "OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK",
-    "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ITK_NUMBER_OF_THREADS_ENV_LIST",
-    "ITK_GLOBAL_DEFAULT_THREADER", "ITK_USE_THREADPOOL",
+    "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+    "ITK_NUMBER_OF_THREADS_ENV_LIST",    "ITK_GLOBAL_DEFAULT_THREADER", "ITK_USE_THREADPOOL",
 )  # fmt: skip
 _PLACES = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "N4AX_CACHE_DIR", "NUMBA_CACHE_DIR", "MPLCONFIGDIR")
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -46,7 +46,6 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "XLA_FLAGS": ("--xla_force_host_platform_device_count=2", "--nonsense"),
     "DASK_NUM_WORKERS": ("0", "x"),
     "TZ": ("UTC", "Asia/Kolkata", ":bad", ""),
-    "N4AX_KERNELS": ("x", ""),
     "SOURCE_DATE_EPOCH": ("0", "x"),
 }
 
@@ -81,7 +80,17 @@ def _draw_value(random: Random, name: str, folder: Path) -> str:
         return random.choice(known) if random.random() < 0.6 else _draw_possible(random)
     if name in _PLACES:
         (folder / "file").write_bytes(b"")
-        choices = ("", "/", "/missing/x", f"{folder}/file", f"{folder}/new", "/proc", "/dev/full", "~", "é")
+        choices = (
+            "",
+            "/",
+            "/missing/x",
+            f"{folder}/file",
+            f"{folder}/new",
+            "/proc",
+            "/dev/full",
+            "~",
+            "é",
+        )
         return random.choice(choices)
     if name in _WORDS:
         return random.choice(_WORDS[name])

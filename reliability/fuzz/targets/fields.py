@@ -49,7 +49,7 @@ def _draw_shape(random: Random, field: n4ax.BiasField) -> Any:
     if choice < 0.7:
         return tuple(random.choice((0, 1, 2, 3, 7, 9)) for _ in field.shape)
     if choice < 0.8:
-        return (10**random.randint(12, 30),) * len(field.shape)
+        return (10 ** random.randint(12, 30),) * len(field.shape)
     return draw_thing(random)
 
 

@@ -22,7 +22,9 @@ def try_input(random: Random, _folder: Path) -> str:
     before = {name: freeze(value) for name, value in given.items()}
     preset = random.choice((None, *_PRESETS))
     if random.random() < 0.02:
-        given[random.choice(("bins", "shrink", "iterations", "", "é", "mesh "))] = draw_thing(random)
+        given[random.choice(("bins", "shrink", "iterations", "", "é", "mesh "))] = draw_thing(
+            random
+        )
     settings, refusal = call_or_refuse(lambda: _make(preset, given))
     assert before == {name: freeze(given[name]) for name in before}
     if settings is None:
@@ -42,7 +44,9 @@ def _check(settings: n4ax.N4Settings, given: dict[str, Any]) -> None:
     again = n4ax.N4Settings(**settings.keywords())
     assert again == settings, (again, settings)
     assert hash(again) == hash(settings)
-    assert eval(repr(settings), {"N4Settings": n4ax.N4Settings, "np": __import__("numpy")}) == settings
+    assert (
+        eval(repr(settings), {"N4Settings": n4ax.N4Settings, "np": __import__("numpy")}) == settings
+    )
     for name, value in given.items():
         if isinstance(value, int | float | str | None):
             kept = getattr(settings, name)

@@ -17,7 +17,15 @@ from n4ax.images.arrays import check_real, is_masked
 from n4ax.images.libraries import make_like, open_image
 from n4ax.inputs import Run
 from n4ax.itk.space import Space, drop_last_ones
-from n4ax.settings import LARGEST, LEAST, Arithmetic, N4Settings, check_flag, read_number, read_numbers
+from n4ax.settings import (
+    LARGEST,
+    LEAST,
+    Arithmetic,
+    N4Settings,
+    check_flag,
+    read_number,
+    read_numbers,
+)
 
 _MOST_BINS = 1 << 16
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})

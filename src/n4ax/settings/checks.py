@@ -46,9 +46,7 @@ def read_numbers(value: Any) -> tuple[float, ...]:
     return () if None in numbers else cast("tuple[float, ...]", numbers)
 
 
-def check_whole_numbers(
-    name: str, value: Any, *, least: int, most: float = inf
-) -> tuple[int, ...]:
+def check_whole_numbers(name: str, value: Any, *, least: int, most: float = inf) -> tuple[int, ...]:
     """Check one whole number or several between two bounds; the error names the parameter."""
     items = _list_items(value)
     if items is None or not all(map(is_whole_number, items)):
@@ -68,8 +66,6 @@ def check_whole_numbers(
 def check_per_axis(name: str, value: Any) -> int | tuple[int, ...]:
     """Check one whole number above 0 for all axes, or several for one axis each."""
     numbers = check_whole_numbers(name, value, least=1, most=_MOST_PER_AXIS)
-    if not numbers:
-        raise InputError(f"{{{name}}} is {{0!r}}; expected one number, or one per axis", value)
     return numbers[0] if is_number(value) else numbers
 
 
@@ -139,7 +135,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def is_choice(value: Any, choices: tuple[object, ...]) -> bool:
-    """Whether a value is one of some words or numbers; arrays, which compare by element, are not."""
+    """Whether a value is one of some words or numbers; arrays, which compare by item, are not."""
     return (isinstance(value, str) or not hasattr(value, "__len__")) and value in choices
 
 
