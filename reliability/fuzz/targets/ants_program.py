@@ -34,7 +34,7 @@ GOOD = (
 )
 """What pipelines pass, with fewer iterations since the images are tiny."""
 
-_HUGE = "[2147483647x1,1e30]"  # the threshold ends it after an iteration
+_HUGE = "[1000000x1,1e30]"  # the threshold ends it after an iteration
 
 
 def try_input(random: Random, folder: Path) -> str:
@@ -145,7 +145,7 @@ def _draw_parameters(random: Random, flag: str) -> list[str]:
     """What stands in the brackets; iterations are few, or the threshold ends them."""
     if flag == "-c":
         if random.random() < 0.1:
-            return [random.choice(("2147483647x1", "99999999999x1")), "1e30"]
+            return [random.choice(("1000000x1", "99999999999x1")), "1e30"]
         counts = "x".join(random.choices("01123", k=random.choice((1, 1, 2, 3, 4, 5, 12, 40))))
         return [counts, draw_number_text(random)][: random.choice((1, 2, 2))]
     first = random.choice((draw_vector, draw_number_text))(random)

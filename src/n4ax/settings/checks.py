@@ -11,8 +11,8 @@ LEAST, LARGEST = 2.0**-126, (2.0 - 2.0**-23) * 2.0**127
 
 
 _MOST_PER_AXIS = 2**31 - 1
-MOST_ITERATIONS = 2**31 - 1
-"""The most iterations of a level, which are counted in 32 bits."""
+MOST_ITERATIONS = 1_000_000
+"""The most iterations of a level. There is room for the measure of each from the beginning."""
 
 
 def is_number(value: object) -> bool:
