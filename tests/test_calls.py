@@ -593,3 +593,59 @@ def make_series_of(library: str, series: Array, turned: Array) -> tuple[Any, Any
     if library == "xarray":
         return xarray.DataArray(series, dims=("x", "y", "z", "t")), "F"
     return xarray.DataArray(turned, dims=("t", "z", "y", "x")), "C"
+
+
+ONE = np.random.default_rng(1).uniform(50, 90, (6, 6, 6)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "expected"),
+    [
+        ({"engine": np.arange(3)}, "^engine is "),
+        ({"preset": ["ants", "fast"]}, "^preset is "),
+        ({"num_threads": 10**400}, None),
+        ({"num_threads": "2"}, "^num_threads is '2'"),
+        ({"spacing": slice(1)}, "^spacing is "),
+        ({"spacing": "1"}, "^spacing is "),
+        ({"spacing": (1, 1, 1e-300)}, "^spacing is "),
+        ({"spacing": 10**400}, "^spacing is "),
+        ({"mask_label": 10**400}, "^mask_label is "),
+        ({"progress": []}, "^progress is of type list"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_by_name(
+    keywords: dict[str, Any], expected: str | None
+) -> None:
+    if expected is None:
+        assert n4ax.n4(ONE, "all", iters=(1,), **keywords).shape == ONE.shape
+        return
+    with pytest.raises((ValueError, TypeError), match=expected):
+        n4ax.n4(ONE, "all", iters=(1,), **keywords)
+
+
+@pytest.mark.filterwarnings("error")
+def test_weights_of_half_precision_are_taken_without_a_warning() -> None:
+    n4ax.n4(ONE, "all", weights=np.ones(ONE.shape, np.float16), iters=(1,))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_masked_array_of_huge_values_gives_no_warning() -> None:
+    huge = np.ma.masked_less(ONE.astype(float) * 1e306, 6e307)
+    with pytest.raises(ValueError, match=r"largest number in single precision|voxel"):
+        n4ax.n4(huge, iters=(1,))
+
+
+@pytest.mark.parametrize("images", [3, 0.5, None, "i.nii", {1, 2}, b"ab"])
+def test_what_is_no_batch_is_refused(images: Any) -> None:
+    with pytest.raises(TypeError, match=r"^images is of type"):
+        n4ax.n4_batch(images, "all")
+
+
+def test_a_batch_of_no_images_is_refused_if_it_is_an_array() -> None:
+    with pytest.raises(ValueError, match=r"^images has shape"):
+        n4ax.n4_batch(np.empty((0, 4, 4)), "all")
+
+
+def test_masks_that_cannot_be_shared_out_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"^masks is 3; expected one for each of 2 images"):
+        n4ax.n4_batch([ONE, ONE], 3)

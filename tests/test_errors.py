@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 
 from n4ax.errors import InputError
@@ -59,3 +60,24 @@ def test_an_error_comes_through_another_process_as_it_was() -> None:
 
 def test_a_text_with_braces_of_its_own_is_kept() -> None:
     assert str(InputError('raise InputError("{0} is {1}")')) == 'raise InputError("{0} is {1}")'
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (10**5000, "an object of type int that cannot be shown"),
+        ("y" * 9000, f"'{'y' * 299}… (9002 letters)"),
+        (np.zeros((30, 30)), "array([[0., 0., 0., "),
+    ],
+    ids=["digits", "letters", "lines"],
+)
+def test_a_value_that_nobody_can_read_is_cut_or_described(value: object, shown: str) -> None:
+    message = str(InputError("{nbins} is {0!r}; expected less", value))
+    assert message.startswith(f"nbins is {shown}")
+    assert message.endswith("; expected less")
+    assert len(message) < 400
+    assert "\n" not in message
+
+
+def test_a_long_name_of_a_file_is_shown_whole() -> None:
+    assert str(InputError("{0} is missing", "d/" * 2000)) == f"{'d/' * 2000} is missing"

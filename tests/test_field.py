@@ -257,3 +257,67 @@ def test_affine_without_one_of_its_own_is_refused() -> None:
     field = n4ax.fit(image(), "all", iters=(1,)).field
     with pytest.raises(ValueError, match="does not know where its own image lies"):
         field.evaluate_at(image().shape, np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (3.5, "whole numbers"),
+        ("xyz", "whole numbers"),
+        (None, "whole numbers"),
+        ((4, 0, 4), "at least 1"),
+        ((10**9,) * 3, "at most 6.9e\\+10 voxels"),
+        ((10**400,) * 3, "at most 6.9e\\+10 voxels"),
+        ([[4], [4]], "whole numbers"),
+    ],
+)
+def test_what_is_no_shape_of_a_grid_is_refused(shape: Any, expected: str) -> None:
+    field = fitted().field
+    with pytest.raises(ValueError, match=f"^shape is .*{expected}"):
+        field.evaluate_at(shape)
+    if shape is not None:  # the shape of its own image
+        with pytest.raises(ValueError, match=f"^shape is .*{expected}"):
+            field.evaluate(shape)
+
+
+def test_an_image_without_voxels_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit a field"):
+        fitted().field.apply(np.zeros((0, 26, 30)))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "affine", ["x", np.zeros((4, 4)), np.eye(4) * 1e300, [[10**400]], np.eye(3)]
+)
+def test_an_affine_that_leads_nowhere_is_refused(affine: Any) -> None:
+    with pytest.raises(ValueError, match=r"^affine "):
+        fitted().field.evaluate_at((4, 4, 4), affine)
+
+
+def test_a_mask_that_holds_no_real_numbers_is_refused() -> None:
+    mask = np.zeros((22, 26, 30), "f4,i2")
+    with pytest.raises(ValueError, match=r"^mask has dtype"):
+        fitted().field.apply(image(), mask, outside="keep")
+
+
+@pytest.mark.parametrize("path", [3, None, b"field.npz", ["field.npz"]])
+def test_what_is_no_name_of_a_file_is_refused(path: Any) -> None:
+    with pytest.raises(TypeError, match=f"^path is of type {type(path).__name__}"):
+        fitted().field.save(path)
+    with pytest.raises(TypeError, match=f"^path is of type {type(path).__name__}"):
+        BiasField.load(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_field_in_the_arithmetic_of_itk_has_a_grid_of_one_voxel_on_an_axis() -> None:
+    field = fitted(arithmetic="itk").field
+    assert np.isfinite(field.evaluate((1, 5, 6))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("shape", 3), ("axes", "xyz"), ("axes", 3), ("order", None)]
+)
+def test_parts_of_another_kind_make_no_field(name: str, value: Any) -> None:
+    parts = {**vars(fitted().field), name: value}
+    with pytest.raises(ValueError, match=f"^{name} is "):
+        BiasField(**parts)

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 
 import n4ax
+from n4ax.errors import InputError
 from n4ax.images.axes import ImageAxes
 from n4ax.posing import pose
 from n4ax.settings import ItkTool, N4Settings
@@ -302,3 +303,40 @@ def test_the_environment_names_a_version_of_itk() -> None:
     for word in ("4", "5.4", "six"):
         with pytest.raises(ValueError, match=f"N4AX_ITK_VERSION is '{word}'; expected 5 or 6"):
             read_itk_version({"N4AX_ITK_VERSION": word})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("iters", (10**6 + 1,), "at most 1000000"),
+        ("iters", (10**400,), "at most 1000000"),
+        ("iters", {5, 6}, "whole numbers"),
+        ("iters", b"2", "whole numbers"),
+        ("mesh", 10**400, "at most 2147483647"),
+        ("shrink_factor", 2**31, "at most 2147483647"),
+        ("mask_label", 10**400, "at most"),
+        ("mask_label", np.datetime64("nat"), "a whole number"),
+        ("nbins", 10**400, "at most 65536"),
+        ("wiener", 10**400, "at most 3.4e+38"),
+        ("conv_threshold", -(10**400), "at least 0"),
+        ("fwhm", 10**400, "above 0"),
+        ("fwhm", np.True_, "above 0"),
+        ("scale", np.arange(3), "'itk', 'minmax', 'mean', 'unit-field'"),
+        ("itk_version", [5, 6], "5, 6"),
+    ],
+)
+def test_what_no_float_can_hold_or_compare_is_refused_by_name(
+    name: str, value: Any, expected: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{name} ") as refusal:
+        N4Settings(**{name: value})
+    assert expected in str(refusal.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_numpy_with_few_digits_are_compared_without_a_warning() -> None:
+    assert N4Settings(wiener=np.float16(2.5), fwhm=np.float16(0.5)).wiener == 2.5
+
+
+def test_numbers_may_come_as_an_array_of_any_library() -> None:
+    assert N4Settings(iters=np.array([3, 2]), mesh=np.array(2)).keywords()["iters"] == (3, 2)

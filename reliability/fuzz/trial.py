@@ -19,6 +19,10 @@ from typing import Any
 
 import reliability.fuzz.targets as package
 
+_PLACE = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where the folders of the inputs are made: in memory, if there is such a place, since n4ax syncs
+what it writes to the disk."""
+
 REPEAT_EVERY = 8
 """Every eighth input is tried twice, and must give the same text."""
 
@@ -74,7 +78,7 @@ def try_index(name: str, seed: int, index: int) -> Finding | None:
 
 
 def _try(target: Any, name: str, seed: int, index: int) -> str:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_PLACE))
     before = dict(os.environ), os.getcwd()
     try:
         with bound_time(target.SECONDS), warnings.catch_warnings():

@@ -45,7 +45,7 @@ def make_array(random: Random) -> Any:
             array = values.astype(kind)
         except (TypeError, ValueError, OverflowError):
             array = values.astype("f4")
-    return _change_strides(random, np.asarray(array))
+    return change_strides(random, np.asarray(array))
 
 
 def _draw_values(random: Random, generator: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -61,7 +61,8 @@ def _draw_values(random: Random, generator: np.random.Generator, shape: tuple[in
     return values
 
 
-def _change_strides(random: Random, array: Any) -> Any:
+def change_strides(random: Random, array: Any) -> Any:
+    """The same values, or some of them, with other strides or read-only."""
     choice = random.random()
     if array.ndim == 0:
         return array

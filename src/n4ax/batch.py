@@ -81,13 +81,19 @@ def one_per_image(name: str, values: Any, count: int) -> list[Any]:
     """
     if values is None or isinstance(values, str):
         return [values] * count
-    if len(values) != count:
+    try:
+        entries = list(values)
+    except TypeError:
+        raise InputError(
+            f"{{{name}}} is {{0!r}}; expected one for each of {{1}} images", values, count
+        ) from None
+    if len(entries) != count:
         raise InputError(
             f"{{{name}}} has {{0}} entries and {{images}} has {{1}}: give one for each image",
-            len(values),
+            len(entries),
             count,
         )
-    return list(values)
+    return entries
 
 
 def stack_like(images: Any, corrected: list[Any]) -> Any:

@@ -19,7 +19,7 @@ from n4ax.inputs import Inputs, Run
 from n4ax.itk.space import Space, Spaces, check_same_place
 from n4ax.pipeline import fit_image
 from n4ax.result import N4Result
-from n4ax.settings import EngineName, N4Settings
+from n4ax.settings import EngineName, N4Settings, is_choice
 
 Mask = torch.Tensor | str | None
 """A tensor with the shape of the image or with one channel, ``"otsu"`` (as is None), ``"all"``."""
@@ -73,7 +73,7 @@ class Corrector:
 
     def __post_init__(self) -> None:
         # This does not look for a GPU, because JAX would then start on it in every worker.
-        if self.engine not in ("cpu", "xla"):
+        if not is_choice(self.engine, ("cpu", "xla")):
             raise InputError("{engine} is {0!r}; expected 'cpu' or 'xla'", self.engine)
         check_threads(self.num_threads)
 

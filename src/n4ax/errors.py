@@ -10,6 +10,8 @@ from typing import Any, cast
 
 _PLACE_OF_VALUE = re.compile(r"\{(\d+)\}")
 _QUOTES = "\"'"
+_LONGEST_VALUE = 300
+_LONGEST_TEXT = 5000  # the path of a file may be as long
 _Reduced = tuple[type["InputError"], tuple[str, *tuple[Any, ...]], dict[str, Any]]
 
 
@@ -91,8 +93,27 @@ class InputError(ValueError):
         if place.isidentifier():
             number = _PLACE_OF_VALUE.fullmatch(spec or "")
             return write(place, self._values[int(number[1])] if number else _Spelled(spec or ""))
-        converted = f"!{conversion}" if conversion else ""
-        return f"{{{place}{converted}:{spec or ''}}}".format(*self._values)
+        return show_value(self._values[int(place)], conversion, spec or "")
+
+
+def show_value(value: Any, conversion: str | None = None, spec: str = "") -> str:
+    """Write a value for a message: in one line, and shortened if nobody could read it.
+
+    Parameters
+    ----------
+    value
+        Any object.
+    conversion, spec
+        As in a template: ``"r"`` for ``{0!r}``, and what follows the colon.
+    """
+    try:
+        text = repr(value) if conversion == "r" else format(value, spec)
+    except Exception:  # a number of too many digits, or an object that cannot be shown
+        return f"an object of type {type(value).__name__} that cannot be shown"
+    if not isinstance(value, str):
+        text = " ".join(text.split())
+    most = _LONGEST_VALUE if conversion == "r" else _LONGEST_TEXT
+    return text if len(text) <= most else f"{text[:most]}… ({len(text)} letters)"
 
 
 class _Spelled(str):

@@ -78,4 +78,8 @@ class Run:
 
     def __post_init__(self) -> None:
         check_engine(self.engine)
+        if self.progress is not None and not callable(self.progress):
+            raise TypeError(
+                f"progress is of type {type(self.progress).__name__}; expected a function"
+            )
         object.__setattr__(self, "num_threads", check_threads(self.num_threads))

@@ -19,7 +19,7 @@ from n4ax.method.bspline import EMPTY_OMEGA
 from n4ax.method.grid import Axis, sample_axes
 from n4ax.method.problem import Problem
 from n4ax.namespaces import find_namespace
-from n4ax.settings import N4Settings
+from n4ax.settings import LARGEST, LEAST, N4Settings, read_numbers
 
 MOST_WEIGHT = 1e30
 """The largest weight: the sums over the voxels of an image stay within single precision."""
@@ -139,7 +139,7 @@ def _check_weights(weights: Array, shape: tuple[int, ...]) -> Array:
         return confidence
     if not find_namespace(weights).isfinite(weights).all():
         raise InputError("{weights} have NaN or infinite values; expected finite numbers")
-    if weights.max() > MOST_WEIGHT:
+    if float(weights.max()) > MOST_WEIGHT:  # which float16 cannot hold
         raise InputError(
             "{weights} reach {0:g}; expected at most {1:g}, because N4 adds them up in single "
             "precision: divide them by a constant, such as their largest value",
@@ -220,19 +220,19 @@ def _check_spacing(
                 (1.0,) * ndim,
             )
         return (1.0,) * ndim
-    steps = np.atleast_1d(np.asarray(spacing, float))
+    steps = read_numbers(spacing)
     if len(steps) == 1:
-        steps = np.repeat(steps, ndim)
+        steps = steps * ndim
     elif len(steps) == len(axes.shape):
-        steps = steps[list(axes.kept)]
-    if steps.shape != (ndim,) or not (np.isfinite(steps) & (steps > 0)).all():
+        steps = tuple(steps[axis] for axis in axes.kept)
+    if len(steps) != ndim or not all(LEAST <= step <= LARGEST for step in steps):
         raise InputError(
             "{spacing} is {0}; expected one voxel size above 0, in mm, or one for each axis of the "
             "shape {1}",
             spacing,
             axes.shape,
         )
-    return tuple(float(step) for step in steps)
+    return steps
 
 
 def _sample(

@@ -112,7 +112,7 @@ def test_quantiles_are_those_of_antspy(antspy: Any, lower: float, upper: float, 
     [
         ({"mask": np.ones((3, 3, 3))}, "mask has shape"),
         ({"mask": np.ones((28, 26))}, "mask has shape"),
-        ({"spacing": (1.0, 2.0)}, "spacing has 2 values; image has 3 axes"),
+        ({"spacing": (1.0, 2.0)}, "one for each of the 3 axes of image"),
         ({"image": nib.Nifti1Image(phantom() * 1j, np.eye(4))}, "image has dtype complex"),
         ({"image": scan(), "mask": scan(shift=30.0)}, "do not occupy the same physical space"),
         ({"image": scan(nib.MGHImage), "mask": scan(shift=30.0)}, "not occupy the same physical"),
@@ -181,3 +181,61 @@ COMPARED = {
     "padded image size", "number of control points", "Number of histogram bins", "Spline order",
     "Maximum number of iterations", "Number of fitting levels", "ElapsedIterations",
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("keywords", "expected"),
+    [
+        ({"convergence": 3}, "convergence is 3; expected a dictionary"),
+        ({"convergence": {"iters": [2]}}, "expected a dictionary with 'iters' and 'tol'"),
+        ({"convergence": {"iters": [2], "tol": "x"}}, "convergence has 'tol' 'x'"),
+        ({"convergence": {"iters": [2], "tol": np.nan}}, "convergence has 'tol' nan"),
+        ({"spline_param": "x"}, "spline_param is 'x'; expected a distance"),
+        ({"spline_param": np.inf}, "spline_param is inf"),
+        ({"spline_param": 0.5}, "at least 1 mm"),
+        ({"spacing": "x"}, "spacing is 'x'; expected one voxel size"),
+        ({"spacing": 0}, "spacing is 0"),
+        ({"spacing": 1e308}, "spacing is 1e\\+308"),
+        ({"verbose": []}, "verbose is \\[\\]; expected True or False"),
+        ({"return_bias_field": "no"}, "return_bias_field is 'no'; expected True or False"),
+        ({"rescale_intensities": np.ones(3)}, "rescale_intensities is array"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_by_name(
+    keywords: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(ValueError, match=expected):
+        n4ax.ants.n4_bias_field_correction(phantom(), **{**ONCE, **keywords})
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (0, 4), (4, 4, 0)])
+def test_an_array_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="image has shape"):
+        n4ax.ants.n4_bias_field_correction(np.ones(shape), **ONCE)
+
+
+def test_a_masked_array_is_not_taken_for_its_data() -> None:
+    masked = np.ma.masked_less(phantom(), 40)
+    with pytest.raises(ValueError, match="image is a masked array"):
+        n4ax.ants.n4_bias_field_correction(masked, **ONCE)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_what_single_precision_cannot_hold_is_read_as_zero_with_a_warning() -> None:
+    image = phantom().astype(float)
+    image[3, 3, 3] = 1e300
+    with pytest.warns(UserWarning, match="1 NaN or infinite voxels"):
+        n4ax.ants.n4_bias_field_correction(image, **ONCE)
+
+
+@pytest.mark.parametrize("limits", [3, (0.1, 0.9), (0.9, 0.1, 8), (0, 1, 2.5), (0, 1, 1e9), "abc"])
+def test_quantiles_of_another_form_are_refused(limits: Any) -> None:
+    with pytest.raises(ValueError, match=r"intensity_truncation is .*two quantiles from 0 to 1"):
+        n4ax.ants.abp_n4(phantom(), limits)
+
+
+def test_a_range_too_narrow_for_the_bins_is_refused() -> None:
+    image = np.full((6, 6, 6), 1.0, np.float32)
+    image[0] = np.nextafter(np.float32(1), np.float32(2))
+    with pytest.raises(ValueError, match="too narrow for 256 bins"):
+        find_quantiles(image * np.float32(1e-38), 0.1, 0.9, 256)

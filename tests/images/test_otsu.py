@@ -112,6 +112,8 @@ def test_values_that_are_not_finite_are_left_out() -> None:
     [
         (np.ones((3, 3)), 1, "nbins is 1"),
         (np.ones((3, 3)), 2.5, "nbins is 2.5"),
+        (np.ones((3, 3)), "few", "nbins is 'few'"),
+        (np.ones((3, 3)), 2**31, "at most 65536"),
         (np.ones((0, 3), np.int16), 200, "at least one voxel"),
         (np.ones((3, 3), complex), 200, "complex128"),
         (np.full((3, 3), np.nan), 200, "no finite value"),

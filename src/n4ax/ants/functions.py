@@ -13,11 +13,21 @@ from n4ax.ants.steps import Request, Volume, Warn, correct_as_ants, find_otsu_ma
 from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
 from n4ax.images.arguments import read_word
+from n4ax.images.arrays import check_real, is_masked
 from n4ax.images.libraries import make_like, open_image
 from n4ax.inputs import Run
 from n4ax.itk.space import Space, drop_last_ones
-from n4ax.settings import Arithmetic, N4Settings
+from n4ax.settings import (
+    LARGEST,
+    LEAST,
+    Arithmetic,
+    N4Settings,
+    check_flag,
+    read_number,
+    read_numbers,
+)
 
+_MOST_BINS = 1 << 16
 _CONVERGENCE: Mapping[str, Any] = MappingProxyType({"iters": [50, 50, 50, 50], "tol": 1e-7})
 
 
@@ -85,6 +95,13 @@ def n4_bias_field_correction(
     --------
     >>> corrected = n4ax.ants.n4_bias_field_correction(image, mask, spline_param=200)
     """
+    flags = {
+        "rescale_intensities": rescale_intensities,
+        "return_bias_field": return_bias_field,
+        "verbose": verbose,
+    }
+    for name, value in flags.items():
+        check_flag(name, value)
     messages: list[str] = []
     volume = _open_volume("image", image, spacing)
     inside = _open_mask(mask, volume, messages.append)
@@ -94,8 +111,7 @@ def n4_bias_field_correction(
             _open_volume("weight_mask", weight_mask, None), volume, messages.append
         )
     settings = N4Settings(
-        iters=convergence["iters"],
-        conv_threshold=float(f"{convergence['tol']:.10f}"),  # all the digits that ANTsPy passes
+        **_read_convergence(convergence),
         shrink_factor=shrink_factor,
         outside="keep",
         voxel_order="F",
@@ -147,15 +163,14 @@ def abp_n4(
     ValueError
         ``usen3`` is true, or the input cannot be used.
     """
+    check_flag("usen3", usen3)
     if usen3:
         raise InputError("{usen3} is True, but n4ax has no N3: call ants.abp_n4 for it")
-    if len(intensity_truncation) != 3:
-        raise InputError(
-            "{intensity_truncation} is {0!r}; expected (lower, upper, bins)", intensity_truncation
-        )
-    lower, upper, bins = intensity_truncation
-    volume = _open_volume("image", image, spacing)
-    truncated = np.clip(volume.voxels, *find_quantiles(volume.voxels, lower, upper, int(bins)))
+    lower, upper, bins = _read_truncation(intensity_truncation)
+    voxels = _open_volume("image", image, spacing).voxels
+    finite = np.isfinite(voxels)  # what is not will be read as 0, as in ANTs
+    limits = find_quantiles(np.where(finite, voxels, np.float32(0)), lower, upper, bins)
+    truncated = np.where(finite, np.clip(voxels, *limits), voxels)
     return n4_bias_field_correction(
         make_like(image, truncated), mask, spacing=spacing, arithmetic=arithmetic
     )
@@ -168,9 +183,23 @@ def find_quantiles(
 
     The bins of the histogram span the range of all voxels. Quantiles below 0.5 are counted from
     the lower end and others from the upper end, linearly within a bin.
+
+    Raises
+    ------
+    ValueError
+        The range is too narrow to be cut into so many bins.
     """
     low, high = float(voxels.min()), float(voxels.max())
-    counts, edges = np.histogram(voxels[voxels != 0], bins=bins, range=(low, high))
+    try:
+        counts, edges = np.histogram(voxels[voxels != 0], bins=bins, range=(low, high))
+    except ValueError:  # two edges would be the same number
+        raise InputError(
+            "{image} reaches from {0:g} to {1:g}, which is too narrow for {2} bins: give fewer in "
+            "{intensity_truncation}",
+            low,
+            high,
+            bins,
+        ) from None
     shares = counts / max(1, counts.sum())
 
     def find_quantile(p: float) -> float:
@@ -207,16 +236,17 @@ def _open_volume(name: str, image: Any, spacing: float | Sequence[float] | None)
     """Read the voxels of an image of any library, and where they lie in space."""
     opened = open_image(image, name)
     voxels = np.asarray(opened.voxels)
-    if voxels.dtype.kind not in "biuf":
-        raise InputError("{0} has dtype {1}; expected real numbers", name, voxels.dtype)
-    voxels = voxels.astype(np.float32)
+    check_real(name, voxels.dtype)
+    if voxels.size == 0 or voxels.ndim < 2:
+        raise InputError("{0} has shape {1}; expected 2, 3 or 4 axes", name, voxels.shape)
+    if is_masked(opened.voxels) and np.ma.getmaskarray(opened.voxels).any():
+        raise InputError(
+            "{0} is a masked array: pass its data, and where it is not masked as {mask}", name
+        )
+    with np.errstate(over="ignore", under="ignore"):
+        voxels = voxels.astype(np.float32)
     if opened.space is None:
-        sizes = np.atleast_1d(1.0 if spacing is None else spacing)
-        if len(sizes) not in (1, voxels.ndim):
-            raise InputError(
-                "{spacing} has {0} values; {1} has {2} axes", len(sizes), name, voxels.ndim
-            )
-        sampling_space = Space.from_spacing(np.broadcast_to(sizes, voxels.ndim).tolist())
+        sampling_space = Space.from_spacing(_read_spacing(spacing, name, voxels.ndim))
         return Volume(name, voxels, None, sampling_space)
     # ANTs reads a file with one volume as a volume.
     shape = drop_last_ones(voxels.shape, least=3)
@@ -228,13 +258,57 @@ def _read_spline_param(parameter: float | Sequence[int] | None, ndim: int) -> di
     """The settings that ``spline_param`` stands for."""
     if parameter is None:
         return {"mesh": 1}
-    values = np.atleast_1d(np.asarray(parameter, float))
-    if len(values) == 1:
-        return {"spline_distance": float(int(values[0]))}
-    if len(values) != ndim:
+    values = read_numbers(parameter)
+    if len(values) not in (1, ndim) or not all(1 <= value <= LARGEST for value in values):
         raise InputError(
-            "{spline_param} is {0!r}; expected a distance in mm, or {1} mesh elements",
+            "{spline_param} is {0!r}; expected a distance of at least 1 mm, or {1} mesh elements",
             parameter,
             ndim,
         )
-    return {"mesh": tuple(int(value) for value in values)}
+    if len(values) == 1:
+        return {"spline_distance": float(int(values[0]))}
+    return {"mesh": tuple(map(int, values))}
+
+
+def _read_convergence(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that ``convergence`` stands for."""
+    if not isinstance(given, Mapping) or not {"iters", "tol"} <= set(given):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(
+            "{convergence} is {0!r}; expected a dictionary with 'iters' and 'tol'", given
+        )
+    threshold = read_number(given["tol"])
+    if threshold is None or not threshold >= 0:
+        raise InputError(
+            "{convergence} has 'tol' {0!r}; expected a number of at least 0", given["tol"]
+        )
+    digits = f"{threshold:.10f}"  # all that ANTsPy passes
+    return {"iters": given["iters"], "conv_threshold": float(digits)}
+
+
+def _read_truncation(given: Sequence[float]) -> tuple[float, float, int]:
+    """The two quantiles and the number of bins of ``intensity_truncation``."""
+    numbers = read_numbers(given)
+    if len(numbers) == 3:
+        lower, upper, bins = numbers
+        if 0 <= lower <= upper <= 1 and 1 <= bins <= _MOST_BINS and bins == int(bins):
+            return lower, upper, int(bins)
+    raise InputError(
+        "{intensity_truncation} is {0!r}; expected (lower, upper, bins): two quantiles from 0 to "
+        "1, and a whole number from 1 to {1}",
+        given,
+        _MOST_BINS,
+    )
+
+
+def _read_spacing(given: float | Sequence[float] | None, name: str, ndim: int) -> list[float]:
+    """The voxel size of an array along each axis."""
+    sizes = (1.0,) if given is None else read_numbers(given)
+    if len(sizes) not in (1, ndim) or not all(LEAST <= size <= LARGEST for size in sizes):
+        raise InputError(
+            "{spacing} is {0!r}; expected one voxel size above 0, in mm, or one for each of the "
+            "{1} axes of {2}",
+            given,
+            ndim,
+            name,
+        )
+    return list(sizes) if len(sizes) == ndim else list(sizes) * ndim

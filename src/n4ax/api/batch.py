@@ -1,7 +1,8 @@
 """Many images at once: :func:`n4_batch`."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar, Unpack, overload
 
@@ -12,6 +13,7 @@ from n4ax.api.calls import BatchKeywords, choose_mask, choose_settings, list_par
 from n4ax.batch import correct_each, correct_on_all_devices, one_per_image, stack_like
 from n4ax.contrasts import about_image
 from n4ax.engines.choice import choose_engine
+from n4ax.errors import InputError
 from n4ax.images.arguments import take_image, take_mask, take_weights
 from n4ax.inputs import Inputs, Run
 from n4ax.series import check_volumes
@@ -95,6 +97,8 @@ def n4_batch(
     chosen.check_chosen("a batch")
     run = Run(engine, num_threads)
     single = [take_image(f"image {k}", image) for k, image in enumerate(_list_images(images))]
+    if not single and hasattr(images, "dtype"):
+        raise InputError("{images} has shape {0}; expected at least one image", images.shape)
     masks = choose_mask(masks, preset)
     each_mask = [take_mask(mask) for mask in one_per_image("masks", masks, len(single))]
     each_weight = [take_weights(one) for one in one_per_image("weights", weights, len(single))]
@@ -121,9 +125,10 @@ def _list_images(images: Any) -> list[Any]:
     TypeError
         This is no batch of images.
     """
-    if images is None or isinstance(images, str | bytes | os.PathLike | Mapping):
-        raise TypeError(
-            f"images is of type {type(images).__name__}; expected a list of images or an array of "  # pyright: ignore[reportUnknownArgumentType]
-            "images stacked along the first axis"
-        )
-    return list(images)
+    if not isinstance(images, str | bytes | bytearray | os.PathLike | Mapping | Set):
+        with suppress(TypeError):
+            return list(images)
+    raise TypeError(
+        f"images is of type {type(images).__name__}; expected a list of images or an array of "  # pyright: ignore[reportUnknownArgumentType]
+        "images stacked along the first axis"
+    )

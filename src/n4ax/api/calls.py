@@ -14,7 +14,7 @@ from n4ax.images.volumes import find_volume_axis, get_shape
 from n4ax.inputs import Inputs
 from n4ax.method.solver import Progress
 from n4ax.series import Estimate, Series, check_volumes, find_unweighted_volumes, read_estimate
-from n4ax.settings import EngineName, N4Keywords, N4Settings, Preset
+from n4ax.settings import EngineName, N4Keywords, N4Settings, Preset, is_choice
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -74,7 +74,7 @@ def choose_settings(
         raise InputError("{settings} and {preset} are both given: give one of them")
     if settings is not None and not isinstance(settings, N4Settings):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"settings is of type {type(settings).__name__}; expected n4ax.N4Settings")
-    if preset is not None and preset not in get_args(Preset):
+    if preset is not None and not is_choice(preset, get_args(Preset)):
         names = ", ".join(map(repr, get_args(Preset)))
         raise InputError("{preset} is {0!r}; expected one of {1}", preset, names)
     start = getattr(N4Settings, preset)() if preset is not None else settings or _DEFAULTS

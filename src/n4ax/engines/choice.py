@@ -16,7 +16,11 @@ from n4ax.images.arrays import (
     is_torch,
     is_traced,
 )
-from n4ax.settings import EngineName, N4Settings, is_whole_number
+from n4ax.processors import count_affinity
+from n4ax.settings import EngineName, N4Settings, is_choice, is_whole_number
+
+_MOST_THREADS = 64
+"""More are started only where there are more than half as many processors."""
 
 
 def check_engine(engine: EngineName | None) -> None:
@@ -27,7 +31,7 @@ def check_engine(engine: EngineName | None) -> None:
     ValueError
         There is no such engine.
     """
-    if engine not in (None, "cpu", "xla"):
+    if not is_choice(engine, (None, "cpu", "xla")):
         raise InputError('{engine} is {0!r}; expected None, "cpu" or "xla"', engine)
 
 
@@ -88,6 +92,8 @@ def _find_reason_for_cpu(settings: N4Settings) -> str | None:
 def check_threads(num_threads: int | None) -> int | None:
     """Check a number of threads, and give it as an int; ``None`` leaves it to the engine.
 
+    A number beyond all use is made smaller, since no result depends on it.
+
     Raises
     ------
     ValueError
@@ -99,7 +105,7 @@ def check_threads(num_threads: int | None) -> int | None:
         raise InputError(
             "{num_threads} is {0!r}; expected a whole number of at least 1", num_threads
         )
-    return int(num_threads)
+    return min(int(num_threads), max(_MOST_THREADS, 2 * count_affinity()))
 
 
 def to_engine(engine: EngineName, array: Any, device: Any = None) -> Any:

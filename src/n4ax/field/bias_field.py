@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -15,9 +14,9 @@ import numpy.typing as npt
 from n4ax.engines.choice import check_engine, check_threads
 from n4ax.engines.cpu.threads import Threads
 from n4ax.errors import InputError
+from n4ax.field import file
 from n4ax.field import lattice as itk
-from n4ax.field.file import check_parts, read_parts, turn_parts, write_parts
-from n4ax.field.grid import GridField, Spline, lay_on_grid
+from n4ax.field.grid import GridField, Spline, lay_on_grid, read_shape
 from n4ax.field.images import divide_image
 from n4ax.field.places import to_own_voxels
 from n4ax.images.arrays import is_jax, is_lazy, is_traced
@@ -78,11 +77,10 @@ class BiasField:
     itk_tool: ItkTool = "simpleitk"
 
     def __post_init__(self) -> None:
-        if self.voxel_order not in ("C", "F"):
-            raise InputError("{voxel_order} is {0!r}; expected 'C' or 'F'", self.voxel_order)
+        check_choice("voxel_order", self.voxel_order, get_args(VoxelOrder))
         check_choice("arithmetic", self.arithmetic, get_args(Arithmetic))
         check_choice("itk_tool", self.itk_tool, get_args(ItkTool))
-        check_parts(self.control_points, self.order, self.shape, self.axes, self.affine)
+        file.check_parts(self.control_points, self.order, self.shape, self.axes, self.affine)
 
     def __repr__(self) -> str:
         """Show the size of the lattice, and of the image that the field is from."""
@@ -123,7 +121,7 @@ class BiasField:
             The grid does not have the axes of the field.
         """
         check_engine(engine)
-        wanted = self.shape if shape is None else tuple(shape)
+        wanted = self.shape if shape is None else read_shape(shape)
         grid = self._axes_on(wanted)
         if engine == "xla":
             self._check_xla()
@@ -159,6 +157,8 @@ class BiasField:
         ValueError
             ``affine`` is given and the field has none, or the grid has other axes.
         """
+        shape = read_shape(shape)
+        affine = None if affine is None else file.check_affine(affine)
         if affine is None and len(shape) != len(self.shape):
             raise InputError(
                 "{shape} is {0}; the field's image has {1} axes", shape, len(self.shape)
@@ -276,7 +276,7 @@ class BiasField:
 
     def turn_axes(self) -> BiasField:
         """Make the same field for an image with its axes in the reversed order."""
-        return BiasField(**turn_parts(vars(self)))
+        return BiasField(**file.turn_parts(vars(self)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the field to a file, which appears whole or not at all.
@@ -292,7 +292,7 @@ class BiasField:
         ValueError
             The field is too large for NIfTI.
         """
-        write_parts(Path(path), vars(self))
+        file.write_parts(file.take_path(path), vars(self))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> BiasField:
@@ -307,7 +307,7 @@ class BiasField:
             belong together.
         """
         try:
-            return cls(**read_parts(path))
+            return cls(**file.read_parts(path))
         except InputError as error:
             raise ValueError(f"{path} is not a bias field saved by n4ax ({error})") from None
 
@@ -368,7 +368,7 @@ class BiasField:
         grid = ImageAxes.of(shape, self.voxel_order)
         if len(shape) == len(self.shape):
             grid = replace(grid, kept=ImageAxes.of(self.shape, self.voxel_order).kept)
-        if len(grid.kept) != len(self.axes) or int(np.prod(grid.lengths)) != int(np.prod(shape)):
+        if len(grid.kept) != len(self.axes) or prod(grid.lengths) != prod(shape) or 0 in shape:
             raise InputError(
                 "shape {0} does not fit a field of {1} axes, estimated on an image of shape {2}",
                 shape,

@@ -17,7 +17,7 @@ from n4ax.field.versions import ARRAYS, check_version
 from n4ax.files import replace_file
 from n4ax.itk.space import Position
 from n4ax.method.grid import Axis
-from n4ax.settings import is_whole_number
+from n4ax.settings import LARGEST, is_whole_number
 
 _NIFTI = (".nii", ".nii.gz")
 _LONGEST = 2**24
@@ -76,7 +76,7 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
     ValueError
         The file holds something else.
     """
-    path = Path(path)
+    path = take_path(path)
     content = path.read_bytes()
     try:
         is_nifti = path.name.lower().endswith(_NIFTI) and not content.startswith(_ZIP)
@@ -123,6 +123,19 @@ def _read_axes(data: Any) -> tuple[Axis, ...]:
     return tuple(replace(axis, position=p) for axis, p in zip(axes, positions, strict=True))
 
 
+def take_path(path: Any) -> Path:
+    """Take the name of a file.
+
+    Raises
+    ------
+    TypeError
+        It is no text and no path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path is of type {type(path).__name__}; expected the name of a file")
+    return Path(path)  # pyright: ignore[reportUnknownArgumentType]
+
+
 def check_parts(
     control_points: Any, order: int, shape: tuple[int, ...], axes: tuple[Axis, ...], affine: Any
 ) -> None:
@@ -135,8 +148,11 @@ def check_parts(
     """
     if not _is_integer(order) or not 1 <= order <= 5:
         raise InputError("{order} is {0!r}; expected a whole number from 1 to 5", order)
-    if not shape or not all(_is_integer(n) and n >= 1 for n in shape):
+    listed = isinstance(shape, tuple | list) and len(shape) > 0  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not listed or not all(_is_integer(n) and n >= 1 for n in shape):
         raise InputError("{shape} is {0!r}; expected numbers of voxels", shape)
+    if not isinstance(axes, tuple | list) or not all(isinstance(axis, Axis) for axis in axes):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError("{axes} is {0!r}; expected how each axis was sampled", axes)
     _check_control_points(control_points, order, len(axes))
     lengths = tuple(n for n in shape if n != 1)
     if tuple(axis.count for axis in axes) != lengths:
@@ -157,7 +173,7 @@ def check_affine(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     try:
         matrix = np.asarray(affine, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("{affine} is {0!r}; expected an array of numbers", affine) from None
     if matrix.shape != (4, 4):
         raise InputError("{affine} has shape {0}; expected (4, 4)", matrix.shape)
@@ -169,8 +185,8 @@ def check_affine(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def is_usable(affine: npt.NDArray[np.float64]) -> bool:
-    """Whether an affine of shape (4, 4) is finite and has an inverse."""
-    return bool(np.isfinite(affine).all()) and np.linalg.det(affine) != 0
+    """Whether an affine of shape (4, 4) is finite in single precision and has an inverse."""
+    return bool((np.abs(affine) <= LARGEST).all()) and np.linalg.det(affine) != 0
 
 
 def _check_control_points(points: Any, order: int, axes: int) -> None:

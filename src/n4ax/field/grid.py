@@ -2,14 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.cpu.threads import Threads
+from n4ax.errors import InputError
 from n4ax.method.grid import Axis
 from n4ax.settings import Arithmetic, ItkTool
+from n4ax.settings.checks import check_whole_numbers
+
+MOST_VOXELS = 1 << 36
+"""The most voxels of a grid: a field on it takes 256 GiB."""
 
 Bases = list[Any]
 """The spline on each axis of a grid, in the form of the engine; ``part`` cuts it."""
@@ -48,6 +54,22 @@ class GridField(NamedTuple):
     bases: Bases
     evaluate: Callable[[Bases, Threads], npt.NDArray[np.float32]]
     divide: Callable[[npt.NDArray[Any], Bases, Threads], npt.NDArray[Any]]
+
+
+def read_shape(shape: Any) -> tuple[int, ...]:
+    """Read the shape of a grid.
+
+    Raises
+    ------
+    ValueError
+        It is no such thing, or no memory could hold the grid.
+    """
+    lengths = check_whole_numbers("shape", shape, least=1)
+    if prod(lengths) > MOST_VOXELS:
+        raise InputError(
+            "{shape} is {0!r}; expected a grid of at most {1:.2g} voxels", shape, MOST_VOXELS
+        )
+    return lengths
 
 
 def lay_on_grid(spline: Spline, counts: Sequence[int]) -> GridField:

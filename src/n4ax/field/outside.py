@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from n4ax.errors import InputError
-from n4ax.images.arrays import import_array, namespace_of
-from n4ax.settings import Outside
+from n4ax.images.arrays import check_real, import_array, namespace_of
+from n4ax.settings import Outside, is_choice
 
 
 def fill_outside(corrected: Any, volume: Any, mask: Any, outside: Outside) -> Any:
@@ -30,7 +30,9 @@ def find_inside(mask: Any, volume: Any, axis: int | None) -> Any:
         return None
     if isinstance(mask, str):
         raise InputError("{mask} is {0!r}; expected an array or an image", mask)
-    inside = import_array(mask) != 0
+    values = import_array(mask)
+    check_real("mask", values.dtype)
+    inside = values != 0
     expected = volume.shape if axis is None else (*volume.shape[:axis], *volume.shape[axis + 1 :])
     if inside.shape not in (volume.shape, expected):
         raise InputError(
@@ -43,7 +45,7 @@ def find_inside(mask: Any, volume: Any, axis: int | None) -> Any:
 
 def check_outside(outside: str, mask: Any) -> None:
     """Check what is to happen outside a mask, and that there is one if it is needed."""
-    if outside not in ("divide", "keep", "zero"):
+    if not is_choice(outside, ("divide", "keep", "zero")):
         raise InputError("{outside} is {0!r}; expected 'divide', 'keep' or 'zero'", outside)
     if outside != "divide" and mask is None:
         raise InputError("{outside} is {0!r} and no mask is given: pass mask", outside)

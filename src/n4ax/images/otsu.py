@@ -17,7 +17,9 @@ from n4ax.images.arguments import take_image
 from n4ax.images.arrays import check_real, import_array, is_jax, is_traced, load_array
 from n4ax.images.libraries import make_like, open_image
 from n4ax.namespaces import find_namespace
-from n4ax.settings import LARGEST
+from n4ax.settings import LARGEST, check_whole_number
+
+MOST_BINS = 1 << 16
 
 BLOCK = 1 << 18
 """So many values are counted at a time, since so many stay in the cache."""
@@ -40,7 +42,7 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     volume : image, array or path
         Intensities of any shape and any real dtype, as :func:`n4ax.n4` takes them.
     nbins : int
-        Number of histogram bins, at least 2.
+        Number of histogram bins, from 2 to 65536.
 
     Returns
     -------
@@ -52,8 +54,8 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     Raises
     ------
     ValueError
-        The volume has no value that is finite in single precision, or no real numbers; or there
-        are fewer than 2 bins.
+        The volume has no value that is finite in single precision, or no real numbers; or the
+        number of bins is out of its range.
 
     Examples
     --------
@@ -62,11 +64,10 @@ def otsu_mask(volume: npt.ArrayLike, nbins: int = 200) -> Any:
     array([[0, 0],
            [1, 1]], dtype=uint8)
     """
-    if not nbins >= 2 or nbins != int(nbins):
-        raise InputError("{nbins} is {0}; expected a whole number of at least 2", nbins)
+    nbins = check_whole_number("nbins", nbins, 2, MOST_BINS)
     volume = take_image("volume", volume)
     values = import_array(open_image(volume, "volume").voxels)
-    return make_like(volume, find_foreground(values, int(nbins), "volume"))
+    return make_like(volume, find_foreground(values, nbins, "volume"))
 
 
 def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
@@ -98,9 +99,7 @@ def find_foreground(values: Any, nbins: int = 200, name: str = "image") -> Any:
 
 
 def _find_above(values: Any, nbins: int) -> Any:
-    with np.errstate(all="ignore"):  # the caller checks for volumes without a finite value
-        threshold = otsu_threshold(values, nbins)
-    above = values > threshold
+    above = values > otsu_threshold(values, nbins)
     return above.view(np.uint8) if isinstance(above, np.ndarray) else above.astype(np.uint8)
 
 
@@ -129,6 +128,11 @@ def otsu_threshold(values: Any, nbins: int = 200) -> Any:
     float64
         The threshold; a whole number for integers. It is infinite or NaN if no value is finite.
     """
+    with np.errstate(all="ignore"):  # the sums may leave the range of float64
+        return _find_threshold(values, nbins)
+
+
+def _find_threshold(values: Any, nbins: int) -> Any:
     xp = find_namespace(values)
     counts, edges = count_bins(values, nbins)
     centres = (edges[:-1] + edges[1:]) / 2.0

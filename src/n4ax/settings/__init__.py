@@ -1,7 +1,16 @@
 """Every parameter of N4, with its unit, its default and its check."""
 
 from n4ax.settings.arithmetic import Arithmetic, ItkTool, ItkVersion
-from n4ax.settings.checks import LARGEST, LEAST, is_whole_number
+from n4ax.settings.checks import (
+    LARGEST,
+    LEAST,
+    check_flag,
+    check_whole_number,
+    is_choice,
+    is_whole_number,
+    read_number,
+    read_numbers,
+)
 from n4ax.settings.keywords import (
     Convergence,
     EngineName,
@@ -34,5 +43,10 @@ __all__ = [
     "Preset",
     "Scale",
     "VoxelOrder",
+    "check_flag",
+    "check_whole_number",
+    "is_choice",
     "is_whole_number",
+    "read_number",
+    "read_numbers",
 ]

@@ -18,12 +18,13 @@ from n4ax.settings.arithmetic import (
 )
 from n4ax.settings.checks import (
     LARGEST,
+    MOST_ITERATIONS,
     check_choice,
     check_finite,
+    check_per_axis,
     check_positive,
     check_whole_number,
     check_whole_numbers,
-    is_number,
 )
 from n4ax.settings.keywords import (
     CHOICES,
@@ -184,17 +185,17 @@ class N4Settings:
     itk_work_units: int | None = None
 
     def __post_init__(self) -> None:
-        self._set("iters", check_whole_numbers("iters", self.iters, least=0))
+        self._set("iters", check_whole_numbers("iters", self.iters, least=0, most=MOST_ITERATIONS))
         self._check_levels()
         for name in ("control_points", "mesh", "shrink_factor"):
             value = getattr(self, name)
             if value is not None:
-                numbers = check_whole_numbers(name, value, least=1)
-                self._set(name, numbers[0] if is_number(value) else numbers)
+                self._set(name, check_per_axis(name, value))
         self._set("spline_order", check_whole_number("spline_order", self.spline_order, 1, 5))
         self._set("nbins", check_whole_number("nbins", self.nbins, 3, 65536))
         if self.mask_label is not None:
-            self._set("mask_label", check_whole_number("mask_label", self.mask_label))
+            label = check_whole_number("mask_label", self.mask_label, -(2**63), 2**64 - 1)
+            self._set("mask_label", label)
         check_finite("conv_threshold", self.conv_threshold, least=0)
         check_finite("wiener", self.wiener, least=0, most=LARGEST)
         for name in ("over_relax", "fwhm", "tiny", "spline_distance"):

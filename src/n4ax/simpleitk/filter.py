@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from n4ax.errors import InputError
 from n4ax.processors import count_processors
-from n4ax.settings import Arithmetic, ItkVersion, N4Settings, PerAxis
+from n4ax.settings import Arithmetic, ItkVersion, N4Settings, PerAxis, is_choice
 from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 from n4ax.simpleitk.arithmetic import read_threads
 from n4ax.simpleitk.commands import Commands
@@ -106,7 +106,7 @@ class N4BiasFieldCorrectionImageFilter(sitk.N4BiasFieldCorrectionImageFilter):
         ValueError
             The distance is below 0, or is not a number.
         """
-        distance = None if SplineDistance == 0 else SplineDistance
+        distance = None if is_choice(SplineDistance, (0,)) else SplineDistance
         with _using_names_of_simpleitk(ValueError):
             self._spline_distance = N4Settings(spline_distance=distance).spline_distance
 

@@ -48,7 +48,7 @@ def make_image_table(axis: Axis, count: int, control_points: int, order: int) ->
     if count == axis.count:
         table = make_grid_table(axis.padded, control_points, order, spacing)
         return table.part(slice(axis.lower, axis.lower + count))
-    if axis.padded > axis.count:  # no tool of ITK has such a grid
+    if axis.padded > axis.count or count == 1:  # no tool of ITK has such a grid
         basis = axis.stretched_basis(count, control_points, order)
         return AxisTable(basis.first, basis.weights)
     return make_grid_table(count, control_points, order, spacing * axis.count / count)

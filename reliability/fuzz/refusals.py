@@ -1,0 +1,67 @@
+"""Refusals: errors that n4ax raises on purpose, told apart from those that slip out of it."""
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from n4ax.errors import InputError
+
+LONGEST = 1500
+"""Letters of a message; a longer one shows a value that nobody can read."""
+
+_EXPECTED = (InputError, TypeError, ValueError, OSError, OverflowError, RuntimeError)
+
+
+def call_or_refuse(function: Callable[[], Any]) -> tuple[Any, str]:
+    """Call a function; give its result, or the message of the error with which it refused.
+
+    Raises
+    ------
+    Exception
+        The error was not raised by a line of n4ax that says ``raise``, so that it slipped out of
+        NumPy or another library, or of a line that did not see it coming.
+    AssertionError
+        Its message is empty, too long, or shows a template that was not filled in.
+    """
+    try:
+        return function(), ""
+    except _EXPECTED as error:
+        if not _is_raised_on_purpose(error):
+            raise
+        return None, _read_message(error)
+
+
+def _read_message(error: Exception) -> str:
+    """The message of a refusal, after a check that a person can read it."""
+    message = str(error)
+    assert message.strip(), f"{type(error).__name__} without a message"
+    if not isinstance(error, OSError):  # which holds a name, of whatever length
+        assert len(message) <= LONGEST, f"{len(message)} letters: {message[:300]}…"
+    assert "{image}" not in message, message
+    return f"{type(error).__name__}: {message}"
+
+
+def _is_raised_on_purpose(error: BaseException) -> bool:
+    """Whether the line that raised an error is one of n4ax's own, and says so."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    if "SimpleITK" in last.filename:  # its setters check their arguments by themselves
+        return isinstance(error, TypeError | OverflowError | ValueError)
+    if isinstance(error, OSError) and error.filename is not None:  # the system names the file
+        return True
+    return "n4ax" in Path(last.filename).parts and "raise" in (last.line or "")
+
+
+def freeze(value: Any) -> Any:
+    """What a value holds, to be compared with what it holds later."""
+    if isinstance(value, np.ndarray):
+        held = np.asarray(value)
+        content = [repr(one) for one in held.flat] if held.dtype.hasobject else held.tobytes()
+        hidden = np.ma.getmaskarray(value).tobytes() if np.ma.isMaskedArray(value) else b""
+        return content, hidden, held.dtype.str, held.shape, held.strides, held.flags.writeable
+    try:
+        return repr(value)
+    except ValueError:  # a whole number of too many digits
+        return f"{value:x}" if isinstance(value, int) else [freeze(one) for one in value]
