@@ -6,7 +6,6 @@ The Brain Imaging Data Structure specification, "The Inheritance Principle".
 """
 
 import glob
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from n4ax.errors import InputError
 from n4ax.files import check_here, is_elsewhere
 from n4ax.images.arguments import read_word
 from n4ax.images.signature import is_signed
+from n4ax.texts import parse_json, read_text_file
 from n4ax.verdict.already import find_signs
 
 _WORD = re.compile(r"\{(\w+)\}")
@@ -232,8 +232,8 @@ def _select_inherited(entities: Mapping[str, str]) -> dict[str, str]:
 def _read_metadata(path: Path) -> dict[str, Any]:
     """Read the entries of a sidecar, without those that JSON cannot hold (NaN, 1e999)."""
     try:
-        content = json.loads(
-            path.read_text(encoding="utf-8-sig"),
+        content = parse_json(
+            read_text_file(path, "utf-8-sig"),
             parse_constant=lambda _: None,
             parse_float=lambda text: float(text) if isfinite(float(text)) else None,
         )

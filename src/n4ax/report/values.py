@@ -12,7 +12,10 @@ def read_text(value: Any) -> str | None:
 def read_number(value: Any) -> float | None:
     """A finite number; ``None`` for all others."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and isfinite(value) else None
+    try:
+        return value if is_number and isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def read_list(value: Any) -> list[Any]:
