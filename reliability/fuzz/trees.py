@@ -16,12 +16,16 @@ ODD_LABELS = (
     "..", "a_b", "\u202e", "\\", "$HOME", "`id`", ";ls", "x" * 120, "\udcff", "0" * 60, "01-02", "",
 )  # fmt: skip
 LABELS = ("01", "1", "02", "10", "A")
-SUFFIXES = ("T1w", "T2w", "FLAIR", "inplaneT2", "bold", "sbref", "dwi", "epi", "MEGRE", "mask", "T1W")
-KINDS = ("anat", "anat", "anat", "func", "dwi", "fmap", "perf", "ANAT", "other", "figures")
+SUFFIXES = (
+    *("T1w",) * 8, "T2w", "FLAIR", "inplaneT2", "bold", "sbref", "dwi", "epi", "MEGRE", "mask", "T1W",
+)  # fmt: skip
+KINDS = (*("anat",) * 12, "func", "dwi", "fmap", "perf", "ANAT", "other", "figures")
 ENTITIES = ("acq", "run", "echo", "part", "desc", "rec", "task", "space", "res", "mod", "dir", "x")
-EXTENSIONS = (".nii.gz", ".nii.gz", ".nii.gz", ".nii", ".json", ".bval", ".bvec", ".NII.GZ", ".gz", "", ".nii.zst")
+EXTENSIONS = (
+    *(".nii.gz",) * 12, ".nii", ".json", ".bval", ".bvec", ".NII.GZ", ".gz", "", ".nii.zst",
+)  # fmt: skip
 DATA_JSON = (
-    "Name", "BIDSVersion", "DatasetType", "GeneratedBy", "DatasetLinks", "SourceDatasets", "License",
+    "Name", "BIDSVersion", "DatasetType", "GeneratedBy", "DatasetLinks", "SourceDatasets",
 )  # fmt: skip
 
 
@@ -38,7 +42,7 @@ def draw_name(random: Random, subject: str, session: str | None) -> str:
         parts.append(f"{entity}-{value}")
     if random.random() < 0.1:
         random.shuffle(parts)
-        parts = parts[: random.randint(0, len(parts))] + [draw_label(random)]
+        parts = [*parts[: random.randint(0, len(parts))], draw_label(random)]
     return "_".join([*parts, random.choice(SUFFIXES)]) + random.choice(EXTENSIONS)
 
 
@@ -75,9 +79,14 @@ def plant_json(random: Random, path: Path) -> None:
 
 
 def plant(random: Random, path: Path) -> None:
-    """Put a file, a link, a folder or a pipe at a path, if the file system takes its name."""
+    """Put a file, a link, a folder or a pipe at a path, if nothing is there yet.
+
+    Nothing is put behind a link that was made before, nor where the name is too long.
+    """
     kind = random.random()
     try:
+        if os.path.realpath(path.parent) != os.path.abspath(path.parent) or os.path.lexists(path):
+            return
         if kind < 0.3:
             put(path, make_image(random.choice(((4, 4, 4), (4, 4, 4, 3), (5, 4, 3), (4, 4)))))
         elif kind < 0.45:
@@ -94,9 +103,11 @@ def plant(random: Random, path: Path) -> None:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file in a folder that need not exist."""
+    """Write a new file in a folder that need not exist."""
+    assert os.path.realpath(path.parent) == os.path.abspath(path.parent), path
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    with path.open("xb") as file:
+        file.write(content)
 
 
 def _plant_other(random: Random, path: Path) -> None:
@@ -110,7 +121,7 @@ def _plant_other(random: Random, path: Path) -> None:
         case "annex":
             path.symlink_to("../.git/annex/objects/aa/bb/MD5E-s9--00.nii.gz")
         case "outside":
-            path.symlink_to(random.choice(("/etc/hostname", "/", "/dev/zero", "/tmp")))
+            path.symlink_to(random.choice(("/proc/version", "/", "/dev/zero", "/proc")))
         case "up":
             path.symlink_to(random.choice(("..", "../..", ".")))
         case "pipe":
@@ -118,7 +129,7 @@ def _plant_other(random: Random, path: Path) -> None:
         case "device":
             path.symlink_to("/dev/null")
         case _:
-            path.write_bytes(b"x")
+            put(path, b"x")
             path.chmod(0)
 
 

@@ -19,6 +19,9 @@ from typing import Any
 
 import reliability.fuzz.targets as package
 
+_MEMORY = "/dev/shm"
+"""Where folders are made and removed without a disk, on Linux."""
+
 REPEAT_EVERY = 8
 """Every eighth input is tried twice, and must give the same text."""
 
@@ -74,7 +77,7 @@ def try_index(name: str, seed: int, index: int) -> Finding | None:
 
 
 def _try(target: Any, name: str, seed: int, index: int) -> str:
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_MEMORY if os.path.isdir(_MEMORY) else None))
     before = dict(os.environ), os.getcwd()
     try:
         with bound_time(target.SECONDS), warnings.catch_warnings():

@@ -5,9 +5,11 @@ any other text that is not what was expected.
 """
 
 import json
-from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
+
+from n4ax.files import check_here
 
 MOST_BYTES = 1 << 28
 """A larger file is no metadata and no table of ratings."""
@@ -46,7 +48,7 @@ def read_text_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) 
 
 
 def read_json_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) -> Any:
-    """The value in a file of JSON.
+    """The value in a file of JSON that lies in a folder; a pipe is not waited for.
 
     Parameters
     ----------
@@ -58,20 +60,22 @@ def read_json_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) 
     OSError
         The file cannot be read.
     ValueError
-        It has more bytes, is no text, or no JSON. The message does not name the file.
+        It has more bytes, is no text, no JSON, or no file, or git-annex has it elsewhere.
     """
+    check_here(path)
     return parse_json(read_text_file(path, encoding, most))
 
 
-def parse_json(text: str | bytes, **hooks: Callable[[str], Any]) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """The value that a text in JSON stands for.
+
+    Numbers that JSON does not have, as ``NaN`` and 1e999, are ``None``, so that what was read can
+    be written again.
 
     Parameters
     ----------
     text
         The text.
-    **hooks
-        As for :func:`json.loads`, such as ``parse_constant``.
 
     Raises
     ------
@@ -80,12 +84,17 @@ def parse_json(text: str | bytes, **hooks: Callable[[str], Any]) -> Any:
     """
     deep = f"it has more than {MOST_LEVELS} arrays or objects inside of each other"
     try:
-        value = json.loads(text, **hooks)  # type: ignore[arg-type]
+        value = json.loads(text, parse_constant=lambda _: None, parse_float=_read_number)
     except RecursionError:
         raise ValueError(deep) from None
     if _count_levels(value) > MOST_LEVELS:
         raise ValueError(deep)
     return value
+
+
+def _read_number(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
 
 
 def _count_levels(value: Any) -> int:

@@ -21,8 +21,9 @@ SECONDS = 20.0
 
 PATTERNS = (
     "{folder}/{name}_mask.nii.gz", "derivatives/{sub}/*", "**/*mask*", "{x}", "../{name}.nii.gz",
-    "/etc/hostname", "desc-brain_mask", "label-WM_probseg", "space-T1w_desc-brain", "{stem}*", "[", "{",
+    "/proc/version", "{folder}/{stem}*", "[", "{", "{folder}/*", "desc-brain_mask",
 )  # fmt: skip
+QUERIED = ("desc-brain_mask", "label-WM_probseg", "desc-01_mask", "run-1_T1w", "desc-n4", "x-1_mask")
 QUERIES = ("t1w", "T2w", "bold", "sbref", "fmap", "dwi", "flair", "epi", "é")
 BY_PROGRAM = 0.05
 """The share of the inputs that are given to the program itself."""
@@ -32,16 +33,16 @@ def try_input(random: Random, folder: Path) -> str:
     """Plan a study; nothing is written, and what is planned has places of its own inside."""
     dataset = folder / random.choice(("study", "study", "a.b", "s [1]", "é"))
     make_tree(random, dataset)
-    for name in ("fmriprep", "n4ax"):
-        if random.random() < 0.3:
-            make_tree(random, dataset / "derivatives" / name, most=3)
+    for name, share in (("fmriprep", 0.3), ("n4ax", 0.05)):
+        if random.random() < share:
+            make_tree(random, dataset / "derivatives" / name)
     output = _choose_output(random, folder, dataset)
     filters = _write_filters(random, folder) if random.random() < 0.4 else None
     before = list_folder(folder)
     if random.random() < BY_PROGRAM:
         words = ["bids", str(dataset), str(output), "participant", "--dry-run"]
         words += ["--bids-filter-file", str(filters)] if filters else []
-        said = call_program(main, words, folder)
+        said = call_program(main, words, folder, on_stdout=True)
         text = f"{said.status} {said.out} {said.err}"
     else:
         text = _plan(random, dataset, output, filters)
@@ -51,11 +52,12 @@ def try_input(random: Random, folder: Path) -> str:
 
 
 def _choose_output(random: Random, folder: Path, dataset: Path) -> Path:
-    output = random.choice((folder / "out", dataset / "derivatives/n4ax", dataset, dataset / "sub-01/x"))
-    if random.random() < 0.2:
-        output = folder / "odd"
-        plant(random, output)
-    return output
+    if random.random() < 0.9:
+        return random.choice((folder / "out", dataset / "derivatives/n4ax"))
+    if random.random() < 0.3:
+        return random.choice((dataset, dataset / "sub-01/x"))
+    plant(random, folder / "odd")
+    return folder / "odd"
 
 
 def _write_filters(random: Random, folder: Path) -> Path:
@@ -92,14 +94,15 @@ def _plan(random: Random, dataset: Path, output: Path, filters: Path | None) -> 
 
 
 def _draw_recipe(random: Random, dataset: Path, output: Path) -> Recipe:
-    made = dataset / "derivatives/fmriprep"
-    longitudinal = random.random() < 0.05
+    made, longitudinal = dataset / "derivatives/fmriprep", random.random() < 0.05
+    queried = made.is_dir() and random.random() < 0.9
+    masks = QUERIED if queried else PATTERNS if random.random() < 0.3 else ("otsu",)
     return Recipe(
         dataset, output, N4Settings(adapt=True) if longitudinal else N4Settings(),
-        mask=random.choice(PATTERNS) if random.random() < 0.4 else "otsu",
+        mask=random.choice(masks),
         weights=random.choice(PATTERNS) if random.random() < 0.1 else None,
-        derivatives=read_derivatives([str(made)]) if made.is_dir() and random.random() < 0.8 else (),
-        shared_field=random.choice(((), (), (), ("echo",), ("session",), (draw_text(random),))),
+        derivatives=read_derivatives([str(made)]) if queried else (),
+        shared_field=random.choice(((), (), (), (), ("echo",), ("session",), (draw_text(random),))),
         already=random.choice(("warn", "skip")), series=random.choice(("mean", "first", "each")),
         longitudinal=longitudinal, output_settings=random.choice(("error", "replace")),
     )  # fmt: skip

@@ -80,7 +80,7 @@ def _plant(random: Random, path: Path) -> None:
     elif kind < 0.9:
         path.mkdir()
     else:
-        target = random.choice((path.name, "nowhere", "/dev/null", "..", "../../dataset.json"))
+        target = random.choice((path.name, "nowhere", "/dev/null", "..", "/dev/zero"))
         path.symlink_to(target)
 
 

@@ -11,7 +11,7 @@ from n4ax.bids.workers.description import Cluster, Workers, count_gpus
 from n4ax.bids.workers.jobs import JOB_GB
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
-from n4ax.texts import read_json_file
+from n4ax.texts import parse_json, read_text_file
 
 _LEAST_GB = 0.5
 """What a process may need at least, as :class:`n4ax.bids.workers.description.Workers` has it."""
@@ -160,6 +160,6 @@ def _read_options(path: Path | None) -> Any:
     if path is None:
         return {}
     try:
-        return read_json_file(path)
+        return parse_json(read_text_file(path))
     except ValueError as error:
         raise InputError("{options} {0} is not JSON: {1}", path, error) from None

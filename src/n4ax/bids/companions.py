@@ -9,7 +9,6 @@ import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,7 +27,7 @@ from n4ax.errors import InputError
 from n4ax.files import check_here, is_elsewhere
 from n4ax.images.arguments import read_word
 from n4ax.images.signature import is_signed
-from n4ax.texts import parse_json, read_text_file
+from n4ax.texts import read_json_file
 from n4ax.verdict.already import find_signs
 
 _WORD = re.compile(r"\{(\w+)\}")
@@ -232,11 +231,7 @@ def _select_inherited(entities: Mapping[str, str]) -> dict[str, str]:
 def _read_metadata(path: Path) -> dict[str, Any]:
     """Read the entries of a sidecar, without those that JSON cannot hold (NaN, 1e999)."""
     try:
-        content = parse_json(
-            read_text_file(path, "utf-8-sig"),
-            parse_constant=lambda _: None,
-            parse_float=lambda text: float(text) if isfinite(float(text)) else None,
-        )
+        content = read_json_file(path, "utf-8-sig")
     except ValueError as error:
         raise ValueError(f"it cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):

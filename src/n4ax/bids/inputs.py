@@ -17,7 +17,7 @@ from typing import Any
 from bids2table import get_arrow_schema, parse_bids_entities
 
 from n4ax.errors import InputError
-from n4ax.texts import read_json_file
+from n4ax.texts import parse_json, read_text_file
 
 DEFAULT_SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "inplane")
 _SEVERAL = {"inplane": ("inplaneT1", "inplaneT2"), "boldref": ("boldref", "sbref")}
@@ -167,7 +167,7 @@ def read_filters(path: Path) -> Filters:
         The file is not of this form; the message says where.
     """
     try:
-        content = read_json_file(path)
+        content = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from n4ax.bids.image import Outcome
 from n4ax.bids.staging import FAILED, PRIVATE, append_text, make_lock, make_private, write_text
-from n4ax.files import check_here, is_elsewhere
+from n4ax.files import is_elsewhere
 from n4ax.messages import escape_controls, make_one_line
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS
@@ -133,7 +133,6 @@ class Journal:
 
 def _read(path: Path) -> dict[str, str]:
     """Read a failure; the error says that a file is none, whose names could lead anywhere."""
-    check_here(path)
     failure = read_json_file(path)
     if not is_failure(failure):
         raise ValueError(f"{path} is no record of a failure")
@@ -143,6 +142,6 @@ def _read(path: Path) -> dict[str, str]:
 def _has(log: Path, words: str) -> bool:
     """Whether a log has these words already."""
     try:
-        return words in log.read_text(encoding="utf-8", errors="replace")
+        return log.is_file() and words in log.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False

@@ -20,9 +20,10 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.maker import describe_maker
 from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
-from n4ax.files import check_here, is_elsewhere, resolve_links
+from n4ax.files import is_elsewhere, resolve_links
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
+from n4ax.report.values import read_list
 from n4ax.texts import read_json_file
 
 _DESC = "n4"
@@ -152,7 +153,7 @@ def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] 
     if is_elsewhere(description) or not description.exists():
         return
     content = read_object(description)
-    makers = content.get("GeneratedBy") or [{}]
+    makers = read_list(content.get("GeneratedBy"))
     if not any(maker.get("Name") == "n4ax" for maker in makers if isinstance(maker, dict)):
         raise InputError("{output} {0} holds another dataset: choose an empty folder", output)
     before = unquote(_read_links(output).get(RAW, ""))
@@ -268,7 +269,6 @@ def _read_links(output: Path) -> dict[str, str]:
 def read_object(path: Path) -> Mapping[str, Any]:
     """Read an object from a JSON file; it is empty if the file has none or cannot be read."""
     try:
-        check_here(path)
         content = read_json_file(path)
     except (OSError, ValueError):
         return {}

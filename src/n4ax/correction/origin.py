@@ -5,7 +5,6 @@ from typing import Any
 
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Recipe, Task
-from n4ax.files import check_here
 from n4ax.images.names import find_stem
 from n4ax.images.signature import is_signed
 from n4ax.texts import read_json_file
@@ -36,7 +35,6 @@ def leave_out(recipe: Recipe, task: Task) -> Outcome | None:
 
 def _read_metadata(path: Path) -> dict[str, Any]:
     try:
-        check_here(path)
         found = read_json_file(path, "utf-8-sig", _LARGEST)
     except (OSError, ValueError):
         return {}

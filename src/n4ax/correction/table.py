@@ -263,5 +263,10 @@ def _write_rows(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _write_cell(value: Any) -> Any:
-    """What is written of a value: a text that a spreadsheet would compute gets an apostrophe."""
-    return guard_formula(value or _MISSING) if isinstance(value, str) else value
+    """What is written of a value: a text that a spreadsheet would compute gets an apostrophe.
+
+    ``csv`` puts no quotes around the end of a line that is not the table's own.
+    """
+    if not isinstance(value, str):
+        return value
+    return guard_formula(value or _MISSING).replace("\r", "\\r")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from n4ax.errors import InputError
-from n4ax.files import write_file
+from n4ax.files import check_here, write_file
 from n4ax.report.layout import RATINGS
 from n4ax.report.records import natural_key
 from n4ax.report.study import Study
@@ -83,9 +83,10 @@ def read_folder_ratings(output: Path) -> list[Rating]:
     Raises
     ------
     ValueError
-        The file is not a table of ratings.
+        The file is not a table of ratings, or git-annex has it elsewhere.
     """
     path = output / RATINGS
+    check_here(path)
     return read_ratings(path) if path.exists() else []
 
 
