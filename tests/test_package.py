@@ -25,7 +25,7 @@ MODULES = {
 FLOORS = (
     ("version", "errors", "messages", "extras", "processors", "namespaces"),
     ("settings", "files"),
-    ("signals", "itk"),
+    ("signals", "itk", "texts"),
     ("method",),
     ("images",),
     ("engines",),

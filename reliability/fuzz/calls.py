@@ -25,8 +25,12 @@ def call_program(
     words: Sequence[str],
     folder: Path,
     environment: Mapping[str, str] | None = None,
+    *,
+    on_stdout: bool = False,
 ) -> Said:
     """Call a program in a folder, and check that it ended as a program should.
+
+    ``on_stdout`` allows it to say on standard output why it failed, as one that lists problems.
 
     Raises
     ------
@@ -49,10 +53,8 @@ def call_program(
     said = Said(status, out.getvalue(), err.getvalue())
     assert "Traceback" not in said.out + said.err, said
     assert status in (0, 1, 2), said
-    tells_of_problems = status == 1 and "--dry-run" in words  # on standard output
-    assert status == 0 or tells_of_problems or said.err.strip(), (
-        f"status {status} without a word: {words}"
-    )
+    told = said.err + (said.out if on_stdout else "")
+    assert status == 0 or told.strip(), f"status {status} without a word: {words}"
     assert not (left := list_unfinished(folder)), f"left {left}: {words}"
     return said
 

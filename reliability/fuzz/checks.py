@@ -24,7 +24,9 @@ class Call:
         self.words = list(words)
         self.folder = place.parent
         before = read_tree(self.folder)
-        self.said: Said = call_program(main, words, place, environment)
+        self.said: Said = call_program(
+            main, words, place, environment, on_stdout="--dry-run" in words
+        )
         self.after = read_tree(self.folder)
         self.changed = list_changes(before, self.after)
         self.check_lines()

@@ -185,16 +185,25 @@ def is_elsewhere(path: Path) -> bool:
         return False
 
 
+def resolve_links(path: Path) -> Path:
+    """The whole path of what a path leads to. A loop of links is an error when it is opened."""
+    return Path(os.path.realpath(path))  # Path.resolve of Python 3.12 raises RuntimeError
+
+
 def check_here(path: Path) -> None:
-    """Refuse a file whose content git-annex has elsewhere.
+    """Refuse a file whose content git-annex has elsewhere, and a pipe, which could be waited for.
 
     Raises
     ------
     ValueError
-        The message says how to fetch the content.
+        The message says how to fetch the content, or that it is no file.
     """
     if is_elsewhere(path):
         raise ValueError(f"{path} only points to a file that is not here: fetch it (datalad get)")
+    with suppress(OSError):  # what cannot be looked at cannot be opened either, which says why
+        kind = path.stat().st_mode
+        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+            raise ValueError(f"{path} is a pipe or a device; expected a file")
 
 
 class _Change:

@@ -1,6 +1,5 @@
 """Choose the workers of a study by what the user asks for and by what this machine has room for."""
 
-import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from math import ceil
@@ -12,6 +11,7 @@ from n4ax.bids.workers.description import Cluster, Workers, count_gpus
 from n4ax.bids.workers.jobs import JOB_GB
 from n4ax.errors import InputError
 from n4ax.settings import EngineName
+from n4ax.texts import parse_json, read_text_file
 
 _LEAST_GB = 0.5
 """What a process may need at least, as :class:`n4ax.bids.workers.description.Workers` has it."""
@@ -160,6 +160,6 @@ def _read_options(path: Path | None) -> Any:
     if path is None:
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_text_file(path))
     except ValueError as error:
         raise InputError("{options} {0} is not JSON: {1}", path, error) from None

@@ -6,11 +6,9 @@ The Brain Imaging Data Structure specification, "The Inheritance Principle".
 """
 
 import glob
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,6 +27,7 @@ from n4ax.errors import InputError
 from n4ax.files import check_here, is_elsewhere
 from n4ax.images.arguments import read_word
 from n4ax.images.signature import is_signed
+from n4ax.texts import read_json_file
 from n4ax.verdict.already import find_signs
 
 _WORD = re.compile(r"\{(\w+)\}")
@@ -232,11 +231,7 @@ def _select_inherited(entities: Mapping[str, str]) -> dict[str, str]:
 def _read_metadata(path: Path) -> dict[str, Any]:
     """Read the entries of a sidecar, without those that JSON cannot hold (NaN, 1e999)."""
     try:
-        content = json.loads(
-            path.read_text(encoding="utf-8-sig"),
-            parse_constant=lambda _: None,
-            parse_float=lambda text: float(text) if isfinite(float(text)) else None,
-        )
+        content = read_json_file(path, "utf-8-sig")
     except ValueError as error:
         raise ValueError(f"it cannot be read as JSON ({error})") from None
     if not isinstance(content, dict):

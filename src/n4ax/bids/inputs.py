@@ -6,36 +6,28 @@ K. J. Gorgolewski et al., "The brain imaging data structure", Scientific Data 3,
 doi:10.1038/sdata.2016.44.
 """
 
-import glob
-import json
 import os
-import tempfile
-from collections import defaultdict
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow.compute
-from bids2table import get_arrow_schema, index_dataset, parse_bids_entities
+from bids2table import get_arrow_schema, parse_bids_entities
 
 from n4ax.errors import InputError
+from n4ax.texts import parse_json, read_text_file
 
 DEFAULT_SUFFIXES = ("T1w", "T2w", "FLAIR", "PDw", "inplane")
 _SEVERAL = {"inplane": ("inplaneT1", "inplaneT2"), "boldref": ("boldref", "sbref")}
 _IMAGES = (".nii.gz", ".nii")
+_PARTICIPANT = re.compile(r"sub-[A-Za-z0-9]+")
 _DATATYPES = ("anat", "dwi", "fmap", "func", "perf")
 _EMPTY = " (it is empty: if it is a subdataset, fetch its files' names: datalad get --no-data)"
-_MAX_DEPTH = 2  # sub-01/ses-1: the deepest folders whose subfolders are listed
 _KINDS = {"bold": "func", "sbref": "func", "fmap": "fmap"}
 """The data types that fMRIPrep's queries mean by their names; a reference may also be of dwi."""
 _NOT_MAGNITUDE = ("phase", "real", "imag")
-_MAX_NAMES = 50
-"""Up to this many participants are looked up by name; more are looked up by common prefixes."""
-_MAX_GROUP = 500
-"""Participants that are looked up together: the index needs 10 kB per file while it is made."""
 
 Filters = Mapping[str, Mapping[str, Any]]
 """By suffix: entities, and the values that they must have."""
@@ -124,7 +116,6 @@ def find_sources(
             dataset,
             existing[0],
         )
-    _check_readable(dataset, everyone)
     kinds = {kind for suffix in suffixes for kind in _SEVERAL.get(suffix, (suffix,))}
     chosen_sessions = {name.removeprefix("ses-") for name in _complete_labels("ses", sessions)}
     sources = [
@@ -176,7 +167,7 @@ def read_filters(path: Path) -> Filters:
         The file is not of this form; the message says where.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
@@ -210,74 +201,39 @@ def _find_participants(dataset: Path) -> list[str]:
     return found
 
 
-def _check_readable(dataset: Path, participants: Sequence[str]) -> None:
-    """Refuse folders that cannot be listed: their images would be missed without a message."""
-    for name in participants:
-        folders = [dataset / name]
-        for folder in folders:
-            if folder.is_dir():
-                with os.scandir(folder) as entries:
-                    deeper = [Path(entry) for entry in entries if entry.is_dir()]
-                folders += deeper if len(folder.relative_to(dataset).parts) < _MAX_DEPTH else []
-
-
 def _find_paths(
     dataset: Path, participants: Sequence[str], kinds: set[str] | None
 ) -> Iterator[str]:
-    """Find the images of some kinds (``None`` for all), one group of participants at a time."""
-    wanted = set(participants)
-    with _hide_odd_letters(dataset) as root:
-        for pattern in _group_participants(participants):
-            table = index_dataset(root, include_subjects=pattern)
-            field = pyarrow.compute.field
-            chosen = field("ext").isin(_IMAGES)
-            if kinds is not None:
-                chosen = chosen & field("suffix").isin(sorted(kinds))
-            for path in table.filter(chosen)["path"].to_pylist():
-                parts = PurePosixPath(path).parts
-                if parts[0] in wanted and _is_in_place(parts[1:-1]):
-                    yield PurePosixPath(path).as_posix()
+    """Find the images of some kinds (``None`` for all) where BIDS puts them.
+
+    That is in the folder of a data type, maybe of a session. Nothing else is looked at: links lead
+    anywhere, and those that lead upwards would be followed for ever.
+    """
+    for participant in filter(_PARTICIPANT.fullmatch, participants):
+        inner = _list_names(dataset / participant)
+        sessions = [f"{participant}/{name}" for name in inner if name.startswith("ses-")]
+        for folder in (participant, *sessions):
+            for datatype in sorted({*_DATATYPES} & {*_list_names(dataset / folder)}):
+                for name in _list_names(dataset / folder / datatype):
+                    if _is_image(name, kinds):
+                        yield f"{folder}/{datatype}/{name}"
 
 
-def _is_in_place(folders: tuple[str, ...]) -> bool:
-    """Whether an image is where BIDS puts it: in the folder of a data type, maybe of a session."""
-    sessions = folders[:-1]
-    return (
-        folders[-1:] != ()
-        and folders[-1] in _DATATYPES
-        and (sessions == () or (len(sessions) == 1 and sessions[0].startswith("ses-")))
-    )
+def _is_image(name: str, kinds: set[str] | None) -> bool:
+    """Whether a file's name is that of an image of some kinds; its content is not looked at."""
+    if not (name.startswith("sub-") and name.endswith(_IMAGES)):
+        return False
+    entities = parse_bids_entities(name)
+    suffix = entities.get("suffix")
+    return bool(suffix) and entities["ext"] in _IMAGES and (kinds is None or suffix in kinds)
 
 
-def _group_participants(participants: Sequence[str]) -> list[str | list[str]]:
-    """Names or glob patterns that together match all participants, few each if possible."""
-    if len(participants) <= _MAX_NAMES:
-        return [list(participants)]
-    length = 0
-    groups: dict[str, list[str]] = {"sub-": list(participants)}
-    while max(map(len, groups.values())) > _MAX_GROUP and length < max(map(len, participants)):
-        length += 1
-        groups = defaultdict(list)
-        for name in participants:
-            groups[name[:length]].append(name)
-    return [names if len(names) == 1 else f"{start}*" for start, names in groups.items()]
+def _list_names(folder: Path) -> list[str]:
+    """The names in a folder, sorted; none if it is no folder.
 
-
-@contextmanager
-def _hide_odd_letters(dataset: Path) -> Iterator[Path]:
-    """Give a path to the dataset that bids2table accepts: no dot in its name, and no ``[*?``."""
-    place = str(dataset.resolve())
-    if not dataset.resolve().suffix and glob.escape(place) == place:
-        yield dataset.resolve()
-        return
-    with tempfile.TemporaryDirectory(prefix="n4ax-") as folder:
-        link = Path(folder) / "dataset"
-        try:
-            link.symlink_to(dataset.resolve(), target_is_directory=True)
-        except OSError as error:  # Windows allows links to few users
-            reason = "its name has a dot, or one of *?[, and no link to it can be made: rename it"
-            raise OSError(error.errno, reason, str(dataset)) from error
-        yield link
+    A folder that cannot be read is an error: its images would be missed without a message.
+    """
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
 def _passes(entities: Mapping[str, str], filters: Filters) -> bool:
@@ -317,7 +273,7 @@ def have_same_value(found: str, wanted: Any) -> bool:
     """Whether two values are equal. Leading zeros of numbers and dots of extensions are ignored."""
     text = str(wanted)
     if found.isdecimal() and text.isdecimal():
-        return int(found) == int(text)
+        return found.lstrip("0") == text.lstrip("0")
     return found.removeprefix(".") == text.removeprefix(".")
 
 

@@ -6,7 +6,6 @@ longer exists. ``n4ax_errors.json`` is made from these files, so it is true of t
 whatever other runs have done to it.
 """
 
-import json
 import os
 from contextlib import suppress
 from datetime import datetime
@@ -18,6 +17,8 @@ from n4ax.files import is_elsewhere
 from n4ax.messages import escape_controls, make_one_line
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS
+from n4ax.report.records import is_failure
+from n4ax.texts import read_json_file
 
 
 class Journal:
@@ -78,13 +79,13 @@ class Journal:
             for path in self._list_failures():
                 try:
                     failure = self._read_failure(path)
-                    image = self._dataset / failure["Source"]
-                except (OSError, ValueError, KeyError):  # another run has just removed it
+                except (OSError, ValueError):  # another run has just removed it, or it is damaged
                     continue
+                image = self._dataset / failure["Source"]
                 if image.exists() or image.is_symlink():
                     failures.append(failure)
                 else:
-                    forgotten.add(str(failure["Subject"]))
+                    forgotten.add(failure["Subject"])
                     path.unlink(missing_ok=True)
             write_text(self._output / ERRORS, format_json({"Errors": failures}))
         self._changed = False
@@ -101,13 +102,13 @@ class Journal:
             label = source.split("/")[0].removeprefix("sub-")
             reason = f"{path} has the reason, but is not here: fetch it (datalad get)"
             return {"Source": source, "Subject": label, "Reason": reason}
-        return json.loads(path.read_text(encoding="utf-8"))
+        return _read(path)
 
     def _list_failures(self) -> list[Path]:
         """The files of all failures, with those that earlier versions named by file name alone."""
         for path in self._failures.glob("*.json"):
-            with suppress(OSError, ValueError, KeyError):  # another run may have just removed it
-                place = self._find_place(json.loads(path.read_text(encoding="utf-8"))["Source"])
+            with suppress(OSError, ValueError):  # another run may have just removed it
+                place = self._find_place(_read(path)["Source"])
                 place.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, place)
         return sorted(self._failures.rglob("*.json"))
@@ -130,9 +131,17 @@ class Journal:
         append_text(path, "\n".join(lines) + "\n")
 
 
+def _read(path: Path) -> dict[str, str]:
+    """Read a failure; the error says that a file is none, whose names could lead anywhere."""
+    failure = read_json_file(path)
+    if not is_failure(failure):
+        raise ValueError(f"{path} is no record of a failure")
+    return failure
+
+
 def _has(log: Path, words: str) -> bool:
     """Whether a log has these words already."""
     try:
-        return words in log.read_text(encoding="utf-8")
+        return log.is_file() and words in log.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False

@@ -6,7 +6,6 @@ The Brain Imaging Data Structure specification, "BIDS Derivatives": derivatives 
 and the suffix of their source, and get ``desc-<label>``. It has no suffix for a bias field.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -21,9 +20,11 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.maker import describe_maker
 from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
-from n4ax.files import is_elsewhere
+from n4ax.files import is_elsewhere, resolve_links
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
+from n4ax.report.values import read_list
+from n4ax.texts import read_json_file
 
 _DESC = "n4"
 _BIDS_VERSION = "1.10.0"
@@ -133,7 +134,7 @@ def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] 
         dataset or images of another source, it calls another derivative dataset by a name, or
         git-annex has its description elsewhere.
     """
-    place, source = output.resolve(), dataset.resolve()
+    place, source = resolve_links(output), resolve_links(dataset)
     proposed = dataset / "derivatives" / "n4ax"
     if place == source:
         raise InputError(
@@ -152,11 +153,11 @@ def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] 
     if is_elsewhere(description) or not description.exists():
         return
     content = read_object(description)
-    makers = content.get("GeneratedBy") or [{}]
+    makers = read_list(content.get("GeneratedBy"))
     if not any(maker.get("Name") == "n4ax" for maker in makers if isinstance(maker, dict)):
         raise InputError("{output} {0} holds another dataset: choose an empty folder", output)
     before = unquote(_read_links(output).get(RAW, ""))
-    if before and (output / before).is_dir() and (output / before).resolve() != source:
+    if before and (output / before).is_dir() and resolve_links(output / before) != source:
         raise InputError(
             "{output} {0} holds images of {1}: choose a folder of its own for each dataset",
             output,
@@ -170,7 +171,7 @@ def _check_names(output: Path, derivatives: Sequence[Derivative]) -> None:
     links = _read_links(output)
     for name, folder in derivatives:
         known = output / unquote(links[name]) if name in links else folder
-        if known.is_dir() and known.resolve() != folder.resolve():
+        if known.is_dir() and resolve_links(known) != resolve_links(folder):
             raise InputError(
                 "{derivatives} {0} is {1}, and in {output} {2} this name stands for {3}: give "
                 "another name, as NAME=DIR",
@@ -215,7 +216,7 @@ def prepare_output(
 def read_name(dataset: Path) -> str:
     """The name of a dataset, or that of its folder."""
     name = read_object(dataset / "dataset_description.json").get("Name")
-    return str(name or dataset.resolve().name)
+    return str(name or resolve_links(dataset).name)
 
 
 def make_uri(dataset: Path, path: Path, derivatives: Sequence[Derivative] = ()) -> str:
@@ -255,7 +256,8 @@ def _make_links(dataset: Path, output: Path, derivatives: Sequence[Derivative]) 
 
 
 def _make_link(dataset: Path, output: Path) -> str:
-    return quote(Path(os.path.relpath(dataset.resolve(), output.resolve())).as_posix())
+    place = os.path.relpath(resolve_links(dataset), resolve_links(output))
+    return quote(Path(place).as_posix())
 
 
 def _read_links(output: Path) -> dict[str, str]:
@@ -267,7 +269,7 @@ def _read_links(output: Path) -> dict[str, str]:
 def read_object(path: Path) -> Mapping[str, Any]:
     """Read an object from a JSON file; it is empty if the file has none or cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_file(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

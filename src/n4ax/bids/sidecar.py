@@ -1,6 +1,5 @@
 """The JSON files that are written beside a corrected image, and the stamp of what it depends on."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from n4ax.engines.choice import choose_engine
 from n4ax.images import nifti
 from n4ax.scan import CorrectedScan, Scan
 from n4ax.series import Estimate
+from n4ax.texts import read_json_file
 from n4ax.verdict import Verdict
 from n4ax.version import __version__
 
@@ -154,7 +154,7 @@ def is_complete(recipe: Recipe, outputs: Outputs, identity: Identity) -> bool:
     """
     try:
         made = _read_made(recipe.output, outputs)
-        json.loads((recipe.output / f"{outputs.figures}.json").read_text(encoding="utf-8"))
+        read_json_file(recipe.output / f"{outputs.figures}.json")
         if _keeps_own_settings(recipe, made):
             version, settings = made["SoftwareVersions"]["n4ax"], made["SettingsHash"]
             contents = {k: v for k, v in identity.contents.items() if k != "Group"}
@@ -177,7 +177,7 @@ def loses_own_settings(recipe: Recipe, outputs: Outputs) -> bool:
 
 
 def _read_made(output: Path, outputs: Outputs) -> dict[str, Any]:
-    return json.loads((output / outputs.sidecar).read_text(encoding="utf-8"))["N4"]
+    return read_json_file(output / outputs.sidecar)["N4"]
 
 
 def _keeps_own_settings(recipe: Recipe, made: Mapping[str, Any]) -> bool:

@@ -57,12 +57,18 @@ def append_text(path: Path, text: str) -> None:
     If the file is a link, has a second name or is write-protected, a new file with all of the text
     takes its place, because the old one may be saved history. If git-annex has the text elsewhere,
     the file begins anew.
+
+    Raises
+    ------
+    OSError
+        The file cannot be written, or is a folder, a pipe or a device.
     """
     if _may_change(path):
-        with path.open("ab") as file:
+        with open(path, "ab", opener=_open_no_link) as file:
             file.write(text.encode())
         return
-    before = b"" if is_elsewhere(path) else path.read_bytes()
+    is_known = path.is_file() and not is_elsewhere(path)
+    before = path.read_bytes() if is_known else b""
     with replace_file(path) as temporary:
         temporary.write_bytes(before + text.encode())
 
@@ -175,6 +181,11 @@ def discard_leftovers(output: Path) -> None:
     for staging in (output / PRIVATE / "unfinished").glob("*"):
         with suppress(BusyError, OSError), reserve(output, staging.name, wait=False):
             pass
+
+
+def _open_no_link(name: str, flags: int) -> int:
+    """Open a file for :func:`open`, but no link that has taken its place meanwhile."""
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _may_change(path: Path) -> bool:

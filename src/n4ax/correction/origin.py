@@ -1,6 +1,5 @@
 """Where an image comes from: whether it was corrected before, by what lies beside it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Recipe, Task
 from n4ax.images.names import find_stem
 from n4ax.images.signature import is_signed
+from n4ax.texts import read_json_file
 from n4ax.verdict.already import find_signs
 from n4ax.verdict.judgement import tell_corrected
 
@@ -35,9 +35,7 @@ def leave_out(recipe: Recipe, task: Task) -> Outcome | None:
 
 def _read_metadata(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _LARGEST:
-            return {}
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json_file(path, "utf-8-sig", _LARGEST)
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -6,7 +6,6 @@ results were made from the same files with the same settings by the same version
 
 import csv
 import io
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,8 @@ from n4ax.errors import InputError
 from n4ax.files import check_here, write_file
 from n4ax.images.signature import is_signed
 from n4ax.provenance import format_json
+from n4ax.report.tables import guard_formula
+from n4ax.texts import read_json_file
 from n4ax.version import __version__
 
 try:
@@ -35,6 +36,8 @@ _COLUMNS = (
     "field_max", "field_min_in_mask", "field_max_in_mask", "seconds", "notes", "reason",
 )  # fmt: skip
 _MISSING = "n/a"
+_LARGEST = 1 << 32
+"""Bytes of a table of a million images."""
 _REST = 50
 """A long table is not written for so many times the time that writing takes."""
 
@@ -192,12 +195,29 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
             raise InputError("{table} {0} is not from n4ax correct: choose another name", path)
         return {}
     try:
-        entries = json.loads(record.read_text(encoding="utf-8"))["Images"]
-        return {str(entry["output"]): dict(entry) for entry in entries}
-    except (ValueError, KeyError, TypeError):
+        entries = read_json_file(record, most=_LARGEST)["Images"]
+        return {entry["output"]: _check_entry(entry) for entry in entries}
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(
             "{table} {0} is not from n4ax correct: choose another name", record
         ) from None
+
+
+def _check_entry(entry: Any) -> dict[str, Any]:
+    """An entry of a table, of which the parts that are looked at later are what they should be.
+
+    Raises
+    ------
+    ValueError
+        They are not.
+    """
+    names = [entry["output"], entry["image"], *entry.get("Files", {}).keys()]
+    messages = entry.get("Record", {}).get("Verdict", {}).get("Messages", [])
+    if not all(isinstance(name, str) and "\0" not in name for name in names):
+        raise ValueError("a name is no name of a file")
+    if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+        raise ValueError("the verdict is none")
+    return entry
 
 
 def _make_entry(outcome: Outcome) -> dict[str, Any]:
@@ -238,5 +258,15 @@ def _write_rows(entries: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(_COLUMNS)
     for entry in entries:
         values = (entry.get(name, _MISSING) for name in _COLUMNS)
-        writer.writerow([_MISSING if value == "" else value for value in values])
+        writer.writerow([_write_cell(value) for value in values])
     return text.getvalue()
+
+
+def _write_cell(value: Any) -> Any:
+    """What is written of a value: a text that a spreadsheet would compute gets an apostrophe.
+
+    ``csv`` puts no quotes around the end of a line that is not the table's own.
+    """
+    if not isinstance(value, str):
+        return value
+    return guard_formula(value or _MISSING).replace("\r", "\\r")

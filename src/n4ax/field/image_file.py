@@ -19,6 +19,7 @@ from n4ax.field.versions import IMAGE, check_version
 from n4ax.images.nifti import read_image, write_image
 from n4ax.itk.space import Position
 from n4ax.method.grid import Axis
+from n4ax.texts import parse_json
 
 MARK = "n4ax_bias_field"
 """The key of the version, by which a field is known."""
@@ -131,8 +132,8 @@ def _find_description(image: Nifti1Pair) -> dict[str, Any] | None:
             continue
         raw = content if isinstance(content, bytes) else str(content).encode()
         try:
-            found = json.loads(raw.rstrip(b"\0"))
-        except (ValueError, RecursionError):  # the comment of another program
+            found = parse_json(raw.rstrip(b"\0"))
+        except ValueError:  # the comment of another program
             continue
         if isinstance(found, dict) and MARK in found:
             return found  # pyright: ignore[reportUnknownVariableType]

@@ -6,7 +6,6 @@ O. Esteban and others, "MRIQC: Advancing the automatic prediction of image quali
 unseen sites", PLoS ONE 12(9), 2017: the names of the columns where it has the same.
 """
 
-import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -51,6 +50,8 @@ _OF_RECORDS = (
     "inu_med", "inu_range", "iterations", "seconds", *(f"size_{axis}" for axis in _AXES),
     *(f"spacing_{axis}" for axis in _AXES[:3]), "verdict", "settings_hash", "exception",
 )  # fmt: skip
+_LONGEST = 1 << 16
+"""Letters of a table's first line that are looked at."""
 _OWN = "settings_hash"
 """A column by which our own tables are told from those of other programs."""
 
@@ -116,7 +117,8 @@ def name_table(suffix: str) -> str:
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    further = {name: f"{name}_id" for row in rows for name in row.entities}
+    names = {name: f"{name}_id" for row in rows for name in row.entities}
+    further = {name: column for name, column in names.items() if column not in _DESCRIPTIONS}
     cells = [
         list_values(row) | {column: row.entities.get(name) for name, column in further.items()}
         for row in rows
@@ -160,7 +162,7 @@ def _shorten(value: float | None) -> float | None:
 
 
 def _is_own(path: Path) -> bool:
-    if is_elsewhere(path):
+    if is_elsewhere(path) or not path.is_file():
         return False  # whose it is cannot be seen
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        return _OWN in next(csv.reader(file, delimiter="\t"), [""])
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return _OWN in file.readline(_LONGEST).rstrip("\n").split("\t")

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from n4ax.errors import InputError
-from n4ax.files import write_file
+from n4ax.files import check_here, write_file
 from n4ax.report.layout import RATINGS
 from n4ax.report.records import natural_key
 from n4ax.report.study import Study
 from n4ax.report.tables import read_cell, write_table
+from n4ax.texts import read_text_file
 
 WORDS = ("accept", "unsure", "reject")
 _NEEDED = ("source", "rating", "rater", "date")
@@ -55,9 +56,9 @@ def read_ratings(path: Path) -> list[Rating]:
         The file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError("{0} is not text: expected a table of ratings", path) from None
+        text = read_text_file(path, "utf-8-sig")
+    except ValueError as error:
+        raise InputError("{0} is no table of ratings: {1}", path, error) from None
     lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
     try:
         names = next(lines, [""])
@@ -82,9 +83,10 @@ def read_folder_ratings(output: Path) -> list[Rating]:
     Raises
     ------
     ValueError
-        The file is not a table of ratings.
+        The file is not a table of ratings, or git-annex has it elsewhere.
     """
     path = output / RATINGS
+    check_here(path)
     return read_ratings(path) if path.exists() else []
 
 

@@ -1,6 +1,6 @@
 """What a run left in its output folder for the reports: a record per scan, and the failures."""
 
-import json
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,8 +8,12 @@ from typing import Any, NamedTuple
 from n4ax.files import check_here
 from n4ax.report.entries import complete
 from n4ax.report.layout import ERRORS
+from n4ax.texts import read_json_file
 
 _PATTERNS = ("figures/*.json", "ses-*/figures/*.json")
+_SEPARATORS = re.compile(r"[/\\]" if os.sep == "\\" else "/")
+_MOST_DIGITS = 300
+"""More digits are sorted as text: Python makes no number of more than some thousand."""
 
 
 class Record(NamedTuple):
@@ -116,18 +120,37 @@ def read_failures(output: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     found = read_json(path).get("Errors")
-    names = {"Source", "Subject", "Reason"}
-    if not isinstance(found, list) or not all(
-        isinstance(entry, dict) and names <= entry.keys() for entry in found
-    ):
+    if not isinstance(found, list) or not all(map(is_failure, found)):
         raise ValueError(f"{path} is not a list of failures: run n4ax bids again")
-    return sorted(found, key=lambda entry: natural_key(str(entry["Source"])))
+    return sorted(found, key=lambda entry: natural_key(entry["Source"]))
+
+
+def is_failure(entry: Any) -> bool:
+    """Whether a value is a failure whose names stay inside of the folder: files are named by them.
+
+    ``Source`` is the path of an image in its dataset, and ``Subject`` a label.
+    """
+    if not isinstance(entry, dict) or not all(
+        isinstance(entry.get(name), str) for name in ("Source", "Subject", "Reason")
+    ):
+        return False
+    source, label = entry["Source"], entry["Subject"]
+    return is_inner(source) and (not label or is_inner(label)) and not _SEPARATORS.search(label)
+
+
+def is_inner(path: str) -> bool:
+    """Whether a text is a relative path that never leaves the folder that it is in."""
+    parts = _SEPARATORS.split(path)
+    return "\0" not in path and not {"", ".", ".."} & set(parts) and not Path(path).is_absolute()
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
     """A key that sorts the numbers in texts as numbers, so that 2 comes before 10."""
     parts = re.findall(r"\d+|\D+", text)
-    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]
+    return [
+        (int(part), part) if part.isdecimal() and len(part) < _MOST_DIGITS else (-1, part)
+        for part in parts
+    ]
 
 
 def _read_record(path: Path) -> Record:
@@ -150,7 +173,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     check_here(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json_file(path)
     except ValueError as error:  # the file is not JSON, or not text
         raise ValueError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 UNKNOWN = "n/a"
-_FORMULA = re.compile(r"[=+\-@']")
+_FORMULA = re.compile(r"[=+\-@'\t\r\n]")
+"""How texts begin that spreadsheets take for formulas, or that begin with the mark against that."""
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -18,7 +19,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> by
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter="\t", lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow([_write_cell(column) for column in columns])
     for row in rows:
         writer.writerow([_write_cell(row[column]) for column in columns])
     return text.getvalue().encode(errors="replace")
@@ -31,10 +32,15 @@ def read_cell(cell: str) -> str:
     return "" if text == UNKNOWN else text[1:] if guarded else text
 
 
+def guard_formula(text: str) -> str:
+    """A text with an apostrophe in front if a spreadsheet would take it for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
 def _write_cell(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
         return str(value)
     text = " ".join(str(value).split()) if value is not None else ""
-    return (f"'{text}" if _FORMULA.match(text) else text) or UNKNOWN
+    return guard_formula(text) or UNKNOWN

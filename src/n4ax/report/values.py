@@ -1,7 +1,9 @@
 """Values of JSON files, read leniently: what is not as it should be counts as missing."""
 
-from math import isfinite
 from typing import Any, cast
+
+_LARGEST = 10**100
+"""Numbers from this on overflow when they are multiplied."""
 
 
 def read_text(value: Any) -> str | None:
@@ -10,9 +12,15 @@ def read_text(value: Any) -> str | None:
 
 
 def read_number(value: Any) -> float | None:
-    """A finite number; ``None`` for all others."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and isfinite(value) else None
+    """A finite number; ``None`` for all others, and for those that nothing can be measured as.
+
+    A number that is all but 0 is 0, so that charts can divide by the distance of two numbers.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    if not abs(value) < _LARGEST:  # NaN is not
+        return None
+    return value if abs(value) > 1 / _LARGEST else 0
 
 
 def read_list(value: Any) -> list[Any]:

@@ -27,6 +27,7 @@ from n4ax.bids.workers.local import start_processes
 from n4ax.bids.workers.scheduling import make_scheduler_class
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
+from n4ax.files import resolve_links
 from n4ax.signals import exit_on_signals
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
             yield stack.enter_context(_connect_to_scheduler(workers.scheduler))
             return
         stack.enter_context(_quiet())
-        scratch = scratch.resolve()
+        scratch = resolve_links(scratch)
         make_temporary(scratch / "dask")
         variables = choose_variables(workers) | choose_temporary_folder(scratch / "dask")
         stack.enter_context(change_environment(variables))
@@ -159,13 +160,13 @@ def make_job_script(workers: Workers, scratch: Path) -> str:
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         stack.enter_context(_change_settings(workers))
-        jobs.check_scratch(scratch.resolve())
+        jobs.check_scratch(resolve_links(scratch))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="n4ax-")))
         (folder / "dask").mkdir()
         security = stack.enter_context(certificates.write_certificate(folder / "dask"))
         cluster = jobs.prepare_cluster(workers, folder, **_make_job_keywords(workers, security))
         stack.callback(cluster.close)
-        return cluster.job_script().replace(str(folder), str(scratch.resolve()))
+        return cluster.job_script().replace(str(folder), str(resolve_links(scratch)))
 
 
 def dask_setup(worker: "distributed.Worker") -> None:
