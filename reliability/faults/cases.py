@@ -92,7 +92,15 @@ _ALL_FILES = (
     "in/a.nii.gz", "-o", "out/c.nii.gz", "--bias", "out/b.nii", "--mask-output", "out/m.mgz",
     "--field", "out/f.npz", "--json", "out/r.json", "--mask", "in/mask.nii.gz",
 )  # fmt: skip
-_ITK_FILES = ("in/a.nii.gz", "-o", "out/c.nrrd", "--bias", "out/b.mha", "--mask-output", "out/m.mhd")
+_ITK_FILES = (
+    "in/a.nii.gz",
+    "-o",
+    "out/c.nrrd",
+    "--bias",
+    "out/b.mha",
+    "--mask-output",
+    "out/m.mhd",
+)
 _PACKED = ("in/a.nii.gz", "-o", "out/c.nii.zst", "--bias", "out/b.img", "--figure", "out/p.png")
 _FIELD = ("in/a.nii.gz", "-o", "in/x.nii.gz", "--field", "in/f.npz", "-q")
 _ANTS = ("-d", "3", "-s", "1", "-c", "[3,0]", "-v", "1")

@@ -23,7 +23,7 @@ _RECORD = re.compile(
 )
 """Files that tell of failures too, so that they need not be those of a good run."""
 _PRIVATE = re.compile(r"out/\.n4ax/")
-_ENDS = {".html": b"</html>\n", ".tsv": b"\n", ".md": b"\n", ".log": b"\n"}
+_ENDS = {".html": b"</html>", ".tsv": b"\n", ".md": b"\n", ".log": b"\n"}
 _LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d .+")
 
 
@@ -56,7 +56,7 @@ def find_losses(case: Case, fault: Fault, ran: Ran, again: Ran, trees: Trees) ->
     if fault.error != "KILL" and not fault.lasts:
         found += [*_check_groups(case, trees), *_check_leftovers(ran, trees)]
     found += _check_status(fault, ran, trees)
-    found += _check_again(ran, again, trees)
+    found += _check_again(again, trees)
     return found
 
 
@@ -152,26 +152,29 @@ def _check_message(fault: Fault, ran: Ran, trees: Trees) -> Iterator[str]:
     told = [line for line in ran.said.splitlines() if re.search(r"error:|failed|could not", line)]
     if not told:
         yield "no message"
-    elif re.search(r"\.n4ax-[0-9a-f]{8}", ran.said) or "/unfinished/" in ran.said:
+    elif not fault.lasts and re.search(r"\.n4ax-[0-9a-f]{8}|/unfinished/", ran.said):
         yield "the message names a temporary file"
-    elif ran.hit and not any(name in "\n".join(told) for name in _find_names(ran, trees)):
+    elif ran.hit and not any(name in "\n".join(told) for name in _find_names(fault, ran, trees)):
         yield "the message does not name the file"
+    elif "was not written whole" in ran.said:
+        return  # ITK does not say why
     elif ran.hit and ran.hit.kind == "access":
         return  # click says that the file is not readable
     elif hasattr(errno, fault.error) and os.strerror(getattr(errno, fault.error)) not in ran.said:
         yield "the message does not say the reason"
 
 
-def _find_names(ran: Ran, trees: Trees) -> set[str]:
-    """What the message may name: the file of the call, the one that it is to become, or its folder."""
+def _find_names(fault: Fault, ran: Ran, trees: Trees) -> set[str]:
+    """What the message may name: the file of the call, what it is to become, or its folder."""
     assert ran.hit is not None
     names: set[str] = set()
+    if fault.lasts or fault.space >= 0:  # it may name any of the files that cannot be used now
+        names |= {"in/", "out/", "in:", "out:", "'in'", "'out'"}
     for path in ran.hit.paths:
         name = path.split("/box/")[-1]
         if is_temporary(name) or "/unfinished/" in name:
-            ends = tuple(Path(name).suffixes[-2:]) or ("",)
             outputs = [one for one in {*trees.before, *trees.good} if one.startswith("out/")]
-            names |= {Path(one).name for one in outputs if one.endswith("".join(ends))}
+            names |= {Path(one).name for one in outputs} | {Path(name).name}
         elif name in ("in", "out"):
             names |= {f"{name}:", f"{name}/", f"{name} ", f"{name}'"}
         else:
@@ -181,7 +184,7 @@ def _find_names(ran: Ran, trees: Trees) -> set[str]:
     return names
 
 
-def _check_again(ran: Ran, again: Ran, trees: Trees) -> Iterator[str]:
+def _check_again(again: Ran, trees: Trees) -> Iterator[str]:
     if again.status != 0:
         yield f"the next run has status {again.status}: {again.said.strip()[-200:]}"
         return

@@ -24,7 +24,7 @@ def _connect_here(workers: Workers, scratch: Path) -> Iterator[Client]:  # noqa:
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None,
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0",
             protocol="inproc://", local_directory=folder,
         ) as cluster,
         Client(cluster) as client,

@@ -51,7 +51,7 @@ def _import_all() -> None:
     import n4ax.report.ratings
     import n4ax.saved_field
     import n4ax.tuning.study  # noqa: F401
-    import reliability.faults.programs  # noqa: F401
+    import reliability.faults.programs
     from reliability.faults.cases import CASES, make_inputs
 
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):

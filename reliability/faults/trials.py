@@ -92,9 +92,7 @@ def list_disasters(calls: int, size: int, source: random.Random, number: int) ->
     for _ in range(number):
         moment = source.randrange(1, calls + 1)
         yield Fault("any", 0, source.choice(_DISKS), space=source.randrange(size))
-        yield Fault(
-            "any", 0, "ENOSPC", space=source.randrange(size), refill=source.randrange(1, 4)
-        )
+        yield Fault("any", 0, "ENOSPC", space=source.randrange(size), refill=source.randrange(1, 4))
         yield Fault("any", moment, "ESTALE", lasts=True)
         yield Fault("any", moment, "EIO", jump=source.choice((-_DAY, _DAY)))
         yield Fault("any", moment, "KILL")

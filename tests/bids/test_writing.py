@@ -12,7 +12,7 @@ import pytest
 from n4ax.bids.image import correct_source
 from n4ax.bids.inputs import Source
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.staging import append_text, make_lock, put_in_place, stage_files
+from n4ax.bids.staging import append_text, hold_lock, put_in_place, stage_files
 from n4ax.settings import N4Settings
 from tests.bids.runs import make_small_study, run_small_study
 
@@ -108,7 +108,7 @@ def test_a_lock_that_git_annex_made_a_link_is_made_anew(tmp_path: Path) -> None:
     write_all(tmp_path, "", "object")
     (tmp_path / "object").chmod(0o444)
     (tmp_path / "a.lock").symlink_to("object")
-    with make_lock(tmp_path / "a.lock", timeout=0):
+    with hold_lock(tmp_path / "a.lock", timeout=0):
         assert not (tmp_path / "a.lock").is_symlink()
 
 

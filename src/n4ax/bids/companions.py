@@ -26,7 +26,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
-from n4ax.files import check_here, is_elsewhere
+from n4ax.files import check_here, is_elsewhere, read_text
 from n4ax.images.arguments import read_word
 from n4ax.images.signature import is_signed
 from n4ax.verdict.already import find_signs
@@ -233,7 +233,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     """Read the entries of a sidecar, without those that JSON cannot hold (NaN, 1e999)."""
     try:
         content = json.loads(
-            path.read_text(encoding="utf-8-sig"),
+            read_text(path, "utf-8-sig"),
             parse_constant=lambda _: None,
             parse_float=lambda text: float(text) if isfinite(float(text)) else None,
         )

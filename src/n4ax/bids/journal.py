@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 
 from n4ax.bids.image import Outcome
-from n4ax.bids.staging import FAILED, PRIVATE, append_text, make_lock, make_private, write_text
-from n4ax.files import is_elsewhere
+from n4ax.bids.staging import FAILED, PRIVATE, append_text, hold_lock, make_private, write_text
+from n4ax.files import is_elsewhere, is_there, read_text
 from n4ax.messages import escape_controls, make_one_line
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS
@@ -46,7 +46,7 @@ class Journal:
         self._log(outcome)
         path = self._find_place(outcome.source)
         if outcome.state != "failed":
-            self._changed |= os.path.lexists(path)
+            self._changed |= is_there(path)
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,15 +73,15 @@ class Journal:
         forgotten: set[str] = set()
         if not self._changed:
             return forgotten
-        with make_lock(make_private(self._output) / "errors.lock"):
+        with hold_lock(make_private(self._output) / "errors.lock"):
             failures = []
             for path in self._list_failures():
                 try:
                     failure = self._read_failure(path)
                     image = self._dataset / failure["Source"]
-                except (OSError, ValueError, KeyError):  # another run has just removed it
+                except (FileNotFoundError, ValueError, KeyError):  # another run just removed it
                     continue
-                if image.exists() or image.is_symlink():
+                if is_there(image):
                     failures.append(failure)
                 else:
                     forgotten.add(str(failure["Subject"]))
@@ -101,7 +101,7 @@ class Journal:
             label = source.split("/")[0].removeprefix("sub-")
             reason = f"{path} has the reason, but is not here: fetch it (datalad get)"
             return {"Source": source, "Subject": label, "Reason": reason}
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
 
     def _list_failures(self) -> list[Path]:
         """The files of all failures, with those that earlier versions named by file name alone."""

@@ -1,11 +1,12 @@
 """How files appear in the output: whole, all files of an image at once, one run at a time."""
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 from n4ax.files import (
     is_elsewhere,
     move_files,
+    name_errors,
+    read_bytes,
     replace_file,
     replace_files,
     sync,
@@ -59,22 +62,40 @@ def append_text(path: Path, text: str) -> None:
     the file begins anew.
     """
     if _may_change(path):
-        with path.open("ab") as file:
-            file.write(text.encode())
+        _append(path, text.encode())
         return
-    before = b"" if is_elsewhere(path) else path.read_bytes()
+    before = b"" if is_elsewhere(path) else read_bytes(path)
     with replace_file(path) as temporary:
         temporary.write_bytes(before + text.encode())
 
 
-def make_lock(path: Path, timeout: float = -1) -> FileLock:
-    """A lock on a file, which is made if it does not exist.
+@contextmanager
+def hold_lock(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock on a file inside the block. The file is made if it does not exist.
 
     git-annex turns saved files into links, which cannot be locked: a link is removed.
+
+    Raises
+    ------
+    Timeout
+        Another process holds the lock.
+    OSError
+        The file system cannot lock the file. The error names it.
     """
     if path.is_symlink():
         path.unlink(missing_ok=True)
-    return FileLock(path, timeout=timeout)
+    holder = FileLock(path, timeout=timeout)
+    try:
+        holder.acquire()
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:  # the latter for a system without locks
+        number = getattr(error, "errno", None) or errno.ENOLCK
+        raise OSError(number, os.strerror(number), str(path)) from error
+    try:
+        yield
+    finally:
+        holder.release()
 
 
 class BusyError(Exception):
@@ -149,7 +170,8 @@ def stage_files(staging: Path, contents: Mapping[str, bytes]) -> None:
     """Write small files of an image, by their paths in ``staging``."""
     with stage(staging, list(contents)) as places:
         for place, content in zip(places, contents.values(), strict=True):
-            place.write_bytes(content)
+            with name_errors(place):
+                place.write_bytes(content)
         with sync_meanwhile(places):
             pass
 
@@ -175,6 +197,20 @@ def discard_leftovers(output: Path) -> None:
     for staging in (output / PRIVATE / "unfinished").glob("*"):
         with suppress(BusyError, OSError), reserve(output, staging.name, wait=False):
             pass
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Append to a file; after an error it ends where it ended before."""
+    with name_errors(path), path.open("ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        left = memoryview(content)
+        try:
+            while len(left):  # the system may write less than it is given
+                left = left[file.write(left) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(end)
+            raise
 
 
 def _may_change(path: Path) -> bool:
@@ -209,12 +245,9 @@ def _lock(output: Path, name: str, *, wait: bool) -> Iterator[None]:
     """
     place = output / PRIVATE / "locks"
     place.mkdir(parents=True, exist_ok=True)
-    holder = make_lock(place / f"{name}.lock", timeout=-1 if wait else 0)
-    try:
-        holder.acquire()
-    except Timeout:
-        raise BusyError(name) from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_lock(place / f"{name}.lock", timeout=-1 if wait else 0))
+        except Timeout:
+            raise BusyError(name) from None
         yield
-    finally:
-        holder.release()

@@ -17,7 +17,8 @@ from typing import Any
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Task
 from n4ax.errors import InputError
-from n4ax.files import check_here, write_file
+from n4ax.files import check_here, is_there, read_text, write_file
+from n4ax.images.names import NIFTI, find_suffix
 from n4ax.images.signature import is_signed
 from n4ax.provenance import format_json
 from n4ax.version import __version__
@@ -72,12 +73,13 @@ class Table:
     def known_files(self) -> set[Path]:
         """The files that earlier runs have written.
 
-        A run that was killed may have written an image and not entered it yet: its header says so.
+        A run that was killed, or that could not write the table, may have written an image and not
+        entered it yet. The header of NIfTI says so; of other formats, the plan is all that is known.
         """
         return {
             self._find(name)
             for output, entry in self._before.items()
-            if entry.get("state") != "planned" or is_signed(self._find(output))
+            if entry.get("state") != "planned" or _may_be_ours(self._find(output))
             for name in entry.get("Files", {})
         }
 
@@ -153,6 +155,10 @@ class Table:
         return Path(os.path.normpath(self.path.parent / name))
 
 
+def _may_be_ours(output: Path) -> bool:
+    return find_suffix(output) not in NIFTI or is_signed(output)
+
+
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Keep other runs from writing a table in this folder, where the system can do that."""
@@ -187,12 +193,12 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     record = _json_of(path)
     for file in (path, record):
         check_here(file)
-    if not record.exists():
-        if path.exists():
+    if not is_there(record):
+        if is_there(path):
             raise InputError("{table} {0} is not from n4ax correct: choose another name", path)
         return {}
     try:
-        entries = json.loads(record.read_text(encoding="utf-8"))["Images"]
+        entries = json.loads(read_text(record))["Images"]
         return {str(entry["output"]): dict(entry) for entry in entries}
     except (ValueError, KeyError, TypeError):
         raise InputError(

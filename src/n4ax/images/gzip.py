@@ -13,6 +13,8 @@ from pathlib import Path
 
 from isal import isal_zlib
 
+from n4ax.files import read_bytes
+
 ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 """What ISA-L raises for damaged content."""
 
@@ -69,7 +71,7 @@ def _compress_block(block: memoryview) -> bytes:
 
 def read_file(path: Path) -> bytes:
     """Give the content of a file, decompressed if its name ends in ``.gz``."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     return decompress(content) if path.suffix == ".gz" else content
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from n4ax.errors import InputError
-from n4ax.files import write_file
+from n4ax.files import is_there, read_text, write_file
 from n4ax.report.layout import RATINGS
 from n4ax.report.records import natural_key
 from n4ax.report.study import Study
@@ -55,7 +55,7 @@ def read_ratings(path: Path) -> list[Rating]:
         The file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("{0} is not text: expected a table of ratings", path) from None
     lines = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
@@ -85,7 +85,7 @@ def read_folder_ratings(output: Path) -> list[Rating]:
         The file is not a table of ratings.
     """
     path = output / RATINGS
-    return read_ratings(path) if path.exists() else []
+    return read_ratings(path) if is_there(path) else []
 
 
 def merge_ratings(output: Path, files: Sequence[Path], sources: Iterable[str]) -> Merged:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.files import check_here
+from n4ax.files import check_here, is_there, read_text
 from n4ax.report.entries import complete
 from n4ax.report.layout import ERRORS
 
@@ -113,7 +113,7 @@ def read_failures(output: Path) -> list[dict[str, Any]]:
     """
     path = output / ERRORS
     check_here(path)
-    if not path.exists():
+    if not is_there(path):
         return []
     found = read_json(path).get("Errors")
     names = {"Source", "Subject", "Reason"}
@@ -150,7 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     check_here(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except ValueError as error:  # the file is not JSON, or not text
         raise ValueError(f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
