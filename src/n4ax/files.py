@@ -286,7 +286,7 @@ class _Exchange:
 
     def __init__(self, changes: Sequence[_Change]) -> None:
         self.changes = changes
-        self._started = False
+        self._started = self._ended = False
 
     def rename(self) -> None:
         """Put all new files in their places. With the last of them the exchange is complete."""
@@ -298,6 +298,7 @@ class _Exchange:
             for change in self.changes:
                 with name_errors(change.place):
                     os.replace(change.new, change.place)
+            self._ended = True
         for folder in {change.place.parent for change in self.changes}:
             _sync_folder(folder)
 
@@ -316,9 +317,9 @@ class _Exchange:
                     path.unlink(missing_ok=True)
 
     def _is_complete(self) -> bool:
-        """Whether the last file has its name; if that cannot be found out, it counts as not so."""
+        """Whether the last file has its name, also if a signal came just after it got it."""
         try:
-            return not is_there(self.changes[-1].new)
+            return self._ended or not is_there(self.changes[-1].new)
         except OSError:
             return False
 

@@ -74,7 +74,7 @@ class Table:
         """The files that earlier runs have written.
 
         A run that was killed, or that could not write the table, may have written an image and not
-        entered it yet. The header of NIfTI says so; of other formats, the plan is all that is known.
+        entered it yet. The header of NIfTI says so; of other formats, only the plan is known.
         """
         return {
             self._find(name)
