@@ -56,8 +56,10 @@ class Workshop:
     def close(self) -> None:
         """End the server."""
         assert self._server.stdin is not None
+        assert self._server.stdout is not None
         self._server.stdin.close()
         self._server.wait()
+        self._server.stdout.close()
 
     def run(self, program: str, words: list[str], box: Path, fault: Fault | None = None) -> Ran:
         """Run a program in a folder, with a fault or while its calls are listed."""
