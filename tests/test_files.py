@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -280,3 +281,30 @@ def test_picture_is_drawn_for_every_shape(shape: tuple[int, ...]) -> None:
     picture = imread(io.BytesIO(content))
     assert picture.shape[2] == 4
     assert picture.std() > 0.05  # not a blank page
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_an_old_file_is_kept_if_nobody_can_say_whether_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    targets = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for target in targets:
+        target.write_text("old")
+    calls, real = count(1), Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        if next(calls) == at:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return real(path)
+
+    def replace_both() -> None:
+        with replace_files(targets) as temporary:
+            for path in temporary:
+                path.write_text("new")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", lstat)
+        with suppress(OSError):
+            replace_both()
+    contents = {target.read_text() for target in targets}
+    assert contents in ({"old"}, {"new"})

@@ -66,7 +66,7 @@ def replace_file(target: Path) -> Iterator[Path]:
     its own block gives it its name.
     """
     if any(target == change.new for exchange in list(_unfinished) for change in exchange.changes):
-        with _name_errors(target):
+        with name_errors(target):
             yield target
     else:
         with replace_files([target]) as (temporary,):
@@ -206,6 +206,32 @@ def check_here(path: Path) -> None:
             raise ValueError(f"{path} is a pipe or a device; expected a file")
 
 
+@contextmanager
+def name_errors(path: Path) -> Iterator[None]:
+    """Let errors name this file if they name none, as those of reading, writing and syncing."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise _rename_error(error, str(path)) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file. An error names the file, also if it comes after the file was opened."""
+    with name_errors(path):
+        return path.read_bytes()
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name; an ``OSError`` if that cannot be found out."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 class _Change:
     """A new file, and the place that it is to take."""
 
@@ -229,7 +255,8 @@ class _Change:
         mode = _read_mode(self.place)
         # The system applies the umask here; to ask for it, os.umask would have to change it.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        os.close(os.open(self.new, flags, 0o666 if mode is None else mode | 0o600))
+        with name_errors(self.place):
+            os.close(os.open(self.new, flags, 0o666 if mode is None else mode | 0o600))
 
     def finish(self) -> None:
         """Make sure that the content is on the disk before the file gets its name."""
@@ -241,7 +268,7 @@ class _Change:
 
     def keep_old(self) -> None:
         """Give the old file, if there is one, a second name; where that is impossible, another."""
-        self._replaces = os.path.lexists(self.place)
+        self._replaces = is_there(self.place)
         if self._replaces:
             try:
                 os.link(self.place, self.old, follow_symlinks=False)
@@ -251,9 +278,9 @@ class _Change:
     def undo(self) -> None:
         """Put the old file back; this may be called at any time after :meth:`keep_old`, twice."""
         if not self._replaces:
-            if not os.path.lexists(self.new):
+            if not is_there(self.new):
                 self.place.unlink(missing_ok=True)
-        elif os.path.lexists(self.old):
+        elif is_there(self.old):
             os.replace(self.old, self.place)
 
 
@@ -262,25 +289,26 @@ class _Exchange:
 
     def __init__(self, changes: Sequence[_Change]) -> None:
         self.changes = changes
-        self._started = False
+        self._started = self._ended = False
 
     def rename(self) -> None:
         """Put all new files in their places. With the last of them the exchange is complete."""
         with _renaming:
             self._started = True
             for change in self.changes[:-1]:
-                with _name_errors(change.place):
+                with name_errors(change.place):
                     change.keep_old()
             for change in self.changes:
-                with _name_errors(change.place):
+                with name_errors(change.place):
                     os.replace(change.new, change.place)
+            self._ended = True
         for folder in {change.place.parent for change in self.changes}:
             _sync_folder(folder)
 
     def clear(self) -> None:
         """Leave nothing behind, and put the old files back unless the exchange is complete."""
         lost: set[Path] = set()
-        if self._started and os.path.lexists(self.changes[-1].new):
+        if self._started and not self._is_complete():
             for change in self.changes[:-1]:
                 try:
                     change.undo()
@@ -290,6 +318,13 @@ class _Exchange:
             for path in {change.new, change.old} - lost:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
+
+    def _is_complete(self) -> bool:
+        """Whether the last file has its name, also if a signal came just after it got it."""
+        try:
+            return self._ended or not is_there(self.changes[-1].new)
+        except OSError:
+            return False
 
 
 _unfinished: set[_Exchange] = set()
@@ -316,17 +351,6 @@ def _all_or_none(changes: Sequence[_Change]) -> Iterator[_Exchange]:
         with _renaming:
             exchange.clear()
         _unfinished.discard(exchange)
-
-
-@contextmanager
-def _name_errors(path: Path) -> Iterator[None]:
-    """Let errors name this file if they name none, as those of writing and syncing."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise _rename_error(error, str(path)) from error
 
 
 def _make_name() -> str:
@@ -358,7 +382,7 @@ def _read_mode(place: Path) -> int | None:
 
 def sync(path: Path) -> None:
     """Bring the content of a file to the disk, unless the file system cannot say so."""
-    with _name_errors(path), path.open("r+b") as file:  # Windows syncs no file open for reading
+    with name_errors(path), path.open("r+b") as file:  # Windows syncs no file open for reading
         try:
             os.fsync(file.fileno())
         except OSError as error:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from n4ax.files import check_here, is_elsewhere
+from n4ax.files import check_here, is_elsewhere, is_there, name_errors, read_bytes
 from n4ax.images.names import DICOM, find_files, find_suffix
 from n4ax.result import N4Result
 from n4ax.settings import CHOSEN, N4Settings
@@ -48,7 +47,7 @@ def hash_file(path: Path) -> str:
     digests = []
     for part in _list_parts(path):
         check_here(part)
-        with part.open("rb") as file:
+        with name_errors(part), part.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     if len(digests) == 1:
         return digests[0]
@@ -63,15 +62,15 @@ def _list_parts(path: Path) -> list[Path]:
         return sorted(part for part in folder.iterdir() if part.is_file() or is_elsewhere(part))
     if suffix in (".mhd", ".nhdr"):
         return [path, *_find_voxels(path)]
-    return [part for part in find_files(path) if os.path.lexists(part) or part == path]
+    return [part for part in find_files(path) if is_there(part) or part == path]
 
 
 def _find_voxels(header: Path) -> list[Path]:
     """The files that a header of ITK names; all files beside it if it has a list of them."""
-    text = header.read_bytes()[:_HEADER].decode("latin-1")
+    text = read_bytes(header)[:_HEADER].decode("latin-1")
     found = re.search(r"^(?:ElementDataFile\s*=|data ?file:)\s*(\S.*?)\s*$", text, re.M | re.I)
     named = None if found is None else header.parent / found[1]
-    if named is not None and os.path.lexists(named):
+    if named is not None and is_there(named):
         return [named]
     return sorted(part for part in header.parent.iterdir() if part.is_file() and part != header)
 

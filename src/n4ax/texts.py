@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
-from n4ax.files import check_here
+from n4ax.files import check_here, name_errors
 
 MOST_BYTES = 1 << 28
 """A larger file is no metadata and no table of ratings."""
@@ -37,7 +37,7 @@ def read_text_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) 
     ValueError
         It has more bytes, or is not text of this encoding. The message does not name the file.
     """
-    with path.open("rb") as file:
+    with name_errors(path), path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise ValueError(f"it has more than {most >> 20} MiB")

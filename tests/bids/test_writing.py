@@ -11,10 +11,13 @@ import pytest
 
 from n4ax.bids.image import correct_source
 from n4ax.bids.inputs import Source
+from n4ax.bids.outputs import read_object
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.staging import append_text, make_lock, put_in_place, stage_files
+from n4ax.bids.staging import append_text, hold_lock, put_in_place, stage_files
+from n4ax.bids.study_file import add_run
 from n4ax.settings import N4Settings
 from tests.bids.runs import make_small_study, run_small_study
+from tests.support.limits import limit_files
 
 T1W = ("sub-01/anat/sub-01_T1w.nii.gz", "sub-02/anat/sub-02_T1w.nii.gz")
 
@@ -108,7 +111,7 @@ def test_a_lock_that_git_annex_made_a_link_is_made_anew(tmp_path: Path) -> None:
     write_all(tmp_path, "", "object")
     (tmp_path / "object").chmod(0o444)
     (tmp_path / "a.lock").symlink_to("object")
-    with make_lock(tmp_path / "a.lock", timeout=0):
+    with hold_lock(tmp_path / "a.lock", timeout=0):
         assert not (tmp_path / "a.lock").is_symlink()
 
 
@@ -183,3 +186,40 @@ def test_an_image_is_kept_although_its_pictures_cannot_be_drawn(
     else:
         assert (outcome.state, outcome.reason) == ("corrected", "")
         assert "its pictures could not be drawn (RuntimeError: no font)" in outcome.problem
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    study = tmp_path / "n4ax_study.json"
+    study.mkdir()  # reading it fails, for the administrator too
+    with pytest.raises(OSError, match=r"n4ax_study\.json"):
+        add_run(tmp_path, "n4ax bids", 1.0, {})
+    assert study.is_dir()
+    assert read_object(tmp_path / "none.json") == {}
+    with pytest.raises(OSError, match=r"n4ax_study\.json"):
+        read_object(study)
+
+
+def test_a_log_that_cannot_be_written_ends_where_it_ended(tmp_path: Path) -> None:
+    log = tmp_path / "sub-01.log"
+    append_text(log, "one\n")
+    with limit_files(10), pytest.raises(OSError, match="too large") as caught:
+        append_text(log, "a line that is longer than the disk\n")
+    assert caught.value.filename == str(log)
+    assert log.read_text() == "one\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows locks otherwise")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ESTALE])
+def test_a_lock_that_cannot_be_had_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(OSError, match=r"a\.lock") as caught,
+        hold_lock(tmp_path / "a.lock", timeout=1),
+    ):
+        pass
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "a.lock"))

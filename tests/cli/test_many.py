@@ -440,3 +440,16 @@ def test_everything_that_is_replaced_is_named(folder: Path, capsys: pytest.Captu
     assert "replaced" not in capsys.readouterr().out
     assert run(*words) == 0
     assert capsys.readouterr().out.count("(replaced a file of 20") == 2
+
+
+def test_results_without_a_signature_that_were_not_entered_are_known(folder: Path) -> None:
+    Path("out").mkdir()
+    words = ["correct", "scans/a.nii.gz", "-o", "out/a.mgz", "--table", "out/t.tsv", "-q", *QUICK]
+    assert run(*words) == 0
+    table = Path("out/t.json")
+    content = json.loads(table.read_text())
+    # So the table is if the run was killed, or the disk was full, just after the image was written.
+    planned = {"image": "../scans/a.nii.gz", "state": "planned", "Files": {"a.mgz": None}}
+    table.write_text(json.dumps(content | {"Images": [{"output": "a.mgz"} | planned]}))
+    assert run(*words) == 0
+    assert json.loads(table.read_text())["Images"][0]["state"] == "corrected"

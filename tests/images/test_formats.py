@@ -13,6 +13,7 @@ from nibabel.affines import apply_affine
 from n4ax.images import formats, names, nifti
 from n4ax.images.names import DICOM, FREESURFER, ITK, NRRD, PAIRS, READ, WRITTEN, find_files
 from n4ax.images.writing import write_images
+from tests.support.limits import limit_files
 
 TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
 """A rotation by exact numbers, away from all axes."""
@@ -365,3 +366,34 @@ def test_zstandard_without_its_library(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_bytes(b"(\xb5/\xfd")
     with pytest.raises(ImportError, match=r"pip install 'n4ax\[zstd\]'"):
         nifti.read_image(path)
+
+
+def make_noise() -> nib.Nifti1Image:
+    voxels = np.random.default_rng(1).normal(size=(20, 20, 20)).astype(np.float32)
+    return nib.Nifti1Image(voxels, np.eye(4))
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".mhd", ".nrrd", ".nhdr"])
+def test_a_file_that_itk_did_not_write_whole_is_an_error(tmp_path: Path, suffix: str) -> None:
+    need(suffix)
+    path = tmp_path / f"a{suffix}"
+    write_images({path: nib.Nifti1Image(np.ones((2, 2, 2), np.float32), np.eye(4))})
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    with limit_files(8192), pytest.raises(OSError, match=r"a\.") as caught:
+        write_images({path: make_noise()})
+    assert ".n4ax-" not in str(caught.value)
+    assert caught.value.filename == str(path)
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img", "a.mgz", "a.json"])
+def test_a_write_that_fails_names_its_file_among_several(tmp_path: Path, name: str) -> None:
+    path, other = tmp_path / name, tmp_path / "other.txt"
+    large = name == "a.json"
+    with limit_files(8192), pytest.raises(OSError, match=r"a\.") as caught:
+        write_images(
+            {} if large else {path: make_noise()},
+            others={other: b"x"} | ({path: bytes(20_000)} if large else {}),
+        )
+    assert caught.value.filename == str(path)
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from n4ax.files import replace_files
+from n4ax.files import is_there, replace_files
 
 PROGRAMS = {
     "N4BiasFieldCorrection": "n4ax.ants",
@@ -57,7 +57,7 @@ def remove(folder: Path) -> list[Path]:
         There are no such programs, or they were not written by n4ax.
     """
     targets = [_find_place(folder, name) for name in PROGRAMS]
-    there = [target for target in targets if os.path.lexists(target)]
+    there = [target for target in targets if is_there(target)]
     if not there:
         raise ValueError(f"{targets[0]} does not exist: there is nothing to remove")
     ours = [target for target in there if not target.is_symlink() and _is_shim(target)]

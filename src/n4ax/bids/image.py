@@ -1,6 +1,7 @@
 """Correct one image of a dataset and write all its files, unless they are there already."""
 
 import os
+import re
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from n4ax.bids.sidecar import (
     loses_own_settings,
 )
 from n4ax.bids.staging import (
+    PRIVATE,
     BusyError,
     put_in_place,
     reserve,
@@ -36,7 +38,7 @@ from n4ax.bids.staging import (
     sync_meanwhile,
 )
 from n4ax.errors import InputError
-from n4ax.files import DISK_FULL
+from n4ax.files import DISK_FULL, read_bytes
 from n4ax.images import nifti
 from n4ax.inputs import Run
 from n4ax.mask_files import MaskChoice
@@ -52,6 +54,9 @@ _LOST = (
     "it had settings of its own, and its files have changed since: it was corrected with those of "
     "the folder"
 )
+
+_UNFINISHED = re.compile(rf"{re.escape(PRIVATE)}.unfinished.[^/\\\\]+[/\\\\]")
+"""Where a file is until it gets its place in the output."""
 
 computing = Lock()
 """Held while an image is computed. A worker with a GPU reads and writes others meanwhile."""
@@ -162,7 +167,7 @@ def name_by_place(recipe: Recipe, text: str) -> str:
     """A text in which files of the dataset and of the output are named by their places in them."""
     for folder in (recipe.output, recipe.dataset):
         text = text.replace(f"{folder}{os.sep}", "")
-    return text
+    return _UNFINISHED.sub("", text)
 
 
 @dataclass
@@ -314,7 +319,7 @@ def _describe_others(correction: Correction) -> dict[str, bytes]:
     outputs, gradients = correction.outputs, correction.companions.gradients
     return {
         outputs.field_sidecar: format_json(describe_field(correction)).encode(),
-        **{outputs.gradients[kind]: path.read_bytes() for kind, path in gradients.items()},
+        **{outputs.gradients[kind]: read_bytes(path) for kind, path in gradients.items()},
     }
 
 

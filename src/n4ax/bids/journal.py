@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 
 from n4ax.bids.image import Outcome
-from n4ax.bids.staging import FAILED, PRIVATE, append_text, make_lock, make_private, write_text
-from n4ax.files import is_elsewhere
+from n4ax.bids.staging import FAILED, PRIVATE, append_text, hold_lock, make_private, write_text
+from n4ax.files import is_elsewhere, is_there
 from n4ax.messages import escape_controls, make_one_line
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS
@@ -47,7 +47,7 @@ class Journal:
         self._log(outcome)
         path = self._find_place(outcome.source)
         if outcome.state != "failed":
-            self._changed |= os.path.lexists(path)
+            self._changed |= is_there(path)
             path.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,15 +74,15 @@ class Journal:
         forgotten: set[str] = set()
         if not self._changed:
             return forgotten
-        with make_lock(make_private(self._output) / "errors.lock"):
+        with hold_lock(make_private(self._output) / "errors.lock"):
             failures = []
             for path in self._list_failures():
                 try:
                     failure = self._read_failure(path)
-                except (OSError, ValueError):  # another run has just removed it, or it is damaged
+                except (FileNotFoundError, ValueError):  # it has gone, or is damaged
                     continue
                 image = self._dataset / failure["Source"]
-                if image.exists() or image.is_symlink():
+                if is_there(image):
                     failures.append(failure)
                 else:
                     forgotten.add(failure["Subject"])

@@ -20,7 +20,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.maker import describe_maker
 from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
-from n4ax.files import is_elsewhere, resolve_links
+from n4ax.files import is_elsewhere, is_there, resolve_links
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
 from n4ax.report.values import read_list
@@ -147,7 +147,7 @@ def check_output(dataset: Path, output: Path, derivatives: Sequence[Derivative] 
             proposed,
         )
     description = output / "dataset_description.json"
-    ours = os.path.lexists(output / ERRORS)  # no other program writes a file of this name
+    ours = is_there(output / ERRORS)  # no other program writes a file of this name
     if is_elsewhere(description) and not ours:
         raise InputError("{output} has {0}, which is not here: fetch it (datalad get)", description)
     if is_elsewhere(description) or not description.exists():
@@ -209,7 +209,7 @@ def prepare_output(
     }
     write_text(output / "dataset_description.json", format_json(description))
     write_text(output / ".bidsignore", "\n".join(_IGNORED) + "\n")
-    if not os.path.lexists(output / "README.md"):  # it may be a link to a file that is not here
+    if not is_there(output / "README.md"):  # it may be a link to a file that is not here
         write_text(output / "README.md", _README)
 
 
@@ -267,9 +267,15 @@ def _read_links(output: Path) -> dict[str, str]:
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
-    """Read an object from a JSON file; it is empty if the file has none or cannot be read."""
+    """Read an object from a JSON file; it is empty if there is no file, or no object in it.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read. What is in it must not be taken for nothing, and replaced.
+    """
     try:
         content = read_json_file(path)
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

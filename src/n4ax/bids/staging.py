@@ -1,11 +1,12 @@
 """How files appear in the output: whole, all files of an image at once, one run at a time."""
 
+import errno
 import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 from n4ax.files import (
     is_elsewhere,
     move_files,
+    name_errors,
+    read_bytes,
     replace_file,
     replace_files,
     sync,
@@ -64,23 +67,41 @@ def append_text(path: Path, text: str) -> None:
         The file cannot be written, or is a folder, a pipe or a device.
     """
     if _may_change(path):
-        with open(path, "ab", opener=_open_no_link) as file:
-            file.write(text.encode())
+        _append(path, text.encode())
         return
     is_known = path.is_file() and not is_elsewhere(path)
-    before = path.read_bytes() if is_known else b""
+    before = read_bytes(path) if is_known else b""
     with replace_file(path) as temporary:
         temporary.write_bytes(before + text.encode())
 
 
-def make_lock(path: Path, timeout: float = -1) -> FileLock:
-    """A lock on a file, which is made if it does not exist.
+@contextmanager
+def hold_lock(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock on a file inside the block. The file is made if it does not exist.
 
     git-annex turns saved files into links, which cannot be locked: a link is removed.
+
+    Raises
+    ------
+    Timeout
+        Another process holds the lock.
+    OSError
+        The file system cannot lock the file. The error names it.
     """
     if path.is_symlink():
         path.unlink(missing_ok=True)
-    return FileLock(path, timeout=timeout)
+    holder = FileLock(path, timeout=timeout)
+    try:
+        holder.acquire()
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:  # the latter for a system without locks
+        number = getattr(error, "errno", None) or errno.ENOLCK
+        raise OSError(number, os.strerror(number), str(path)) from error
+    try:
+        yield
+    finally:
+        holder.release()
 
 
 class BusyError(Exception):
@@ -155,7 +176,8 @@ def stage_files(staging: Path, contents: Mapping[str, bytes]) -> None:
     """Write small files of an image, by their paths in ``staging``."""
     with stage(staging, list(contents)) as places:
         for place, content in zip(places, contents.values(), strict=True):
-            place.write_bytes(content)
+            with name_errors(place):
+                place.write_bytes(content)
         with sync_meanwhile(places):
             pass
 
@@ -186,6 +208,20 @@ def discard_leftovers(output: Path) -> None:
 def _open_no_link(name: str, flags: int) -> int:
     """Open a file for :func:`open`, but no link that has taken its place meanwhile."""
     return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _append(path: Path, content: bytes) -> None:
+    """Append to a file; after an error it ends where it ended before."""
+    with name_errors(path), open(path, "ab", buffering=0, opener=_open_no_link) as file:
+        end = file.seek(0, os.SEEK_END)
+        left = memoryview(content)
+        try:
+            while len(left):  # the system may write less than it is given
+                left = left[file.write(left) :]
+        except OSError:
+            with suppress(OSError):
+                file.truncate(end)
+            raise
 
 
 def _may_change(path: Path) -> bool:
@@ -220,12 +256,9 @@ def _lock(output: Path, name: str, *, wait: bool) -> Iterator[None]:
     """
     place = output / PRIVATE / "locks"
     place.mkdir(parents=True, exist_ok=True)
-    holder = make_lock(place / f"{name}.lock", timeout=-1 if wait else 0)
-    try:
-        holder.acquire()
-    except Timeout:
-        raise BusyError(name) from None
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(hold_lock(place / f"{name}.lock", timeout=-1 if wait else 0))
+        except Timeout:
+            raise BusyError(name) from None
         yield
-    finally:
-        holder.release()

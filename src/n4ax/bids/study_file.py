@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from n4ax.bids.outputs import read_name, read_object
 from n4ax.bids.recipe import OF_A_SUFFIX, OutputSettings
-from n4ax.bids.staging import PRIVATE, make_lock, write_text
+from n4ax.bids.staging import PRIVATE, hold_lock, write_text
 from n4ax.errors import InputError
 from n4ax.provenance import format_json, hash_settings
 from n4ax.report.layout import STUDY
@@ -200,7 +200,7 @@ def _change(output: Path) -> Iterator[dict[str, Any]]:
     """Change the content of the file, which no other run changes meanwhile."""
     private = output / PRIVATE
     private.mkdir(parents=True, exist_ok=True)
-    with make_lock(private / "study.lock"):
+    with hold_lock(private / "study.lock"):
         content = dict(read_object(output / STUDY))
         yield content
         write_text(output / STUDY, format_json(content))

@@ -16,7 +16,8 @@ from typing import Any
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Task
 from n4ax.errors import InputError
-from n4ax.files import check_here, write_file
+from n4ax.files import check_here, is_there, write_file
+from n4ax.images.names import NIFTI, find_suffix
 from n4ax.images.signature import is_signed
 from n4ax.provenance import format_json
 from n4ax.report.tables import guard_formula
@@ -75,12 +76,13 @@ class Table:
     def known_files(self) -> set[Path]:
         """The files that earlier runs have written.
 
-        A run that was killed may have written an image and not entered it yet: its header says so.
+        A run that was killed, or that could not write the table, may have written an image and not
+        entered it yet. The header of NIfTI says so; of other formats, only the plan is known.
         """
         return {
             self._find(name)
             for output, entry in self._before.items()
-            if entry.get("state") != "planned" or is_signed(self._find(output))
+            if entry.get("state") != "planned" or _may_be_ours(self._find(output))
             for name in entry.get("Files", {})
         }
 
@@ -156,6 +158,10 @@ class Table:
         return Path(os.path.normpath(self.path.parent / name))
 
 
+def _may_be_ours(output: Path) -> bool:
+    return find_suffix(output) not in NIFTI or is_signed(output)
+
+
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Keep other runs from writing a table in this folder, where the system can do that."""
@@ -190,8 +196,8 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     record = _json_of(path)
     for file in (path, record):
         check_here(file)
-    if not record.exists():
-        if path.exists():
+    if not is_there(record):
+        if is_there(path):
             raise InputError("{table} {0} is not from n4ax correct: choose another name", path)
         return {}
     try:

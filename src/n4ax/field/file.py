@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.field.versions import ARRAYS, check_version
-from n4ax.files import replace_file
+from n4ax.files import read_bytes, replace_file
 from n4ax.itk.space import Position
 from n4ax.method.grid import Axis
 from n4ax.settings import LARGEST, is_whole_number
@@ -77,7 +77,7 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
         The file holds something else.
     """
     path = take_path(path)
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         is_nifti = path.name.lower().endswith(_NIFTI) and not content.startswith(_ZIP)
         parts = _read_image(path) if is_nifti else _read_arrays(content)

@@ -5,6 +5,7 @@ MetaImage and MINC, and reads series of DICOM. What a header says beyond the pla
 kept where an image is written in the format that it was read from.
 """
 
+import errno
 import locale
 import math
 import re
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image
 
 from n4ax.extras import need_extra
-from n4ax.files import borrow_file
+from n4ax.files import borrow_file, read_bytes
 from n4ax.images import gzip, headers, zstd
 from n4ax.images.dicom import NOTHING, read_series
 from n4ax.images.lengths import measure_mgh
@@ -333,9 +334,10 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
                 for key, text in source.header.items():
                     made.SetMetaData(key, text)
             sitk.WriteImage(made, str(whole), useCompression=True)
+            _check_written(made, whole, path, sitk)
         except RuntimeError as error:
-            raise OSError(_give_reason(error)) from None
-        content = whole.read_bytes()
+            raise OSError(_give_reason(error).replace(str(whole), str(path))) from None
+        content = read_bytes(whole)
     if suffix in _IN_ONE_FILE:
         header, _, voxels = content.partition(_END_OF_HEADER[suffix])
         name = _NAME_OF_VOXELS[suffix].format(find_files(path)[1].name)
@@ -343,6 +345,24 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
         places[1].write_bytes(voxels)
     else:
         places[0].write_bytes(content)
+
+
+def _check_written(made: Any, whole: Path, path: Path, sitk: Any) -> None:
+    """Read a file again: ITK does not notice if the disk is full, and so on.
+
+    Raises
+    ------
+    OSError
+        The file is not what was to be written. The error names ``path``.
+    RuntimeError
+        ITK cannot read the file.
+    """
+    there = sitk.ReadImage(str(whole), made.GetPixelID())
+    voxels, written = (sitk.GetArrayViewFromImage(one) for one in (made, there))
+    is_same = voxels.shape == written.shape and np.array_equal(voxels, written, equal_nan=True)
+    # MINC scales each slice, which rounds.
+    if not is_same and find_suffix(path) != ".mnc":
+        raise OSError(errno.EIO, "it was not written whole; the disk may be full", str(path))
 
 
 def _read_step(image: Nifti1Image) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from isal import isal_zlib
 
+from n4ax.files import read_bytes
 from n4ax.images.lengths import LENGTH_OF_START, measure_nifti
 
 ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
@@ -83,7 +84,7 @@ def _compress_block(block: memoryview) -> bytes:
 
 def read_file(path: Path) -> bytes:
     """Give the content of a file of NIfTI, decompressed if its name ends in ``.gz``."""
-    content = path.read_bytes()
+    content = read_bytes(path)
     return decompress(content, measure_nifti) if path.suffix == ".gz" else content
 
 

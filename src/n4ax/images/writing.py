@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nibabel.nifti1 import Nifti1Image
 
-from n4ax.files import replace_files
+from n4ax.files import name_errors, replace_files
 from n4ax.images import nifti
 from n4ax.images.names import find_files
 
@@ -46,9 +46,11 @@ def write_images(
     with replace_files(targets) as temporary:
         places = dict(zip(targets, temporary, strict=True))
         for path, image in images.items():
-            nifti.write_image(image, path, num_threads, [places[file] for file in files[path]])
+            with name_errors(path):
+                nifti.write_image(image, path, num_threads, [places[file] for file in files[path]])
         for path, content in others.items():
-            if callable(content):
-                content(places[path])
-            else:
-                places[path].write_bytes(content)
+            with name_errors(path):
+                if callable(content):
+                    content(places[path])
+                else:
+                    places[path].write_bytes(content)

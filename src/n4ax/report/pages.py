@@ -204,11 +204,17 @@ def _describe_ratings(output: Path, records: Sequence[Record]) -> Mapping[str, A
 
 def _raise(problems: Sequence[Exception]) -> None:
     """Raise the only problem, or one error with all different ones."""
-    texts = list(dict.fromkeys(str(problem) for problem in problems))
+    texts = list(dict.fromkeys(map(_describe, problems)))
     if len(texts) == 1:
         raise problems[0]
     if texts:
         raise ValueError("; ".join(texts))
+
+
+def _describe(problem: Exception) -> str:
+    if isinstance(problem, OSError) and problem.filename and problem.strerror:
+        return f"{problem.filename}: {problem.strerror}"
+    return str(problem)
 
 
 @contextmanager

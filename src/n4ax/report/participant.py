@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from n4ax.files import read_bytes
 from n4ax.images.planes import Sides, count_planes, find_sides_by_name
 from n4ax.report.charts import (
     Convergence,
@@ -129,7 +130,7 @@ def _list_planes(entries: dict[str, Any]) -> list[PlaneView]:
 
 
 def _embed(picture: Path) -> str | None:
-    return make_data_uri(picture.read_bytes()) if picture.exists() else None
+    return make_data_uri(read_bytes(picture)) if picture.exists() else None
 
 
 def _read_size(picture: Path) -> tuple[int, int] | None:

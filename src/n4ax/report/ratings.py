@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from n4ax.errors import InputError
-from n4ax.files import check_here, write_file
+from n4ax.files import check_here, is_there, write_file
 from n4ax.report.layout import RATINGS
 from n4ax.report.records import natural_key
 from n4ax.report.study import Study
@@ -87,7 +87,7 @@ def read_folder_ratings(output: Path) -> list[Rating]:
     """
     path = output / RATINGS
     check_here(path)
-    return read_ratings(path) if path.exists() else []
+    return read_ratings(path) if is_there(path) else []
 
 
 def merge_ratings(output: Path, files: Sequence[Path], sources: Iterable[str]) -> Merged:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.files import check_here
+from n4ax.files import check_here, is_there
 from n4ax.report.entries import complete
 from n4ax.report.layout import ERRORS
 from n4ax.texts import read_json_file
@@ -117,7 +117,7 @@ def read_failures(output: Path) -> list[dict[str, Any]]:
     """
     path = output / ERRORS
     check_here(path)
-    if not path.exists():
+    if not is_there(path):
         return []
     found = read_json(path).get("Errors")
     if not isinstance(found, list) or not all(map(is_failure, found)):

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from n4ax.files import is_there
 from n4ax.report.layout import STUDY
 from n4ax.report.records import Record, read_json
 from n4ax.report.values import read_list, read_number, read_object, read_text
@@ -48,7 +49,7 @@ def read_study(output: Path) -> Study:
         The file is not JSON, or holds no object.
     """
     path = output / STUDY
-    found = read_json(path) if path.exists() else {}
+    found = read_json(path) if is_there(path) else {}
     settings = read_object(found.get("Settings"))
     hashes = {
         suffix: read_text(value) for suffix, value in read_object(found.get("SettingsHash")).items()

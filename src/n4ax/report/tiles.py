@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from n4ax.files import read_bytes
 from n4ax.images.planes import count_planes
 from n4ax.report.pictures import encode_webp, make_data_uri
 from n4ax.report.records import Record
@@ -20,7 +21,7 @@ def make_tile(record: Record) -> str | None:
     """
     tile = record.picture_path("tile")
     if tile.exists():
-        return make_data_uri(tile.read_bytes())
+        return make_data_uri(read_bytes(tile))
     if not record.picture_path("after").exists():
         return None
     cells = count_planes(tuple(record.entries["Shape"]))
@@ -36,7 +37,7 @@ def make_tile(record: Record) -> str | None:
 def _read_first_plane(path: Path, cells: int) -> Image.Image | None:
     if not path.exists():
         return None
-    with Image.open(io.BytesIO(path.read_bytes())) as opened:
+    with Image.open(io.BytesIO(read_bytes(path))) as opened:
         width, height = opened.size
         plane = opened.convert("RGB").crop((0, 0, max(width // cells, 1), height))
     plane.thumbnail((_CELL, _CELL), Image.Resampling.BOX)

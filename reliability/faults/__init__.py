@@ -1,0 +1,1 @@
+"""System calls that fail, programs that are killed, clocks that jump: what is lost by them."""
