@@ -23,7 +23,7 @@ MODULES = {
 }
 
 FLOORS = (
-    ("version", "errors", "messages", "extras", "processors", "namespaces"),
+    ("version", "errors", "messages", "extras", "pools", "processors", "namespaces"),
     ("settings", "files"),
     ("signals", "itk"),
     ("method",),

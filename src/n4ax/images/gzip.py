@@ -7,11 +7,12 @@ gzip, which every program reads. The bytes of the file do not depend on the numb
 
 import struct
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
 from isal import isal_zlib
+
+from n4ax.pools import ThreadPool
 
 ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 """What ISA-L raises for damaged content."""
@@ -50,8 +51,12 @@ def compress(parts: Sequence[bytes | memoryview], num_threads: int) -> Iterator[
     ]
     yield _HEADER
     if num_threads > 1 and len(blocks) > 2:
-        with ThreadPoolExecutor(min(num_threads, len(blocks), _MOST_THREADS)) as pool:
-            yield from pool.map(_compress_block, blocks)
+        with ThreadPool(min(num_threads, len(blocks), _MOST_THREADS)) as pool:
+            try:
+                pieces = pool.map(_compress_block, blocks)
+            except RuntimeError:  # the system starts no thread
+                pieces = map(_compress_block, blocks)
+            yield from pieces
     else:
         yield from map(_compress_block, blocks)
     sum_of_all = size = 0
