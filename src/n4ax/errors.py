@@ -12,12 +12,17 @@ from typing import Any, cast
 
 _PLACE_OF_VALUE = re.compile(r"\{(\d+)\}")
 _QUOTES = "\"'"
+_TOLD = "not enough memory"
+
 NO_MEMORY = (
     "not enough memory: allow more, correct fewer images at a time, or set {shrink_factor:2}; an "
     "image in .nii needs less than in .nii.gz"
 )
 """Uncompressed input takes 8 bytes for each voxel less, which are mapped from the file; so does a
 shrink factor of 2 or more. Number of threads and iterations change nothing."""
+
+LITTLE_MEMORY = "not enough memory: allow more, or run fewer programs at a time"
+"""What helps where there is nothing to set."""
 
 NO_THREAD = (
     "the system starts no further thread: free memory, or raise the limit on processes (ulimit -u)"
@@ -130,7 +135,7 @@ def _write_for_options(options: Mapping[str, str], name: str, value: Any) -> str
 
 
 def describe_shortage(
-    error: BaseException, names: Mapping[str, str], advice: str = NO_MEMORY
+    error: BaseException, names: Mapping[str, str], advice: str = LITTLE_MEMORY
 ) -> str | None:
     """What the system had too little of, memory or threads, and what to do.
 
@@ -168,18 +173,23 @@ def lacks_thread(error: BaseException) -> bool:
 
 
 @contextmanager
-def explain_shortage() -> Iterator[None]:
+def explain_shortage(advice: str = LITTLE_MEMORY) -> Iterator[None]:
     """Let a lack of memory say what to do, in the words of Python.
+
+    Parameters
+    ----------
+    advice
+        What to say, as a template of :class:`InputError`.
 
     Raises
     ------
     MemoryError
         There is not enough memory in the block.
     """
-    told = str(InputError(NO_MEMORY))
     try:
         yield
     except (MemoryError, ImportError, OSError) as error:
-        if not lacks_memory(error) or str(error).startswith(told):
+        if not lacks_memory(error) or str(error).startswith(_TOLD):
             raise
+        told = str(InputError(advice))
         raise MemoryError(f"{told} ({error})" if str(error) else told) from error

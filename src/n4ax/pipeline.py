@@ -20,7 +20,7 @@ from n4ax.engines.choice import (
     to_engine,
 )
 from n4ax.engines.measures import Measures
-from n4ax.errors import InputError, explain_shortage
+from n4ax.errors import NO_MEMORY, InputError, explain_shortage
 from n4ax.field import BiasField
 from n4ax.field.file import check_affine, is_usable
 from n4ax.field.images import has_turned_axes
@@ -72,7 +72,7 @@ def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N
         There is not enough memory. The message says what needs less.
     """
     inputs.check_not_traced()
-    with explain_shortage():
+    with explain_shortage(NO_MEMORY):
         return _fit_image(settings, inputs, run or Run())
 
 
