@@ -23,8 +23,8 @@ MODULES = {
 }
 
 FLOORS = (
-    ("version", "errors", "messages", "extras", "pools", "processors", "namespaces"),
-    ("settings", "files"),
+    ("version", "errors", "messages", "pools", "processors", "namespaces"),
+    ("settings", "files", "extras"),
     ("signals", "itk"),
     ("method",),
     ("images",),

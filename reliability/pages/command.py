@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 import jinja2
-
 from benchmarks.pages import format_error, format_megabytes, format_ratio, format_seconds
 from benchmarks.peers import ROOT
+
 from reliability.records import FOLDER, read_findings, read_records
 
 PAGE = ROOT / "docs" / "reliability.md"

@@ -1,7 +1,8 @@
 """What is done while memory runs out: the commands and the functions of Python, on small images."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 Door = Callable[[Path], list[Any]]
-"""Does some work with the image ``image.nii.gz`` of a folder; returns arrays, and paths of files."""
+"""Works on an image, in Python or by ``image.nii.gz`` of a folder; returns arrays and paths."""
 
 SIZE = (48, 44, 40)
+"""The shape of most images; with 20000 voxels or more, two threads work on them."""
+
+_sizes = [SIZE]
+
 QUICK = {"iters": (3, 2), "num_threads": 2}
 
 
@@ -21,9 +26,23 @@ class CommandError(Exception):
     """A command ended with a status that is not 0."""
 
 
-@cache
-def make_image(size: tuple[int, ...] = SIZE, seed: int = 0) -> npt.NDArray[np.float32]:
+@contextmanager
+def use_size(size: tuple[int, ...]) -> Iterator[None]:
+    """Have the doors work on images of this shape in the block."""
+    _sizes.append(size)
+    try:
+        yield
+    finally:
+        _sizes.pop()
+
+
+def make_image(seed: int = 0) -> npt.NDArray[np.float32]:
     """Make an image with a shading, and a background around it."""
+    return _make_image(_sizes[-1], seed)
+
+
+@cache
+def _make_image(size: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
     rng = np.random.default_rng(seed)
     places = np.meshgrid(*[np.linspace(-1, 1, n) for n in size], indexing="ij")
     inside = sum(place**2 for place in places) < 0.9

@@ -61,6 +61,9 @@ class Code(NamedTuple):
     stop: int = 0
 
 
+ANY_CODE = Code()
+
+
 @cache
 def load_hook() -> ctypes.CDLL:
     """The library, in a process that was started with it."""
@@ -78,6 +81,6 @@ def find_code(name: str) -> Code:
     return Code(min(int(span[0], 16) for span in spans), max(int(span[1], 16) for span in spans))
 
 
-def arm(n: int, *, onwards: bool = False, above: int = 1, code: Code = Code()) -> None:
+def arm(n: int, *, onwards: bool = False, above: int = 1, code: Code = ANY_CODE) -> None:
     """Fail the n-th request from now on, or all from the n-th; 0 fails none and counts them."""
     load_hook().soak_arm(n, onwards, above, *code)

@@ -12,8 +12,6 @@ from typing import Any, cast
 
 _PLACE_OF_VALUE = re.compile(r"\{(\d+)\}")
 _QUOTES = "\"'"
-_TOLD = "not enough memory"
-
 NO_MEMORY = (
     "not enough memory: allow more, correct fewer images at a time, or set {shrink_factor:2}; an "
     "image in .nii needs less than in .nii.gz"
@@ -134,8 +132,29 @@ def _write_for_options(options: Mapping[str, str], name: str, value: Any) -> str
     return f"{options[name]} {value}"
 
 
+class ShortageError(MemoryError):
+    """There is not enough memory, and something is known that helps.
+
+    Parameters
+    ----------
+    advice
+        What to say, as a template of :class:`InputError`.
+    reason
+        What could not be had, if that is known.
+    """
+
+    def __init__(self, advice: str, reason: str = "") -> None:
+        self.advice = advice
+        super().__init__(advice, reason)
+
+    def __str__(self) -> str:
+        advice, reason = self.args
+        told = str(InputError(advice))
+        return f"{told} ({reason})" if reason else told
+
+
 def describe_shortage(
-    error: BaseException, names: Mapping[str, str], advice: str = LITTLE_MEMORY
+    error: BaseException, names: Mapping[str, str], advice: str | None = None
 ) -> str | None:
     """What the system had too little of, memory or threads, and what to do.
 
@@ -146,7 +165,8 @@ def describe_shortage(
     names
         What the parameters are called on the command line.
     advice
-        What to say about memory, as a template of :class:`InputError`.
+        What to say about memory, as a template of :class:`InputError`; by default what the error
+        says.
 
     Returns
     -------
@@ -154,7 +174,8 @@ def describe_shortage(
         One line; ``None`` if the error is about something else.
     """
     if lacks_memory(error):
-        return InputError(advice).with_options(names)
+        own = error.advice if isinstance(error, ShortageError) else LITTLE_MEMORY
+        return InputError(advice or own).with_options(names)
     return NO_THREAD if lacks_thread(error) else None
 
 
@@ -183,13 +204,12 @@ def explain_shortage(advice: str = LITTLE_MEMORY) -> Iterator[None]:
 
     Raises
     ------
-    MemoryError
+    ShortageError
         There is not enough memory in the block.
     """
     try:
         yield
     except (MemoryError, ImportError, OSError) as error:
-        if not lacks_memory(error) or str(error).startswith(_TOLD):
+        if not lacks_memory(error) or isinstance(error, ShortageError):
             raise
-        told = str(InputError(advice))
-        raise MemoryError(f"{told} ({error})" if str(error) else told) from error
+        raise ShortageError(advice, str(error)) from error

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _describe(error: Exception) -> str | None:
     """What to say about an error of the system or of JAX; ``None`` if it is of another kind."""
-    shortage = describe_shortage(error, {})
+    shortage = describe_shortage(error, {"shrink_factor": "--shrink-factor"})
     if shortage is not None:
         return shortage
     if isinstance(error, OSError):

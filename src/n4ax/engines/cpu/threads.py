@@ -16,7 +16,7 @@ import numpy as np
 from n4ax.engines.compiled.kernel import NO_MEMORY, Bound, Kernel
 from n4ax.engines.cpu.kernels import team
 from n4ax.method.problem import Problem
-from n4ax.pools import ThreadPool
+from n4ax.pools import ThreadPool, start_thread
 from n4ax.processors import choose_thread_count
 
 MOST_THREADS = 16
@@ -162,9 +162,7 @@ class Team:
         self._helpers: list[threading.Thread] = []
         try:
             for _ in range(count - 1):
-                helper = threading.Thread(target=self._help, daemon=True)
-                helper.start()
-                self._helpers.append(helper)
+                self._helpers.append(start_thread(self._help))
         except RuntimeError:  # the system starts no further thread, and fewer do the same work
             pass
         except BaseException:
