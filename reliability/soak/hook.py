@@ -66,12 +66,18 @@ ANY_CODE = Code()
 
 @cache
 def load_hook() -> ctypes.CDLL:
-    """The library, in a process that was started with it."""
+    """The library, if this process was started with it; otherwise what stands for the process."""
     hook = ctypes.CDLL(None)
-    for name in FIGURES:
-        getattr(hook, name).restype = ctypes.c_long
-    hook.soak_arm.argtypes = [ctypes.c_long, ctypes.c_int, *[ctypes.c_size_t] * 3]
+    if hasattr(hook, "soak_live"):
+        for name in FIGURES:
+            getattr(hook, name).restype = ctypes.c_long
+        hook.soak_arm.argtypes = [ctypes.c_long, ctypes.c_int, *[ctypes.c_size_t] * 3]
     return hook
+
+
+def is_hooked() -> bool:
+    """Whether this process was started with the library."""
+    return hasattr(load_hook(), "soak_live")
 
 
 def find_code(name: str) -> Code:
