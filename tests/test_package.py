@@ -23,8 +23,8 @@ MODULES = {
 }
 
 FLOORS = (
-    ("version", "errors", "messages", "extras", "processors", "namespaces"),
-    ("settings", "files"),
+    ("version", "errors", "messages", "pools", "processors", "namespaces"),
+    ("settings", "files", "extras"),
     ("signals", "itk", "texts"),
     ("method",),
     ("images",),

@@ -13,11 +13,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from benchmarks.volumes import move_by_one_ulp
-from tests.support import ants
-from tests.support.bits import check_bits
 
 import n4ax
+from benchmarks.volumes import move_by_one_ulp
 from n4ax.ants.program import main
 from n4ax.errors import InputError
 from reliability.differential.as_ants import write_ants_options
@@ -25,6 +23,8 @@ from reliability.differential.given import Given
 from reliability.differential.noise import measure
 from reliability.differential.problems import Array, Problem, make_problem
 from reliability.differential.running import run
+from tests.support import ants
+from tests.support.bits import check_bits
 
 THREADS = (1, 1, 2, 2, 3, 4)
 

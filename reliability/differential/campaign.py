@@ -20,7 +20,6 @@ from random import Random
 from typing import Any
 
 from benchmarks.peers import ROOT
-
 from reliability.fuzz.trial import HangError, bound_time
 
 AGAINST = ("doors", "simpleitk", "ants")

@@ -8,11 +8,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from tests.support.bits import check_bits
 
 import n4ax
 from n4ax.result import N4Result
 from reliability.differential.problems import Array, Problem
+from tests.support.bits import check_bits
 
 Answer = dict[str, Array]
 """What came of it, axes in the order x, y, z: ``corrected``, ``log_bias`` and others."""

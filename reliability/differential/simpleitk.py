@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from benchmarks.volumes import move_by_one_ulp
-from tests.support import itk
-from tests.support.bits import check_run
 
 import n4ax
+from benchmarks.volumes import move_by_one_ulp
 from n4ax.errors import InputError
 from n4ax.result import N4Result
 from reliability.differential.given import Given, to_array
 from reliability.differential.noise import FACTOR, measure
 from reliability.differential.problems import Problem, make_problem
+from tests.support import itk
+from tests.support.bits import check_run
 
 THREADS = (1, 1, 2, 2, 3, 4, 8)
 MANY, RARELY = 64, 0.02

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.peers import ROOT
-
 from reliability.faults.plan import Fault, Hit, Plan
 
 SECONDS = 40.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from string import Formatter
 from typing import Any, cast
@@ -12,6 +14,23 @@ _PLACE_OF_VALUE = re.compile(r"\{(\d+)\}")
 _QUOTES = "\"'"
 _LONGEST_VALUE = 300
 _LONGEST_TEXT = 5000  # the path of a file may be as long
+NO_MEMORY = (
+    "not enough memory: allow more, correct fewer images at a time, or set {shrink_factor:2}; an "
+    "image in .nii needs less than in .nii.gz"
+)
+"""Uncompressed input takes 8 bytes for each voxel less, which are mapped from the file; so does a
+shrink factor of 2 or more. Number of threads and iterations change nothing."""
+
+LITTLE_MEMORY = "not enough memory: allow more, or run fewer programs at a time"
+"""What helps where there is nothing to set."""
+
+NO_THREAD = (
+    "the system starts no further thread: free memory, or raise the limit on processes (ulimit -u)"
+)
+
+_OF_LIBRARIES = ("cannot allocate memory", "failed to map segment")
+"""What the loader says, in an error of no errno, if it has no memory for a library."""
+
 _Reduced = tuple[type["InputError"], tuple[str, *tuple[Any, ...]], dict[str, Any]]
 
 
@@ -132,3 +151,86 @@ def _write_for_options(options: Mapping[str, str], name: str, value: Any) -> str
     if isinstance(value, tuple):  # (4, 4, 3) is written 4x4x3 on the command line
         value = "x".join(map(str, cast("tuple[Any, ...]", value)))
     return f"{options[name]} {value}"
+
+
+class ShortageError(MemoryError):
+    """There is not enough memory, and something is known that helps.
+
+    Parameters
+    ----------
+    advice
+        What to say, as a template of :class:`InputError`.
+    reason
+        What could not be had, if that is known.
+    """
+
+    def __init__(self, advice: str, reason: str = "") -> None:
+        self.advice = advice
+        super().__init__(advice, reason)
+
+    def __str__(self) -> str:
+        advice, reason = self.args
+        told = str(InputError(advice))
+        return f"{told} ({reason})" if reason else told
+
+
+def describe_shortage(
+    error: BaseException, names: Mapping[str, str], advice: str | None = None
+) -> str | None:
+    """What the system had too little of, memory or threads, and what to do.
+
+    Parameters
+    ----------
+    error
+        An error of any kind.
+    names
+        What the parameters are called on the command line.
+    advice
+        What to say about memory, as a template of :class:`InputError`; by default what the error
+        says.
+
+    Returns
+    -------
+    str or None
+        One line; ``None`` if the error is about something else.
+    """
+    if lacks_memory(error):
+        own = error.advice if isinstance(error, ShortageError) else LITTLE_MEMORY
+        return InputError(advice or own).with_options(names)
+    return NO_THREAD if lacks_thread(error) else None
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    if isinstance(error, ImportError | OSError):
+        return any(words in str(error).lower() for words in _OF_LIBRARIES)
+    return isinstance(error, MemoryError)
+
+
+def lacks_thread(error: BaseException) -> bool:
+    """Whether an error says that the system starts no further thread."""
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
+
+
+@contextmanager
+def explain_shortage(advice: str = LITTLE_MEMORY) -> Iterator[None]:
+    """Let a lack of memory say what to do, in the words of Python.
+
+    Parameters
+    ----------
+    advice
+        What to say, as a template of :class:`InputError`.
+
+    Raises
+    ------
+    ShortageError
+        There is not enough memory in the block.
+    """
+    try:
+        yield
+    except (MemoryError, ImportError, OSError) as error:
+        if not lacks_memory(error) or isinstance(error, ShortageError):
+            raise
+        raise ShortageError(advice, str(error)) from error

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from n4ax.errors import lacks_memory
+
 
 @contextmanager
 def need_extra(extra: str, what: str) -> Iterator[None]:
@@ -23,6 +25,8 @@ def need_extra(extra: str, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if lacks_memory(error):  # to install the library would not help
+            raise
         library = (error.name or "a library").partition(".")[0]
         if library == "n4ax":
             raise

@@ -20,7 +20,7 @@ from n4ax.engines.choice import (
     to_engine,
 )
 from n4ax.engines.measures import Measures
-from n4ax.errors import InputError
+from n4ax.errors import NO_MEMORY, InputError, explain_shortage
 from n4ax.field import BiasField
 from n4ax.field.file import check_affine, is_usable
 from n4ax.field.grid import is_divided_in_filter
@@ -69,9 +69,15 @@ def fit_image(settings: N4Settings, inputs: Inputs, run: Run | None = None) -> N
     ------
     ValueError
         N4 cannot work with the input. The message names the argument.
+    MemoryError
+        There is not enough memory. The message says what needs less.
     """
-    run = run or Run()
     inputs.check_not_traced()
+    with explain_shortage(NO_MEMORY):
+        return _fit_image(settings, inputs, run or Run())
+
+
+def _fit_image(settings: N4Settings, inputs: Inputs, run: Run) -> N4Result[Any]:
     if settings.adapt:
         choice = choose_settings(settings, inputs, run)
         return fit_image(choice.settings, inputs, run).amend(choice=choice)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
 from reliability.differential import campaign, command, noise
 from reliability.differential.summary import summarise
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from reliability.faults.cases import CASES, Case
 from reliability.faults.command import describe, write_table
 from reliability.faults.plan import KINDS, Fault

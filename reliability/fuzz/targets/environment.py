@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.peers import ROOT
-
 from reliability.fuzz.folders import make_contents
 from reliability.fuzz.texts import draw_number_text, draw_word
 

@@ -15,8 +15,8 @@ from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.settings import N4Settings
 from reliability.fuzz.calls import list_unfinished
-from reliability.fuzz.listings import check_only_inside, list_folder
 from reliability.fuzz.json_texts import draw_object, write_json
+from reliability.fuzz.listings import check_only_inside, list_folder
 from reliability.fuzz.outputs import make_kept, make_output, put
 from reliability.fuzz.targets.sidecars import NAMES
 

@@ -3,11 +3,17 @@
 import sys
 from collections.abc import Callable, Mapping
 
-from n4ax.errors import InputError
+from n4ax.errors import InputError, describe_shortage
 from n4ax.messages import escape_what_cannot_be_printed, make_one_line
 from n4ax.signals import exit_on_signals
 
 FAILURE = 1
+
+NO_MEMORY = (
+    "not enough memory: run fewer programs at a time, or allow this one more (about 20 bytes for "
+    "each voxel of the image)"
+)
+"""Neither shrink factor nor format change what these programs need."""
 
 
 def run_program(name: str, run: Callable[[], int], parameters: Mapping[str, str]) -> int:
@@ -31,21 +37,25 @@ def run_program(name: str, run: Callable[[], int], parameters: Mapping[str, str]
         return run()
     except ValueError as error:
         message = describe(error, parameters)
-    except ImportError as error:  # of a library that a format needs
-        if error.name is None or error.name.startswith("n4ax"):
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+        found = describe_shortage(error, parameters, NO_MEMORY) or _describe_other(error)
+        if found is None:
             raise
-        message = str(error)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        message = f"{place}{error.strerror or error}"
-    except MemoryError:
-        message = "not enough memory: try a shrink factor above the default of 4, such as -s 6"
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("jax"):
-            raise
-        message = f"JAX: {error}; set N4AX_ENGINE=cpu"
+        message = found
     print_message(name, f"error: {message}")
     return FAILURE
+
+
+def _describe_other(error: Exception) -> str | None:
+    """What to say about an error of the system or a library; ``None`` if it is of another kind."""
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    if isinstance(error, ImportError):  # of a library that a format needs
+        is_own = error.name is None or error.name.startswith("n4ax")
+        return None if is_own else str(error)
+    of_jax = type(error).__module__.startswith("jax")
+    return f"JAX: {error}; set N4AX_ENGINE=cpu" if of_jax else None
 
 
 def describe(error: ValueError, parameters: Mapping[str, str]) -> str:

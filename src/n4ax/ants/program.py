@@ -8,7 +8,6 @@ parse.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from n4ax.ants.options import Options, read_options
 from n4ax.images.names import NIFTI, find_suffix
 from n4ax.itk.threads import find_default_threads, read_thread_count
 from n4ax.messages import hide_warnings
+from n4ax.pools import ThreadPool
 from n4ax.settings import EngineName
 from n4ax.version import __version__
 
@@ -224,11 +224,16 @@ def _read_ahead(options: Options) -> dict[str, _File]:
 
     given = {"-i": options.image, "-x": options.mask, "-w": options.weights}
     paths = {flag: path for flag, path in given.items() if isinstance(path, Path)}
-    reader = ThreadPoolExecutor(1)
+    reader = ThreadPool(1)
     files: dict[str, _File] = {}
     for flag, path in paths.items():
         is_nifti = find_suffix(path) in NIFTI  # others are read by libraries
-        load = reader.submit(gzip.read_file, path).result if is_nifti else path.read_bytes
+        load = path.read_bytes
+        if is_nifti:
+            try:
+                load = reader.submit(gzip.read_file, path).result
+            except RuntimeError:  # the system starts no thread
+                load = partial(gzip.read_file, path)
         files[flag] = _File(flag, path, load)
     reader.shutdown(wait=False)
     return files

@@ -1,7 +1,6 @@
 """Read the headers of all images before the work, for what can be known from them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +9,7 @@ from n4ax.bids.inputs import Source
 from n4ax.files import check_here
 from n4ax.images.grids import Grid, check_kind
 from n4ax.images.peek import read_grid
+from n4ax.pools import ThreadPool
 
 _THREADS = 16
 """Files that are read at a time: a file system of a cluster answers slowly, but many at once."""
@@ -91,7 +91,7 @@ def map_files(
     work: Callable[[Given], Found], files: Sequence[Given], progress: Progress | None = None
 ) -> list[Found]:
     """Do something with each of many files, several at a time; the results keep the order."""
-    pool = ThreadPoolExecutor(_THREADS)
+    pool = ThreadPool(_THREADS)
     try:
         return list(_tell(pool.map(work, files), len(files), progress))
     finally:

@@ -37,7 +37,7 @@ from n4ax.bids.staging import (
     stage_files,
     sync_meanwhile,
 )
-from n4ax.errors import InputError
+from n4ax.errors import InputError, describe_shortage
 from n4ax.files import DISK_FULL, read_bytes
 from n4ax.images import nifti
 from n4ax.inputs import Run
@@ -49,6 +49,10 @@ from n4ax.report.pictures import draw
 from n4ax.report.volumes import Volumes
 from n4ax.scan import How, Scan, correct_scan, make_bias_image, make_corrected_image, read_scan
 from n4ax.series import Estimate, find_unweighted_volumes
+
+_NO_MEMORY = (
+    "not enough memory: run fewer images at a time ({processes}) or allow more ({memory_gb})"
+)
 
 _LOST = (
     "it had settings of its own, and its files have changed since: it was corrected with those of "
@@ -141,6 +145,8 @@ def describe_failure(recipe: Recipe, error: Exception, outcome: Outcome) -> Outc
     match error:
         case BusyError():
             return replace(outcome, state="busy")
+        case _ if (shortage := describe_shortage(error, recipe.names, _NO_MEMORY)) is not None:
+            reason = shortage
         case OSError():
             known = error.filename and error.strerror
             reason = f"{error.filename}: {error.strerror}" if known else str(error)
@@ -149,12 +155,6 @@ def describe_failure(recipe: Recipe, error: Exception, outcome: Outcome) -> Outc
             reason = error.with_options(recipe.names)
         case ValueError():
             reason = str(error)
-        case MemoryError():
-            advice = InputError(
-                "not enough memory: run fewer images at a time ({processes}) or set "
-                "{shrink_factor:2}"
-            )
-            reason = advice.with_options(recipe.names)
         case _:
             reason = f"{type(error).__name__}: {error}"
             lines = "".join(traceback.format_exception(error)).splitlines()

@@ -5,7 +5,6 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from n4ax.files import (
     sync,
     write_file,
 )
+from n4ax.pools import ThreadPool
 
 PRIVATE = ".n4ax"
 """Folder in the output for unfinished files, locks and the records of failures."""
@@ -165,7 +165,7 @@ def sync_meanwhile(paths: Sequence[Path]) -> Iterator[None]:
 
     A file system brings several files to the disk almost as fast as one.
     """
-    with ThreadPoolExecutor(len(paths)) as pool:
+    with ThreadPool(len(paths)) as pool:
         syncs = [pool.submit(sync, path) for path in paths]
         yield
     for done in syncs:

@@ -18,6 +18,7 @@ from n4ax.cli.bids import bids
 from n4ax.cli.correct import correct, demo
 from n4ax.cli.report import report
 from n4ax.cli.tune import tune
+from n4ax.errors import describe_shortage
 from n4ax.images.names import find_suffix
 from n4ax.messages import escape_what_cannot_be_printed, make_one_line
 from n4ax.signals import exit_on_signals
@@ -55,15 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except ValueError as error:
         return _fail(str(error))
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror or error}")
-    except MemoryError:
-        return _fail("not enough memory; try --shrink-factor 2")
-    except RuntimeError as error:
-        if not type(error).__module__.startswith("jax"):
+    except (OSError, MemoryError, ImportError, RuntimeError) as error:
+        message = _describe(error)
+        if message is None:
             raise
-        return _fail(f"JAX: {error}; try --engine cpu")
+        return _fail(message)
+
+
+def _describe(error: Exception) -> str | None:
+    """What to say about an error of the system or of JAX; ``None`` if it is of another kind."""
+    shortage = describe_shortage(error, {"shrink_factor": "--shrink-factor"})
+    if shortage is not None:
+        return shortage
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    return f"JAX: {error}; try --engine cpu" if type(error).__module__.startswith("jax") else None
 
 
 def console() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -33,6 +33,7 @@ from n4ax.cli.options import (
 from n4ax.cli.preview import print_preview, write_count
 from n4ax.cli.progress import is_live, show_checks
 from n4ax.messages import make_one_line
+from n4ax.pools import start_thread
 from n4ax.signals import clean_up_on_signals
 from n4ax.version import __version__
 
@@ -304,8 +305,7 @@ def _tell_of_workers(client: "Client", scratch: Path, show: "Display | None") ->
                     f"({scratch / 'logs'} has what they said)"
                 )
 
-    thread = Thread(target=look, daemon=True)
-    thread.start()
+    thread = start_thread(look)
     try:
         yield
     finally:

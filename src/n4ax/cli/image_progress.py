@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from typing import Protocol
 
 from n4ax.cli.progress import is_live, open_line
 from n4ax.messages import make_one_line
+from n4ax.pools import start_thread
 
 SECONDS_BETWEEN_LINES = 60.0
 """How often a line is printed where there is no terminal."""
@@ -219,8 +220,7 @@ def _print_regularly(log: Log) -> Iterator[None]:
         while not finished.wait(SECONDS_BETWEEN_LINES):
             log.tell()
 
-    thread = Thread(target=print_lines, daemon=True)
-    thread.start()
+    thread = start_thread(print_lines)
     try:
         yield
     finally:

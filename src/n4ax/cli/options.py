@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from n4ax.cli.layout import combine_options, under_heading
-from n4ax.errors import InputError
+from n4ax.errors import InputError, lacks_memory
 from n4ax.settings import N4Settings, Preset
 from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 
@@ -340,4 +340,6 @@ def name_missing_extra(extra: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is missing: pip install 'n4ax[{extra}]'") from None
     except ImportError as error:
+        if lacks_memory(error):
+            raise
         raise ValueError(str(error)) from None

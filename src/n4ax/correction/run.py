@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import closing
 from dataclasses import dataclass, replace
 from threading import Event
@@ -23,6 +23,7 @@ from n4ax.correction.work import (
 )
 from n4ax.files import DISK_FULL
 from n4ax.method.solver import Progress
+from n4ax.pools import ThreadPool
 from n4ax.processors import choose_thread_count
 
 OnOutcome = Callable[[Outcome], None]
@@ -94,7 +95,7 @@ def _correct_each(plan: Plan) -> Generator[Outcome, None, None]:
             raise _StoppedError
 
     recipe = _share_threads(plan)
-    with ThreadPoolExecutor(plan.jobs) as pool:
+    with ThreadPool(plan.jobs) as pool:
         futures = [pool.submit(_correct, recipe, task, plan.table, watch) for task in plan.tasks]
         try:
             for future in as_completed(futures):

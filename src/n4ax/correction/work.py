@@ -12,7 +12,7 @@ from n4ax import provenance
 from n4ax.correction.origin import find_signs_beside
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Outputs, Recipe, Task
-from n4ax.errors import InputError
+from n4ax.errors import NO_MEMORY, InputError, describe_shortage
 from n4ax.extras import need_extra
 from n4ax.images.expressions import spell
 from n4ax.images.writing import write_images
@@ -322,8 +322,9 @@ def describe_error(error: Exception, names: Mapping[str, str]) -> str:
     """What an error says, in the words of the command line."""
     if isinstance(error, InputError):
         return error.with_options(names)
-    if isinstance(error, MemoryError):
-        return f"not enough memory; try {names.get('shrink_factor', 'shrink_factor')} 2"
+    shortage = describe_shortage(error, names, NO_MEMORY)
+    if shortage is not None:
+        return shortage
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     told = isinstance(error, ValueError | OSError)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.engines.cpu.threads import make_threads
+from n4ax.errors import explain_shortage
 from n4ax.method.problem import Problem
 from n4ax.method.solver import Engine, Solution, State
 from n4ax.settings import N4Settings
@@ -89,6 +90,7 @@ class Measures:
         self._fill(places)
         return [list(level) for level in self._values]
 
+    @explain_shortage()
     def _fill(self, places: Iterable[tuple[int, int]]) -> None:
         """Compute the measures of some iterations, given by level and number from 0."""
         unknown = {(level, j) for level, j in places if np.isnan(self._values[level][j])}

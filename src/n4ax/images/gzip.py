@@ -8,7 +8,6 @@ on the number of threads, nor on where in memory ISA-L works.
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from isal import isal_zlib
 
 from n4ax.files import read_bytes
 from n4ax.images.lengths import LENGTH_OF_START, measure_nifti
+from n4ax.pools import ThreadPool
 
 ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class
 """What ISA-L raises for damaged content."""
@@ -56,8 +56,12 @@ def compress(parts: Sequence[bytes | memoryview], num_threads: int) -> Iterator[
     ]
     yield _HEADER
     if num_threads > 1 and len(blocks) > 2:
-        with ThreadPoolExecutor(min(num_threads, len(blocks), _MOST_THREADS)) as pool:
-            yield from pool.map(_compress_block, blocks)
+        with ThreadPool(min(num_threads, len(blocks), _MOST_THREADS)) as pool:
+            try:
+                pieces = pool.map(_compress_block, blocks)
+            except RuntimeError:  # the system starts no thread
+                pieces = map(_compress_block, blocks)
+            yield from pieces
     else:
         yield from map(_compress_block, blocks)
     sum_of_all = size = 0

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from n4ax.errors import lacks_memory
+
 KERNELS_VARIABLE = "N4AX_KERNELS"
 """Environment variable. If it is ``numba``, the library is left aside. If it is a level of
 processors, such as ``v3``, its library is taken and no other."""
@@ -53,6 +55,8 @@ def load_library() -> ctypes.CDLL | None:
             try:
                 return ctypes.CDLL(str(path))
             except OSError as error:
+                if lacks_memory(error):  # with more of it, the library can be had
+                    raise MemoryError(str(error)) from error
                 _LOGGER.warning("n4ax: cannot load its compiled kernels (%s)", error)
     return None
 

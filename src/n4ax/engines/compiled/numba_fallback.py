@@ -15,12 +15,12 @@ all files, so users never run stale code. After editing a kernel that others cal
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from n4ax.extras import need_extra
+from n4ax.pools import ThreadPool
 
 with need_extra("numba", "a machine for which the kernels of n4ax are not compiled"):
     import numba
@@ -72,7 +72,7 @@ def _compile_aside(kernel: Any) -> None:
     def compile_anywhere(*arguments: Any, **named: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():
             return compile_here(*arguments, **named)
-        with ThreadPoolExecutor(1) as compiler:
+        with ThreadPool(1) as compiler:
             return compiler.submit(compile_here, *arguments, **named).result()
 
     kernel._compile_for_args = compile_anywhere

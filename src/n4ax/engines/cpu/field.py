@@ -10,6 +10,7 @@ from n4ax.engines.cpu.basis import stack_basis, stack_planes
 from n4ax.engines.cpu.kernels.evaluation import divide_planes, evaluate_planes, expand_planes
 from n4ax.engines.cpu.kernels.layout import LANES, Basis, Lattice, Sheets
 from n4ax.engines.cpu.threads import Threads
+from n4ax.errors import explain_shortage
 from n4ax.method.bspline import AxisBasis
 
 
@@ -41,6 +42,7 @@ def allocate_field(basis: Basis, control_points: tuple[int, ...]) -> CpuField:
     return CpuField(lattice, lattice.reshape(-1), stack_planes(lattice), lay_out(sheets))
 
 
+@explain_shortage()
 def evaluate(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> npt.NDArray[np.float32]:
     """Evaluate the lattice's spline on a grid.
 
@@ -64,6 +66,7 @@ def evaluate(lattice: Lattice, bases: list[AxisBasis], threads: Threads) -> npt.
     return log_field
 
 
+@explain_shortage()
 def divide(
     lattice: Lattice, image: npt.NDArray[Any], bases: list[AxisBasis], threads: Threads
 ) -> npt.NDArray[Any]:

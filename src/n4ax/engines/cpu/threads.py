@@ -6,7 +6,8 @@ several threads at once and after a fork. Kernels release the GIL.
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import numpy as np
 from n4ax.engines.compiled.kernel import NO_MEMORY, Bound, Kernel
 from n4ax.engines.cpu.kernels import team
 from n4ax.method.problem import Problem
+from n4ax.pools import ThreadPool, start_thread
 from n4ax.processors import choose_thread_count
 
 MOST_THREADS = 16
@@ -53,7 +55,7 @@ class Threads:
     def __init__(self, num_threads: int | None = None) -> None:
         self.count = num_threads or min(choose_thread_count(), MOST_THREADS)
         self._team: Team | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: ThreadPool | None = None
 
     def run(self, parts: int, kernel: Kernel, *arguments: Any, alone: bool = False) -> None:
         """Call ``kernel(first, stop, *arguments)`` on pieces of ``range(parts)`` until all is done.
@@ -80,7 +82,7 @@ class Threads:
     def _share(self, parts: int, bound: Bound) -> None:
         """Share out a job by a pool."""
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.count - 1)
+            self._pool = ThreadPool(self.count - 1)
         pieces = min(parts, PIECES_PER_THREAD * self.count)
         bounds = [parts * k // pieces for k in range(pieces + 1)]
         queue, lock = iter(range(pieces)), threading.Lock()
@@ -93,7 +95,9 @@ class Threads:
             while (k := take()) is not None:
                 bound(bounds[k], bounds[k + 1])
 
-        helpers = [self._pool.submit(work) for _ in range(min(self.count, pieces) - 1)]
+        helpers: list[Future[None]] = []
+        with suppress(RuntimeError):  # without any helper, this thread does all of it
+            helpers += [self._pool.submit(work) for _ in range(min(self.count, pieces) - 1)]
         try:
             work()
         finally:
@@ -155,9 +159,15 @@ class Team:
         self._asleep = 0
         self._lock = threading.Lock()
         self._bell = threading.Semaphore(0)
-        self._helpers = [threading.Thread(target=self._help, daemon=True) for _ in range(count - 1)]
-        for helper in self._helpers:
-            helper.start()
+        self._helpers: list[threading.Thread] = []
+        try:
+            for _ in range(count - 1):
+                self._helpers.append(start_thread(self._help))
+        except RuntimeError:  # the system starts no further thread, and fewer do the same work
+            pass
+        except BaseException:
+            self.close()
+            raise
 
     def _help(self) -> None:
         while True:

@@ -11,6 +11,7 @@ from n4ax.engines.itk.bases import AxisTable
 from n4ax.engines.itk.kernels.evaluation import collapse_axis, divide_rows, evaluate_rows
 from n4ax.engines.itk.kernels.layout import LANES, Rows
 from n4ax.engines.itk.kernels.libm import exponentiate_double
+from n4ax.errors import explain_shortage
 
 Lattice = npt.NDArray[np.float32]
 
@@ -52,6 +53,7 @@ def find_stops(first: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return ends[np.searchsorted(ends, np.arange(len(first)), side="right")]
 
 
+@explain_shortage()
 def evaluate(
     lattice: Lattice, tables: Sequence[AxisTable], threads: Threads
 ) -> npt.NDArray[np.float32]:
@@ -69,6 +71,7 @@ def exponentiate(log_field: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return bias.reshape(log_field.shape)
 
 
+@explain_shortage()
 def divide(
     lattice: Lattice,
     single: bool,
