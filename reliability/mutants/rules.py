@@ -21,6 +21,7 @@ PROMISES = "`stacklevel=` and `from error`: they say where a message comes from"
 
 
 _TALK = {"warn", "warning", "info", "debug", "error", "exception"}
+_KEYWORDS = {"strict": TUPLES, "stacklevel": PROMISES, "encoding": ENCODING}
 _TYPE_MAKERS = {"TypeVar", "ParamSpec", "NewType", "TypeAlias"}
 
 
@@ -29,7 +30,10 @@ def find_reason_to_skip(node: cst.CSTNode, changed: cst.CSTNode, parents: Parent
     if isinstance(node, cst.SimpleString) and isinstance(changed, cst.SimpleString):
         if "XX" not in changed.value:
             return CASE
-    if _fails_at_once(node, changed):
+    gone = _find_removed(node, changed)
+    if gone is not None and gone.keyword is not None and gone.keyword.value in _KEYWORDS:
+        return _KEYWORDS[gone.keyword.value]
+    if _fails_at_once(node, changed, gone):
         return CRASH
     inner = node
     for outer in _climb(node, parents):
@@ -40,19 +44,23 @@ def find_reason_to_skip(node: cst.CSTNode, changed: cst.CSTNode, parents: Parent
     return None
 
 
-def _fails_at_once(node: cst.CSTNode, changed: cst.CSTNode) -> bool:
+def _find_removed(node: cst.CSTNode, changed: cst.CSTNode) -> cst.Arg | None:
+    """Find the argument that a mutant has taken out of a call."""
+    if not (isinstance(node, cst.Call) and isinstance(changed, cst.Call)):
+        return None
+    left = {id(arg) for arg in changed.args}
+    gone = [arg for arg in node.args if id(arg) not in left]
+    return gone[0] if len(changed.args) < len(node.args) else None
+
+
+def _fails_at_once(node: cst.CSTNode, changed: cst.CSTNode, gone: cst.Arg | None) -> bool:
     if isinstance(node, cst.Assign | cst.AnnAssign) and isinstance(changed, type(node)):
         return _is_named(changed.value, "None")
-    if not (isinstance(node, cst.Call) and isinstance(changed, cst.Call)):
-        return False
-    if len(changed.args) == len(node.args):
+    if gone is not None and isinstance(node, cst.Call):
+        return gone.keyword is None and gone is not node.args[-1]
+    if isinstance(node, cst.Call) and isinstance(changed, cst.Call):
         pairs = zip(node.args, changed.args, strict=True)
         return any(new is not old and _is_named(new.value, "None") for old, new in pairs)
-    if len(changed.args) < len(node.args):
-        gone = next(
-            i for i, old in enumerate(node.args) if i >= len(changed.args) or changed.args[i] is not old
-        )
-        return node.args[gone].keyword is None and gone < len(node.args) - 1
     return False
 
 
@@ -75,12 +83,8 @@ def _judge(inner: cst.CSTNode, outer: cst.CSTNode, node: cst.CSTNode) -> str | N
             return PROMISES
         case cst.Call(func=cst.Attribute(attr=cst.Name(value=name))) if name in _TALK:
             return MESSAGE
-        case cst.Arg(keyword=cst.Name(value="strict")):
-            return TUPLES
-        case cst.Arg(keyword=cst.Name(value="stacklevel")):
-            return PROMISES
-        case cst.Arg(keyword=cst.Name(value="encoding")):
-            return ENCODING
+        case cst.Arg(keyword=cst.Name(value=name)) if name in _KEYWORDS:
+            return _KEYWORDS[name]
         case cst.Assign() | cst.AnnAssign():
             return TYPES if _names_types(outer) else None
         case cst.If(test=cst.Name(value="TYPE_CHECKING")):
