@@ -14,7 +14,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "engines": ("tests/engines",),
     "arithmetic": ("tests/arithmetic/test_engines.py", "tests/arithmetic/test_edges.py",
                    "tests/arithmetic/test_random.py", "tests/test_api.py", "tests/test_series.py",
-                   "tests/test_shared_scans.py"),
+                   "tests/test_shared_scans.py", "tests/test_contrasts.py",
+                   "tests/test_result.py"),
     "files": ("tests/images", "tests/test_files.py", "tests/bids/test_journal.py",
               "tests/cli/test_provenance.py", "tests/cli/test_correct.py"),
 }  # fmt: skip

@@ -245,3 +245,7 @@ def test_basis_keeps_its_weights_in_float32_as_itk_does() -> None:
     assert basis.weights.dtype == np.float32
     assert basis.weights.shape == (11, 4)
     assert basis.control_points == 6
+
+
+def test_order_zero_is_one_everywhere_in_its_span() -> None:
+    assert np.array_equal(uniform_bspline(np.linspace(0, 1, 5), 0), np.ones((5, 1)))
