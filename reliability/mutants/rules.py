@@ -9,6 +9,7 @@ Parents = Mapping[cst.CSTNode, cst.CSTNode]
 ANNOTATION = "annotations: nothing reads them when the program runs"
 DECORATOR = "decorators: options of the compiler, and of classes that hold values"
 MESSAGE = "texts of errors, warnings and log lines: their wording is not behaviour"
+SENTENCE = "texts of four words or more: they are for people, and their wording is not behaviour"
 TYPES = "names of types, `__all__` and blocks for type checkers"
 CASE = "other cases of a text: what notices a changed text is tried by `XX`"
 ENCODING = "`utf-8`, `ascii` and the like: Python reads their names in any case"
@@ -30,6 +31,8 @@ def find_reason_to_skip(node: cst.CSTNode, changed: cst.CSTNode, parents: Parent
     if isinstance(node, cst.SimpleString) and isinstance(changed, cst.SimpleString):
         if "XX" not in changed.value:
             return CASE
+    if isinstance(node, cst.SimpleString) and len(node.value.split()) > 3:
+        return SENTENCE
     gone = _find_removed(node, changed)
     if gone is not None and gone.keyword is not None and gone.keyword.value in _KEYWORDS:
         return _KEYWORDS[gone.keyword.value]

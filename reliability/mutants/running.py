@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -49,7 +48,7 @@ def make_job(mutant: Mutant, recorded: Recorded, most_seconds: float) -> dict[st
     """Describe a mutant and its tests for the server."""
     tests = choose_tests(mutant, recorded, _find_callers(mutant, find_place_of(mutant)), most_seconds)
     expected = sum(recorded.seconds[test] for test in tests)
-    return {"mutant": list(mutant), "tests": tests, "limit": 60 + 5 * expected}
+    return {"mutant": list(mutant), "tests": tests, "limit": 30 + 3 * expected}
 
 
 def _find_callers(mutant: Mutant, place: Place) -> set[str]:
@@ -76,10 +75,17 @@ def _name_module(file: str) -> str:
     return file.removeprefix("src/").removesuffix(".py").replace("/", ".")
 
 
-def run_jobs(jobs: Sequence[dict[str, Any]], *, stop_at: float, workers: int, journal: Path) -> None:
-    """Try mutants in a server process, until a time."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    path = WORK / "jobs.json"
+def run_jobs(
+    jobs: Sequence[dict[str, Any]],
+    *,
+    stop_at: float,
+    workers: int,
+    journal: Path,
+    work: Path = WORK,
+) -> None:
+    """Try mutants in a server process, until a time; ``work`` is where it leaves its files."""
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "jobs.json"
     given = {
         "journal": str(journal), "stop_at": stop_at, "workers": workers, "jobs": list(jobs),
     }  # fmt: skip
@@ -92,9 +98,9 @@ def run_jobs(jobs: Sequence[dict[str, Any]], *, stop_at: float, workers: int, jo
     }
     options = ["-q", "-p", "no:cacheprovider", "-p", "reliability.mutants.server"]
     command = [sys.executable, "-m", "pytest", *options, *files]
-    with (WORK / "server.log").open("w") as log:
+    with (work / "server.log").open("w") as log:
         done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, check=False)
-    if done.returncode not in (0, 5):
+    if done.returncode not in (0, 5):  # pytest's status for no tests
         raise RuntimeError(f"the server of mutants ended with {done.returncode}; see {log.name}")
 
 
@@ -147,8 +153,3 @@ def add_up(rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     noticed = total["killed"] + total["timeouts"]
     judged = noticed + total["survived"]
     return total | {"share": round(100 * noticed / judged, 1) if judged else None}
-
-
-def seconds_left(start: float, minutes: float) -> float:
-    """Seconds until a run is to end."""
-    return start + 60 * minutes - time.time()

@@ -83,9 +83,16 @@ def _start_next(
     if job is None:
         return False
     mutant, names, limit = job
-    tests = [items[name] for name in names if name in items]
+    tests = [item for name in names for item in _find_items(name, items)]
     running.append(_fork(mutant, tests, functions, limit, faulty=True))
     return True
+
+
+def _find_items(name: str, items: dict[str, pytest.Item]) -> list[pytest.Item]:
+    """Find a test by its name, or all tests of a file."""
+    if "::" not in name:
+        return [item for own, item in items.items() if own.startswith(f"{name}::")]
+    return [items[name]] if name in items else []
 
 
 def _fork(

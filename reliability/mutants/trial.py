@@ -27,6 +27,9 @@ from reliability.mutants.swapping import (
 MEMORY = 12 << 30
 """A mutant may take this many bytes of addresses."""
 
+WAITING = 3
+"""A process may take this many times as long as it works, since others work beside it."""
+
 
 class Trial:
     """A process that tries a mutant.
@@ -42,7 +45,7 @@ class Trial:
     pipe
         Where the process writes the name of the test that failed, or ``*`` if all passed.
     limit
-        Seconds after which the process is ended.
+        Seconds of work after which the process is ended; or after three times as long, if it waits.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class Trial:
         """Whether the process has ended; one that takes too long is ended now."""
         ended, status = os.waitpid(self._process, os.WNOHANG)
         self.seconds = time.monotonic() - self._start
-        if not ended and self.seconds < self.limit:
+        if not ended and self.seconds < WAITING * self.limit:
             return False
         self._timed_out = not ended or os.WTERMSIG(status) == signal.SIGXCPU
         _end_group(self._process)
@@ -129,6 +132,8 @@ def _try(
     mutant: Mutant, source: str, tests: list[pytest.Item], functions: Functions
 ) -> str | None:
     """Put the fault in, and run the tests; return the name of the one that noticed."""
+    if not tests:
+        return None
     place = find_place_of(mutant)
     if place.function is not None:
         try:
