@@ -195,6 +195,15 @@ def test_the_steps_of_a_level_are_its_iterations(iterations: int) -> None:
         assert sum(step.look for step in found) >= 3
 
 
+def test_looks_come_with_the_first_longer_step_once_they_are_due() -> None:
+    steps = list(plan_steps(130))
+    begin = [sum(step.length for step in steps[:k]) for k in range(len(steps))]
+    looked = [done for done, step in zip(begin, steps, strict=True) if step.look]
+    longer = [done for done, step in zip(begin, steps, strict=True) if step.length > 1]
+    due = (12, 30, 50, 70, 90, 110)
+    assert looked == [3, *(min(done for done in longer if done >= at) for at in due)]
+
+
 @pytest.mark.parametrize("shape", [(176, 192, 192), (26, 256, 208), (20, 30), (40, 50, 60, 7)])
 def test_a_thinned_image_keeps_enough(shape: tuple[int, ...]) -> None:
     included = np.ones(shape, bool)

@@ -17,8 +17,12 @@ from n4ax.method.bspline import (
     apply_along_axis,
     axis_basis,
     basis_at,
+    evaluate_points,
+    evaluation_matrix,
     fit_quotient,
+    least_squares_matrix,
     refine,
+    refine_axis,
     refinement_matrix,
     stretch_indices,
     uniform_bspline,
@@ -245,3 +249,61 @@ def test_basis_keeps_its_weights_in_float32_as_itk_does() -> None:
     assert basis.weights.dtype == np.float32
     assert basis.weights.shape == (11, 4)
     assert basis.control_points == 6
+
+
+def test_order_zero_is_one_everywhere_in_its_span() -> None:
+    assert np.array_equal(uniform_bspline(np.linspace(0, 1, 5), 0), np.ones((5, 1)))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_spline_at_single_points_is_that_of_scipy_along_each_axis(order: int) -> None:
+    random = np.random.default_rng(order)
+    counts = (order + 1, order + 2, order + 4)
+    lattice = random.normal(size=counts).astype(np.float32)
+    points = [np.append(random.uniform(0, n - order, 7), n - order) for n in counts]
+    found = evaluate_points(lattice, points, order)
+    assert found.shape == (8,)
+    for k, place in enumerate(zip(*points, strict=True)):
+        value: Any = lattice.astype(np.float64)
+        for n, p in zip(counts, place, strict=True):
+            value = BSpline(knots(n, order), value, order)(p)
+        assert found[k] == pytest.approx(float(value), abs=1e-12)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_evaluation_matrix_is_that_of_scipy(order: int) -> None:
+    count = order + 4
+    p = np.append(np.random.default_rng(order).uniform(0, 4, 20), [0.0, 4.0])
+    expected = np.stack([BSpline(knots(count, order), row, order)(p) for row in np.eye(count)], 1)
+    np.testing.assert_allclose(evaluation_matrix(p, count, order), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_least_squares_weigh_the_sites_as_they_are_told(order: int) -> None:
+    random = np.random.default_rng(order)
+    count = order + 4
+    p = np.sort(random.uniform(0, 4, 60))
+    weights = random.uniform(0.1, 3, 60)
+    values = random.normal(size=60)
+    root = np.sqrt(weights)
+    basis = evaluation_matrix(p, count, order)
+    expected = np.linalg.lstsq(basis * root[:, None], values * root, rcond=None)[0]
+    found = least_squares_matrix(p, weights, count, order) @ values
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_exact_knot_halving_of_one_axis_leaves_the_spline_in_double_precision(order: int) -> None:
+    count = order + 3
+    lattice = np.random.default_rng(order).normal(size=(2, count, 3))
+    finer = refine_axis(lattice, 1, order)
+    assert finer.shape == (2, 2 * count - order, 3)
+    p = np.linspace(0, 3, 17)
+    before = apply_along_axis(evaluation_matrix(p, count, order), lattice, 1)
+    after = apply_along_axis(evaluation_matrix(2 * p, 2 * count - order, order), finer, 1)
+    np.testing.assert_allclose(after, before, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_stretched_indices_are_in_single_precision(count: int) -> None:
+    assert stretch_indices(count, 4).dtype == np.float32

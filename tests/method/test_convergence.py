@@ -33,6 +33,7 @@ from n4ax.method.convergence import (
     Samples,
     choose_samples,
     is_above,
+    is_below,
     may_decide,
 )
 from n4ax.method.solver import State, summarise
@@ -369,3 +370,34 @@ def test_measure_of_nan_is_not_called_converged() -> None:
     state = State(zero, None, 2, np.nan, np.array([2, 2, 3]), history)
     found = summarise(state, N4Settings(iters=(3, 3, 3), conv_threshold=1e-3))
     assert found.stopped == ["iteration limit", "converged", "iteration limit"]
+
+
+@pytest.mark.parametrize("threshold", [2e-6, 1e-3, 0.5])
+def test_measure_at_the_threshold_is_below_and_not_above(threshold: float) -> None:
+    at = Prediction(measure=threshold, error=0.0, least=threshold)
+    assert not is_above(at, threshold, 0, bias=0.0)
+    assert is_below(at, threshold, 0, bias=0.0)
+    over = Prediction(*np.nextafter([threshold, 0.0, threshold], 1.0))
+    assert is_above(over._replace(error=0.0), threshold, 0, bias=0.0)
+    assert not is_below(over._replace(error=0.0), threshold, 0, bias=0.0)
+
+
+def test_nothing_is_certain_of_measures_near_rounding_errors_or_one() -> None:
+    least = Prediction(measure=1e-6, error=0.0, least=1e-6)
+    assert not is_above(least, 1e-7, 0, bias=0.0)
+    assert not is_below(least, 1e-5, 0, bias=0.0)
+    assert not is_above(Prediction(measure=1.0, error=0.0, least=0.9), 1e-3, 0, bias=0.0)
+    assert is_above(Prediction(measure=0.99, error=0.0, least=0.9), 1e-3, 0, bias=0.0)
+
+
+def test_margin_grows_with_the_bias_the_voxels_and_the_error() -> None:
+    def highest_certain(error: float, voxels: int, bias: float) -> float:
+        """The highest threshold that a measure of a half is certainly above."""
+        thresholds = np.linspace(0, 0.5, 5001)
+        at = Prediction(measure=0.5, error=error, least=0.5)
+        return float(max(t for t in thresholds if is_above(at, t, voxels, bias)))
+
+    assert highest_certain(0.0, 0, 0.1) == pytest.approx(0.45, abs=2e-4)
+    assert highest_certain(0.02, 0, 0.0) == pytest.approx(0.45, abs=2e-4)
+    assert highest_certain(0.0, 1 << 25, 0.0) == pytest.approx(0.45, abs=2e-4)
+    assert highest_certain(0.02, 1 << 25, 0.1) == pytest.approx(0.35, abs=2e-4)
