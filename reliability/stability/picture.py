@@ -47,5 +47,5 @@ def draw_rule(panel: Any, rule: str, volumes: list[dict[str, Any]]) -> None:
         panel.plot(
             medians, heights, mark, color=colour, markerfacecolor=inside, markersize=5, label=name
         )
-    panel.set(xlim=(0, MOST_BITS), xticks=range(0, int(MOST_BITS) + 1, 4), title=rule)
+    panel.set(xlim=(0, MOST_BITS + 0.6), xticks=range(0, int(MOST_BITS) + 1, 4), title=rule)
     panel.set_xlabel("significant bits of the field")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from reliability.faults.studies import find_workers
 
 from tests.bids.runs import LONG, make_command, read_results, run
 from tests.support import slurm
@@ -44,19 +45,13 @@ def wait_for(count: int, process: subprocess.Popen[str], output: Path) -> None:
     pytest.fail(f"the run ended after {done} images")
 
 
-def find_workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The worker processes of a run."""
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
 def test_a_killed_worker_loses_nothing(
     study: Path, undisturbed: dict[str, bytes], tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     output = tmp_path / "n4ax"
     process = start(study, output)
     wait_for(5, process, output)
-    workers = find_workers(process)
+    workers = find_workers(process.pid)
     assert workers
     workers[0].kill()
     text, messages = process.communicate(timeout=300)
@@ -77,7 +72,7 @@ def test_a_killed_run_is_continued(
         process = start(study, output)
         wait_for(1 + len(counts) * 6, process, output)
         time.sleep(moments.uniform(0, 1.5))
-        workers = find_workers(process)
+        workers = find_workers(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         _, alive = psutil.wait_procs(workers, timeout=15)
@@ -146,7 +141,7 @@ def test_an_interrupt_ends_the_run_and_its_workers(study: Path, tmp_path: Path) 
     output = tmp_path / "n4ax"
     process = start(study, output)
     wait_for(1, process, output)
-    workers = find_workers(process)
+    workers = find_workers(process.pid)
     process.send_signal(signal.SIGTERM)
     _, messages = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
