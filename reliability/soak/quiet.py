@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.peers import ROOT
+
 from reliability.soak.doors import SIZE, use_size, write_image
 
 OF_OTHERS = (
@@ -30,7 +31,8 @@ COMMANDS = {
 }
 
 PROGRAMS = {
-    "n4, fit, n4_batch": f"{_IMAGE}; n4ax.n4(image); n4ax.n4_batch([image]); n4ax.fit(image).verdict",
+    "n4, fit, n4_batch": f"{_IMAGE}; n4ax.n4(image); n4ax.n4_batch([image]); "
+    "n4ax.fit(image).verdict",
     "ITK's arithmetic": f"{_IMAGE}; n4ax.fit(image, arithmetic='itk').convergence",
     "NaN and zeros": f"{_IMAGE}; image[:3] = 0; image[4] = np.nan; "
     "n4ax.fit(image, nonfinite='exclude').verdict",
