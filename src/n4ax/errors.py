@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from string import Formatter
@@ -194,7 +194,7 @@ def lacks_thread(error: BaseException) -> bool:
 
 
 @contextmanager
-def explain_shortage(advice: str = LITTLE_MEMORY) -> Iterator[None]:
+def explain_shortage(advice: str = LITTLE_MEMORY) -> Generator[None]:
     """Let a lack of memory say what to do, in the words of Python.
 
     Parameters
