@@ -88,6 +88,8 @@ def soak(rounds: int, workers: int, clusters: int, say: Callable[[str], None]) -
     """Open and close DataLoaders of every kind, and clusters; what each left behind."""
     found: dict[str, Any] = {}
     libraries = [name for name in ("n4ax", "torchio", "monai") if find_spec(name)]
+    for library in libraries:
+        assert Images(1, library)[0]  # it loads modules
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder
         for start in ("fork", "spawn") if find_spec("torch") else ():

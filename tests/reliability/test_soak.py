@@ -1,8 +1,10 @@
 """The short form of ``python -m reliability soak``: the same functions with a small budget."""
 
+import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from benchmarks.peers import ROOT
@@ -44,14 +46,19 @@ def test_many_solves_and_commands_leave_nothing_behind() -> None:
     assert {name: part["leaks"] for name, part in found.items()} == {"solves": {}, "commands": {}}
 
 
-def test_a_loader_of_torch_leaves_nothing_behind() -> None:
+def test_a_loader_of_torch_leaves_nothing_behind(tmp_path: Path) -> None:
     pytest.importorskip("torch")
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": paths}
     program = (
         "from reliability.soak.leaks import repeat; from reliability.soak.loaders import load; "
         "go = lambda n: load('n4ax', 'fork', persistent=n % 2 == 1, workers=2); "
         "found = repeat(go, 6, print); assert not found['leaks'], found"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
