@@ -25,7 +25,10 @@ from reliability.soak.hook import load_hook
 QUICK = {"iters": (2, 2), "num_threads": 1}
 """One thread, so that the same pieces are held at the same time in every run."""
 
-SIZES = {"short": ((72, 64, 56),), "full": ((96, 88, 80), (160, 144, 128), (300, 280, 1))}
+SIZES = {"short": ((64, 56, 48),), "full": ((88, 80, 72), (160, 144, 128), (256, 224, 192))}
+
+IDLE_GB = 0.12
+"""What a process holds before it has read an image, by :mod:`n4ax.bids.need`."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "the defaults": {},
@@ -45,6 +48,9 @@ COMMANDS: dict[str, list[str]] = {
     "--shrink-factor 2": ["--shrink-factor", "2"],
 }
 
+Row = tuple[str, str, str]
+"""Of which door, with which settings, on which type of image."""
+
 MESHES = (12, 24, 40)
 """Elements along each axis at the first of two levels, of an image of 40 x 44 x 48 voxels."""
 
@@ -58,24 +64,23 @@ def count_peak(work: Callable[[], Any]) -> int:
     return hook.soak_peak() - before
 
 
-def count_solve(kind: str, settings: dict[str, Any]) -> float:
-    """The peak of :func:`n4ax.n4` in bytes per voxel, the result counted and the image not."""
+def count_solve(kind: str, settings: dict[str, Any]) -> int:
+    """The peak of :func:`n4ax.n4` in bytes, the result counted and the image not."""
     image = make_image().astype(kind)
-    return count_peak(lambda: n4ax.n4(image, **QUICK, **settings)) / image.size
+    return count_peak(lambda: n4ax.n4(image, **QUICK, **settings))
 
 
-def count_command(kind: str, words: list[str], folder: Path) -> tuple[float, float]:
-    """The peak of ``n4ax correct`` on a compressed file in bytes per voxel, and what is promised.
-
-    The promise is that of :mod:`n4ax.bids.need`, less its share for a process that does nothing.
-    """
-    image = make_image()
+def count_command(kind: str, words: list[str], folder: Path) -> int:
+    """The peak of ``n4ax correct`` on a compressed file in bytes."""
     path, output = folder / "image.nii.gz", folder / "corrected.nii.gz"
-    nib.save(nib.Nifti1Image(image.clip(0).astype(kind), np.eye(4)), path)
+    nib.save(nib.Nifti1Image(make_image().clip(0).astype(kind), np.eye(4)), path)
     given = ["correct", str(path), "-o", str(output), "-q", "--iters", "2x2", "--num-threads", "1"]
-    peak = count_peak(lambda: run_command([*given, *words]))
-    promised = estimate_gigabytes(image.shape, kind) - estimate_gigabytes((0, 0, 0), kind)
-    return peak / image.size, promised * 1e9 / image.size
+    return count_peak(lambda: run_command([*given, *words]))
+
+
+def promise(kind: str, size: Sequence[int]) -> float:
+    """What :mod:`n4ax.bids.need` allows the work on an image, in bytes."""
+    return (estimate_gigabytes(size, kind) - IDLE_GB) * 1e9
 
 
 def count_mesh(elements: int) -> tuple[int, int]:
@@ -94,41 +99,41 @@ def count_mesh(elements: int) -> tuple[int, int]:
 
 
 def measure(budget: str) -> dict[str, Any]:
-    """Measure the peaks on images of some shapes, after one solve that fills caches."""
-    solves, commands = [], []
+    """Measure the peaks on images of some shapes, after one round that fills caches."""
+    rows: dict[str, list[dict[str, Any]]] = {"solves": [], "commands": []}
     with tempfile.TemporaryDirectory() as name:
         with use_size((20, 18, 16)):
             _measure_shape(Path(name))
         for size in SIZES[budget]:
             with use_size(size):
                 found = _measure_shape(Path(name))
-            shape = " x ".join(map(str, size))
-            solves += [{"shape": shape, **row} for row in found[0]]
-            commands += [{"shape": shape, **row} for row in found[1]] if prod(size[2:]) > 1 else []
-    meshes = [
-        {"elements": n, "peak": peak, "promised": most}
-        for n in MESHES
-        for peak, most in [count_mesh(n)]
-    ]
-    return {"solves": solves, "commands": commands, "meshes": meshes}
+            for (door, way, kind), peak in found.items():
+                row = {"shape": " x ".join(map(str, size)), "settings": way, "type": kind}
+                row |= {"peak": peak, "each": round(peak / prod(size), 2)}
+                most = {"promised": promise(kind, size)} if door == "commands" else {}
+                rows[door].append(row | most)
+    meshes = [(elements, *count_mesh(elements)) for elements in MESHES]
+    names = ("elements", "peak", "promised")
+    return {**rows, "meshes": [dict(zip(names, mesh, strict=True)) for mesh in meshes]}
 
 
-def _measure_shape(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    solves = [
-        {"settings": name} | {kind: round(count_solve(kind, one), 2) for kind in TYPES}
-        for name, one in SETTINGS.items()
-    ]
-    commands = []
-    for name, words in COMMANDS.items():
-        for kind in TYPES:
-            peak, promised = count_command(kind, words, folder)
-            row = {"options": name, "type": kind, "peak": round(peak, 2)}
-            commands.append(row | {"promised": round(promised, 2)})
-    return solves, commands
+def _measure_shape(folder: Path) -> dict[Row, int]:
+    found = {
+        ("solves", way, kind): count_solve(kind, one)
+        for way, one in SETTINGS.items()
+        for kind in TYPES
+    }
+    return found | {
+        ("commands", way, kind): count_command(kind, words, folder)
+        for way, words in COMMANDS.items()
+        for kind in TYPES
+    }
 
 
-def find_broken(measured: dict[str, Any]) -> list[dict[str, Any]]:
+def find_broken(measured: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The rows whose peak is above what is promised."""
+    if measured is None:
+        return []
     rows = [*measured["commands"], *measured["meshes"]]
     return [row for row in rows if row["peak"] > row["promised"]]
 

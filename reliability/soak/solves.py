@@ -52,6 +52,11 @@ def solve(n: int, *, with_xla: bool) -> bool:
     return False
 
 
+def solve_on_xla(n: int) -> None:
+    """Do one of two solves on XLA, each of which is compiled once."""
+    solve(n % 2 * CASES, with_xla=True)
+
+
 def _call(kind: int, image: Any, settings: dict[str, Any], rng: np.random.Generator) -> None:
     """Call one of the functions of Python."""
     if kind == 0:
@@ -72,7 +77,7 @@ def _call(kind: int, image: Any, settings: dict[str, Any], rng: np.random.Genera
 
 
 def run_command(n: int, folder: Path) -> None:
-    """Call the command line inside this process: a correction, a field that is applied, an error."""
+    """Call the command line inside this process: it corrects, applies a field, or refuses."""
     from n4ax.cli import main
 
     image, output, field = (str(folder / name) for name in ("i.nii.gz", "o.nii.gz", "f.npz"))
@@ -99,7 +104,7 @@ def soak(solves: int, commands: int, xla: int, say: Callable[[str], None]) -> di
         if commands:
             found["commands"] = repeat(lambda n: run_command(n, folder), commands, say)
         if xla and find_spec("jax"):
-            found["solves on XLA"] = repeat(lambda n: solve(8, with_xla=True), xla, say)
+            found["solves on XLA"] = repeat(solve_on_xla, xla, say)
         tempfile.tempdir = None
     return found
 

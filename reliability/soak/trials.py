@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reliability.soak.doors import CommandError, Door, digest, use_size, write_image
+from reliability.soak.doors import CommandError, Door, digest, make_image, use_size, write_image
 
 LONGEST = 60
 """Seconds after which a process counts as hanging."""
@@ -84,6 +84,8 @@ def warm_up(door: Door, folder: Path, *, loads: bool = True) -> None:
             write_image(folder)
             run_quietly(door, folder)
     write_image(folder)
+    for seed in (0, 1):
+        make_image(seed)  # what a door is given is there before
 
 
 def run_child(door: Door, folder: Path, shortage: Shortage) -> End:
