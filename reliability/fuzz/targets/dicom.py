@@ -78,13 +78,13 @@ def _spoil(random: Random, content: bytes) -> bytes:
     if random.random() < 0.4:
         tag = data[random.choice(_NUMBERS)].tag
         number = random.choice((0, 1, 2, 3, 7, 8, 32, 64, 65535))
-        return _replace(content, tag, number.to_bytes(2, "little"))
+        return replace_element(content, tag, number.to_bytes(2, "little"))
     tag = data[random.choice(_TEXTS)].tag
     text = random.choice(_EDGES).encode()
-    return _replace(content, tag, text + b" " * (len(text) % 2))
+    return replace_element(content, tag, text + b" " * (len(text) % 2))
 
 
-def _replace(content: bytes, tag: Any, value: bytes) -> bytes:
+def replace_element(content: bytes, tag: Any, value: bytes) -> bytes:
     """Put another value into an element of a file with explicit types and short lengths."""
     start = content.index(tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little"), 132)
     length = int.from_bytes(content[start + 6 : start + 8], "little")

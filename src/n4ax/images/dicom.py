@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
-_SYNTAX = "0002|0010"
-_NOT_COMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+_SYNTAX = b"\x02\x00\x10\x00UI"
+"""So begins the element that says how voxels are stored, which ITK does not give."""
+_NOT_COMPRESSED = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2")
+_BEGINNING = 2048
+"""Bytes of a file that have this element."""
 _MOST_COMPRESSED = 2000
 """Voxels that a compressed file may have for each of its bytes."""
 NOTHING = "{} has no images and no series of DICOM; folders inside it are not searched"
@@ -79,14 +82,21 @@ def _describe(name: str, sitk: Any) -> str:
 def _check_sizes(names: Sequence[str], headers: Sequence[Any]) -> None:
     """Refuse a file that cannot hold the voxels that its header asks for, before they are made."""
     for name, header in zip(names, headers, strict=True):
-        known = header.HasMetaDataKey(_SYNTAX)
-        plain = known and header.GetMetaData(_SYNTAX).strip("\0 ") in _NOT_COMPRESSED
         size, voxels = Path(name).stat().st_size, math.prod(header.GetSize())
-        if voxels > (size if plain else size * _MOST_COMPRESSED):
+        if voxels > size * (1 if _is_uncompressed(name) else _MOST_COMPRESSED):
             raise ValueError(
                 f"{name} has {size} bytes, and its header asks for {voxels} voxels: it may have "
                 "been cut off"
             )
+
+
+def _is_uncompressed(name: str) -> bool:
+    """Whether the beginning of a file says that its voxels are not compressed."""
+    with Path(name).open("rb") as file:
+        start = file.read(_BEGINNING)
+    _, found, rest = start.partition(_SYNTAX)
+    length = int.from_bytes(rest[:2], "little")
+    return bool(found) and rest[2 : 2 + length].strip(b"\0 ") in _NOT_COMPRESSED
 
 
 def _check_positions(path: Path, names: Sequence[str], headers: Sequence[Any]) -> None:
