@@ -76,8 +76,11 @@ def change_arrays(random: Random, content: bytes) -> bytes:
         if choice < 0.15:
             del parts[key]
         elif choice < 0.5:
-            parts[key] = np.array(random.choice(EDGES), dtype=object if choice < 0.2 else None) \
-                if choice < 0.2 else _make_array(random)
+            parts[key] = (
+                np.array(random.choice(EDGES), dtype=object if choice < 0.2 else None)
+                if choice < 0.2
+                else _make_array(random)
+            )
         else:
             parts[key] = _change_array(random, parts[key])
         if not parts:

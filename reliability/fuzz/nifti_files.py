@@ -82,9 +82,7 @@ def _draw_shape(random: Random) -> tuple[int, ...]:
     return tuple(random.choice((1, 2, 3, 4, 5, 6, 9)) for _ in range(axes))
 
 
-def _draw_voxels(
-    random: Random, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> npt.NDArray[Any]:
+def _draw_voxels(random: Random, dtype: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     raw = np.frombuffer(random.randbytes(math.prod(shape)), np.uint8).reshape(shape)
     if random.random() < 0.3:
         return (raw % 128).astype(dtype)
@@ -136,7 +134,9 @@ def change_header(random: Random, header: npt.NDArray[Any]) -> None:
     """Put values on the edge into some fields."""
     names = header.dtype.names or ()
     for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
-        name = random.choice((*names, "dim", "dim", "datatype", "vox_offset", "scl_slope", "pixdim"))
+        name = random.choice(
+            (*names, "dim", "dim", "datatype", "vox_offset", "scl_slope", "pixdim")
+        )
         change_field(random, header, name)
 
 

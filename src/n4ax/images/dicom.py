@@ -1,5 +1,6 @@
 """Series of DICOM, read by ITK after it is checked that their slices make one volume."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,13 @@ from typing import Any
 import numpy as np
 
 _POSITION, _ORIENTATION, _DESCRIPTION = "0020|0032", "0020|0037", "0008|103e"
+_SYNTAX = b"\x02\x00\x10\x00UI"
+"""So begins the element that says how voxels are stored, which ITK does not give."""
+_NOT_COMPRESSED = (b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2")
+_BEGINNING = 2048
+"""Bytes of a file that have this element."""
+_MOST_COMPRESSED = 2000
+"""Voxels that a compressed file may have for each of its bytes."""
 NOTHING = "{} has no images and no series of DICOM; folders inside it are not searched"
 
 _UNEVEN = 0.01
@@ -27,7 +35,9 @@ def read_series(path: Path, sitk: Any) -> Any:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # what ITK would say is said here
     try:
         names = _choose_files(path, folder, sitk)
-        _check_positions(path, names, sitk)
+        headers = [_read_header(name, sitk) for name in names]
+        _check_sizes(names, headers)
+        _check_positions(path, names, headers)
         return sitk.ReadImage(names)
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(shown)
@@ -69,9 +79,28 @@ def _describe(name: str, sitk: Any) -> str:
     return header.GetMetaData(_DESCRIPTION).strip() if known else "without a description"
 
 
-def _check_positions(path: Path, names: Sequence[str], sitk: Any) -> None:
+def _check_sizes(names: Sequence[str], headers: Sequence[Any]) -> None:
+    """Refuse a file that cannot hold the voxels that its header asks for, before they are made."""
+    for name, header in zip(names, headers, strict=True):
+        size, voxels = Path(name).stat().st_size, math.prod(header.GetSize())
+        if voxels > size * (1 if _is_uncompressed(name) else _MOST_COMPRESSED):
+            raise ValueError(
+                f"{name} has {size} bytes, and its header asks for {voxels} voxels: it may have "
+                "been cut off"
+            )
+
+
+def _is_uncompressed(name: str) -> bool:
+    """Whether the beginning of a file says that its voxels are not compressed."""
+    with Path(name).open("rb") as file:
+        start = file.read(_BEGINNING)
+    _, found, rest = start.partition(_SYNTAX)
+    length = int.from_bytes(rest[:2], "little")
+    return bool(found) and rest[2 : 2 + length].strip(b"\0 ") in _NOT_COMPRESSED
+
+
+def _check_positions(path: Path, names: Sequence[str], headers: Sequence[Any]) -> None:
     """Refuse slices that do not lie one after the other, at one distance from each other."""
-    headers = [_read_header(name, sitk) for name in names]
     if not all(header.HasMetaDataKey(_POSITION) for header in headers):
         return
     directions = Counter(
@@ -83,8 +112,13 @@ def _check_positions(path: Path, names: Sequence[str], sitk: Any) -> None:
             f"{path} is a series of DICOM with slices in {len(directions)} orientations, such as a "
             "localizer has; expected one volume"
         )
-    points = np.array([_read_numbers(header.GetMetaData(_POSITION)) for header in headers])
-    axes = _read_numbers(next(iter(directions)) or "1\\0\\0\\0\\1\\0")
+    points = np.array(
+        [
+            _read_numbers(name, header.GetMetaData(_POSITION), 3)
+            for name, header in zip(names, headers, strict=True)
+        ]
+    )
+    axes = _read_numbers(names[0], next(iter(directions)) or "1\\0\\0\\0\\1\\0", 6)
     places = np.sort(points @ np.cross(axes[:3], axes[3:]))
     steps = np.diff(places)
     if len(steps) == 0:
@@ -105,5 +139,12 @@ def _check_positions(path: Path, names: Sequence[str], sitk: Any) -> None:
         )
 
 
-def _read_numbers(text: str) -> Any:
-    return np.array([float(part) for part in text.split("\\")])
+def _read_numbers(name: str, text: str, count: int) -> Any:
+    """Read the numbers of a position or of an orientation."""
+    try:
+        numbers = np.array([float(part) for part in text.split("\\")])
+    except ValueError:
+        numbers = np.empty(0)
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise ValueError(f"{name} has {text!r} for its place in space; expected {count} numbers")
+    return numbers

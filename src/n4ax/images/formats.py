@@ -38,6 +38,8 @@ from n4ax.images.names import (
 from n4ax.itk.space import Space, drop_last_ones
 from n4ax.messages import PROCESS_WIDE
 
+_LONGEST = 32767
+"""So many voxels has an axis of NIfTI-1 at most."""
 _MGH_KINDS = ("uint8", "int16", "int32", "float32")
 PLACE = "where ITK places the image"
 """The key of :attr:`Nifti1Pair.extra` for the place of an image that ITK has read, whose last
@@ -206,11 +208,12 @@ def _read_mgh(path: Path) -> Nifti1Image:
 
 def _check_length(image: Any, content: bytes) -> None:
     """Refuse a file of FreeSurfer that is shorter than its header says, before memory is taken."""
-    needed = math.prod(image.shape) * image.get_data_dtype().itemsize
+    shape = tuple(map(int, image.shape))
+    needed = math.prod(shape) * image.get_data_dtype().itemsize
     left = len(content) - image.header.get_data_offset()
-    if min(image.shape) < 1 or left < needed:
+    if min(shape) < 1 or left < needed:
         raise ValueError(
-            f"its header asks for voxels of shape {image.shape}, and {left} bytes follow it: it "
+            f"its header asks for voxels of shape {shape}, and {left} bytes follow it: it "
             "may have been cut off"
         )
 
@@ -246,6 +249,8 @@ def _make_nifti(voxels: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Ni
         voxels = voxels.astype(np.uint8)
     if voxels.dtype.kind not in "iuf" or voxels.dtype.itemsize > 8:
         raise ValueError(f"the voxels are {voxels.dtype}; expected real numbers")
+    if max(voxels.shape) > _LONGEST:
+        raise ValueError(f"its shape is {voxels.shape}; expected {_LONGEST} voxels at most")
     if not np.isfinite(affine).all():
         raise ValueError("its header places the voxels at numbers that are not finite")
     with np.errstate(all="ignore"):  # voxels may have no size

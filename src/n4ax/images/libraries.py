@@ -278,7 +278,14 @@ def _open_nibabel(image: Any, name: str) -> OpenedImage:
             "files",
             offset,
         )
-    voxels = nifti.scale_voxels(image, kind)
+    try:
+        voxels = nifti.scale_voxels(image, kind)
+    except nifti.UNREADABLE as error:
+        place = getattr(image.dataobj, "file_like", None)
+        file = f" {place}" if isinstance(place, str) else ""
+        raise InputError(
+            f"{{{name}}}{{0}} cannot be read: {{1}}", file, nifti.give_reason(error)
+        ) from None
     ndim = len(image.shape)
     if image.affine is None:  # the voxel sizes may be known nevertheless
         sizes = image.header.get_zooms()

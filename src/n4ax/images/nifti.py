@@ -33,7 +33,7 @@ from n4ax.messages import PROCESS_WIDE, silence_nibabel
 
 _STATED = "header as it is in the file"
 """The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
@@ -42,6 +42,7 @@ _UNREADABLE = (
     WrapStructError,
     gzip.ISAL_ERROR,
 )
+"""What is raised for files that cannot be read."""
 
 
 def read_image(path: Path) -> Nifti1Pair:
@@ -70,9 +71,9 @@ def read_image(path: Path) -> Nifti1Pair:
                 raise ImageFileError("it does not begin with a header of NIfTI")
         else:
             image = _read_uncompressed(path)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         known = "" if find_suffix(path) else f"; n4ax reads {', '.join(READ)}"
-        raise ValueError(f"{path} cannot be read as NIfTI: {_reason(error)}{known}") from None
+        raise ValueError(f"{path} cannot be read as NIfTI: {give_reason(error)}{known}") from None
     if not isinstance(image, Nifti1Pair):
         raise ValueError(
             f"{path} is a file of type {type(image).__name__}; expected NIfTI: convert it first"
@@ -153,8 +154,8 @@ def read_voxels(image: Nifti1Pair, path: Path) -> npt.NDArray[np.float32]:
         # Values beyond the range of float32 become infinite, which is reported later.
         with np.errstate(over="ignore"):
             return scale_voxels(image, np.float32)
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {_reason(error)}") from None
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read: {give_reason(error)}") from None
 
 
 def scale_voxels(image: Any, dtype: Any) -> npt.NDArray[Any]:
@@ -390,7 +391,7 @@ def read_on_grid(
     return read_voxels(other, path).reshape(image.shape), place
 
 
-def _reason(error: Exception) -> str:
+def give_reason(error: Exception) -> str:
     """The message of an error in one line, without the number of a system error."""
     text = getattr(error, "strerror", None) or str(error)
     return " ".join(text.split()) or type(error).__name__

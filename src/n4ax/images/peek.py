@@ -22,15 +22,18 @@ _ENOUGH = 4096
 def read_header(path: Path) -> Any:
     """Read the header of a file of NIfTI or FreeSurfer; ``None`` for others, and if it fails."""
     suffix = find_suffix(path)
-    kinds = (MGHHeader,) if suffix in FREESURFER else (Nifti1Header, Nifti2Header)
     if suffix not in (*FREESURFER, *NIFTI, ".hdr") or not path.is_file():
         return None  # Python 3.14 would complain of nibabel's opener of a file that is not there
-    for kind in kinds:
-        try:
-            with _open(path) as file:
-                return kind.from_fileobj(file, check=False)
-        except Exception:  # what is wrong with the file is told when it is read
-            continue
+    try:
+        with _open(path) as file:
+            if suffix in FREESURFER:
+                return MGHHeader.from_fileobj(file, check=False)
+            start = file.read(LENGTH)
+    except Exception:  # what is wrong with the file is told when it is read
+        return None
+    for kind in (Nifti1Header, Nifti2Header):
+        if kind.may_contain_header(start) and len(start) >= kind.sizeof_hdr:
+            return kind(start[: kind.sizeof_hdr], check=False)
     return None
 
 

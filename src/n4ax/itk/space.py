@@ -79,8 +79,9 @@ class Space:
             Number of axes of the image. Axes beyond the third have a voxel size of 1.
         """
         exact = np.asarray(affine, np.float64)
-        matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ exact.astype(np.float32).astype(np.float64)
-        lengths = np.sqrt((exact[:3, :3] ** 2).sum(axis=0)).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite places are refused later
+            matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ exact.astype(np.float32).astype(np.float64)
+            lengths = np.sqrt((exact[:3, :3] ** 2).sum(axis=0)).astype(np.float32)
         sizes, origin, direction = np.ones(ndim), np.zeros(ndim), np.eye(ndim)
         spatial = min(ndim, 3)
         origin[:spatial] = matrix[:spatial, 3]
