@@ -313,6 +313,7 @@ def test_the_environment_names_a_version_of_itk() -> None:
         ("iters", {5, 6}, "whole numbers"),
         ("iters", b"2", "whole numbers"),
         ("mesh", 10**400, "at most 2147483647"),
+        ("shrink_factor", None, "whole numbers"),
         ("shrink_factor", 2**31, "at most 2147483647"),
         ("mask_label", 10**400, "at most"),
         ("mask_label", np.datetime64("nat"), "a whole number"),

@@ -11,6 +11,13 @@ LONGEST_LINE = 4000
 """Letters of a line on standard error, besides the words that were given."""
 
 
+OF_PYTHON = (
+    "Exceeds the limit", "invalid literal", "could not convert", "ambiguous", "unhashable",
+    "NoneType", "codec can't", "math domain", "index out of range", "not iterable", "broadcast",
+    "<class '", "object has no", "must be str", "recursion", "Errno", "operands", "dtype('",
+)  # fmt: skip
+
+
 class Call:
     """A program that was called in a folder, with what was there before and after."""
 
@@ -30,6 +37,7 @@ class Call:
         self.after = read_tree(self.folder)
         self.changed = list_changes(before, self.after)
         self.check_lines()
+        self.check_words()
 
     def check_lines(self) -> None:
         """Check that errors and warnings are lines that can be read, and that memory sufficed."""
@@ -37,6 +45,11 @@ class Call:
         for line in self.said.err.splitlines():
             assert len(line) <= LONGEST_LINE + 8 * given, f"{len(line)} letters: {line[:300]}…"
         assert "not enough memory" not in self.said.err, f"{self.words}: {self.said.err}"
+
+    def check_words(self) -> None:
+        """Check that no words of Python or NumPy are passed on to the user."""
+        found = [words for words in OF_PYTHON if words in self.said.err]
+        assert not found, f"{self.words}: {self.said.err}"
 
     def check_refusal(self, start: str) -> None:
         """Check that the last line is the error, that it is one line, and that no file changed."""

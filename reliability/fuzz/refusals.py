@@ -58,7 +58,8 @@ def freeze(value: Any) -> Any:
     """What a value holds, to be compared with what it holds later."""
     if isinstance(value, np.ndarray):
         held = np.asarray(value)
-        content = [repr(one) for one in held.flat] if held.dtype.hasobject else held.tobytes()
+        has_gaps = held.dtype.hasobject or held.dtype == np.longdouble  # bytes that mean nothing
+        content = [repr(one) for one in held.flat] if has_gaps else held.tobytes()
         hidden = np.ma.getmaskarray(value).tobytes() if np.ma.isMaskedArray(value) else b""
         return content, hidden, held.dtype.str, held.shape, held.strides, held.flags.writeable
     try:

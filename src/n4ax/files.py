@@ -169,6 +169,22 @@ def check_writable(target: Path) -> None:
         raise
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a file of this name; what is too long for a name is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of this name; what is too long for a name is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def is_elsewhere(path: Path) -> bool:
     """Whether git-annex has the content of a file elsewhere: a broken link, or a pointer to it.
 

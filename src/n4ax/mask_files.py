@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
+from n4ax.files import is_file
 from n4ax.images.arguments import MaskWord
 from n4ax.images.dilation import dilate
 from n4ax.images.expressions import Expression, Part, evaluate, list_parts, parse
@@ -57,6 +58,8 @@ class MaskChoice:
             raise InputError("{mask_label} and {mask_above} are both given: give only one of them")
         if not isfinite(self.dilate_mm):
             raise InputError("{mask_dilate} is {0}; expected a number of mm", self.dilate_mm)
+        if self.above is not None and isnan(self.above):
+            raise InputError("{mask_above} is {0}; expected a number", self.above)
 
     def parse(self, find: Callable[[str], Path | None] | None = None) -> Expression:
         """Read the text; ``find`` gives the file of a name, by default the path of that name.
@@ -89,7 +92,7 @@ class MaskChoice:
 def find_file(name: str) -> Path | None:
     """The path of a name, if there is such a file."""
     path = Path(name)
-    return path if name and path.is_file() else None
+    return path if name and is_file(path) else None
 
 
 def combine_masks(
@@ -166,7 +169,8 @@ def _apply_condition(choice: MaskChoice, part: Part, values: Mask) -> Mask:
     above = choice.above if part.above is None else part.above
     labels = part.labels or choice.labels
     if above is not None:
-        inside = values > above
+        with np.errstate(over="ignore"):  # the threshold may be beyond single precision
+            inside = values > above
         _check_any(inside, part.path, f"above {above:g}", values)
         return inside
     if labels:
@@ -178,7 +182,8 @@ def _apply_condition(choice: MaskChoice, part: Part, values: Mask) -> Mask:
 
 def _check_any(inside: Mask, path: Path, wanted: str, values: Mask) -> None:
     if not inside.any():
-        low, high = np.nanmin(values), np.nanmax(values)
+        known = values[~np.isnan(values)]
+        low, high = (known.min(), known.max()) if known.size else (np.nan, np.nan)
         raise InputError(
             "{mask} {0} has no value {1}; its values go from {2:g} to {3:g}",
             path, wanted, float(low), float(high),

@@ -300,3 +300,12 @@ def check_program(program: str, voxels: Any) -> None:
     assert (done.stdout, done.stderr) == (DONE, "")
     expected = np.floor(np.clip(replay(voxels, [3, 2]), 0, 255).astype(np.float64) + 0.5)
     np.testing.assert_array_equal(read("nu0.mgz"), expected)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e300"])
+def test_a_number_that_no_voxel_can_hold_replaces_no_zeros(
+    number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-i", "i.nii", "-o", "o.nii", "-r", number, "1", "1"]
+    assert main(words) == 1
+    assert "-r has " in capsys.readouterr().err

@@ -358,3 +358,22 @@ def test_one_slice_and_one_volume_are_accepted(
     ):
         assert run(f"{line} -c [2] -o out.nii.gz", capfd)[0] == 0
         assert nib.load("out.nii.gz").shape == shape
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-s", "9" * 5000], "-s has a number of 5000 digits"),
+        (["-c", f"[{'9' * 5000}]"], "-c has a number of 5000 digits"),
+        (["-c", "[99999999]"], "the iterations of -c is (99999999,); expected whole numbers of at"),
+        (["-b", "[1e400x1x1]"], "-b has '1e400'; expected a number below 1.8e308"),
+        (["-t", "[1e400]"], "-t has '1e400'; expected a number below 1.8e308"),
+        (["-s", "２"], "-s has '２'; expected a whole number"),
+        (["-b", "[１]"], "-b has '１'; expected a number"),
+    ],
+)
+def test_numbers_that_no_program_of_ants_could_read_are_refused(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-i", "i.nii", "-o", "o.nii", *words]) == 1
+    assert expected in capsys.readouterr().err

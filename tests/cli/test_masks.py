@@ -172,3 +172,48 @@ def test_otsu_is_that_of_the_image_divided_by_the_field_to_start_from(tmp_path: 
         masks.append(read_voxels(used) > 0)
     assert np.array_equal(*masks)
     assert not np.array_equal(masks[0], n4ax.otsu_mask(steep) > 0)
+
+
+def test_an_expression_longer_than_any_name_is_read(files: Path) -> None:
+    many = " & ".join(["left (1).nii.gz"] * 30)
+    assert len(many) > 255  # which no part of a path may be
+    assert np.array_equal(used_mask("--mask", many), LEFT)
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        ("(" * 31 + "otsu" + ")" * 31, "at most 30 signs inside each other"),
+        ("!" * 31 + "otsu", "at most 30 signs inside each other"),
+        ("!" * 5000 + "otsu", "has 5000 signs; expected at most 200"),
+        (" & ".join(["otsu"] * 300), "has 299 signs; expected at most 200"),
+        ("labels.nii.gz=" + "9" * 5000, "expected labels such as =2,41"),
+        ("labels.nii.gz=１", "neither otsu nor all nor a file"),
+    ],
+)
+def test_an_expression_beyond_all_use_is_refused_at_once(
+    files: Path, capsys: pytest.CaptureFixture[str], mask: str, expected: str
+) -> None:
+    assert expected in expect_error(capsys, "correct", files / "scan.nii.gz", "--mask", mask)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        ("1e300", "has no value above 1e+300; its values go from 0.0008"),
+        ("nan", "--mask-above is nan; expected a number"),
+    ],
+)
+def test_a_threshold_that_no_value_can_pass_is_refused_without_a_warning(
+    files: Path, capsys: pytest.CaptureFixture[str], threshold: str, expected: str
+) -> None:
+    options = ("--mask", "p.nii.gz", "--mask-above", threshold)
+    assert expected in expect_error(capsys, "correct", files / "scan.nii.gz", *options)
+
+
+def test_a_b_value_that_is_not_a_number_is_refused(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--b0-threshold", "nan")
+    assert "nan is not a number" in expect_error(capsys, "correct", files / "scan.nii.gz", *options)

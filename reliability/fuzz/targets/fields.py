@@ -50,7 +50,8 @@ def _draw_shape(random: Random, field: n4ax.BiasField) -> Any:
         return tuple(random.choice((0, 1, 2, 3, 7, 9)) for _ in field.shape)
     if choice < 0.8:
         return (10 ** random.randint(12, 30),) * len(field.shape)
-    return draw_thing(random)
+    thing = draw_thing(random)
+    return 3 if isinstance(thing, int) and 10**6 < thing < 2**36 else thing  # a huge line is a grid
 
 
 def _evaluate(random: Random, field: n4ax.BiasField, _folder: Path) -> str:

@@ -17,7 +17,7 @@ from n4ax.ants.ending import FAILURE, exit_with, print_message, run_program
 from n4ax.errors import InputError
 from n4ax.itk.threads import MOST_THREADS, find_default_threads, read_thread_count
 from n4ax.messages import hide_warnings
-from n4ax.settings import EngineName, N4Settings
+from n4ax.settings import LARGEST, EngineName, N4Settings
 from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 from n4ax.version import __version__
 
@@ -155,13 +155,16 @@ def read_options(words: Sequence[str]) -> Options:
     parser.add_argument("-r", "--replace-zeros", type=float, nargs=3)
     parser.add_argument("-e", "--threads-nondetermistic", type=int, default=1, dest="threads")
     found = parser.parse_args(words)
+    zeros = found.replace_zeros
+    if zeros is not None and not all(abs(number) <= LARGEST for number in zeros):
+        raise ValueError(f"-r has {zeros}; expected numbers that single precision can hold")
     return Options(
         image=found.input,
         output=found.output,
         shrink_factor=found.shrink,
         iterations=tuple(found.iters),
         dtype=_TYPES[found.dtype],
-        zeros=None if found.replace_zeros is None else tuple(found.replace_zeros),
+        zeros=None if zeros is None else tuple(zeros),
         threads=min(found.threads, MOST_THREADS),
     )
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,7 @@ from n4ax.ants.arithmetic import choose_arithmetic
 from n4ax.ants.steps import Request, Volume, Warn, correct_as_ants, find_otsu_mask, match_grid
 from n4ax.ants.verbose import correct_and_print
 from n4ax.errors import InputError
-from n4ax.images.arguments import read_word
+from n4ax.images.arguments import read_word, take_image
 from n4ax.images.arrays import check_real, is_masked
 from n4ax.images.libraries import make_like, open_image
 from n4ax.inputs import Run
@@ -234,6 +235,8 @@ def _open_mask(mask: Any, image: Volume, warn: Warn) -> Volume:
 
 def _open_volume(name: str, image: Any, spacing: float | Sequence[float] | None) -> Volume:
     """Read the voxels of an image of any library, and where they lie in space."""
+    if not isinstance(image, str | PathLike):  # ANTsPy takes no names of files
+        image = take_image(name, image)
     opened = open_image(image, name)
     voxels = np.asarray(opened.voxels)
     check_real(name, voxels.dtype)

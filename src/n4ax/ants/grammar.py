@@ -10,14 +10,16 @@ dash: ``-o [(1)c.nii,(1)b.nii]``. The endings of images tell where a name ends.
 import re
 from collections import deque
 from collections.abc import Collection, Sequence
+from math import isinf
 from typing import NamedTuple
 
 from n4ax.images.names import READ, WRITTEN
 
 OPENING, CLOSING = "[({<", "])}>"
 _PARTNER = dict(zip(OPENING, CLOSING, strict=True))
-_INTEGER = re.compile(r"[+-]?\d+")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_MOST_DIGITS = 40
 
 
 class UsageError(ValueError):
@@ -195,6 +197,10 @@ def read_whole(option: str, text: str) -> int:
     """
     if _INTEGER.fullmatch(text.strip()) is None:
         raise UsageError(f"{option} has {text!r}; expected a whole number")
+    if len(text.strip()) > _MOST_DIGITS:
+        raise UsageError(
+            f"{option} has a number of {len(text.strip())} digits; expected at most {_MOST_DIGITS}"
+        )
     return int(text)
 
 
@@ -208,7 +214,10 @@ def read_number(option: str, text: str) -> float:
     """
     if not is_number(text):
         raise UsageError(f"{option} has {text!r}; expected a number")
-    return float(text)
+    number = float(text)
+    if isinf(number):
+        raise UsageError(f"{option} has {text!r}; expected a number below 1.8e308")
+    return number
 
 
 def split_vector(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -60,6 +61,13 @@ def read_series(
         raise click.BadParameter(message, param=option)
     volumes = tuple(int(word) for word in words)
     return volumes[0] if len(volumes) == 1 else volumes
+
+
+def _refuse_nan(_context: click.Context, option: click.Parameter, value: float) -> float:
+    """Refuse what is not a number, which is in no range and yet passes its checks."""
+    if isnan(value):
+        raise click.BadParameter(f"{value} is not a number", param=option)
+    return value
 
 
 class _NamedPath(click.Path):
@@ -242,7 +250,8 @@ def b0_threshold(option: Callable[..., Any]) -> Callable[..., Any]:
     """The option ``--b0-threshold``, under the heading of ``option``."""
     return option(
         "--b0-threshold",
-        type=click.FloatRange(min=0),
+        type=click.FloatRange(min=0, max=1e9),
+        callback=_refuse_nan,
         default=50.0,
         show_default=True,
         metavar="B",

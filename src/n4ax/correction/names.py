@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from n4ax.errors import InputError
+from n4ax.files import is_file
 from n4ax.images.names import DICOM, READ, find_stem, find_suffix
 from n4ax.images.signature import is_signed
 
@@ -138,7 +139,7 @@ def look_up(option: str, name: str, image: Path, *, beside: bool) -> Path | None
         Two files fit, one beside the image and one from the current folder.
     """
     places = [image.parent / name, Path(name)] if beside else [Path(name)]
-    there = [place for place in places if name and place.is_file()]
+    there = [place for place in places if name and is_file(place)]
     if len(there) == 2 and not there[0].samefile(there[1]):
         raise InputError(
             f"{{{option}}} {{0}} may be {{1}} or {{2}}: begin the pattern with {{3}} for the first",

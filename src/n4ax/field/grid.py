@@ -65,6 +65,8 @@ def read_shape(shape: Any) -> tuple[int, ...]:
         It is no such thing, or no memory could hold the grid.
     """
     lengths = check_whole_numbers("shape", shape, least=1)
+    if not lengths:
+        raise InputError("{shape} is {0!r}; expected the number of voxels on each axis", shape)
     if prod(lengths) > MOST_VOXELS:
         raise InputError(
             "{shape} is {0!r}; expected a grid of at most {1:.2g} voxels", shape, MOST_VOXELS

@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from n4ax.errors import InputError
+from n4ax.files import is_folder
 from n4ax.images.arguments import MaskWord, read_word
 
 _LETTERS = "+&|!()"
-_CONDITION = re.compile(r"(?P<name>.*?)\s*(?:=\s*(?P<labels>[\d,\s]+)|>\s*(?P<above>[\d.eE-]+))?")
+_DEEPEST = 30
+_MOST_SIGNS = 200
+"""The names that end at each of them are looked up, from each of them."""
+_CONDITION = re.compile(
+    r"(?P<name>.*?)\s*(?:=\s*(?P<labels>[\d,\s]+)|>\s*(?P<above>[\d.eE-]+))?", re.ASCII
+)
 
 
 class Part(NamedTuple):
@@ -67,6 +73,9 @@ def parse(text: str, find: Callable[[str], Path | None]) -> Expression:
     InputError
         The text is no expression, or a file is missing. The message shows where.
     """
+    signs = sum(letter in _LETTERS for letter in text)
+    if signs > _MOST_SIGNS:
+        raise InputError("{mask} has {0} signs; expected at most {1}", signs, _MOST_SIGNS)
     reader = _Reader(text, find)
     expression = reader.read_any()
     if not reader.is_at_end():
@@ -134,6 +143,7 @@ class _Reader:
 
     def __init__(self, text: str, find: Callable[[str], Path | None]) -> None:
         self._text, self._find, self._at = text, find, 0
+        self._depth = 0  # of signs and parentheses
 
     def is_at_end(self) -> bool:
         """Whether nothing but blanks is left."""
@@ -166,12 +176,19 @@ class _Reader:
         if found is not None:
             return found
         letter = self._text[self._at]
+        if letter in "!(" and self._depth == _DEEPEST:
+            raise self.fail(f"expected at most {_DEEPEST} signs inside each other")
         if letter == "!":
             self._at += 1
-            return Combination("!", (self._read_one(),))
+            self._depth += 1
+            opposite = Combination("!", (self._read_one(),))
+            self._depth -= 1
+            return opposite
         if letter == "(":
             self._at += 1
+            self._depth += 1
             inner = self.read_any()
+            self._depth -= 1
             if self.is_at_end() or self._text[self._at] != ")":
                 raise self.fail("expected ')'")
             self._at += 1
@@ -229,7 +246,7 @@ class _Reader:
 
 def _advise(name: str) -> str:
     """What may have been meant by a name that is none."""
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         return f"; it is a folder: give a pattern such as {name}/{{stem}}_mask.nii.gz"
     if re.search(r"[<>=~]|\b(and|or|not)\b", name):
         return "; the signs are & | ! ( ), =2,41 for labels and >0.5 for a threshold"

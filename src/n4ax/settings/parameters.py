@@ -189,7 +189,7 @@ class N4Settings:
         self._check_levels()
         for name in ("control_points", "mesh", "shrink_factor"):
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name == "shrink_factor":
                 self._set(name, check_per_axis(name, value))
         self._set("spline_order", check_whole_number("spline_order", self.spline_order, 1, 5))
         self._set("nbins", check_whole_number("nbins", self.nbins, 3, 65536))
