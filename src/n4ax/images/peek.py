@@ -29,7 +29,8 @@ def read_header(path: Path) -> Any:
         try:
             with ImageOpener(str(path)) as file:
                 return kind.from_fileobj(file, check=False)
-        except Exception:  # what is wrong with the file is told when it is read
+        # What is wrong with the file is told when it is read.
+        except Exception:  # noqa: S112  # nosec B112
             continue
     return None
 

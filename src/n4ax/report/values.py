@@ -20,7 +20,7 @@ def read_number(value: Any) -> float | None:
         return None
     if not abs(value) < _LARGEST:  # NaN is not
         return None
-    return value if abs(value) > 1 / _LARGEST else 0
+    return value if value == 0 or abs(value) > 1 / _LARGEST else 0.0
 
 
 def read_list(value: Any) -> list[Any]:
