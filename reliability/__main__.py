@@ -4,7 +4,7 @@ from importlib import import_module
 
 import click
 
-SECTIONS = ("fuzz", "faults", "mutants", "soak", "stability", "pages")
+SECTIONS = ("fuzz", "faults", "mutants", "soak", "stability", "security", "pages")
 
 
 class Sections(click.Group):
