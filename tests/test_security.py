@@ -56,11 +56,13 @@ def test_objects_in_a_field_are_not_unpickled(tmp_path: Path) -> None:
 
 
 def test_a_field_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("control_points.npy", "w", force_zip64=True) as member:
-            block = bytes(1 << 24)
-            for _ in range(129):
-                member.write(block)
+    block = bytes(1 << 24)
+    with (
+        zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("control_points.npy", "w", force_zip64=True) as member,
+    ):
+        for _ in range(129):
+            member.write(block)
     assert (tmp_path / "x.npz").stat().st_size < 1 << 22
     with pytest.raises(ValueError, match="its arrays have more than 2 GiB"):
         n4ax.BiasField.load(tmp_path / "x.npz")
