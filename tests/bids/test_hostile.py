@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from n4ax.bids.companions import find_companions
+from n4ax.bids.citation import write_folder_citation
+from n4ax.bids.companions import find_companions, find_file
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source, find_sources, list_suffixes
 from n4ax.bids.journal import Journal
-from n4ax.bids.outputs import check_output
+from n4ax.bids.outputs import Outputs, check_output
 from n4ax.bids.recipe import Recipe
-from n4ax.bids.sidecar import is_complete
-from n4ax.bids.staging import append_text
+from n4ax.bids.sidecar import Identity, is_complete
+from n4ax.bids.staging import append_text, discard_leftovers
 from n4ax.bids.study_file import add_run
 from n4ax.cli import main
 from n4ax.settings import N4Settings
@@ -116,9 +117,6 @@ def test_pipes_in_an_output_folder_are_not_waited_for(tmp_path: Path, dataset: P
     (tmp_path / "sub-01" / "anat").mkdir(parents=True)
     os.mkfifo(tmp_path / "sub-01/anat/sub-01_desc-n4_T1w.json")
     os.mkfifo(tmp_path / "log")
-    from n4ax.bids.outputs import Outputs
-    from n4ax.bids.sidecar import Identity
-
     recipe = Recipe(dataset, tmp_path, N4Settings())
     assert not is_complete(recipe, Outputs.of(Source.of(PATH)), Identity("1", "2", {}))
     with pytest.raises(OSError, match="is not a regular file"):
@@ -129,3 +127,28 @@ def test_filters_compare_numbers_of_any_length(dataset: Path) -> None:
     filters = {"t1w": {"run": "9" * 6000}}
     (dataset / "sub-01/anat/sub-01_run-1_T1w.nii.gz").write_bytes(b"")
     assert find_sources(dataset, filters=filters) == []
+
+
+def test_a_pattern_follows_no_link_for_ever(dataset: Path) -> None:
+    (dataset / "masks" / "deep").mkdir(parents=True)
+    (dataset / "masks" / "root").symlink_to("/")
+    (dataset / "masks" / "up").symlink_to("..")
+    (dataset / "masks" / "deep" / "sub-01_mask.nii.gz").write_bytes(b"")
+    for pattern in ("**/{sub}*mask.nii.gz", "masks/**/*_mask.nii.gz"):
+        found = find_file(dataset, Source.of(PATH), pattern.replace("{sub}", "sub-01"), "mask")
+        assert found == dataset / "masks/deep/sub-01_mask.nii.gz"
+
+
+def test_a_pipe_that_is_left_of_a_run_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".n4ax" / "unfinished").mkdir(parents=True)
+    os.mkfifo(tmp_path / ".n4ax" / "unfinished" / "x")
+    (tmp_path / ".n4ax" / "unfinished" / "y").symlink_to(tmp_path)
+    discard_leftovers(tmp_path)
+    assert not list((tmp_path / ".n4ax" / "unfinished").iterdir())
+
+
+def test_settings_that_nobody_can_use_are_those_of_a_file(tmp_path: Path) -> None:
+    settings = {"T1w": {"shrink_factor": "a", "Mask": "otsu"}}
+    (tmp_path / "n4ax_study.json").write_text(json.dumps({"Settings": settings}))
+    with pytest.raises(ValueError, match=r"n4ax_study\.json has settings that nobody can use"):
+        write_folder_citation(tmp_path)

@@ -72,7 +72,7 @@ def _check_tables(output: Path, data: dict) -> None:  # type: ignore[type-arg]
     place = names.index("source")
     sources = sorted(" ".join(str(row[place]).split()).replace("\ufffd", "?") for row in rows)
     found = []
-    for path in sorted(output.glob("group_*.tsv")):
+    for path in filter(Path.is_file, sorted(output.glob("group_*.tsv"))):
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file, delimiter="\t"))
         head = [read_cell(cell) for cell in lines[0]]
