@@ -148,6 +148,8 @@ def test_a_pipe_that_is_left_of_a_run_is_removed(tmp_path: Path) -> None:
 
 
 def test_settings_that_nobody_can_use_are_those_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "sub-01" / "figures").mkdir(parents=True)
+    (tmp_path / "sub-01" / "figures" / "sub-01_T1w.json").write_text('{"Source": "x"}')
     settings = {"T1w": {"shrink_factor": "a", "Mask": "otsu"}}
     (tmp_path / "n4ax_study.json").write_text(json.dumps({"Settings": settings}))
     with pytest.raises(ValueError, match=r"n4ax_study\.json has settings that nobody can use"):
