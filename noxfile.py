@@ -56,6 +56,14 @@ def core(session: nox.Session) -> None:
     run_tests(session, "tests")
 
 
+@nox.session(python="3.13")
+def audit(session: nox.Session) -> None:
+    """Known flaws of the dependencies, and the rules of bandit; this asks a database on the web."""
+    session.install("-e", ".[all]", "pip-audit", "bandit[toml]")
+    session.run("bandit", "--quiet", "-c", "pyproject.toml", "-r", "src")
+    session.run("pip-audit", "--skip-editable", *session.posargs)
+
+
 @nox.session(python=PYTHONS[:-1])
 def everything(session: nox.Session) -> None:
     """The package with all that its tests can use."""

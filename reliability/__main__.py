@@ -4,7 +4,9 @@ from importlib import import_module
 
 import click
 
-SECTIONS = ("fuzz", "differential", "faults", "mutants", "soak", "stability", "pages")
+SECTIONS = (
+    "fuzz", "differential", "faults", "soak", "mutants", "stability", "security", "pages",
+)  # fmt: skip
 
 
 class Sections(click.Group):

@@ -6,8 +6,9 @@ from random import Random
 from typing import Any
 
 TEXTS = (
-    "", " ", "a", "01", "T1w", "n/a", "NaN", "true", "é漢字", "\u202eabc", "\ud800", "\x00", "\x1b[31m",
-    "two\nlines", "a\tb", "a\rb", "a  b", "=cmd()|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "'=1", '"', "'",
+    "", " ", "a", "01", "T1w", "n/a", "NaN", "true", "é漢字", "\u202eabc", "\ud800", "\x00",
+    "\x1b[31m", "two\nlines", "a\tb", "a\rb", "a  b", "=cmd()|' /C calc'!A0", "+1", "-1",
+    "@SUM(A1)", "'=1", '"', "'",
     "<script>alert(1)</script>", "</script><b id=x>", '"><img src=x onerror=alert(1)>', "<!--",
     "]]>", "&lt;b&gt;", "{{ 7 * 7 }}", "{0}", "{mask}", "%s", "javascript:alert(1)", "../../up",
     "/etc/passwd", "sub-01/anat/sub-01_T1w.nii.gz", "bids::sub-01/x", "bids:raw:x", "a" * 300,

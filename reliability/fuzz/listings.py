@@ -34,7 +34,8 @@ def _add(folder: str, start: str, found: Listing) -> None:
 
 def find_changes(before: Listing, after: Listing) -> list[str]:
     """The paths that are new, gone, or something else than before."""
-    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    names = before.keys() | after.keys()
+    return sorted(name for name in names if before.get(name) != after.get(name))
 
 
 def check_only_inside(before: Listing, after: Listing, inside: str) -> None:

@@ -57,9 +57,10 @@ FILES: dict[str, Any] = {
 }  # fmt: skip
 """The JSON that a run leaves, by path."""
 OTHERS = (
-    ".n4ax/study.lock", ".n4ax/errors.lock", ".n4ax/locks/x.lock", "logs/sub-01.log", "ratings.tsv",
-    "group_T1w.tsv", "group_T1w.json", "group.html", "sub-01.html", ".n4ax/unfinished/x", "README.md",
-    "logs/CITATION.md", ".bidsignore", f"sub-01/figures/{STEM}_before.webp", "group_x.tsv", "sub-02",
+    ".n4ax/study.lock", ".n4ax/errors.lock", ".n4ax/locks/x.lock", "logs/sub-01.log",
+    "ratings.tsv", "group_T1w.tsv", "group_T1w.json", "group.html", "sub-01.html", "sub-02",
+    ".n4ax/unfinished/x", "README.md", ".gitignore",
+    "logs/CITATION.md", ".bidsignore", f"sub-01/figures/{STEM}_before.webp", "group_x.tsv",
 )  # fmt: skip
 """Other places that runs write to, or read."""
 

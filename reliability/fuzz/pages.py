@@ -14,7 +14,7 @@ MADE = {("code", ""), ("html", "lang")}
 """What :func:`n4ax.report.formats.format_sentence` makes, which stands in no template."""
 _JINJA = re.compile(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", re.DOTALL)
 _WORD = re.compile(r'"\s*([a-z-]+)\s*"')
-_INNER = re.compile(r"(#|data:image/webp;base64,|sub-|group\.html$|group_[0-9A-Za-z-]+\.tsv$|data:,)")
+_INNER = re.compile(r"#|sub-|group\.html$|group_[0-9A-Za-z-]+\.tsv$|data:image/webp;base64,|data:,")
 
 
 class Parts(HTMLParser):

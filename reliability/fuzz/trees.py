@@ -12,12 +12,13 @@ import numpy as np
 from reliability.fuzz.json_texts import draw_object, draw_text, draw_value, spoil, write_json
 
 ODD_LABELS = (
-    "é", "漢", "a b", "a\nb", "a\tb", "-x", "x.y", "[a]", "*", "?", "{sub}", "%s", "<b>", "=1+1", "'", '"',
-    "..", "a_b", "\u202e", "\\", "$HOME", "`id`", ";ls", "x" * 120, "\udcff", "0" * 60, "01-02", "",
+    "é", "漢", "a b", "a\nb", "a\tb", "-x", "x.y", "[a]", "*", "?", "{sub}", "%s", "<b>", "=1+1",
+    "'", '"', "..", "a_b", "\u202e", "\\", "$HOME", "`id`", ";ls", "x" * 120, "\udcff", "0" * 60,
+    "01-02", "",
 )  # fmt: skip
 LABELS = ("01", "1", "02", "10", "A")
 SUFFIXES = (
-    *("T1w",) * 8, "T2w", "FLAIR", "inplaneT2", "bold", "sbref", "dwi", "epi", "MEGRE", "mask", "T1W",
+    *("T1w",) * 8, "T2w", "FLAIR", "inplaneT2", "bold", "sbref", "dwi", "epi", "MEGRE", "mask",
 )  # fmt: skip
 KINDS = (*("anat",) * 12, "func", "dwi", "fmap", "perf", "ANAT", "other", "figures")
 ENTITIES = ("acq", "run", "echo", "part", "desc", "rec", "task", "space", "res", "mod", "dir", "x")
@@ -94,7 +95,8 @@ def plant(random: Random, path: Path) -> None:
         elif kind < 0.6:
             put(path, spoil(random, make_image((4, 4, 4))))
         elif kind < 0.7:
-            put(path, random.choice((b"0 1000 0\n", b"{}", b"a\tb\n", draw_text(random).encode(errors="replace"))))
+            text = random.choice(("0 1000 0\n", "{}", "a\tb\n", draw_text(random)))
+            put(path, text.encode(errors="replace"))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             _plant_other(random, path)
@@ -111,7 +113,8 @@ def put(path: Path, content: bytes) -> None:
 
 
 def _plant_other(random: Random, path: Path) -> None:
-    match random.choice(("folder", "loop", "broken", "annex", "outside", "up", "pipe", "device", "closed")):
+    kinds = ("folder", "loop", "broken", "annex", "outside", "up", "pipe", "device", "closed")
+    match random.choice(kinds):
         case "folder":
             path.mkdir()
         case "loop":

@@ -10,7 +10,15 @@ import click
 from reliability.mutants.journal import read_journal
 from reliability.mutants.recorder import record_tests
 from reliability.mutants.rooms import GROUPS, ROOMS
-from reliability.mutants.running import JOURNAL, WORK, add_up, choose_mutants, count, make_job, run_jobs
+from reliability.mutants.running import (
+    JOURNAL,
+    WORK,
+    add_up,
+    choose_mutants,
+    count,
+    make_job,
+    run_jobs,
+)
 from reliability.mutants.selection import read_recorded
 from reliability.records import write_record
 
@@ -45,7 +53,8 @@ def main(
         mutant
         for room in chosen
         for mutant in room.chosen
-        if mutant.key not in known or (again and known[mutant.key].outcome not in ("killed", "timeout"))
+        if mutant.key not in known
+        or (again and known[mutant.key].outcome not in ("killed", "timeout"))
     ]
     click.echo(f"{len(todo)} mutants to try")
     if todo:

@@ -99,9 +99,7 @@ def _judge(inner: cst.CSTNode, outer: cst.CSTNode, node: cst.CSTNode) -> str | N
 
 def _names_types(statement: cst.Assign | cst.AnnAssign) -> bool:
     """Whether a statement gives a name to a type, or lists what a module offers."""
-    target = (
-        statement.targets[0].target if isinstance(statement, cst.Assign) else statement.target
-    )
+    target = statement.targets[0].target if isinstance(statement, cst.Assign) else statement.target
     value = statement.value
     if _is_named(target, "__all__"):
         return True

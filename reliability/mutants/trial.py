@@ -128,9 +128,7 @@ def _be_quiet(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _try(
-    mutant: Mutant, source: str, tests: list[pytest.Item], functions: Functions
-) -> str | None:
+def _try(mutant: Mutant, source: str, tests: list[pytest.Item], functions: Functions) -> str | None:
     """Put the fault in, and run the tests; return the name of the one that noticed."""
     if not tests:
         return None

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 import click
-from benchmarks.peers import ROOT
 
+from benchmarks.peers import ROOT
 from reliability.records import write_record
 from reliability.soak.doors import DOORS
 from reliability.soak.hook import can_hook, run_hooked

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.peers import ROOT
-
 from reliability.soak.doors import SIZE, use_size, write_image
 
 OF_OTHERS = (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from reliability.faults.studies import find_workers
 
+from reliability.faults.studies import find_workers
 from tests.bids.runs import LONG, make_command, read_results, run
 from tests.support import slurm
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reliability.fuzz.field_makers import make_field_file
 
 from n4ax.saved_field import read_field
+from reliability.fuzz.field_makers import make_field_file
 
 
 def write_changed(path: Path, change: Any) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from reliability.fuzz.targets.dicom import make_slice, replace_element
 
 import n4ax
 from n4ax.errors import InputError
 from n4ax.images import gzip, nifti, peek, zstd
 from n4ax.images.lengths import measure_mgh, measure_nifti
+from reliability.fuzz.targets.dicom import make_slice, replace_element
 
 VOXELS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 

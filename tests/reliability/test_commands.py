@@ -5,15 +5,15 @@ from random import Random
 
 import numpy as np
 import pytest
+
+from n4ax.errors import InputError
+from n4ax.settings import N4Settings
 from reliability.fuzz.arguments import draw_image, draw_mask
 from reliability.fuzz.checks import Call
 from reliability.fuzz.folders import fill_folder, list_changes, read_tree
 from reliability.fuzz.refusals import call_or_refuse, freeze
 from reliability.fuzz.settings_values import NAMES
 from reliability.fuzz.targets.ants_program import make_words
-
-from n4ax.errors import InputError
-from n4ax.settings import N4Settings
 
 
 def test_an_input_is_made_again_from_its_seed() -> None:

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from benchmarks.peers import ROOT
 from reliability.soak.hook import can_hook, run_hooked
 from reliability.soak.peaks import find_broken

@@ -23,7 +23,14 @@ PATTERNS = (
     "{folder}/{name}_mask.nii.gz", "derivatives/{sub}/*", "**/*mask*", "{x}", "../{name}.nii.gz",
     "/proc/version", "{folder}/{stem}*", "[", "{", "{folder}/*", "desc-brain_mask",
 )  # fmt: skip
-QUERIED = ("desc-brain_mask", "label-WM_probseg", "desc-01_mask", "run-1_T1w", "desc-n4", "x-1_mask")
+QUERIED = (
+    "desc-brain_mask",
+    "label-WM_probseg",
+    "desc-01_mask",
+    "run-1_T1w",
+    "desc-n4",
+    "x-1_mask",
+)
 QUERIES = ("t1w", "T2w", "bold", "sbref", "fmap", "dwi", "flair", "epi", "é")
 BY_PROGRAM = 0.05
 """The share of the inputs that are given to the program itself."""
@@ -64,7 +71,7 @@ def _write_filters(random: Random, folder: Path) -> Path:
     """A file of filters in the form of fMRIPrep, or nearly."""
     content: Any = {
         random.choice(QUERIES): {
-            random.choice((*ENTITIES, "suffix", "datatype", "acquisition", "session", "extension")): (
+            random.choice((*ENTITIES, "suffix", "datatype", "acquisition", "extension")): (
                 draw_label(random) if random.random() < 0.6 else draw_value(random)
             )
             for _ in range(random.randint(0, 2))
@@ -89,7 +96,6 @@ def _plan(random: Random, dataset: Path, output: Path, filters: Path | None) -> 
         plan = plan_study(_draw_recipe(random, dataset, output), images, WorkerChoice(processes=1))
         return _check_plan(plan)
     except (ValueError, OSError) as error:
-        assert not isinstance(error, UnicodeError), repr(error)
         return check_refusal(error)
 
 
@@ -115,7 +121,8 @@ def _check_plan(plan: StudyPlan) -> str:
     for one in planned:
         for path in (one.source, one.output):
             parts = PurePosixPath(path).parts
-            assert ".." not in parts and parts[0].startswith("sub-"), path
+            assert ".." not in parts, path
+            assert parts[0].startswith("sub-"), path
     assert len({one.source for one in planned}) == len(planned), planned
     assert len({one.output for one in good}) == len(good), planned
     assert all("\n" not in one.problem for one in planned), planned

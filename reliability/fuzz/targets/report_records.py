@@ -33,7 +33,6 @@ def try_input(random: Random, folder: Path) -> str:
     try:
         written = write_all(output) if random.random() < 0.5 else report_study(output)
     except (ValueError, OSError) as error:
-        assert not isinstance(error, UnicodeError), repr(error)
         check_only_inside(before, list_folder(folder), "out")
         return check_refusal(error, [str(output)])
     after = list_folder(folder)
@@ -73,7 +72,7 @@ def _check_tables(output: Path, data: dict) -> None:  # type: ignore[type-arg]
     place = names.index("source")
     sources = sorted(" ".join(str(row[place]).split()).replace("\ufffd", "?") for row in rows)
     found = []
-    for path in sorted(output.glob("group_*.tsv")):
+    for path in filter(Path.is_file, sorted(output.glob("group_*.tsv"))):
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.reader(file, delimiter="\t"))
         head = [read_cell(cell) for cell in lines[0]]
@@ -82,5 +81,6 @@ def _check_tables(output: Path, data: dict) -> None:  # type: ignore[type-arg]
         assert {len(line) for line in lines} == {len(head)}, lines
         found += [read_cell(line[head.index("source")]) for line in lines[1:]]
         for cell in (cell for line in lines for cell in line):
-            assert cell[:1] not in ("=", "@") and cell == " ".join(cell.split()), cell
+            assert cell[:1] not in ("=", "@"), cell
+            assert cell == " ".join(cell.split()), cell
     assert len(found) == len(sources), (found, sources)

@@ -30,7 +30,7 @@ SECONDS = 10.0
 NAMES = (
     "ImageType", "IntendedFor", "Sources", "RawSources", "SkullStripped", "EchoTime", "N4", "Name",
     "RepetitionTime", "SliceTiming", "GeneratedBy", "Manufacturer", "BIDSVersion", "Description",
-    "NormalizationMethod", "PulseSequenceDetails", "AssociatedEmptyRoom", "NonlinearGradientCorrection",
+    "NormalizationMethod", "PulseSequenceDetails", "AssociatedEmptyRoom", "BiasFieldCorrected",
 )  # fmt: skip
 """Entries that n4ax looks at, or that others do."""
 

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from n4ax.bids.citation import write_folder_citation
 from n4ax.bids.image import Outcome
@@ -46,8 +45,8 @@ def _do(random: Random, dataset: Path, output: Path) -> str:
     """One step of a run, or of a report."""
     names = [str(output)]
     source = Source.of(SOURCE)
-    recipe = Recipe(dataset, output, N4Settings(), output_settings=random.choice(("error", "replace")))
-    policy = recipe.output_settings
+    policy = random.choice(("error", "replace"))
+    recipe = Recipe(dataset, output, N4Settings(), output_settings=policy)
     match random.randrange(9):
         case 0:
             return call(check_output, dataset, output, names=names)
@@ -58,20 +57,18 @@ def _do(random: Random, dataset: Path, output: Path) -> str:
         case 3:
             return call(take_folder, dataset, output, SETTINGS, policy, "n4ax", names=names)
         case 4:
-            return call(lambda: _shorten(add_run(output, "n4ax bids", 1.0, {"failed": 1})), names=names)
+            return call(add_run, output, "n4ax bids", 1.0, {"failed": 1}, names=names)
         case 5:
             return call(lambda: _write_journal(random, dataset, output), names=names)
         case 6:
             outputs, identity = Outputs.of(source), Identity("0.2.0", "0123456789ab", {})
-            return call(lambda: (is_complete(recipe, outputs, identity), loses_own_settings(recipe, outputs)))
+            complete = is_complete(recipe, outputs, identity)
+            return f"{complete} {loses_own_settings(recipe, outputs)}"
         case 7:
             return call(select_rated, output, [source], ["reject"], names=names)
         case _:
-            return call(lambda: _shorten(write_folder_citation(output), discard_leftovers(output)), names=names)
-
-
-def _shorten(*_results: Any) -> None:
-    """What is not the same whenever it is done is left out."""
+            discard_leftovers(output)
+            return call(write_folder_citation, output, names=names)
 
 
 def _write_journal(random: Random, dataset: Path, output: Path) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from n4ax.bids.staging import write_text
 from n4ax.messages import make_one_line
 from n4ax.provenance import compose_methods
-from n4ax.report.layout import CITATION
+from n4ax.report.layout import CITATION, STUDY
 from n4ax.report.records import find_labels, read_records
 from n4ax.report.study import read_study
 from n4ax.settings import N4Settings
@@ -93,7 +93,10 @@ def write_folder_citation(output: Path) -> Path | None:
     described = {suffix: _describe(output, suffix, own) for suffix, own in known.items()}
     if not described:
         return None
-    settings = _read_settings(next(iter(known.values())))
+    try:
+        settings = _read_settings(next(iter(known.values())))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{output / STUDY} has settings that nobody can use: {error}") from None
     page = output / "logs" / CITATION
     page.parent.mkdir(exist_ok=True)
     write_text(page, write_citation(settings, described))

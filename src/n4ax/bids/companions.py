@@ -182,7 +182,7 @@ def find_file(dataset: Path, source: Source, pattern: str, name: str) -> Path:
     has_wildcards = re.search(r"[*?]", pattern) is not None
     path = _WORD.sub(lambda found: words[found[1]], pattern)
     searched = _WORD.sub(lambda found: glob.escape(words[found[1]]), pattern.replace("[", "[[]"))
-    names = glob.glob(searched, root_dir=dataset, recursive=True) if has_wildcards else [path]
+    names = _match(dataset, searched) if has_wildcards else [path]
     found = [file for file in (dataset / one for one in sorted(names)) if _is_there(file)]
     if len(found) != 1:
         what = "mask" if name == "mask" else "file"
@@ -190,6 +190,23 @@ def find_file(dataset: Path, source: Source, pattern: str, name: str) -> Path:
         kind = SeveralFilesError if found else NoFileError
         raise kind(f"{{{name}}} finds {{0}} at {{1}}; expected one", count, dataset / path)
     return found[0]
+
+
+def _match(dataset: Path, pattern: str) -> list[str]:
+    """The paths that a pattern matches; ``**`` goes into no hidden folder, and follows no link.
+
+    :func:`glob.glob` would follow a link to an upper folder, or to ``/``, for ever.
+    """
+    first, mark, rest = pattern.partition("**")
+    if not mark:
+        return glob.glob(pattern, root_dir=dataset)
+    tops = glob.glob(first, root_dir=dataset) if first else [""]
+    return [
+        str(Path(top) / path.relative_to(dataset / top))
+        for top in tops
+        for path in (dataset / top).glob(mark + rest)
+        if not any(part.startswith(".") for part in path.relative_to(dataset / top).parts)
+    ]
 
 
 def _is_there(file: Path) -> bool:

@@ -133,12 +133,20 @@ def reserve(output: Path, name: str, *, wait: bool) -> Iterator[Path]:
     """
     with _lock(output, name, wait=wait):
         staging = output / PRIVATE / "unfinished" / name
-        shutil.rmtree(staging, ignore_errors=True)  # a run that was killed may have left it
+        _remove(staging)  # a run that was killed may have left it
         staging.mkdir(parents=True)
         try:
             yield staging
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            _remove(staging)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, or what is in its place, such as a pipe, which rmtree would wait for."""
+    if folder.is_dir() and not folder.is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 @contextmanager

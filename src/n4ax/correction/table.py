@@ -20,7 +20,7 @@ from n4ax.files import check_here, is_there, write_file
 from n4ax.images.names import NIFTI, find_suffix
 from n4ax.images.signature import is_signed
 from n4ax.provenance import format_json
-from n4ax.report.tables import guard_formula
+from n4ax.report.tables import guard_text
 from n4ax.texts import read_json_file
 from n4ax.version import __version__
 
@@ -269,10 +269,4 @@ def _write_rows(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _write_cell(value: Any) -> Any:
-    """What is written of a value: a text that a spreadsheet would compute gets an apostrophe.
-
-    ``csv`` puts no quotes around the end of a line that is not the table's own.
-    """
-    if not isinstance(value, str):
-        return value
-    return guard_formula(value or _MISSING).replace("\r", "\\r")
+    return guard_text(value or _MISSING) if isinstance(value, str) else value

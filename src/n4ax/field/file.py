@@ -5,6 +5,7 @@ The file is NumPy's ``.npz``, or NIfTI if its name says so (:mod:`n4ax.field.ima
 
 import io
 import os
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ _NIFTI = (".nii", ".nii.gz")
 _LONGEST = 2**24
 """So many voxels has an axis at most; single precision does not tell more of them apart."""
 _ZIP = b"PK"
+_LARGEST = 1 << 31
+"""Bytes of all arrays of a field; those of a long series with a field each have some hundred MB."""
 """What a ``.npz`` file begins with, whatever its name is."""
 
 
@@ -99,7 +102,10 @@ def _read_image(path: Path) -> dict[str, Any]:
 
 
 def _read_arrays(content: bytes) -> dict[str, Any]:
-    with np.load(io.BytesIO(content)) as data:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > _LARGEST:
+            raise ValueError(f"its arrays have more than {_LARGEST >> 30} GiB")
+    with np.load(io.BytesIO(content), allow_pickle=False) as data:
         check_version(int(data["n4ax_bias_field"]), ARRAYS)
         return {
             "control_points": data["control_points"],

@@ -32,9 +32,12 @@ def read_cell(cell: str) -> str:
     return "" if text == UNKNOWN else text[1:] if guarded else text
 
 
-def guard_formula(text: str) -> str:
-    """A text with an apostrophe in front if a spreadsheet would take it for a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
+def guard_text(text: str) -> str:
+    """A text with an apostrophe in front if a spreadsheet would take it for a formula.
+
+    ``csv`` puts no quotes around the end of a line that is not the table's own: it is escaped.
+    """
+    return (f"'{text}" if _FORMULA.match(text) else text).replace("\r", "\\r")
 
 
 def _write_cell(value: Any) -> str:
@@ -43,4 +46,4 @@ def _write_cell(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     text = " ".join(str(value).split()) if value is not None else ""
-    return guard_formula(text) or UNKNOWN
+    return guard_text(text) or UNKNOWN

@@ -13,6 +13,7 @@ from n4ax.extras import need_extra
 from n4ax.files import check_writable
 from n4ax.images.writing import write_images
 from n4ax.provenance import format_json, hash_file, list_settings, list_versions, make_finite
+from n4ax.report.tables import guard_text
 from n4ax.tuning.choice import Tried, Tuning
 
 TABLE, RECORD, PICTURE = "tune.tsv", "tune.json", "tune.png"
@@ -137,7 +138,8 @@ def write_rows(tuning: Tuning) -> str:
     writer.writerow(_COLUMNS)
     for one in tuning.images:
         for number, trial in enumerate(one.trials):
-            writer.writerow([one.name, f"{one.reach:.1f}", *_list_values(tuning, number, trial)])
+            values = _list_values(tuning, number, trial)
+            writer.writerow([guard_text(one.name), f"{one.reach:.1f}", *values])
     return text.getvalue()
 
 

@@ -1,0 +1,1 @@
+"""What n4ax does not do with files from elsewhere, and which test shows it."""
