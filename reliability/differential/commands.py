@@ -1,13 +1,17 @@
 """The command line: ``n4ax correct`` and ``n4ax apply``."""
 
+from typing import Any
+
 import numpy as np
 import SimpleITK as sitk
 
 import n4ax
 from n4ax import BiasField
 from n4ax.cli import main as run_n4ax
+from n4ax.errors import InputError
 from n4ax.level import compute_bias
 from reliability.differential.given import Given, InapplicableError, check_same, describe, to_array
+from reliability.differential.problems import Array
 from reliability.differential.running import join, load_voxels, run
 
 _OPTIONS = {
@@ -109,22 +113,41 @@ def correct_slices(given: Given) -> None:
         raise InapplicableError
     mesh = keywords["mesh"]
     flat = keywords | {"mesh": mesh if isinstance(mesh, int) else mesh[:2]}
-    options = given.keep((), **flat)
-    straight = options.keep(tuple(flat))
+    try:
+        alone = {k: correct_slice(given, k, flat) for k in list_usable_slices(given)}
+    except InputError:  # of a few voxels, for instance: the program names the slice
+        raise InapplicableError from None
+    straight = given.keep((), **flat)
     words = ["correct", "image.nii", "-o", "s.nii", "--slicewise", "-q", *write_options(straight)]
     run(run_n4ax, words, given)
     found = load_voxels(given, "s.nii")
-    image, mask = given.read("image"), given.read("mask")
-    for k in range(problem.voxels.shape[2]):
-        weights = None if problem.weights is None else given.read("weights")[..., k]
-        usable = problem.inside[..., k] & (True if weights is None else problem.weights[..., k] > 0)
-        if keywords.get("non_positive") == "exclude":
-            usable &= problem.voxels[..., k] > 0
-        if np.unique(problem.voxels[..., k][usable].astype(np.float32)).size < 2:
-            continue
-        plane = sitk.Cast(image[..., k], sitk.sitkFloat32)
-        alone = n4ax.n4(plane, mask[..., k], weights=weights, **flat)
-        check_same({"corrected": found[..., k]}, {"corrected": to_array(alone)})
+    for k, expected in alone.items():
+        check_same({"corrected": found[..., k]}, {"corrected": expected})
+
+
+def list_usable_slices(given: Given) -> list[int]:
+    """The slices in which two intensities are used; the others stay as they are."""
+    problem = given.problem
+    usable = problem.inside.copy()
+    if problem.weights is not None:
+        usable &= problem.weights > 0
+    if problem.keywords.get("non_positive") == "exclude":
+        usable &= problem.voxels > 0
+    singles = problem.voxels.astype(np.float32)
+    return [
+        k
+        for k in range(problem.voxels.shape[2])
+        if np.unique(singles[..., k][usable[..., k]]).size > 1
+    ]
+
+
+def correct_slice(given: Given, number: int, keywords: dict[str, Any]) -> Array:
+    """A slice corrected by itself."""
+    image, mask, weights = (given.read(name) for name in ("image", "mask", "weights"))
+    plane = sitk.Cast(image[..., number], sitk.sitkFloat32)
+    if weights is not None:
+        weights = weights[..., number]
+    return to_array(n4ax.n4(plane, mask[..., number], weights=weights, **keywords))
 
 
 DOORS = (

@@ -11,7 +11,7 @@ Array = npt.NDArray[Any]
 FLOOR = 1e-6
 """Differences of log fields that some roundings of float32 in a few iterations explain."""
 
-FACTOR = 10
+FACTOR = 4
 """ITK's own largest difference is that of a few neighbours and not of all, so that an answer may be
 so many times as far away."""
 

@@ -106,6 +106,16 @@ def test_no_field_comes_of_absurd_numbers(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_field_of_two_voxels_is_refused_with_the_reason(engine: Any) -> None:
+    """The second one is brighter, so that no voxel is tested for the minimum."""
+    image, mask = np.full((6, 8), 60, np.float32), np.zeros((6, 8), bool)
+    image[2, 2], image[3, 2] = 73.65442, 138.7712
+    mask[2:4, 2] = True
+    with pytest.raises(InputError, match="a mask of a few voxels"):
+        n4ax.fit(image, mask, engine=engine, iters=(2,), nbins=128, fwhm=0.3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_batch_refuses_a_field_that_is_not_finite(engine: Any) -> None:
     with pytest.raises(InputError, match="the field is not finite"):
         n4ax.n4_batch([IMAGE, IMAGE], "all", engine=engine, over_relax=1e30, iters=(3,))

@@ -62,10 +62,10 @@ def test_a_gap_is_held_against_itks_own() -> None:
         calls.append(number)
         return zero + (1e-3 if number == 7 else 1e-5)
 
-    near = noise.measure(zero + 5e-5, zero, inside, neighbour)
+    near = noise.measure(zero + 3e-5, zero, inside, neighbour)
     assert near["within"]
     assert near["neighbours"] == noise.FIRST
-    far = noise.measure(zero + 5e-3, zero, inside, neighbour)
+    far = noise.measure(zero + 3e-3, zero, inside, neighbour)
     assert far["within"]  # the eighth neighbour is as far away
     assert far["neighbours"] == 8
     beyond = noise.measure(zero + 1, zero, inside, neighbour)
