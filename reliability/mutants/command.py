@@ -1,4 +1,4 @@
-"""``python -m reliability mutants``: are faults in the sources noticed by the tests?"""
+"""The command ``python -m reliability mutants``: do the tests notice faults in the sources."""
 
 import sys
 import time
@@ -7,10 +7,19 @@ from typing import Any
 
 import click
 
+from reliability.mutants.covering import measure_coverage
 from reliability.mutants.journal import read_journal
 from reliability.mutants.recorder import record_tests
 from reliability.mutants.rooms import GROUPS, ROOMS
-from reliability.mutants.running import JOURNAL, WORK, add_up, choose_mutants, count, make_job, run_jobs
+from reliability.mutants.running import (
+    JOURNAL,
+    WORK,
+    add_up,
+    choose_mutants,
+    count,
+    make_job,
+    run_jobs,
+)
 from reliability.mutants.selection import read_recorded
 from reliability.records import write_record
 
@@ -45,17 +54,24 @@ def main(
         mutant
         for room in chosen
         for mutant in room.chosen
-        if mutant.key not in known or (again and known[mutant.key].outcome not in ("killed", "timeout"))
+        if mutant.key not in known
+        or (again and known[mutant.key].outcome not in ("killed", "timeout"))
     ]
     click.echo(f"{len(todo)} mutants to try")
-    if todo:
+    if todo and minutes:
         jobs = [make_job(mutant, recorded, test_seconds) for mutant in todo]
         run_jobs(jobs, stop_at=start + 60 * minutes, workers=workers, journal=JOURNAL)
     outcomes = read_journal(JOURNAL)
     rows = [count(room, outcomes) for room in chosen]
     skipped = sum((room.skipped for room in chosen), Counter[str]())
-    result = {"seed": seed, "sample": sample, "rooms": rows, "skipped": dict(skipped)}
+    result: dict[str, Any] = {
+        "seed": seed,
+        "sample": sample,
+        "rooms": rows,
+        "skipped": dict(skipped),
+    }
     result["groups"] = _add_up_groups(rows)
+    result["coverage"] = measure_coverage(WORK / "parts")
     _print(rows)
     print_survivors(rows)
     write_record("mutants", result, seconds=time.time() - start)

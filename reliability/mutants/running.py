@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.peers import ROOT
+
 from reliability.mutants.equivalent import read_equivalent
 from reliability.mutants.journal import Outcome
 from reliability.mutants.mutations import Mutant, make_mutants
@@ -46,7 +47,9 @@ def choose_mutants(name: str, sample: int | None, seed: int) -> Room:
 
 def make_job(mutant: Mutant, recorded: Recorded, most_seconds: float) -> dict[str, Any]:
     """Describe a mutant and its tests for the server."""
-    tests = choose_tests(mutant, recorded, _find_callers(mutant, find_place_of(mutant)), most_seconds)
+    tests = choose_tests(
+        mutant, recorded, _find_callers(mutant, find_place_of(mutant)), most_seconds
+    )
     expected = sum(recorded.seconds[test] for test in tests)
     return {"mutant": list(mutant), "tests": tests, "limit": 30 + 3 * expected}
 

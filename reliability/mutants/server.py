@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks.peers import ROOT
+
 from reliability.mutants.journal import Outcome, add_to_journal
 from reliability.mutants.mutations import Mutant
+from reliability.mutants.swapping import Functions, list_functions
 from reliability.mutants.trial import Trial, is_kernel, start_trial
-from reliability.mutants.swapping import Functions, list_functions, list_kernels
 
 JOBS_VARIABLE = "N4AX_MUTANTS_JOBS"
 

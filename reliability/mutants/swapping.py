@@ -105,7 +105,7 @@ def compile_anew(kernels: Iterable[Any], changed: set[str]) -> None:
         if name_kernel(kernel) in changed and isinstance(kernel, Kernel):
             kernel._entries.clear()
             kernel._dispatcher = None
-            kernel._look_up = lambda kinds: None  # type: ignore[method-assign]
+            kernel._look_up = lambda _: None  # type: ignore[method-assign]
 
     def compile_function(cache: bool, **options: Any) -> Any:
         def decorate(function: Any) -> Any:
