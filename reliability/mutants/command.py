@@ -1,4 +1,4 @@
-"""``python -m reliability mutants``: are faults in the sources noticed by the tests?"""
+"""The command ``python -m reliability mutants``: do the tests notice faults in the sources."""
 
 import sys
 import time
@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from reliability.mutants.covering import measure_coverage
 from reliability.mutants.journal import read_journal
 from reliability.mutants.recorder import record_tests
 from reliability.mutants.rooms import GROUPS, ROOMS
@@ -22,6 +23,9 @@ from reliability.mutants.running import (
 from reliability.mutants.selection import read_recorded
 from reliability.records import write_record
 
+WORKERS = 2
+"""Processes that try mutants at once."""
+
 WANTED = 90.0
 """Percent of the mutants of the mathematics that the tests are to notice."""
 
@@ -32,14 +36,13 @@ WANTED = 90.0
               "run goes on from there.")  # fmt: skip
 @click.option("--rooms", default=",".join(ROOMS), help="The rooms, separated by commas.")
 @click.option("--sample", type=int, help="Mutants of each room; all without it.")
-@click.option("--workers", default=2, show_default=True, help="Processes at once.")
 @click.option("--test-seconds", default=30.0, show_default=True,
               help="Tests of a mutant take about this long together.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Try again what was not noticed.")
 @click.option("--record/--no-record", default=True, help="Record what the tests run, where that "
               "was not done yet.")  # fmt: skip
 def main(
-    seed: int, minutes: float, rooms: str, sample: int | None, workers: int,
+    seed: int, minutes: float, rooms: str, sample: int | None,
     test_seconds: float, again: bool, record: bool,
 ) -> None:  # fmt: skip
     """Put faults into the sources, and count those that the tests notice."""
@@ -57,14 +60,20 @@ def main(
         or (again and known[mutant.key].outcome not in ("killed", "timeout"))
     ]
     click.echo(f"{len(todo)} mutants to try")
-    if todo:
+    if todo and minutes:
         jobs = [make_job(mutant, recorded, test_seconds) for mutant in todo]
-        run_jobs(jobs, stop_at=start + 60 * minutes, workers=workers, journal=JOURNAL)
+        run_jobs(jobs, stop_at=start + 60 * minutes, workers=WORKERS, journal=JOURNAL)
     outcomes = read_journal(JOURNAL)
     rows = [count(room, outcomes) for room in chosen]
     skipped = sum((room.skipped for room in chosen), Counter[str]())
-    result = {"seed": seed, "sample": sample, "rooms": rows, "skipped": dict(skipped)}
+    result: dict[str, Any] = {
+        "seed": seed,
+        "sample": sample,
+        "rooms": rows,
+        "skipped": dict(skipped),
+    }
     result["groups"] = _add_up_groups(rows)
+    result["coverage"] = measure_coverage(WORK / "parts")
     _print(rows)
     print_survivors(rows)
     write_record("mutants", result, seconds=time.time() - start)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import libcst as cst
+from benchmarks.peers import ROOT
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 from mutmut.mutation.file_mutation import deep_replace
 from mutmut.mutation.mutators import mutation_operators
 
-from benchmarks.peers import ROOT
 from reliability.mutants.rules import find_reason_to_skip
 
 
@@ -110,7 +110,7 @@ def _find_offsets(source: str) -> list[int]:
 
 def _compare(source: str, mutated: str) -> tuple[int, int, str]:
     """Find the characters that are replaced, and what replaces them."""
-    start = len(commonprefix([source, mutated]))
+    start = len(commonprefix([source, mutated]))  # noqa: RUF071  # these are texts
     most = min(len(source), len(mutated)) - start
-    same = len(commonprefix([source[::-1][:most], mutated[::-1][:most]]))
+    same = len(commonprefix([source[::-1][:most], mutated[::-1][:most]]))  # noqa: RUF071
     return start, len(source) - same, mutated[start : len(mutated) - same]

@@ -18,7 +18,8 @@ def list_functions() -> Functions:
     """List all functions of the package that exist, by file and qualified name."""
     found: Functions = {}
     for value in gc.get_objects():
-        if isinstance(value, FunctionType) and "n4ax" in value.__code__.co_filename:
+        # What only passes for a function may be gone: weak references do.
+        if type(value) is FunctionType and "n4ax" in value.__code__.co_filename:
             code = value.__code__
             found.setdefault((code.co_filename, code.co_qualname), []).append(value)
     return found
@@ -65,7 +66,7 @@ def list_kernels() -> list[Any]:
     """List all kernels, and the intrinsic functions that they call."""
     from n4ax.engines.compiled.kernel import Intrinsic, Kernel
 
-    return [value for value in gc.get_objects() if isinstance(value, Kernel | Intrinsic)]
+    return [value for value in gc.get_objects() if type(value) in (Kernel, Intrinsic)]
 
 
 def find_callers(kernels: Iterable[Any], names: Iterable[str]) -> set[str]:
@@ -105,7 +106,7 @@ def compile_anew(kernels: Iterable[Any], changed: set[str]) -> None:
         if name_kernel(kernel) in changed and isinstance(kernel, Kernel):
             kernel._entries.clear()
             kernel._dispatcher = None
-            kernel._look_up = lambda kinds: None  # type: ignore[method-assign]
+            kernel._look_up = lambda _: None  # type: ignore[method-assign]
 
     def compile_function(cache: bool, **options: Any) -> Any:
         def decorate(function: Any) -> Any:

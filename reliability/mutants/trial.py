@@ -7,12 +7,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-
 from benchmarks.peers import ROOT
+
 from reliability.mutants.mutations import Mutant
 from reliability.mutants.selection import find_place_of
 from reliability.mutants.swapping import (
@@ -81,10 +82,8 @@ class Trial:
 
 
 def _end_group(process: int) -> None:
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def is_kernel(mutant: Mutant) -> bool:
@@ -165,6 +164,7 @@ class Noticing:
         self.failed: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of a failure."""
         if report.failed and self.failed is None:
             self.failed = report.nodeid
 
@@ -196,11 +196,10 @@ class Replacing:
         from importlib.machinery import PathFinder
 
         spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.origin is not None:
-            if Path(spec.origin) == Path(self._file):
-                loader: Any = spec.loader
-                loader.get_code = self._make_code()
+        if spec is not None and spec.origin and Path(spec.origin) == Path(self._file):
+            loader: Any = spec.loader
+            loader.get_code = self._make_code()
         return spec
 
     def _make_code(self) -> Callable[[str], Any]:
-        return lambda name: compile(self._source, self._file, "exec")
+        return lambda _: compile(self._source, self._file, "exec")

@@ -53,3 +53,11 @@ def test_single_precision_is_single_throughout() -> None:
 def test_a_matrix_without_an_inverse_is_refused(matrix: npt.ArrayLike) -> None:
     with pytest.raises(ValueError, match="singular or not finite"):
         invert(matrix)
+
+
+def test_a_shift_below_the_range_of_numbers_is_none() -> None:
+    matrix = np.array([[1, 1e-10, 0], [0, 1e-180, 1e-180], [0, 0, 1e-180]])
+    values, vectors = decompose(matrix)
+    assert np.all(np.isfinite(vectors))
+    np.testing.assert_allclose(values[0], 1.0)
+    assert np.all(values[1:] < 1e-179)
