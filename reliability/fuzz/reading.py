@@ -104,7 +104,7 @@ def try_reading(path: Path, call: Any) -> Any:
 
 
 def check_plain(path: Path, voxels: Any, space: Any) -> None:
-    """Check that the reader of the program of ANTs reads the same, or leaves the file to nibabel."""
+    """Check that the reader of ANTs' program reads the same, or leaves the file to nibabel."""
     found = plain.read_file(path, lambda: read_file(path))
     if found is None:
         return

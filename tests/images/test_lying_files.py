@@ -1,4 +1,4 @@
-"""Files whose headers lie, and damaged files: one line says what is wrong, and nothing else happens."""
+"""Files whose headers lie, and damaged files: one line says what is wrong, and no more happens."""
 
 import gzip as python_gzip
 import struct
@@ -100,10 +100,12 @@ def test_numbers_on_the_edge_give_no_warning_and_print_nothing(
 ) -> None:
     path = tmp_path / "a.nii"
     path.write_bytes(make_nifti(nib.Nifti2Image, **fields))
+    refused = None
     try:
-        assert read(path).shape == VOXELS.shape
+        read(path)
     except ValueError as error:
-        assert str(path) in str(error)
+        refused = str(error)
+    assert refused is None or str(path) in refused
     assert capfd.readouterr() == ("", "")
 
 
