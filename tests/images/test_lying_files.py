@@ -134,6 +134,14 @@ def test_reason_of_itk_has_no_address_in_memory(tmp_path: Path) -> None:
     assert "0x" not in str(caught.value)
 
 
+@pytest.mark.parametrize("axes", ["2147483647", "-1", "x", "11"])
+def test_metaimage_with_impossible_axes_is_refused(tmp_path: Path, axes: str) -> None:
+    head = f"ObjectType = Image\nNDims = {axes}\nDimSize = 4 2 3\nElementType = MET_USHORT\n"
+    (tmp_path / "a.mha").write_bytes(head.encode() + b"ElementDataFile = LOCAL\n" + bytes(48))
+    with pytest.raises(ValueError, match=r"a\.mha cannot be read: .*NDims"):
+        read(tmp_path / "a.mha")
+
+
 def test_key_that_is_no_text_is_left_out(tmp_path: Path) -> None:
     head = b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 1 1 2\nencoding: raw\n\xff\xfe:=x\n\n"
     (tmp_path / "a.nrrd").write_bytes(head + b"\1\2")
