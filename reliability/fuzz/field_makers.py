@@ -17,8 +17,8 @@ import n4ax
 SHAPES = ((9, 8, 7), (8, 1, 9), (10, 11))
 EDGES: tuple[Any, ...] = (
     0, 1, -1, 2, 4, 5, 6, 7, 8, 9, 10, 10**6, 2**31, 2**63, 10**30, 0.5, -0.0, 1e300, 1e-300, True,
-    None, "", "F", "C", "itk", "limit", "simpleitk", "ants", "x" * 100, [], [1], [3, 3, 3], {}, [[]],
-    {"count": 3}, float("nan"), float("inf"), [None, None, None],
+    None, "", "F", "C", "itk", "limit", "simpleitk", "ants", "x" * 100, [], [1], [3, 3, 3], {},
+    [[]], {"count": 3}, float("nan"), float("inf"), [None, None, None],
 )  # fmt: skip
 
 

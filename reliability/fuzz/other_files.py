@@ -26,7 +26,8 @@ _KEYS = {
               "space", "space directions", "space origin", "data file", "spacings", "axis mins"),
     ".mha": ("NDims", "ElementType", "DimSize", "CompressedData", "CompressedDataSize",
              "ElementDataFile", "HeaderSize", "BinaryDataByteOrderMSB", "ElementSpacing", "Offset",
-             "TransformMatrix", "ElementNumberOfChannels", "BinaryData", "ObjectType", "ElementSize"),
+             "TransformMatrix", "ElementNumberOfChannels", "BinaryData", "ObjectType",
+             "ElementSize"),
 }  # fmt: skip
 
 

@@ -43,8 +43,9 @@ def check_itk(path: Path, voxels: Any, space: Any) -> None:
     """Compare voxels and place with ITK's, bit by bit."""
     try:
         image = sitk.ReadImage(str(path), sitk.sitkFloat32)
-    except RuntimeError as error:  # a plane that does not lie along x and y
-        assert "determinant is 0" in str(error), error
+    except RuntimeError as error:
+        if "determinant is 0" not in str(error):  # of a plane that does not lie along x and y
+            raise
         return
     theirs = sitk.GetArrayViewFromImage(image).T
     own = voxels.reshape(theirs.shape)

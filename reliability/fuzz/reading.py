@@ -64,13 +64,13 @@ def check_message(error: BaseException, path: Path, *others: str) -> str:
     return text
 
 
-def read(path: Path) -> str:
+def read(path: Path, *others: str) -> str:
     """Read an image by the functions that all doors use; return a digest, or the refusal."""
     with bound_memory():
         shape = peek.read_shape(path)
         signed = is_signed(path)
         peeked = try_reading(path, lambda: peek.read_grid(path))
-        outcome = try_reading(path, lambda: read_whole(path))
+        outcome = try_reading(path, lambda: read_whole(path), *others)
     if isinstance(outcome, str):
         return outcome
     image, voxels, space, affine = outcome
@@ -95,16 +95,16 @@ def read_whole(path: Path) -> tuple[Any, Any, Any, Any]:
     return image, nifti.read_voxels(image, path), nifti.read_space(image), nifti.read_affine(image)
 
 
-def try_reading(path: Path, call: Any) -> Any:
+def try_reading(path: Path, call: Any, *others: str) -> Any:
     """What a function gives, or the message by which it refuses the file."""
     try:
         return call()
     except REFUSALS as error:
-        return check_message(error, path)
+        return check_message(error, path, *others)
 
 
 def check_plain(path: Path, voxels: Any, space: Any) -> None:
-    """Check that the reader of the program of ANTs reads the same, or leaves the file to nibabel."""
+    """Check that the reader of ANTs' program reads the same, or leaves the file to nibabel."""
     found = plain.read_file(path, lambda: read_file(path))
     if found is None:
         return

@@ -66,7 +66,7 @@ def try_input(random: Random, folder: Path) -> str:
         (series / f"{number}.dcm").write_bytes(content)
     if random.random() < 0.1:
         (series / "notes.txt").write_bytes(random.choice((b"", b"hello", contents[0])))
-    text = read(random.choice((series, series / "1.dcm")))
+    text = read(random.choice((series, series / "1.dcm")), *(f"{n}.dcm" for n in range(_SLICES)))
     assert is_read(text) or not whole, text
     return text
 
@@ -74,12 +74,14 @@ def try_input(random: Random, folder: Path) -> str:
 def _spoil(random: Random, content: bytes) -> bytes:
     if random.random() < 0.4:
         return damage(random, content)
-    data: Any = pydicom.dcmread(BytesIO(content))
+    data: Any = pydicom.dcmread(BytesIO(content), force=True)
+    if not all(name in data for name in (*_NUMBERS, *_TEXTS)):  # it was changed before
+        return damage(random, content)
     if random.random() < 0.4:
-        tag = data[random.choice(_NUMBERS)].tag
+        tag = _find_tag(random, data, _NUMBERS)
         number = random.choice((0, 1, 2, 3, 7, 8, 32, 64, 65535))
         return replace_element(content, tag, number.to_bytes(2, "little"))
-    tag = data[random.choice(_TEXTS)].tag
+    tag = _find_tag(random, data, _TEXTS)
     text = random.choice(_EDGES).encode()
     return replace_element(content, tag, text + b" " * (len(text) % 2))
 
@@ -90,3 +92,8 @@ def replace_element(content: bytes, tag: Any, value: bytes) -> bytes:
     length = int.from_bytes(content[start + 6 : start + 8], "little")
     head = content[: start + 6] + len(value).to_bytes(2, "little")
     return head + value + content[start + 8 + length :]
+
+
+def _find_tag(random: Random, data: Any, names: tuple[str, ...]) -> Any:
+    """The tag of one of the elements that a file still has."""
+    return data[random.choice([name for name in names if name in data])].tag
