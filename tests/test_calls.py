@@ -649,3 +649,8 @@ def test_a_batch_of_no_images_is_refused_if_it_is_an_array() -> None:
 def test_masks_that_cannot_be_shared_out_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^masks is 3; expected one for each of 2 images"):
         n4ax.n4_batch([ONE, ONE], 3)
+
+
+def test_a_series_of_text_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^image has dtype <U2; expected real numbers"):
+        n4ax.n4(np.full((3, 3, 3, 2), "ab"), "all", series="mean")

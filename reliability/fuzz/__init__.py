@@ -9,6 +9,8 @@ A module of :mod:`reliability.fuzz.targets` is a target. It has
     finding.
 ``SHARE``
     The share of the time that the target gets, relative to the others.
+``FEW``
+    How many inputs the test tries, where a target is slow; by default, 100 times its share.
 ``SECONDS``
     The bound for one input; more is a hang.
 """

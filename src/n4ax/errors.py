@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from os import PathLike
 from string import Formatter
 from typing import Any, cast
 
@@ -131,7 +132,8 @@ def show_value(value: Any, conversion: str | None = None, spec: str = "") -> str
         return f"an object of type {type(value).__name__} that cannot be shown"
     if not isinstance(value, str):
         text = " ".join(text.split())
-    most = _LONGEST_VALUE if conversion == "r" else _LONGEST_TEXT
+    is_name = conversion != "r" and isinstance(value, str | PathLike)
+    most = _LONGEST_TEXT if is_name else _LONGEST_VALUE
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} letters)"
 
 

@@ -227,8 +227,8 @@ def _check_spacing(
         steps = tuple(steps[axis] for axis in axes.kept)
     if len(steps) != ndim or not all(LEAST <= step <= LARGEST for step in steps):
         raise InputError(
-            "{spacing} is {0}; expected one voxel size above 0, in mm, or one for each axis of the "
-            "shape {1}",
+            "{spacing} is {0!r}; expected one voxel size above 0, in mm, or one for each axis of "
+            "the shape {1}",
             spacing,
             axes.shape,
         )

@@ -212,3 +212,17 @@ def test_saved_field_tells_control_points_from_an_image_of_a_field(tmp_path: Pat
     change(tmp_path / "field.nii.gz", n4ax_bias_field=3)
     with pytest.raises(ValueError, match="has version 3"):
         read_field(tmp_path / "changed.nii")
+
+
+def test_a_damaged_name_inside_a_file_is_not_repeated_at_length(tmp_path: Path) -> None:
+    import zipfile
+
+    path = tmp_path / "field.npz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a" * 5000, b"x" * 10)
+    content = bytearray(path.read_bytes())
+    content[40] = ord("b")  # the name in front of the data, and not that in the directory
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a bias field saved by n4ax") as refusal:
+        n4ax.BiasField.load(path)
+    assert len(str(refusal.value)) < 600

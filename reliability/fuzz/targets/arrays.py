@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 from random import Random
 from typing import Any
-from warnings import catch_warnings
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
@@ -155,6 +155,7 @@ def _call(function: Callable[[], Any], given: list[Any]) -> tuple[Any, str]:
     values = [*given[:-1], *(given[-1].values() if isinstance(given[-1], dict) else given[-1:])]
     before = [freeze(value) for value in values]
     with redirect_stdout(StringIO()), catch_warnings(record=True) as caught:
+        simplefilter("always")
         outcome = call_or_refuse(function)
     odd = [one for one in caught if one.category is not UserWarning]
     assert not odd, f"{odd[0].category.__name__}: {odd[0].message} ({odd[0].filename})"

@@ -13,6 +13,7 @@ from reliability.fuzz.texts import draw_number_text, draw_word
 
 SHARE = 1.0
 SECONDS = 90.0
+FEW = 4  # inputs in the test, since each starts a process
 
 _OWN = ("N4AX_ARITHMETIC", "N4AX_ITK_VERSION", "N4AX_ENGINE")
 _THREADS = (

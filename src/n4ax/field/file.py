@@ -87,7 +87,7 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not np.isfinite(parts["control_points"]).all():
             raise ValueError("its control points have NaN or infinite values")
     except Exception as error:  # a damaged file can fail in many ways
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:300]  # a name in it may be as long as the file
         raise ValueError(f"{path} is not a bias field saved by n4ax ({reason})") from None
     return parts
 

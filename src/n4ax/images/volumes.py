@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
-from n4ax.images.arrays import import_array, is_jax, is_lazy, namespace_of
+from n4ax.images.arrays import check_real, import_array, is_jax, is_lazy, namespace_of
 from n4ax.images.libraries import find_order, make_like, open_image
 from n4ax.settings import VoxelOrder
 
@@ -107,6 +107,7 @@ def take_volume(series: Any, axis: int, number: int) -> Any:
 def average_volumes(series: Any, axis: int, numbers: Sequence[int] | None) -> Any:
     """The mean of all volumes of a series, or of some, computed in float64, as a float32 array."""
     voxels = import_array(open_image(series).voxels)
+    check_real("image", voxels.dtype)
     xp = namespace_of(voxels)
     if numbers is not None:
         voxels = xp.take(voxels, np.array(numbers), axis=axis)
