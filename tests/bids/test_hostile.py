@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from n4ax.bids.checks import Problem, spread_problems
 from n4ax.bids.citation import write_folder_citation
 from n4ax.bids.companions import find_companions, find_file
 from n4ax.bids.headers import read_image_header
@@ -162,3 +163,11 @@ def test_a_folder_that_is_named_as_an_image_is_told_so(dataset: Path) -> None:
     (dataset / PATH).mkdir()
     with pytest.raises(ValueError, match=r"sub-01_T1w\.nii\.gz is a folder; expected an image"):
         read_image_header(dataset / PATH)
+
+
+def test_a_name_of_several_lines_is_told_in_one() -> None:
+    bad, good = (Source.of(f"sub-01/anat/sub-01_{name}.nii.gz") for name in ("acq-a\nb_T1w", "T2w"))
+    problem = Problem("cannot be read", "it is empty")
+    recipe = Recipe(Path("in"), Path("out"), N4Settings())
+    found = spread_problems(recipe, [(bad, good)], {bad.path: problem})
+    assert "acq-a b_T1w" in found[good.path].reason
