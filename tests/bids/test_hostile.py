@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from n4ax.bids.checks import Problem, spread_problems
 from n4ax.bids.citation import write_folder_citation
 from n4ax.bids.companions import find_companions, find_file
+from n4ax.bids.headers import read_image_header
 from n4ax.bids.image import Outcome
 from n4ax.bids.inputs import Source, find_sources, list_suffixes
 from n4ax.bids.journal import Journal
@@ -154,3 +156,18 @@ def test_settings_that_nobody_can_use_are_those_of_a_file(tmp_path: Path) -> Non
     (tmp_path / "n4ax_study.json").write_text(json.dumps({"Settings": settings}))
     with pytest.raises(ValueError, match=r"n4ax_study\.json has settings that nobody can use"):
         write_folder_citation(tmp_path)
+
+
+def test_a_folder_that_is_named_as_an_image_is_told_so(dataset: Path) -> None:
+    (dataset / PATH).unlink()
+    (dataset / PATH).mkdir()
+    with pytest.raises(ValueError, match=r"sub-01_T1w\.nii\.gz is a folder; expected an image"):
+        read_image_header(dataset / PATH)
+
+
+def test_a_name_of_several_lines_is_told_in_one() -> None:
+    bad, good = (Source.of(f"sub-01/anat/sub-01_{name}.nii.gz") for name in ("acq-a\nb_T1w", "T2w"))
+    problem = Problem("cannot be read", "it is empty")
+    recipe = Recipe(Path("in"), Path("out"), N4Settings())
+    found = spread_problems(recipe, [(bad, good)], {bad.path: problem})
+    assert "acq-a b_T1w" in found[good.path].reason

@@ -17,6 +17,7 @@ from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
 from n4ax.images.grids import Grid, check_kind, check_same_grid
 from n4ax.images.volumes import SPATIAL
+from n4ax.messages import make_one_line
 
 _MOST_NAMES = 3
 """Images that are named for each reason; the others are counted."""
@@ -105,7 +106,8 @@ def spread_problems(
         bad = [source.path for source in group if source.path in problems]
         for source in group if bad else ():
             reason = f"its {what} with {bad[0]}, which failed: {problems[bad[0]].reason}"
-            every.setdefault(source.path, Problem(kind, reason, kind_is_all=True))
+            problem = Problem(kind, make_one_line(reason), kind_is_all=True)
+            every.setdefault(source.path, problem)
     return every
 
 

@@ -60,10 +60,11 @@ def read_image_header(path: Path) -> Grid:
     OSError
         The file cannot be opened.
     ValueError
-        It is a link to a file that is not here, cannot be read, or has no real numbers.
+        It is a link to a file that is not here, a folder, cannot be read, or has no real numbers.
     """
     grid = read_file_header(path)
-    assert grid is not None  # images of BIDS are NIfTI
+    if grid is None:  # images of BIDS are NIfTI, and a folder is taken for a series of DICOM
+        raise ValueError(f"{path} is a folder; expected an image")
     check_kind(grid.kind, path)
     return grid
 
