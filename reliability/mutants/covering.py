@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import coverage
-from benchmarks.peers import ROOT
 
+from benchmarks.peers import ROOT
 from reliability.mutants.rooms import ROOMS, list_files
 
 

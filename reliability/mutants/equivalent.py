@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.peers import ROOT
-
 from reliability.mutants.mutations import Mutant
 
 PATH = Path(__file__).with_name("equivalent.toml")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import libcst as cst
-from benchmarks.peers import ROOT
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 from mutmut.mutation.file_mutation import deep_replace
 from mutmut.mutation.mutators import mutation_operators
 
+from benchmarks.peers import ROOT
 from reliability.mutants.rules import find_reason_to_skip
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.peers import ROOT
-
 from reliability.mutants.equivalent import read_equivalent
 from reliability.mutants.journal import Outcome
 from reliability.mutants.mutations import Mutant, make_mutants

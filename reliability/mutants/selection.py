@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import coverage
-from benchmarks.peers import ROOT
 
+from benchmarks.peers import ROOT
 from reliability.mutants.mutations import Mutant
 from reliability.mutants.places import Place, find_place
 from reliability.mutants.rooms import find_own_tests

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.peers import ROOT
 
+from benchmarks.peers import ROOT
 from reliability.mutants.journal import Outcome, add_to_journal
 from reliability.mutants.mutations import Mutant
 from reliability.mutants.swapping import Functions, list_functions

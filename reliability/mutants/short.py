@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 from benchmarks.peers import ROOT
-
 from reliability.mutants.journal import Outcome, read_journal
 from reliability.mutants.mutations import Mutant, make_mutants
 from reliability.mutants.running import run_jobs

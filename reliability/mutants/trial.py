@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from benchmarks.peers import ROOT
 
+from benchmarks.peers import ROOT
 from reliability.mutants.mutations import Mutant
 from reliability.mutants.selection import find_place_of
 from reliability.mutants.swapping import (

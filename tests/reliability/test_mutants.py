@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mutmut  # noqa: F401  # it makes the mutants
 import pytest
+
 from reliability.mutants.equivalent import find_outdated, list_sources, read_equivalent
 from reliability.mutants.mutations import make_mutants
 from reliability.mutants.places import find_place
