@@ -21,7 +21,7 @@ test: $(VENV)/.installed-test kernels  ## run the quick tests
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow"
 
 test-all: $(VENV)/.installed-test kernels  ## run every test, which takes some 15 minutes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 40
 
 lint: $(VENV)/.installed-dev  ## style and types
 	$(BIN)/ruff check .

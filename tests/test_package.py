@@ -24,8 +24,9 @@ MODULES = {
 
 FLOORS = (
     ("version", "errors", "messages", "pools", "processors", "namespaces"),
-    ("settings", "files", "extras"),
-    ("signals", "itk", "texts"),
+    ("settings", "paths", "extras"),
+    ("files", "texts", "itk"),
+    ("signals",),
     ("method",),
     ("images",),
     ("engines",),

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from n4ax.paths import is_there, name_errors, rename_error
+
 _CANNOT_SYNC = {
     getattr(errno, name)
     for name in ("EINVAL", "ENOSYS", "ENOTSUP", "EOPNOTSUPP", "ENOTTY", "EPERM", "EACCES")
@@ -23,11 +25,6 @@ _CANNOT_SYNC = {
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers that mean that there is no space left."""
-
-_POINTER = b"/annex/objects/"
-"""So begins a file that git-annex puts in the place of content that it has elsewhere."""
-
-_LONGEST_POINTER = 32 * 1024
 
 _PATIENCE = 5.0
 """Seconds that a program which is about to end waits for the renaming in another thread."""
@@ -169,85 +166,6 @@ def check_writable(target: Path) -> None:
         raise
 
 
-def is_file(path: Path) -> bool:
-    """Whether there is a file of this name; what is too long for a name is none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder of this name; what is too long for a name is none."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
-def is_elsewhere(path: Path) -> bool:
-    """Whether git-annex has the content of a file elsewhere: a broken link, or a pointer to it.
-
-    A file that does not exist is not elsewhere, nor is one that cannot be read.
-    """
-    try:
-        if path.stat().st_size > _LONGEST_POINTER or not path.is_file():
-            return False
-        with path.open("rb") as file:
-            return file.read(len(_POINTER)) == _POINTER
-    except FileNotFoundError:
-        return path.is_symlink()
-    except OSError:
-        return False
-
-
-def resolve_links(path: Path) -> Path:
-    """The whole path of what a path leads to. A loop of links is an error when it is opened."""
-    return Path(os.path.realpath(path))  # Path.resolve of Python 3.12 raises RuntimeError
-
-
-def check_here(path: Path) -> None:
-    """Refuse a file whose content git-annex has elsewhere, and a pipe, which could be waited for.
-
-    Raises
-    ------
-    ValueError
-        The message says how to fetch the content, or that it is no file.
-    """
-    if is_elsewhere(path):
-        raise ValueError(f"{path} only points to a file that is not here: fetch it (datalad get)")
-    with suppress(OSError):  # what cannot be looked at cannot be opened either, which says why
-        kind = path.stat().st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise ValueError(f"{path} is a pipe or a device; expected a file")
-
-
-@contextmanager
-def name_errors(path: Path) -> Iterator[None]:
-    """Let errors name this file if they name none, as those of reading, writing and syncing."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise _rename_error(error, str(path)) from error
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file. An error names the file, also if it comes after the file was opened."""
-    with name_errors(path):
-        return path.read_bytes()
-
-
-def is_there(path: Path) -> bool:
-    """Whether something has this name; an ``OSError`` if that cannot be found out."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
-
-
 class _Change:
     """A new file, and the place that it is to take."""
 
@@ -361,7 +279,7 @@ def _all_or_none(changes: Sequence[_Change]) -> Iterator[_Exchange]:
         for change in changes:
             own = {str(path) for path in (change.new, change.old, change.place)}
             if error.filename in own or (error.filename is None and len(changes) == 1):
-                raise _rename_error(error, change.name) from error
+                raise rename_error(error, change.name) from error
         raise
     finally:
         with _renaming:
@@ -371,10 +289,6 @@ def _all_or_none(changes: Sequence[_Change]) -> Iterator[_Exchange]:
 
 def _make_name() -> str:
     return os.urandom(16).hex()
-
-
-def _rename_error(error: OSError, name: str) -> OSError:
-    return OSError(error.errno or errno.EIO, error.strerror or str(error), name)
 
 
 def _check_kind(target: Path) -> None:

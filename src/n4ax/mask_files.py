@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from n4ax.errors import InputError
-from n4ax.files import is_file
 from n4ax.images.arguments import MaskWord
 from n4ax.images.dilation import dilate
 from n4ax.images.expressions import Expression, Part, evaluate, list_parts, parse
@@ -18,6 +17,7 @@ from n4ax.images.masks import find_fraction
 from n4ax.images.otsu import find_foreground
 from n4ax.images.volumes import SPATIAL
 from n4ax.itk.space import Space
+from n4ax.paths import is_file
 
 Mask = npt.NDArray[Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from n4ax.files import check_here, is_elsewhere, is_there, name_errors, read_bytes
 from n4ax.images.names import DICOM, find_files, find_suffix
+from n4ax.paths import check_here, is_elsewhere, is_there, name_errors, read_bytes
 from n4ax.result import N4Result
 from n4ax.settings import CHOSEN, N4Settings
 from n4ax.version import __version__

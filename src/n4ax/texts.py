@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
-from n4ax.files import check_here, name_errors
+from n4ax.paths import check_here, name_errors
 
 MOST_BYTES = 1 << 28
 """A larger file is no metadata and no table of ratings."""

@@ -16,7 +16,7 @@ from n4ax.bids.recipe import Recipe
 from n4ax.bids.staging import append_text
 from n4ax.correction.table import Table
 from n4ax.errors import InputError
-from n4ax.files import check_here, is_elsewhere
+from n4ax.paths import check_here, is_elsewhere
 from n4ax.provenance import hash_file
 from n4ax.report.pages import write_all
 from n4ax.settings import N4Settings

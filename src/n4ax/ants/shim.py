@@ -7,7 +7,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from n4ax.files import is_there, replace_files
+from n4ax.files import replace_files
+from n4ax.paths import is_there
 
 PROGRAMS = {
     "N4BiasFieldCorrection": "n4ax.ants",

@@ -24,9 +24,9 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
 from n4ax.bids.recipe import Recipe
 from n4ax.errors import InputError
-from n4ax.files import check_here, is_elsewhere
 from n4ax.images.arguments import read_word
 from n4ax.images.signature import is_signed
+from n4ax.paths import check_here, is_elsewhere
 from n4ax.texts import read_json_file
 from n4ax.verdict.already import find_signs
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from n4ax.bids.inputs import Source
-from n4ax.files import check_here
 from n4ax.images.grids import Grid, check_kind
 from n4ax.images.peek import read_grid
+from n4ax.paths import check_here
 from n4ax.pools import ThreadPool
 
 _THREADS = 16

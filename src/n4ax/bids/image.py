@@ -38,11 +38,12 @@ from n4ax.bids.staging import (
     sync_meanwhile,
 )
 from n4ax.errors import InputError, describe_shortage
-from n4ax.files import DISK_FULL, read_bytes
+from n4ax.files import DISK_FULL
 from n4ax.images import nifti
 from n4ax.inputs import Run
 from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
+from n4ax.paths import read_bytes
 from n4ax.provenance import format_json, list_iterations
 from n4ax.report.measures import measure
 from n4ax.report.pictures import draw

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from n4ax.bids.image import Outcome
 from n4ax.bids.staging import FAILED, PRIVATE, append_text, hold_lock, make_private, write_text
-from n4ax.files import is_elsewhere, is_there
 from n4ax.messages import escape_controls, make_one_line
+from n4ax.paths import is_elsewhere, is_there
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS
 from n4ax.report.records import is_failure

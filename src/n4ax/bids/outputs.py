@@ -20,7 +20,7 @@ from n4ax.bids.inputs import Source
 from n4ax.bids.maker import describe_maker
 from n4ax.bids.staging import PRIVATE, make_private, write_text
 from n4ax.errors import InputError
-from n4ax.files import is_elsewhere, is_there, resolve_links
+from n4ax.paths import is_elsewhere, is_there, resolve_links
 from n4ax.provenance import format_json
 from n4ax.report.layout import ERRORS, FIGURES, GROUP_PAGE, RATINGS, STUDY
 from n4ax.report.values import read_list

@@ -10,16 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from n4ax.files import (
-    is_elsewhere,
-    move_files,
-    name_errors,
-    read_bytes,
-    replace_file,
-    replace_files,
-    sync,
-    write_file,
-)
+from n4ax.files import move_files, replace_file, replace_files, sync, write_file
+from n4ax.paths import is_elsewhere, name_errors, read_bytes
 from n4ax.pools import ThreadPool
 
 PRIVATE = ".n4ax"

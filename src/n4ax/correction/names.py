@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from n4ax.errors import InputError
-from n4ax.files import is_file
 from n4ax.images.names import DICOM, READ, find_stem, find_suffix
 from n4ax.images.signature import is_signed
+from n4ax.paths import is_file
 
 _WORD = re.compile(r"\{(stem|folder)\}")
 

@@ -16,9 +16,10 @@ from typing import Any
 from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Task
 from n4ax.errors import InputError
-from n4ax.files import check_here, is_there, write_file
+from n4ax.files import write_file
 from n4ax.images.names import NIFTI, find_suffix
 from n4ax.images.signature import is_signed
+from n4ax.paths import check_here, is_there
 from n4ax.provenance import format_json
 from n4ax.report.tables import guard_text
 from n4ax.texts import read_json_file

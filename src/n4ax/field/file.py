@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from n4ax.errors import InputError
 from n4ax.field.versions import ARRAYS, check_version
-from n4ax.files import read_bytes, replace_file
+from n4ax.files import replace_file
 from n4ax.itk.space import Position
 from n4ax.method.grid import Axis
+from n4ax.paths import read_bytes
 from n4ax.settings import LARGEST, is_whole_number
 
 _NIFTI = (".nii", ".nii.gz")

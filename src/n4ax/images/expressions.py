@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from n4ax.errors import InputError
-from n4ax.files import is_folder
 from n4ax.images.arguments import MaskWord, read_word
+from n4ax.paths import is_folder
 
 _LETTERS = "+&|!()"
 _DEEPEST = 30

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image
 
 from n4ax.extras import need_extra
-from n4ax.files import borrow_file, read_bytes
+from n4ax.files import borrow_file
 from n4ax.images import gzip, headers, zstd
 from n4ax.images.dicom import NOTHING, read_series
 from n4ax.images.lengths import measure_mgh
@@ -37,6 +37,7 @@ from n4ax.images.names import (
 )
 from n4ax.itk.space import Space, drop_last_ones
 from n4ax.messages import PROCESS_WIDE
+from n4ax.paths import read_bytes
 
 _LONGEST = 32767
 """So many voxels has an axis of NIfTI-1 at most."""

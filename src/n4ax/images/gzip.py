@@ -13,8 +13,8 @@ from pathlib import Path
 
 from isal import isal_zlib
 
-from n4ax.files import read_bytes
 from n4ax.images.lengths import LENGTH_OF_START, measure_nifti
+from n4ax.paths import read_bytes
 from n4ax.pools import ThreadPool
 
 ISAL_ERROR: type[Exception] = isal_zlib.error  # pyright: ignore[reportAssignmentType] - a class

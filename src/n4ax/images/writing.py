@@ -5,9 +5,10 @@ from pathlib import Path
 
 from nibabel.nifti1 import Nifti1Image
 
-from n4ax.files import name_errors, replace_files
+from n4ax.files import replace_files
 from n4ax.images import nifti
 from n4ax.images.names import find_files
+from n4ax.paths import name_errors
 
 
 def write_images(

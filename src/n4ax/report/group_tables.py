@@ -13,7 +13,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from n4ax.files import is_elsewhere, write_file
+from n4ax.files import write_file
+from n4ax.paths import is_elsewhere
 from n4ax.report.layout import GROUP_TABLE, GROUP_TABLES
 from n4ax.report.rows import Row
 from n4ax.report.tables import write_table

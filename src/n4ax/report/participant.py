@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from n4ax.files import read_bytes
 from n4ax.images.planes import Sides, count_planes, find_sides_by_name
+from n4ax.paths import read_bytes
 from n4ax.report.charts import (
     Convergence,
     Histogram,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from n4ax.errors import InputError
-from n4ax.files import check_here, is_there, write_file
+from n4ax.files import write_file
+from n4ax.paths import check_here, is_there
 from n4ax.report.layout import RATINGS
 from n4ax.report.records import natural_key
 from n4ax.report.study import Study

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.files import check_here, is_there
+from n4ax.paths import check_here, is_there
 from n4ax.report.entries import complete
 from n4ax.report.layout import ERRORS
 from n4ax.texts import read_json_file

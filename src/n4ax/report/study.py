@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from n4ax.files import is_there
+from n4ax.paths import is_there
 from n4ax.report.layout import STUDY
 from n4ax.report.records import Record, read_json
 from n4ax.report.values import read_list, read_number, read_object, read_text

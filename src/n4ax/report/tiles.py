@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from n4ax.files import read_bytes
 from n4ax.images.planes import count_planes
+from n4ax.paths import read_bytes
 from n4ax.report.pictures import encode_webp, make_data_uri
 from n4ax.report.records import Record
 

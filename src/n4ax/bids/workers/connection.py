@@ -27,7 +27,7 @@ from n4ax.bids.workers.local import start_processes
 from n4ax.bids.workers.scheduling import make_scheduler_class
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
-from n4ax.files import resolve_links
+from n4ax.paths import resolve_links
 from n4ax.signals import exit_on_signals
 
 if TYPE_CHECKING:
