@@ -15,7 +15,6 @@ import n4ax
 from n4ax.errors import InputError
 from n4ax.images import gzip, nifti, peek, zstd
 from n4ax.images.lengths import measure_mgh, measure_nifti
-from reliability.fuzz.targets.dicom import make_slice, replace_element
 
 VOXELS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -166,7 +165,9 @@ def test_truncated_file_is_named_in_python(tmp_path: Path) -> None:
 def test_slice_of_dicom_that_lies_is_named(
     tmp_path: Path, tag: tuple[int, int], value: bytes, words: str
 ) -> None:
-    import pydicom
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("SimpleITK")
+    from reliability.fuzz.targets.dicom import make_slice, replace_element
 
     for number in range(2):
         content = replace_element(make_slice(number), pydicom.tag.Tag(tag), value)

@@ -39,7 +39,7 @@ def _read(path: Path) -> tuple[frozenset[str], frozenset[Path]]:
     modules: set[Path] = set()
     for name in _find_imports(ast.parse(path.read_text(encoding="utf-8")).body):
         first = name.partition(".")[0]
-        if first not in ("tests", "n4ax", "benchmarks") or not _is_installed(first):
+        if first not in ("tests", "n4ax", "benchmarks", "reliability") or not _is_installed(first):
             libraries.add(first)
             continue
         place = _locate(name)
