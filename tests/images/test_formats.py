@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 from nibabel.affines import apply_affine
 
-from n4ax.images import formats, names, nifti
+from n4ax.images import names, nifti
 from n4ax.images.names import DICOM, FREESURFER, ITK, NRRD, PAIRS, READ, WRITTEN, find_files
 from n4ax.images.writing import write_images
+from tests.images.needs import need
 from tests.support.limits import limit_files
 
 TURN = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
@@ -29,14 +30,6 @@ def find_cases(suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
         for kind in SHAPES
         if suffix not in DICOM and (suffix, kind) != (".mnc", "4-D")
     ]
-
-
-def need(suffix: str) -> None:
-    """Skip a test if the library of a format is not installed."""
-    try:
-        formats.need_library(Path(f"a{suffix}"))
-    except ImportError as error:
-        pytest.skip(str(error))
 
 
 def make_place(kind: str) -> npt.NDArray[np.float64]:

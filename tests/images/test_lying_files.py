@@ -15,6 +15,7 @@ import n4ax
 from n4ax.errors import InputError
 from n4ax.images import gzip, nifti, peek, zstd
 from n4ax.images.lengths import measure_mgh, measure_nifti
+from tests.images.needs import need
 
 VOXELS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -37,6 +38,7 @@ def read(path: Path) -> Any:
 def test_header_that_asks_for_more_than_the_file_has_takes_no_memory(
     tmp_path: Path, suffix: str
 ) -> None:
+    need(suffix)
     content = make_nifti(dim=[3, 32767, 32767, 9, 1, 1, 1, 1])
     packed: dict[str, Callable[[bytes], bytes]] = {
         ".nii": bytes,
@@ -64,6 +66,7 @@ def test_file_of_freesurfer_that_asks_for_more_than_it_has_is_refused(tmp_path: 
 
 
 def test_what_follows_the_voxels_is_not_decompressed() -> None:
+    need(".nii.zst")
     content = make_nifti()
     bomb = bytes(50_000_000)
     assert len(gzip.decompress(python_gzip.compress(content + bomb, 1), measure_nifti)) < 2e6
@@ -74,6 +77,7 @@ def test_what_follows_the_voxels_is_not_decompressed() -> None:
 
 
 def test_members_may_be_shorter_than_the_header(tmp_path: Path) -> None:
+    need(".nii.zst")
     content = make_nifti()
     pieces = [content[start : start + 100] for start in range(0, len(content), 100)]
     (tmp_path / "a.nii.gz").write_bytes(b"".join(map(python_gzip.compress, [b"", *pieces])))
@@ -127,6 +131,7 @@ def test_what_nibabel_finds_wrong_is_not_printed(
 
 
 def test_reason_of_itk_has_no_address_in_memory(tmp_path: Path) -> None:
+    need(".mnc")
     (tmp_path / "a.mnc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with pytest.raises(ValueError, match=r"a\.mnc cannot be read") as caught:
         read(tmp_path / "a.mnc")
@@ -135,6 +140,7 @@ def test_reason_of_itk_has_no_address_in_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("axes", ["2147483647", "-1", "x", "11"])
 def test_metaimage_with_impossible_axes_is_refused(tmp_path: Path, axes: str) -> None:
+    need(".mha")
     head = f"ObjectType = Image\nNDims = {axes}\nDimSize = 4 2 3\nElementType = MET_USHORT\n"
     (tmp_path / "a.mha").write_bytes(head.encode() + b"ElementDataFile = LOCAL\n" + bytes(48))
     with pytest.raises(ValueError, match=r"a\.mha cannot be read: .*NDims"):
@@ -142,6 +148,7 @@ def test_metaimage_with_impossible_axes_is_refused(tmp_path: Path, axes: str) ->
 
 
 def test_key_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    need(".nrrd")
     head = b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 1 1 2\nencoding: raw\n\xff\xfe:=x\n\n"
     (tmp_path / "a.nrrd").write_bytes(head + b"\1\2")
     assert read(tmp_path / "a.nrrd").ravel().tolist() == [1, 2]
