@@ -57,7 +57,12 @@ QUICK: dict[EngineName, set[str]] = {
 
 LONG: dict[EngineName, set[str]] = {
     "cpu": set(),
-    "xla": {"sitk_default_pelvis_small", "sitk_large_studyforrest", "sitk_shrink2_flair_ms"},
+    "xla": {
+        "sitk_default_pelvis_small",
+        "sitk_fullres_t1w_adi",
+        "sitk_large_studyforrest",
+        "sitk_shrink2_flair_ms",
+    },
 }
 """Cached cases that are like others, and run with N4AX_LONG_TESTS=1."""
 
@@ -320,8 +325,8 @@ def compare(seed: int, engine: EngineName) -> Comparison:
     params=[
         pytest.param(("cpu", 5), id="cpu-5"),
         pytest.param(("xla", 5), id="xla-5"),
-        pytest.param(("cpu", 20), id="cpu-20", marks=pytest.mark.slow),
-        pytest.param(("xla", 10), id="xla-10", marks=pytest.mark.slow),
+        pytest.param(("cpu", 12), id="cpu-12", marks=pytest.mark.slow),
+        pytest.param(("xla", 10), id="xla-10", marks=mark(slow=True, long=True)),
         pytest.param(("cpu", 40), id="cpu-40", marks=mark(slow=True, long=True)),
         pytest.param(("xla", 20), id="xla-20", marks=mark(slow=True, long=True)),
     ],

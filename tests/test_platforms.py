@@ -1,6 +1,5 @@
 """What other systems do differently, stood in for here."""
 
-import errno
 import os
 import subprocess
 import sys
@@ -18,8 +17,6 @@ from n4ax.ants import shim
 from n4ax.cli import main
 from n4ax.engines.compiled import library
 from n4ax.kernels import BuildError, build
-from tests.support.studies import make_study
-from tests.test_files import make_failing
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 
@@ -137,16 +134,6 @@ def test_systems_without_a_library_of_kernels(
         assert library.load_library() is None
     finally:
         library.load_library.cache_clear()
-
-
-def test_a_dataset_that_needs_a_link_where_none_can_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip("bids2table")
-    make_study(tmp_path / "study-1.0", None, participants=2)
-    monkeypatch.setattr(Path, "symlink_to", make_failing(errno.EPERM))
-    assert main(["bids", str(tmp_path / "study-1.0"), str(tmp_path / "out"), "participant"]) == 2
-    assert "study-1.0: its name has a dot" in capsys.readouterr().err
 
 
 CALLS = """

@@ -104,7 +104,8 @@ def find_workers(process: int) -> list[psutil.Process]:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return "spawn_main" in " ".join(process.cmdline())
+        words = " ".join(process.cmdline())  # Dask gives it a title if setproctitle is installed
+        return "spawn_main" in words or words.startswith("dask worker")
     except psutil.Error:
         return False
 

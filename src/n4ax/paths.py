@@ -89,6 +89,10 @@ def is_there(path: Path) -> bool:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link on the way leads to itself
+            return False
+        raise
     return True
 
 

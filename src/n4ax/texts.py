@@ -43,8 +43,8 @@ def read_text_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) 
         raise ValueError(f"it has more than {most >> 20} MiB")
     try:
         return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"it is not text: {error}") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is not text in UTF-8") from None
 
 
 def read_json_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) -> Any:

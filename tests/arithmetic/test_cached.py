@@ -39,6 +39,7 @@ ONLY_AT_64_THREADS = ("fullres_t1w_adi", "large_studyforrest")
 """Of these, there are no cached answers of one thread and of ITK 6."""
 
 LONG = (
+    "default_pelvis_small",
     "default_abdomen_negative",
     "default_epi7t",
     "fullres_t1w_adi",

@@ -100,7 +100,7 @@ def test_fastsurfer_writes_the_same_8_bit_image_of_the_head(tell: Callable[[str]
     "name",
     [
         pytest.param("t1w_head_memprage_3t_fnndsc_adi", marks=mark(slow=True, long=True)),
-        pytest.param("epi_7t_layerfmri_oblique_sclslope", marks=mark(slow=True, long=False)),
+        pytest.param("epi_7t_layerfmri_oblique_sclslope", marks=mark(slow=True, long=True)),
     ],
 )
 def test_fastsurfer_writes_the_same_8_bit_image(

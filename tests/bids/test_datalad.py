@@ -121,7 +121,7 @@ def choose_start(user: str) -> list[str]:
     [
         ("all files are links", "root"),
         ("files are second names", "a user"),
-        ("files are copies", "root"),
+        pytest.param("files are copies", "root", marks=only_long),
         pytest.param("texts are in git", "root", marks=only_long),
         pytest.param("files are second names", "root", marks=only_long),
         pytest.param("all files are links", "a user", marks=only_long),

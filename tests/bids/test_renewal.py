@@ -73,7 +73,7 @@ def run_tasks(client: Any, folder: Path, sources: list[Source] = SOURCES) -> dic
 @pytest.mark.parametrize(
     ("cluster", "processes"),
     [
-        ("pbs", 1),
+        pytest.param("pbs", 1, marks=only_long),
         ("slurm", 2),
         pytest.param("lsf", 2, marks=only_long),
         pytest.param("sge", 1, marks=only_long),

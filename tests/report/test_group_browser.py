@@ -451,7 +451,8 @@ def test_names_reasons_and_notes_are_no_markup(browser: Pages, rated: Path) -> N
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
     study = {**STUDY, "Dataset": evil, "Rerun": evil, "Settings": {evil: {evil: evil}}}
     (rated / "n4ax_study.json").write_text(json.dumps(study))
-    errors = [{"Source": evil, "Subject": evil, "Reason": evil}]
+    label = evil.replace("/", "")  # a label with a slash is refused
+    errors = [{"Source": evil, "Subject": label, "Reason": evil}]
     (rated / "n4ax_errors.json").write_text(json.dumps({"Errors": errors}))
     head = "source\trating\tnote\trater\tdate\tresult\n"
     row = f"{source}\treject\t{evil}\t{evil}\t{OLDER}\t{evil}\n"

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from benchmarks.volumes import move_by_one_ulp
 from n4ax import simpleitk as sitk_n4
 from tests.support.itk import THREADS
+from tests.support.long import mark
 from tests.support.simpleitk import (
     HEAD,
     Events,
@@ -137,7 +138,7 @@ def test_script_of_brainles() -> None:
             "flair_head_ms_3mm",
             run_as_example,
             {"shrink": 4, "iterations": 10},
-            marks=pytest.mark.slow,
+            marks=mark(slow=True, long=True),
         ),
         pytest.param(
             "mouse_anat_small_sammba",

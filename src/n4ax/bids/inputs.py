@@ -169,7 +169,7 @@ def read_filters(path: Path) -> Filters:
     try:
         content = parse_json(read_text_file(path))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {_tell(error)}") from None
+        raise ValueError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ValueError(f'{path} is not of the form {{"t1w": {{"acquisition": "mprage"}}}}')
     short = find_short_names()
@@ -290,8 +290,3 @@ def find_short_names() -> Mapping[str, str]:
         if entity:
             names |= {entity.decode(): field.name, field.name: field.name}
     return names
-
-
-def _tell(error: Exception) -> str:
-    """What is wrong with a text that should be JSON."""
-    return "it is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
