@@ -130,10 +130,10 @@ def show_value(value: Any, conversion: str | None = None, spec: str = "") -> str
         text = repr(value) if conversion == "r" else format(value, spec)
     except Exception:  # a number of too many digits, or an object that cannot be shown
         return f"an object of type {type(value).__name__} that cannot be shown"
-    is_name = isinstance(value, str | PathLike)
-    if not is_name:
+    is_text = isinstance(value, str | PathLike | Exception)  # or holds a name, as other messages
+    if not is_text:
         text = " ".join(text.split())
-    most = _LONGEST_TEXT if is_name and conversion != "r" else _LONGEST_VALUE
+    most = _LONGEST_TEXT if is_text and conversion != "r" else _LONGEST_VALUE
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} letters)"
 
 
