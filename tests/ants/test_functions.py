@@ -239,3 +239,8 @@ def test_a_range_too_narrow_for_the_bins_is_refused() -> None:
     image[0] = np.nextafter(np.float32(1), np.float32(2))
     with pytest.raises(ValueError, match="too narrow for 256 bins"):
         find_quantiles(image * np.float32(1e-38), 0.1, 0.9, 256)
+
+
+def test_an_arithmetic_that_is_an_array_is_refused() -> None:
+    with pytest.raises(ValueError, match="arithmetic is .*; expected one of 'limit', 'itk'"):
+        n4ax.ants.n4_bias_field_correction(phantom(), arithmetic=np.arange(3))  # type: ignore[arg-type]

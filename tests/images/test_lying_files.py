@@ -147,6 +147,21 @@ def test_metaimage_with_impossible_axes_is_refused(tmp_path: Path, axes: str) ->
         read(tmp_path / "a.mha")
 
 
+@pytest.mark.parametrize("suffix", [".mha", ".mhd"])
+def test_damaged_voxels_of_metaimage_are_refused(tmp_path: Path, suffix: str) -> None:
+    """ITK would give what its memory happened to hold."""
+    need(suffix)
+    path = tmp_path / f"a{suffix}"
+    nifti.write_image(nib.Nifti1Image(VOXELS, np.eye(4)), path)
+    assert np.array_equal(read(path), VOXELS)
+    holder = path if suffix == ".mha" else next(tmp_path.glob("*.zraw"))
+    content = bytearray(holder.read_bytes())
+    content[-20] ^= 0xFF
+    holder.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\{suffix} cannot be read: its compressed voxels are"):
+        read(path)
+
+
 def test_key_that_is_no_text_is_left_out(tmp_path: Path) -> None:
     need(".nrrd")
     head = b"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 1 1 2\nencoding: raw\n\xff\xfe:=x\n\n"

@@ -105,3 +105,11 @@ def test_ratings_that_are_elsewhere_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"fetch it \(datalad get\)"):
         merge_ratings(tmp_path, [given], ["a"])
     assert link.is_symlink()
+
+
+def test_a_label_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """Half of a surrogate pair is in no name of a file."""
+    write_record(tmp_path, "01", None, "T1w", make_measures(1, "T1w"))
+    write_errors(tmp_path, Subject="\ud800")
+    with pytest.raises(ValueError, match=r"n4ax_errors\.json is not a list of failures"):
+        write_all(tmp_path)

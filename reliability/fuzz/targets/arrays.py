@@ -92,9 +92,16 @@ def _fit(random: Random) -> str:
     if result is None:
         return refusal
     if isinstance(result, list):
-        return f"{len(result)} {[digest(one.corrected) for one in result]}"
+        return f"{len(result)} {[_describe_result(one) for one in result]}"
     str(result)
     return f"{_check_all(image, result.corrected, keywords)} {result.iterations}"
+
+
+def _describe_result(result: Any) -> str:
+    """The digest of a result, or of those of the volumes of a series."""
+    if isinstance(result, list):
+        return str([_describe_result(one) for one in result])
+    return digest(result.corrected)
 
 
 def _batch(random: Random) -> str:

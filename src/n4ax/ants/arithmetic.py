@@ -25,7 +25,7 @@ def choose_arithmetic(asked: Arithmetic | None = None) -> dict[str, Any]:
     arithmetic = read_arithmetic() if asked is None else asked
     if arithmetic is not None:
         keywords["arithmetic"] = arithmetic
-    if arithmetic == "itk":
+    if isinstance(arithmetic, str) and arithmetic == "itk":
         keywords["itk_threads"] = find_default_threads()
         keywords["itk_tool"] = "ants" if find_default_threader() == "pool" else "simpleitk"
     return keywords

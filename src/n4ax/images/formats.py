@@ -21,7 +21,7 @@ from nibabel.nifti1 import Nifti1Image
 
 from n4ax.extras import need_extra
 from n4ax.files import borrow_file
-from n4ax.images import gzip, headers, zstd
+from n4ax.images import gzip, headers, metaimage, zstd
 from n4ax.images.dicom import NOTHING, read_series
 from n4ax.images.lengths import measure_mgh
 from n4ax.images.names import (
@@ -54,7 +54,6 @@ _END_OF_HEADER = {".mhd": b"ElementDataFile = LOCAL\n", ".nhdr": b"\n\n"}
 """What the voxels follow in one file."""
 _NAME_OF_VOXELS = {".mhd": "ElementDataFile = {}\n", ".nhdr": "\ndata file: {}\n"}
 """What stands in its place in a header that names the file of the voxels."""
-_AXES, _MOST_AXES, _ENOUGH = re.compile(rb"NDims\s*=\s*(\S*)"), 10, 1 << 16
 _ADDRESS = re.compile(r"\(0x[0-9a-f]+\)")
 _OF_NRRD = ("NRRD_content", "NRRD_sample units")
 """The fields of NRRD that neither say how the voxels are stored nor where they are."""
@@ -106,9 +105,11 @@ def read(path: Path) -> Nifti1Image:
             with keep_locale():
                 return _from_itk(read_series(path, sitk), path, sitk)
         if suffix in META:
-            _check_axes(path)
+            metaimage.check_axes(path)
         # ITK finds the format of MetaImage by the ending in small letters.
         image = sitk.ReadImage(str(path), imageIO="MetaImageIO" if suffix in META else "")
+        if suffix in META:
+            metaimage.check_voxels(path, sitk.GetArrayViewFromImage(image).nbytes)
         made = _from_itk(image, path, sitk)
         made.extra[_SOURCE] = _Source(_find_family(suffix), _read_dictionary(image))
         return made
@@ -184,18 +185,6 @@ def keep_locale() -> Iterator[None]:
             yield
         finally:
             locale.setlocale(locale.LC_ALL, before)
-
-
-def _check_axes(path: Path) -> None:
-    """Refuse a header of MetaImage with more axes than ITK has room for; it would crash."""
-    with path.open("rb") as file:
-        header = file.read(_ENOUGH).partition(b"ElementDataFile")[0]
-    for found in _AXES.findall(header):
-        if not (found.isdigit() and len(found) < 3 and 1 <= int(found) <= _MOST_AXES):
-            told = found.decode(errors="backslashreplace")[:40]
-            raise ValueError(
-                f"{path} cannot be read: its header says NDims = {told}; expected 2 to 4"
-            )
 
 
 def _give_reason(error: RuntimeError) -> str:

@@ -141,6 +141,10 @@ def is_failure(entry: Any) -> bool:
 def is_inner(path: str) -> bool:
     """Whether a text is a relative path that never leaves the folder that it is in."""
     parts = _SEPARATORS.split(path)
+    try:
+        os.fsencode(path)  # half of a surrogate pair is in no name of a file
+    except UnicodeEncodeError:
+        return False
     return "\0" not in path and not {"", ".", ".."} & set(parts) and not Path(path).is_absolute()
 
 
