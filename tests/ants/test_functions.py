@@ -242,5 +242,5 @@ def test_a_range_too_narrow_for_the_bins_is_refused() -> None:
 
 
 def test_an_arithmetic_that_is_an_array_is_refused() -> None:
-    with pytest.raises(ValueError, match="arithmetic is .*; expected one of 'limit', 'itk'"):
+    with pytest.raises(ValueError, match=r"arithmetic is .*; expected one of 'limit', 'itk'"):
         n4ax.ants.n4_bias_field_correction(phantom(), arithmetic=np.arange(3))  # type: ignore[arg-type]
