@@ -325,7 +325,7 @@ def compare(seed: int, engine: EngineName) -> Comparison:
     params=[
         pytest.param(("cpu", 5), id="cpu-5"),
         pytest.param(("xla", 5), id="xla-5"),
-        pytest.param(("cpu", 12), id="cpu-12", marks=pytest.mark.slow),
+        pytest.param(("cpu", 8), id="cpu-8", marks=pytest.mark.slow),
         pytest.param(("xla", 10), id="xla-10", marks=mark(slow=True, long=True)),
         pytest.param(("cpu", 40), id="cpu-40", marks=mark(slow=True, long=True)),
         pytest.param(("xla", 20), id="xla-20", marks=mark(slow=True, long=True)),

@@ -21,7 +21,7 @@ from tests.ants.test_exactness import make_case, write_files
 from tests.support import ants
 from tests.support.ants import Scan
 from tests.support.bits import check_bits, count_differences
-from tests.support.long import LONG_TESTS
+from tests.support.long import LONG_TESTS, mark
 
 THREADS = (1, 64)
 
@@ -35,6 +35,9 @@ DISTANCES = (12, 20, 33, 50, 100)
 
 FILES = ("ants_c11_pelvis_pd", "ants_c2_t1w_adi", "ants_c3_epi7t", "ants_c7_t1gd", "ants_c8_epi7t")
 """Between them: masks, weights, a mask as weights, rescaling, an oblique header, shrink 2 to 4."""
+
+LONG = ("ants_c7_t1gd",)
+"""Those of which the cached answers show as much, and which run with N4AX_LONG_TESTS=1."""
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +208,7 @@ def write_cached(shared: Path, name: str, folder: Path) -> list[str]:
 @pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize(
     "name",
-    [name if name == FILES[0] else pytest.param(name, marks=pytest.mark.slow) for name in FILES],
+    [pytest.param(name, marks=mark(name != FILES[0], name in LONG)) for name in FILES],
 )
 @pytest.mark.usefixtures("as_itk")
 def test_files_of_pipelines_have_the_bits_of_ants(

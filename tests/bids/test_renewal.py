@@ -236,7 +236,8 @@ def test_slurm_ends_jobs_and_gets_others(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["requeue", pytest.param("cancel", marks=only_long)])
+@only_long
+@pytest.mark.parametrize("how", ["requeue", "cancel"])
 def test_a_job_that_slurm_preempts(
     how: str, slurm_configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,7 +132,10 @@ def test_script_of_brainles() -> None:
     ("name", "script", "keywords"),
     [
         pytest.param(
-            "pelvis_pd_3t_surfacecoil_prostatex", run_as_fastsurfer, {}, marks=pytest.mark.slow
+            "pelvis_pd_3t_surfacecoil_prostatex",
+            run_as_fastsurfer,
+            {},
+            marks=mark(slow=True, long=True),
         ),
         pytest.param(
             "flair_head_ms_3mm",
