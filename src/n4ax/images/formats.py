@@ -109,7 +109,7 @@ def read(path: Path) -> Nifti1Image:
         # ITK finds the format of MetaImage by the ending in small letters.
         image = sitk.ReadImage(str(path), imageIO="MetaImageIO" if suffix in META else "")
         if suffix in META:
-            metaimage.check_voxels(path, sitk.GetArrayViewFromImage(image).nbytes)
+            metaimage.check_voxels(path, sitk.GetArrayViewFromImage(image))
         made = _from_itk(image, path, sitk)
         made.extra[_SOURCE] = _Source(_find_family(suffix), _read_dictionary(image))
         return made
