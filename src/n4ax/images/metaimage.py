@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 _AXES, _MOST_AXES, _ENOUGH = re.compile(rb"NDims\s*=\s*(\S*)"), 10, 1 << 16
 _VOXELS = re.compile(rb"^ElementDataFile\s*=[ \t]*([^\r\n]*?)[ \t]*\r?\n", re.MULTILINE)
-_COMPRESSED = re.compile(rb"^CompressedData\s*=\s*T", re.MULTILINE | re.IGNORECASE)
+_COMPRESSED = re.compile(rb"^CompressedData\s*=\s*[T1]", re.MULTILINE | re.IGNORECASE)
 _COMPRESSED_SIZE = re.compile(rb"^CompressedDataSize\s*=\s*(\d+)", re.MULTILINE)
 _ZLIB_OR_GZIP = 47
 """The kinds of streams that zlib is to recognise, in its words."""
