@@ -37,7 +37,7 @@ def test_the_plots_are_those_that_pages_show() -> None:
     drawn = {path.name for path in images.glob("*.svg")}
     shown = {
         line.split("images/")[1].rstrip(")")
-        for page in pages.PAGES
+        for page in (*pages.PAGES, "reliability")
         for line in (ROOT / "docs" / f"{page}.md").read_text().splitlines()
         if line.startswith("![")
     }
