@@ -10,13 +10,17 @@ from benchmarks.peers import ROOT
 PARTS: dict[str, tuple[str, ...]] = {
     "method": ("tests/method", "tests/itk"),
     "rest": ("tests/field", "tests/test_settings.py", "tests/test_level.py", "tests/test_posing.py",
-             "tests/test_itk_versions.py", "tests/test_field.py", "tests/test_processors.py"),
+             "tests/test_itk_versions.py", "tests/test_field.py", "tests/test_processors.py",
+             "tests/test_calls.py", "tests/test_errors.py", "tests/test_shortage.py"),
     "engines": ("tests/engines",),
     "arithmetic": ("tests/arithmetic/test_engines.py", "tests/arithmetic/test_edges.py",
                    "tests/arithmetic/test_random.py", "tests/test_api.py", "tests/test_series.py",
                    "tests/test_shared_scans.py", "tests/test_contrasts.py",
                    "tests/test_result.py"),
-    "files": ("tests/images", "tests/test_files.py", "tests/bids/test_journal.py",
+    "doors": ("tests/ants", "tests/simpleitk", "tests/cli/test_options.py",
+              "tests/cli/test_mistakes.py", "tests/cli/test_apply.py", "tests/cli/test_masks.py"),
+    "files": ("tests/images", "tests/test_files.py", "tests/test_texts.py", "tests/bids/test_journal.py",
+              "tests/bids/test_writing.py", "tests/bids/test_settings.py",
               "tests/cli/test_provenance.py", "tests/cli/test_correct.py"),
 }  # fmt: skip
 """Tests that are recorded together. A part that is there already is not recorded again."""

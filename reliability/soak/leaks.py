@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +84,16 @@ def find_leaks(before: Holding, after: Holding) -> dict[str, int]:
     return {name: grown for name, grown in more.items() if grown > getattr(ALLOWED, name)}
 
 
+def _look_until_settled(before: Holding, patience: float = 10.0) -> Holding:
+    """Count what is held, once threads that are about to end have had some seconds to do so."""
+    end = time.monotonic() + patience
+    while True:
+        after = look()
+        if not find_leaks(before, after) or time.monotonic() > end:
+            return after
+        time.sleep(0.1)
+
+
 def repeat(work: Callable[[int], object], times: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Do some work many times, and compare the first third with the end."""
     third = max(1, times // 3)
@@ -94,7 +105,7 @@ def repeat(work: Callable[[int], object], times: int, say: Callable[[str], None]
         work(n)
         if n % step == 0:
             say(f"{n} of {times}")
-    after = look()
+    after = _look_until_settled(before)
     return {
         "times": times,
         "before": before._asdict(), "after": after._asdict(), "leaks": find_leaks(before, after),
