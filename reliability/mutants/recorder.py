@@ -19,7 +19,8 @@ PARTS: dict[str, tuple[str, ...]] = {
                    "tests/test_result.py"),
     "doors": ("tests/ants", "tests/simpleitk", "tests/cli/test_options.py",
               "tests/cli/test_mistakes.py", "tests/cli/test_apply.py", "tests/cli/test_masks.py"),
-    "files": ("tests/images", "tests/test_files.py", "tests/test_texts.py", "tests/bids/test_journal.py",
+    "files": ("tests/images", "tests/test_files.py", "tests/test_texts.py",
+              "tests/bids/test_journal.py",
               "tests/bids/test_writing.py", "tests/bids/test_settings.py",
               "tests/cli/test_provenance.py", "tests/cli/test_correct.py"),
 }  # fmt: skip
