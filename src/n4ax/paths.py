@@ -83,6 +83,10 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
 
 
+_NEVER_THERE = (errno.ELOOP, errno.ENAMETOOLONG)
+"""A link on the way leads to itself, and no file has so long a name."""
+
+
 def is_there(path: Path) -> bool:
     """Whether something has this name; an ``OSError`` if that cannot be found out."""
     try:
@@ -90,7 +94,7 @@ def is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link on the way leads to itself
+        if error.errno in _NEVER_THERE:
             return False
         raise
     return True

@@ -44,6 +44,18 @@ def test_images_with_the_same_file_name_fail_apart(dataset: Path, output: Path) 
     assert read_errors(output) == {}
 
 
+def test_a_failure_under_a_name_that_no_file_can_have_is_forgotten(
+    dataset: Path, output: Path
+) -> None:
+    old = output / ".n4ax" / "failed" / "old.json"
+    old.parent.mkdir(parents=True)
+    old.write_text(json.dumps({"Source": "9" * 300, "Subject": "2", "Reason": "it was bad"}))
+    journal = Journal(dataset, output)
+    journal.add(fail(ONE))
+    assert journal.write_errors() == {"2"}
+    assert list(read_errors(output)) == [ONE]
+
+
 def test_failures_of_earlier_versions_are_known_by_their_paths(dataset: Path, output: Path) -> None:
     old = output / ".n4ax" / "failed" / f"{Path(OTHER).name}.json"
     old.parent.mkdir(parents=True)

@@ -53,12 +53,16 @@ def test_strict_gives_suspicious_results_another_status(
     target = tmp_path / "out.nii.gz"
     assert run("correct", negative, "-o", target, "--strict", *words) == 1
     assert target.exists()
+    end = "; --strict ends with status 1\n"
+    assert capsys.readouterr() == ("", f"n4ax: suspicious: {negative} (non-positive){end}")
     assert run("correct", scan, "-o", target, "--strict", *words) == 0
     several = ["correct", scan, negative, "-o", tmp_path / "results", *words]
     assert run(*several) == 0
     notes = {row["image"]: row["notes"] for row in read_table(tmp_path / "results" / "n4ax.tsv")}
     assert notes == {"../scan.nii.gz": "n/a", "../negative.nii.gz": "non-positive"}
     assert run(*several, "--strict") == 1  # although nothing had to be done
+    said = capsys.readouterr().err
+    assert said == f"n4ax: suspicious: {negative} (as an earlier run found){end}"
     assert run("correct", scan, scan, "-o", tmp_path / "others", "--strict", *words) == 0
     assert capsys.readouterr() == ("", "")
 

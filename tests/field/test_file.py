@@ -181,6 +181,11 @@ def test_other_images_and_versions_are_refused(tmp_path: Path) -> None:
         BiasField.load(tmp_path / "none.nii.gz")
 
 
+def test_a_device_is_refused_before_it_is_read() -> None:
+    with pytest.raises(ValueError, match="/dev/zero is a pipe or a device; expected a file"):
+        BiasField.load("/dev/zero")
+
+
 def test_later_versions_of_numpys_file_are_refused(tmp_path: Path) -> None:
     fit().save(tmp_path / "field.npz")
     with np.load(tmp_path / "field.npz") as data:

@@ -18,7 +18,7 @@ from reliability.fuzz.reading import REFUSALS, bound_memory, check_message, desc
 SHARE = 1.5
 SECONDS = 40.0
 
-_TINY = ("--iters", "2", "--shrink-factor", "1", "--threads", "1", "-q")
+_TINY = ("--iters", "2", "--shrink-factor", "1", "--threads", "1")
 _WORDS = ("--mask", "--weights", "--init", "--tissues")
 
 
@@ -65,5 +65,6 @@ def correct_by_command(random: Random, folder: Path) -> str:
         return said.err
     written: Any = nib.load(folder / "out.nii.gz")
     values = np.asarray(written.dataobj)
-    assert np.isfinite(values).all()
+    # Where the field is next to 0, the quotient is too large for a number, as it is in ITK.
+    assert np.isfinite(values).all() or "the field in the mask reaches" in said.err, said.err
     return describe(values, written.affine)

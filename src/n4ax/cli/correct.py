@@ -98,8 +98,11 @@ def correct(
             outcomes = [_correct_one(plan, quiet)]
         else:
             outcomes = _correct_many(plan, quiet)
-        bad = any(outcome.reason or outcome.problem for outcome in outcomes)
-        if bad or (strict and any(outcome.suspicious for outcome in outcomes)):
+        suspicious = [outcome for outcome in outcomes if strict and outcome.suspicious]
+        for outcome in suspicious:
+            why = ", ".join(note.code for note in outcome.notes) or "as an earlier run found"
+            _print_message(f"suspicious: {outcome.source} ({why}); --strict ends with status 1")
+        if suspicious or any(outcome.reason or outcome.problem for outcome in outcomes):
             context.exit(_SOME_FAILED)
 
 
