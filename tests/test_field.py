@@ -285,6 +285,12 @@ def test_an_image_without_voxels_is_refused() -> None:
         fitted().field.apply(np.zeros((0, 26, 30)))
 
 
+def test_a_series_without_volumes_is_refused() -> None:
+    field = fitted().field
+    with pytest.raises(ValueError, match="image is a series of 0 volumes; give at least one"):
+        field.apply(np.ones((0, *field.shape), np.float32))
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "affine", ["x", np.zeros((4, 4)), np.eye(4) * 1e300, [[10**400]], np.eye(3)]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 import n4ax
-from n4ax.level import stretch_range
+from n4ax.level import find_field_range, stretch_range
 
 QUICK: dict[str, Any] = {"iters": (6, 5), "conv_threshold": 0.0, "shrink_factor": 2}
 
@@ -170,3 +170,8 @@ def test_stretch_is_the_same_however_arrays_lie_in_memory(
     expected = np.where(where, high - slope * (corrected_high - corrected), corrected)
     assert found.dtype == wide
     np.testing.assert_array_equal(found, expected)
+
+
+def test_the_range_of_a_field_may_have_no_end() -> None:
+    assert find_field_range(np.array([-1000, 0, 1000], np.float32)) == (0.0, np.inf)
+    assert find_field_range(np.array([100.0, -100.0], np.float32)) == (np.exp(-100), np.exp(100))

@@ -1,6 +1,7 @@
 """Text and JSON of any size and depth."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_a_text_may_not_be_larger_than_asked_for(tmp_path: Path) -> None:
     assert read_json_file(path, most=100) == "a" * 98
     with pytest.raises(ValueError, match="it has more than 0 MiB"):
         read_text_file(path, most=99)
+
+
+def test_a_short_text_needs_little_memory_whatever_is_allowed(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("1" * 3_000_000)
+    tracemalloc.start()
+    try:
+        assert len(read_text_file(path, most=1 << 32)) == 3_000_000
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from reliability.fuzz.calls import Said, call_program
-from reliability.fuzz.folders import list_changes, read_tree
+from reliability.fuzz.listings import find_changes, list_folder
 
 LONGEST_LINE = 4000
 """Letters of a line on standard error, besides the words that were given."""
@@ -30,12 +30,13 @@ class Call:
     ) -> None:
         self.words = list(words)
         self.folder = place.parent
-        before = read_tree(self.folder)
+        before = list_folder(self.folder)
         self.said: Said = call_program(
             main, words, place, environment, on_stdout="--dry-run" in words
         )
-        self.after = read_tree(self.folder)
-        self.changed = list_changes(before, self.after)
+        self.after = list_folder(self.folder)
+        self.names = find_changes(before, self.after)
+        self.changed = [f"{self.folder}/{name}" for name in self.names]
         self.check_lines()
         self.check_words()
 
@@ -61,8 +62,8 @@ class Call:
     def summarise(self) -> str:
         """What was said and what was written, as text that is the same on repetition."""
         written = [
-            f"{name}:{zlib.crc32(content) if isinstance(content, bytes) else content}"
-            for name in self.changed
-            if (content := self.after.get(name, "gone")) is not None
+            f"{name}:{zlib.crc32(content)} {kind}"
+            for name in self.names
+            for kind, content in (self.after.get(name, ("gone", b"")),)
         ]
         return f"{self.said} {written}"

@@ -118,25 +118,3 @@ def draw_output_name(random: Random) -> str:
     if choice < 0.7:
         return random.choice(OUTPUTS[:4])
     return random.choice(OUTPUTS) if choice < 0.93 else draw_input_name(random)
-
-
-def read_tree(folder: Path) -> dict[str, bytes | str]:
-    """The content of every file under a folder; a link by its target, and the rest by its kind."""
-    found: dict[str, bytes | str] = {}
-    for root, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = f"{root}/{name}"
-            if os.path.islink(path):
-                found[path] = f"link to {os.readlink(path)}"
-            elif os.path.isfile(path):
-                with open(path, "rb") as file:
-                    found[path] = file.read()
-            else:
-                found[path] = "folder" if os.path.isdir(path) else "special"
-    return found
-
-
-def list_changes(before: dict[str, bytes | str], after: dict[str, bytes | str]) -> list[str]:
-    """The names that are new, that are gone, or that hold something else now."""
-    names = sorted({*before, *after})
-    return [name for name in names if before.get(name) != after.get(name)]

@@ -129,6 +129,13 @@ def exponentiate_log(log_bias: npt.NDArray[np.float32]) -> npt.NDArray[np.float3
     return np.exp(log_bias, out=bias, dtype=np.float64, casting="same_kind")
 
 
+def find_field_range(log_bias: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Find the smallest and the largest value of a field; infinity stands for what is beyond."""
+    with np.errstate(over="ignore"):
+        low, high = (float(np.exp(np.float64(end))) for end in (log_bias.min(), log_bias.max()))
+    return low, high
+
+
 def stretch_range(image: Any, corrected: Any, mask: Any, where: Any) -> Any:
     """Stretch ``corrected`` so that its range in the mask becomes that of ``image``.
 

@@ -5,14 +5,17 @@ any other text that is not what was expected.
 """
 
 import json
+from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from n4ax.paths import check_here, name_errors
 
 MOST_BYTES = 1 << 28
 """A larger file is no metadata and no table of ratings."""
+
+_BLOCK = 1 << 20
 
 MOST_LEVELS = 100
 """Arrays and objects inside of each other; metadata have a handful."""
@@ -38,13 +41,23 @@ def read_text_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) 
         It has more bytes, or is not text of this encoding. The message does not name the file.
     """
     with name_errors(path), path.open("rb") as file:
-        content = file.read(most + 1)
+        content = b"".join(_read_blocks(file, most))
     if len(content) > most:
         raise ValueError(f"it has more than {most >> 20} MiB")
     try:
         return content.decode(encoding)
     except UnicodeDecodeError:
         raise ValueError("it is not text in UTF-8") from None
+
+
+def _read_blocks(file: BinaryIO, most: int) -> Iterator[bytes]:
+    """Read up to the first block that goes beyond ``most``; reading it all at once would need
+    memory for ``most`` bytes, however short the file is.
+    """
+    left = most
+    while left >= 0 and (block := file.read(_BLOCK)):
+        left -= len(block)
+        yield block
 
 
 def read_json_file(path: Path, encoding: str = "utf-8", most: int = MOST_BYTES) -> Any:

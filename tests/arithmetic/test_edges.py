@@ -119,3 +119,8 @@ def test_last_level_without_iterations_after_shrinking_has_the_bits_of_simpleitk
     keywords: dict[str, Any] = {"iters": (4, 0), "conv_threshold": 0.0, "shrink_factor": 2}
     theirs = itk.correct(image, None, threads=2, **keywords)
     check_run(n4ax.fit(image, "all", arithmetic="itk", itk_threads=2, **keywords), theirs)
+
+
+def test_a_threshold_beyond_single_precision_ends_every_level_at_once() -> None:
+    result = n4ax.fit(make_noise(), "all", arithmetic="itk", iters=(4, 3), conv_threshold=1e300)
+    assert result.iterations == [1, 1]

@@ -184,3 +184,17 @@ def test_patterns_folders_and_fields_in_time(
     assert np.array_equal(read_voxels(Path("y.nii")), read_voxels(Path("z.nii")))
     assert run("apply", "t.npz", "scans/a.nii") == 2
     assert "over 4 volumes, and scans/a.nii has 1" in capsys.readouterr().err
+
+
+def test_one_image_that_fails_does_not_keep_the_others_back(
+    scan: Path, field: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, broken, missing = tmp_path / "out", tmp_path / "broken.nii", tmp_path / "cut.nii.gz"
+    broken.write_bytes(b"no image")
+    missing.write_bytes(scan.read_bytes()[:500])
+    assert run("apply", field, broken, scan, missing, "-o", folder, "-q") == 1
+    assert [path.name for path in folder.iterdir()] == ["scan_n4.nii.gz"]
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(" cannot ")[0] for line in told] == [
+        f"n4ax: failed: {path}" for path in (broken, missing)
+    ]

@@ -10,7 +10,8 @@ from n4ax.errors import InputError
 from n4ax.settings import N4Settings
 from reliability.fuzz.arguments import draw_image, draw_mask
 from reliability.fuzz.checks import Call
-from reliability.fuzz.folders import fill_folder, list_changes, read_tree
+from reliability.fuzz.folders import fill_folder
+from reliability.fuzz.listings import find_changes, list_folder
 from reliability.fuzz.refusals import call_or_refuse, freeze
 from reliability.fuzz.settings_values import NAMES
 from reliability.fuzz.targets.ants_program import make_words
@@ -35,11 +36,11 @@ def test_a_change_of_an_array_or_a_file_is_seen(tmp_path: Path) -> None:
     array[1, 1] = -0.0
     assert freeze(array) != before
     place = fill_folder(Random(1), tmp_path)
-    tree = read_tree(tmp_path)
-    assert list_changes(tree, read_tree(tmp_path)) == []
+    tree = list_folder(tmp_path)
+    assert find_changes(tree, list_folder(tmp_path)) == []
     (place / "i.nii").write_bytes(b"")
     (place / "new").mkdir()
-    assert list_changes(tree, read_tree(tmp_path)) == [f"{place}/i.nii", f"{place}/new"]
+    assert find_changes(tree, list_folder(tmp_path)) == ["here/i.nii", "here/new"]
 
 
 def test_an_error_that_slips_out_is_no_refusal() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peers import ROOT
-from reliability.fuzz.answers import check_refusal
 from reliability.fuzz.listings import check_only_inside, list_folder
 from reliability.fuzz.pages import check_page
+from reliability.fuzz.refusals import check_refusal
 from reliability.security.command import CHECKS
 
 

@@ -116,7 +116,7 @@ def test_degenerate_images_have_no_numbers_but_no_warnings_either(values: Any, v
     mask.flat[0] |= voxels == "one"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for level in (0.0, 900.0, np.nan):
+        for level in (0.0, 900.0, -900.0, np.nan):
             found = measure(values, np.full(values.shape, level), mask)
             assert all(value is None or np.isfinite(value) for value in found.values())
 

@@ -151,7 +151,7 @@ def _truncate(random: Random) -> str:
         ((0.025, 0.975, 256), draw_thing(random), (0.0, 1.0, 2), (0.9, 0.1, 8),
          tuple(draw_thing(random) for _ in range(3)), (0.025, 0.975, draw_thing(random)))
     )  # fmt: skip
-    if np.size(image) > 200:  # ANTs' settings with all iterations
+    if not isinstance(image, np.ndarray) or image.size > 200:  # ANTs' settings, all iterations
         image = draw_thing(random)
     result, refusal = _call(lambda: n4ax.ants.abp_n4(image, limits, mask), [image, mask, limits])
     return refusal if result is None else digest(result)

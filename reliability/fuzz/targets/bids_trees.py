@@ -10,10 +10,10 @@ from n4ax.bids.plan import ImageChoice, StudyPlan, plan_study, preview_study
 from n4ax.bids.recipe import Recipe
 from n4ax.cli import main
 from n4ax.settings import N4Settings
-from reliability.fuzz.answers import check_refusal
 from reliability.fuzz.calls import call_program
 from reliability.fuzz.json_texts import draw_text, draw_value, write_json
 from reliability.fuzz.listings import find_changes, list_folder
+from reliability.fuzz.refusals import check_refusal
 from reliability.fuzz.trees import ENTITIES, SUFFIXES, draw_label, make_tree, plant, put
 
 SHARE = 2.0

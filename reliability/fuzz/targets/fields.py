@@ -9,7 +9,7 @@ import numpy as np
 
 import n4ax
 from reliability.fuzz.arguments import SHAPES, draw_good_image, draw_image, draw_mask, draw_thing
-from reliability.fuzz.folders import list_changes, read_tree
+from reliability.fuzz.listings import find_changes, list_folder
 from reliability.fuzz.refusals import call_or_refuse, freeze
 from reliability.fuzz.targets.arrays import digest
 
@@ -108,12 +108,12 @@ def _save(random: Random, field: n4ax.BiasField, folder: Path) -> str:
          "f" * 300 + ".npz", "", ".", draw_thing(random))
     )  # fmt: skip
     path = str(folder / name) if isinstance(name, str) else name
-    before = read_tree(folder)
+    before = list_folder(folder)
     if not isinstance(path, str) or "\0" in path:
         return call_or_refuse(lambda: n4ax.BiasField.load(path))[1]
     _, refusal = call_or_refuse(lambda: field.save(path))
-    changed = list_changes(before, read_tree(folder))
-    assert changed == ([] if refusal else [path]), (name, changed, refusal)
+    changed = find_changes(before, list_folder(folder))
+    assert changed == ([] if refusal else [name]), (name, changed, refusal)
     if refusal:
         return refusal
     again = n4ax.BiasField.load(path)

@@ -7,9 +7,9 @@ from random import Random
 
 from n4ax.report.layout import RATINGS
 from n4ax.report.ratings import find_newest, merge_ratings, read_folder_ratings, read_ratings
-from reliability.fuzz.answers import check_refusal
 from reliability.fuzz.calls import list_unfinished
 from reliability.fuzz.json_texts import draw_text, spoil
+from reliability.fuzz.refusals import check_refusal
 
 SHARE = 0.5
 SECONDS = 10.0

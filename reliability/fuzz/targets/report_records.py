@@ -9,11 +9,11 @@ from n4ax.bids.study import report_study
 from n4ax.report.pages import write_all
 from n4ax.report.records import find_labels
 from n4ax.report.tables import read_cell
-from reliability.fuzz.answers import check_refusal
 from reliability.fuzz.json_texts import change_values, draw_text, write_json
 from reliability.fuzz.listings import check_only_inside, list_folder
 from reliability.fuzz.outputs import FAILURE, RECORD, STUDY, make_kept, make_output, put
 from reliability.fuzz.pages import check_page
+from reliability.fuzz.refusals import check_refusal
 
 SHARE = 2.0
 SECONDS = 20.0

@@ -14,11 +14,11 @@ from n4ax.bids.sidecar import Identity, is_complete, loses_own_settings
 from n4ax.bids.staging import discard_leftovers
 from n4ax.bids.study_file import add_run, check_folder, take_folder
 from n4ax.settings import N4Settings
-from reliability.fuzz.answers import call
 from reliability.fuzz.calls import list_unfinished
 from reliability.fuzz.json_texts import draw_text
 from reliability.fuzz.listings import check_only_inside, list_folder
 from reliability.fuzz.outputs import make_kept, make_output, put
+from reliability.fuzz.refusals import call
 
 SHARE = 2.0
 SECONDS = 20.0

@@ -10,11 +10,11 @@ from n4ax.correction.outcome import Outcome
 from n4ax.correction.recipe import Outputs, Task
 from n4ax.correction.table import Table
 from n4ax.mask_files import MaskChoice
-from reliability.fuzz.answers import check_refusal
 from reliability.fuzz.calls import list_unfinished
 from reliability.fuzz.json_texts import change_values, draw_text, write_json
 from reliability.fuzz.listings import check_only_inside, list_folder
 from reliability.fuzz.outputs import damage, put
+from reliability.fuzz.refusals import check_refusal
 
 SHARE = 0.5
 SECONDS = 10.0

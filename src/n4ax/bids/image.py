@@ -11,8 +11,6 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Literal
 
-import numpy as np
-
 from n4ax.bids.companions import Companions, find_companions, find_signs_of
 from n4ax.bids.inputs import Source
 from n4ax.bids.outputs import Outputs
@@ -41,6 +39,7 @@ from n4ax.errors import InputError, describe_shortage
 from n4ax.files import DISK_FULL
 from n4ax.images import nifti
 from n4ax.inputs import Run
+from n4ax.level import find_field_range
 from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
 from n4ax.paths import read_bytes
@@ -345,7 +344,7 @@ def _draw_pictures(correction: Correction, volumes: Volumes) -> tuple[dict[str, 
 def _summarise(correction: Correction, seconds: Mapping[str, float]) -> tuple[str, ...]:
     """Lines for the log: what was found, and how long it took."""
     log_bias, result = correction.done.log_bias, correction.done.results[0]
-    low, high = float(np.exp(log_bias.min())), float(np.exp(log_bias.max()))
+    low, high = find_field_range(log_bias)
     levels = list_iterations(result)
     times = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
     mask = correction.companions.mask

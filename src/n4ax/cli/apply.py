@@ -1,5 +1,7 @@
 """The command ``n4ax apply``."""
 
+import sys
+from collections.abc import Callable
 from os.path import realpath
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +10,7 @@ import click
 
 from n4ax.cli import layout, options
 from n4ax.images.names import WRITTEN, find_files, find_suffix, name_result
+from n4ax.messages import make_one_line
 
 _files = layout.under_heading("Input and output")
 _how = layout.under_heading("What is done")
@@ -50,7 +53,9 @@ _how = layout.under_heading("What is done")
 @_how("--invert", is_flag=True, help="Multiply by the field: take a correction back.")
 @options.DTYPE
 @options.QUIET
+@click.pass_context
 def apply(
+    context: click.Context,
     field: Path,
     images: tuple[str, ...],
     output: Path | None,
@@ -79,13 +84,38 @@ def apply(
 
     with options.name_missing_extra("simpleitk"), options.use_option_names(apply):
         found = read_field(field)
-        for image, target in zip(found_images, targets, strict=True):
+
+        def apply_to(image: Path, target: Path) -> None:
             scan = read_scan(image)
             voxels = apply_field(found, scan, by=by, invert=invert)
             _write(nifti.replace_voxels(scan.image, voxels, dtype), target)
             if not quiet:
                 done = "Multiplied" if invert else "Divided"
                 print(f"{done} {image} by {field}. Wrote {target}.")
+
+        if len(targets) == 1:
+            apply_to(found_images[0], targets[0])
+        elif _apply_to_each(apply_to, dict(zip(found_images, targets, strict=True))):
+            context.exit(options.SOME_FAILED)
+
+
+def _apply_to_each(apply_to: Callable[[Path, Path], None], results: dict[Path, Path]) -> bool:
+    """Apply the field to every image; name those that it cannot be applied to, and return if any.
+
+    The results of the others are there, each of them whole.
+    """
+    from n4ax.correction.work import describe_error
+
+    reasons: dict[Path, str] = {}
+    for image, target in results.items():
+        try:
+            apply_to(image, target)
+        except (ValueError, OSError) as error:
+            reasons[image] = describe_error(error, options.option_names(apply))
+    for image, reason in reasons.items():
+        place = "" if reason.startswith(str(image)) else f"{image}: "
+        print(f"n4ax: failed: {make_one_line(place + reason)}", file=sys.stderr)
+    return bool(reasons)
 
 
 def _name_result(image: Path, output: Path | None, suffix: str, count: int) -> Path:

@@ -24,6 +24,7 @@ from n4ax.cli.options import (
     POLICIES,
     QUIET,
     RESULT,
+    SOME_FAILED,
     default_mask,
     make_settings,
     name_missing_extra,
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     from n4ax.settings import EngineName
     from n4ax.verdict.already import Already
 
-_SOME_FAILED = 1
 _MAX_LABELS = 10
 """Participants without images that are named; the rest are counted."""
 _SECONDS_BETWEEN_LOOKS = 60.0
@@ -179,7 +179,7 @@ def bids(
             good = print_preview(plan, scratch)
         else:
             good = _correct(plan, scratch, write_call(context), stop_at_failure, quiet)
-    context.exit(0 if good else _SOME_FAILED)
+    context.exit(0 if good else SOME_FAILED)
 
 
 def _check_current_folder() -> None:

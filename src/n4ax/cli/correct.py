@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from n4ax.correction.run import Plan
     from n4ax.settings import N4Settings
 
-_SOME_FAILED = 1
 _OTHERS = ("bias", "field", "figure", "mask_output", "json")
 """The results besides the corrected image; each is called as its option."""
 
@@ -103,7 +102,7 @@ def correct(
             why = ", ".join(note.code for note in outcome.notes) or "as an earlier run found"
             _print_message(f"suspicious: {outcome.source} ({why}); --strict ends with status 1")
         if suspicious or any(outcome.reason or outcome.problem for outcome in outcomes):
-            context.exit(_SOME_FAILED)
+            context.exit(options.SOME_FAILED)
 
 
 _TAKEN = (

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _PRESETS = get_args(Preset)
 
+SOME_FAILED = 1
+"""Exit status if some of several images could not be corrected, or if results are suspicious."""
+
 
 def read_numbers(
     _context: click.Context, option: click.Parameter, text: str | None

@@ -243,13 +243,17 @@ def _make_entry(outcome: Outcome) -> dict[str, Any]:
         "mask_voxels": record["MaskVoxels"],
         "iterations": _join(record["Iterations"]),
         "stopped": _join(record["Stopped"], ", "),
-        "field_min": round(low, 6),
-        "field_max": round(high, 6),
-        "field_min_in_mask": round(inner, 6),
-        "field_max_in_mask": round(outer, 6),
+        "field_min": _round(low),
+        "field_max": _round(high),
+        "field_min_in_mask": _round(inner),
+        "field_max_in_mask": _round(outer),
         "Record": record,
         "Stamp": outcome.stamp,
     }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _join(values: list[Any], between: str = "x") -> str:

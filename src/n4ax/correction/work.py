@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from n4ax.extras import need_extra
 from n4ax.images.expressions import spell
 from n4ax.images.writing import write_images
 from n4ax.inputs import Run
+from n4ax.level import find_field_range
 from n4ax.mask_files import MaskChoice
 from n4ax.messages import make_one_line
 from n4ax.method.solver import Progress
@@ -193,8 +195,8 @@ def describe(
         **provenance.describe_levels(done.results, each=recipe.has_many_fields),
         "Shape": list(scan.image.shape),
         "MaskVoxels": int(np.count_nonzero(done.mask)),
-        "FieldRange": _find_range(done.log_bias),
-        "FieldRangeInMask": _find_range(inside),
+        "FieldRange": _list_range(done.log_bias),
+        "FieldRangeInMask": _list_range(inside),
         "Verdict": verdict.describe(recipe.names),
         "SoftwareVersions": provenance.list_versions(),
     }
@@ -205,8 +207,9 @@ def _spread(done: CorrectedScan) -> Any:
     return done.mask if done.log_bias.ndim == done.mask.ndim else np.nonzero(done.mask)
 
 
-def _find_range(log_bias: Any) -> list[float]:
-    return [float(np.exp(log_bias.min())), float(np.exp(log_bias.max()))]
+def _list_range(log_bias: Any) -> list[float | None]:
+    """The smallest and the largest value of a field; JSON has no number that is not finite."""
+    return [end if isfinite(end) else None for end in find_field_range(log_bias)]
 
 
 def find_volumes(recipe: Recipe, task: Task, scan: Scan) -> "Estimate | Literal['4d'] | None":
@@ -288,7 +291,7 @@ def _summarise(recipe: Recipe, correction: Correction, written: str, seconds: fl
     """One paragraph that says what was corrected, how it went, and what was written."""
     task, scan, done = correction
     result = done.results[0]
-    low, high = _find_range(done.log_bias)
+    low, high = find_field_range(done.log_bias)
     size = " x ".join(str(n) for n in scan.image.shape)
     levels = provenance.list_iterations(result)
     of_many = f" (the first of {len(done.results)} fields)" if len(done.results) > 1 else ""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from n4ax.engines.choice import check_threads
+from n4ax.errors import InputError
 from n4ax.field.outside import check_outside, fill_outside, find_inside
 from n4ax.images.arguments import take_image, take_mask
 from n4ax.images.arrays import check_real, import_array
@@ -51,6 +52,8 @@ def divide_image(
     volume = import_array(opened.arrays[0])
     check_real("image", volume.dtype)
     axis = _find_axis(field, image)
+    if axis is not None and volume.shape[axis] == 0:
+        raise InputError("{image} is a series of 0 volumes; give at least one")
     inside = find_inside(opened.arrays[1], volume, axis)
     check_outside(outside, inside)
     turned = has_turned_axes(field, image, opened, axis)

@@ -117,26 +117,28 @@ def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
     size = header.sizeof_hdr
     start = size if single else 0
     needed = math.prod(header.get_data_shape()) * header.get_data_dtype().itemsize
-    offset = headers.read_offset(stated, start, stream.seek(0, SEEK_END) - start - needed)
+    length = stream.seek(0, SEEK_END)
+    offset = headers.read_offset(stated, start, length - start - needed)
     stream.seek(size)
-    header.extensions = _read_extensions(header, stream, offset if single else None)
+    end = min(offset, length) if single else length
+    header.extensions = _read_extensions(header, stream.read(max(0, end - size)))
     # nibabel has other rules for the scaling.
     spec = (header.get_data_shape(), header.get_data_dtype(), offset, *headers.read_scaling(stated))
     proxy = kind.ImageArrayProxy(voxels, spec)
     return kind(proxy, headers.find_affine(header), header, extra={_STATED: stated})
 
 
-def _read_extensions(header: Any, stream: Any, end: int | None) -> Any:
-    """The extensions that follow a header, up to the byte ``end``; none if they are damaged."""
+def _read_extensions(header: Any, rest: bytes) -> Any:
+    """The extensions in the bytes that follow a header; none if they are damaged."""
     kind = header.exts_klass
-    if stream.read(4)[:1] in (b"", b"\0"):
+    if rest[:1] in (b"", b"\0"):
         return kind()
-    size = -1 if end is None else end - stream.tell()
+    stream = BytesIO(rest[4:])  # which gives what there is, whatever size an extension claims
     swapped = header.endianness != native_code
     with PROCESS_WIDE, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about sizes that nibabel reads nevertheless
         try:
-            return kind.from_fileobj(stream, size, swapped)
+            return kind.from_fileobj(stream, len(rest) - 4, swapped)
         except (ValueError, OverflowError, HeaderDataError):  # ITK reads the image without them
             return kind()
 

@@ -143,11 +143,12 @@ def scale(stored: npt.NDArray[Any], slope: float, inter: float, dtype: Any) -> n
     if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
         stored = stored.astype(np.float32)
     scaled = np.empty_like(stored, dtype, order="F")
-    for values, result in zip(_cut(stored), _cut(scaled), strict=True):
-        wide = np.multiply(values, slope, dtype=np.float64)
-        if inter:
-            wide += inter
-        result[...] = wide
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is infinite, as in ITK
+        for values, result in zip(_cut(stored), _cut(scaled), strict=True):
+            wide = np.multiply(values, slope, dtype=np.float64)
+            if inter:
+                wide += inter
+            result[...] = wide
     return scaled
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from n4ax.method.bspline import fit_quotient
 from n4ax.method.sharpening import bin_width
 from n4ax.namespaces import find_namespace
-from n4ax.settings import N4Settings
+from n4ax.settings import LARGEST, N4Settings
 
 Array = Any
 """A NumPy array with the CPU engine. With the XLA engine a JAX array, perhaps a traced one."""
@@ -176,8 +176,9 @@ class Parameters(NamedTuple):
     @classmethod
     def of(cls, settings: N4Settings, every_measure: bool) -> "Parameters":
         """The parameters of ``settings``; ``every_measure`` asks for that of every iteration."""
-        in_float32 = settings.arithmetic == "itk"
-        threshold = np.float32(settings.conv_threshold) if in_float32 else settings.conv_threshold
+        threshold = settings.conv_threshold
+        if settings.arithmetic == "itk":
+            threshold = np.float32(min(threshold, LARGEST))
         return cls(
             iters=np.array(settings.iters, np.int32),
             conv_threshold=np.float64(threshold),

@@ -138,15 +138,15 @@ def _compare(samples: Samples, known: npt.NDArray[np.bool_]) -> tuple[float, flo
         return np.nan, np.nan
     used = known & np.isfinite(samples.before) & (samples.before > 0)
     first = samples.before[used]
-    with np.errstate(over="ignore"):
-        last = first / np.exp(samples.log_bias[used])
     classes: tuple[Inside, ...] | None = tuple(one[used] for one in samples.tissues)
     if not classes:
         classes = _find_classes(samples.before, used, samples.reach)
     if classes is None:
         return np.nan, np.nan
     one, other = classes
-    before, after = (_measure_joint_variation(values, one, other) for values in (first, last))
+    with np.errstate(all="ignore"):  # a field next to 0 or without bounds gives no measure
+        last = first / np.exp(samples.log_bias[used])
+        before, after = (_measure_joint_variation(values, one, other) for values in (first, last))
     return before, after
 
 
