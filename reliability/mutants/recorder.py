@@ -13,6 +13,8 @@ PARTS: dict[str, tuple[str, ...]] = {
              "tests/test_itk_versions.py", "tests/test_field.py", "tests/test_processors.py",
              "tests/test_calls.py", "tests/test_errors.py", "tests/test_shortage.py"),
     "engines": ("tests/engines",),
+    "bits": ("tests/engines/test_bits.py", "tests/method/test_accelerated.py",
+             "tests/method/test_convergence.py"),
     "arithmetic": ("tests/arithmetic/test_engines.py", "tests/arithmetic/test_edges.py",
                    "tests/arithmetic/test_random.py", "tests/test_api.py", "tests/test_series.py",
                    "tests/test_shared_scans.py", "tests/test_contrasts.py",

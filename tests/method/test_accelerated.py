@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 import n4ax
 from benchmarks.accelerated import HEADS
 from n4ax.method import accelerated
-from n4ax.method.accelerated import FEWEST, LONGEST, Step, choose_thinning, plan_steps
+from n4ax.method.accelerated import (
+    FEWEST,
+    LONGEST,
+    Step,
+    choose_thinning,
+    has_enough,
+    plan_steps,
+)
 from n4ax.settings import N4Settings
 from tests.support.long import mark
 
@@ -182,6 +189,11 @@ def test_what_does_not_go_with_it_is_refused(keywords: dict[str, Any], named: st
         N4Settings(**{"accelerate": True} | keywords)
 
 
+def test_steps_become_longer_as_the_level_goes_on() -> None:
+    found = [step.length for step in plan_steps(30)]
+    assert found == [1, 1, 1, 1, 1, 3, 1, 1, 4, 1, 1, 4, 1, 1, 4, 1, 1, 2]
+
+
 @given(st.integers(0, 400))
 def test_the_steps_of_a_level_are_its_iterations(iterations: int) -> None:
     found = list(plan_steps(iterations))
@@ -212,6 +224,30 @@ def test_a_thinned_image_keeps_enough(shape: tuple[int, ...]) -> None:
     assert included.size / np.prod(every) >= min(FEWEST, included.size)
 
 
-def test_a_fine_mesh_is_thinned_less() -> None:
-    included = np.ones((200, 200, 200), bool)
-    assert choose_thinning(included, (8, 16, 64)) == (4, 2, 1)
+@pytest.mark.parametrize(
+    ("shape", "finest", "every"),
+    [
+        ((200, 200, 200), (8, 16, 64), (4, 2, 1)),  # a fine mesh is thinned less
+        ((96, 120, 120), (9, 16, 20), (2, 1, 1)),  # 54, 96 and 120 samples are wanted
+        ((71, 73, 400), (8, 8, 8), (1, 2, 6)),  # 48 samples are, and one in 6 is the least
+    ],
+)
+def test_samples_follow_the_image_and_the_mesh(
+    shape: tuple[int, ...], finest: tuple[int, ...], every: tuple[int, ...]
+) -> None:
+    assert choose_thinning(np.ones(shape, bool), finest) == every
+
+
+@pytest.mark.parametrize(
+    ("voxels", "every"), [(80_000, (2, 2, 2)), (79_999, (1, 2, 2)), (9_999, (1, 1, 1))]
+)
+def test_a_small_mask_is_thinned_until_enough_is_left(voxels: int, every: tuple[int, ...]) -> None:
+    included = np.zeros((96, 96, 96), bool)
+    included.flat[:voxels] = True
+    assert choose_thinning(included, (8, 8, 8)) == every
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_half_of_the_fewest_samples_are_enough(more: int) -> None:
+    included = np.arange(20_000) < 4999 + more
+    assert has_enough(included) is bool(more)

@@ -98,6 +98,13 @@ def test_equal_ratios_have_no_variation() -> None:
     assert itk_variation(np.ones(70_000, np.float32)) == 0.0
 
 
+def test_ranges_of_samples_double_up_to_the_longest() -> None:
+    index, weight = choose_samples(1000, 16)
+    doubling = [length for length in (1, 2, 4, 8, 16, 32) for _ in range(4 if length == 1 else 2)]
+    assert weight.tolist() == [*doubling, *[62] * 14, 4]
+    assert index.tolist()[:12] == [0, 1, 2, 3, 4, 6, 10, 13, 23, 28, 34, 60]
+
+
 @pytest.mark.parametrize("voxels", [1, 5, 511, 4097, 100_000, 5_000_000])
 @pytest.mark.parametrize("count", STAGES)
 def test_samples_stand_for_all_voxels_in_their_order(voxels: int, count: int) -> None:
