@@ -114,6 +114,8 @@ def test_processors_are_counted_where_there_is_no_affinity(
         ({ITK: "-4"}, 12),
         ({OPENMP: "many"}, 12),
         ({OPENMP: "2.5"}, 12),
+        ({OPENMP: "0" * 5000 + "3"}, 3),
+        ({OPENMP: "9" * 5000}, 12),
     ],
 )
 def test_first_variable_that_is_set_decides(

@@ -30,8 +30,8 @@ def choose_thread_count(environ: Mapping[str, str] = os.environ) -> int:
     for name in VARIABLES:
         # OpenMP's variable may list a number for each nested level.
         found = re.match(r"\s*\+?(\d+)\s*(,|$)", environ.get(name, ""))
-        if found and int(found[1]) > 0:
-            return min(int(found[1]), processors)
+        if found and float(found[1]) > 0:  # int reads no more than 4300 digits
+            return int(min(float(found[1]), processors))
     return processors
 
 

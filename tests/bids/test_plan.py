@@ -70,6 +70,17 @@ def test_images_that_get_in_each_others_way(dataset: Path, tmp_path: Path) -> No
     assert plan.refused == {}
 
 
+@pytest.mark.usefixtures("machine")
+def test_a_reason_is_one_line_whatever_the_other_image_is_called(
+    dataset: Path, tmp_path: Path
+) -> None:
+    make_small_study(dataset, "sub-1/anat/sub-1_desc-a\nb_T1w.nii.gz")
+    plan = plan_study(
+        Recipe(dataset, tmp_path / "out", N4Settings()), ImageChoice(), WorkerChoice()
+    )
+    assert "sub-1_desc-a b_T1w.nii.gz" in plan.refused["sub-1/anat/sub-1_T1w.nii.gz"]
+
+
 def test_recipes_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="mask is empty; expected otsu, all or a pattern"):
         Recipe(tmp_path, tmp_path, N4Settings(), mask="")

@@ -275,6 +275,17 @@ def test_time_of_a_series_begins_where_itk_says(tmp_path: Path) -> None:
         assert read_space(read_image(path)) == place(path)
 
 
+def test_voxels_of_any_size_give_no_warning(tmp_path: Path) -> None:
+    path = write_raw(
+        tmp_path / "a.nii",
+        RAMP,
+        pixdim=[1, 3e38, 3e38, 3e38, 1, 0, 0, 0],
+        qform_code=0,
+        sform_code=0,
+    )
+    assert read_space(read_image(path)).spacing == (np.float32(3e38),) * 3
+
+
 def test_first_volume_of_a_series_lies_where_the_series_does(tmp_path: Path) -> None:
     series = np.stack([RAMP, RAMP + 1], axis=-1)
     path = write_raw(tmp_path / "a.nii", series, **lengthened(1e-3))

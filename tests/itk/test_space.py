@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from n4ax.itk.space import Space, drop_last_ones
+from n4ax.itk.space import Space, normalise
 from tests.itk.random_images import random_image
 
 
@@ -27,6 +27,12 @@ def test_affine_leads_to_a_space_and_back() -> None:
     assert space.origin == (-4, 30, 7)
     np.testing.assert_allclose(space.to_affine(), affine)
     assert Space.from_affine(affine, 4).to_affine() is None
+
+
+def test_a_vector_without_a_length_has_no_direction() -> None:
+    tiny, endless = np.array([1e-200, 0, 0]), np.array([np.inf, 1, 0])
+    assert np.array_equal(normalise(tiny), tiny)
+    np.testing.assert_array_equal(normalise(endless), [np.nan, 0, 0])
 
 
 def test_axes_that_do_not_span_their_space_are_straightened() -> None:

@@ -22,6 +22,8 @@ NUMBERS: list[tuple[dict[str, str], int | None]] = [
     ({"NSLOTS": "5", LIST: ""}, None),
     ({ITK: "1000"}, 128),
     ({ITK: "-3"}, 128),
+    ({ITK: "9" * 5000}, 128),
+    ({ITK: "0" * 5000 + "2"}, 2),
     ({}, None),
     ({ITK: "many"}, None),
     ({"NSLOTS": "4", ITK: "0"}, None),

@@ -28,6 +28,7 @@ from n4ax.bids.study_file import check_folder
 from n4ax.bids.workers.description import Workers
 from n4ax.errors import InputError
 from n4ax.images.grids import Grid
+from n4ax.messages import make_one_line
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,9 @@ def plan_study(
     chosen = plan_workers(workers, recipe.engine, len(groups), need.gigabytes)
     shortage = find_shortage(chosen, need)
     recipe = _complete_recipe(recipe, workers, chosen)
-    refused = {path: reason.with_options(recipe.names) for path, reason in conflicts.items()}
+    refused = {
+        path: make_one_line(reason.with_options(recipe.names)) for path, reason in conflicts.items()
+    }
     refused |= {path: problem.reason for path, problem in problems.items()}
     notes = [] if shortage is None else [shortage.with_options(recipe.names)]
     plan = StudyPlan(groups, refused, sorted(without), recipe, chosen, problems, notes)

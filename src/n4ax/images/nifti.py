@@ -125,7 +125,8 @@ def _assemble(stream: Any, voxels: Any, *, single: bool) -> Nifti1Pair | None:
     # nibabel has other rules for the scaling.
     spec = (header.get_data_shape(), header.get_data_dtype(), offset, *headers.read_scaling(stated))
     proxy = kind.ImageArrayProxy(voxels, spec)
-    return kind(proxy, headers.find_affine(header), header, extra={_STATED: stated})
+    with np.errstate(all="ignore"):  # nibabel multiplies whatever sizes the header has
+        return kind(proxy, headers.find_affine(header), header, extra={_STATED: stated})
 
 
 def _read_extensions(header: Any, rest: bytes) -> Any:

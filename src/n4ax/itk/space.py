@@ -196,9 +196,14 @@ def check_same_place(name: str, space: Space, other_name: str, other: Space) -> 
 
 
 def normalise(column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """A vector divided by its length as in ITK, which adds the squares one by one."""
+    """A vector divided by its length as in ITK, which adds the squares one by one.
+
+    A vector so short that its squares are 0 stays as it is, and one without bounds has no direction.
+    """
     values = column.tolist()
-    return column / sqrt(_add_products(0.0, values, values))
+    length = sqrt(_add_products(0.0, values, values))
+    with np.errstate(invalid="ignore"):
+        return column / length if length else column
 
 
 def drop_last_ones(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:

@@ -22,14 +22,14 @@ def read_thread_count(environ: Mapping[str, str] = os.environ) -> int | None:
     is no number or 0, which asks for none. A number below 0 asks for the most threads.
     """
     names = environ.get("ITK_NUMBER_OF_THREADS_ENV_LIST", "NSLOTS").split(":")
-    number = 0
+    number = 0.0
     for name in (*names, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
         if name and name in environ:
             digits = re.match(r"\s*([+-]?\d+)", environ[name])
-            number = int(digits[1]) if digits else 0
+            number = float(digits[1]) if digits else 0.0  # int reads no more than 4300 digits
     if number < 0:
         return MOST_THREADS
-    return min(number, MOST_THREADS) or None
+    return int(min(number, MOST_THREADS)) or None
 
 
 def find_default_threads(environ: Mapping[str, str] = os.environ) -> int:
