@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from n4ax.itk.space import Space, normalise
+from n4ax.itk.space import Space, drop_last_ones, normalise
 from tests.itk.random_images import random_image
 
 

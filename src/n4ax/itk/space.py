@@ -198,7 +198,7 @@ def check_same_place(name: str, space: Space, other_name: str, other: Space) -> 
 def normalise(column: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """A vector divided by its length as in ITK, which adds the squares one by one.
 
-    A vector so short that its squares are 0 stays as it is, and one without bounds has no direction.
+    A vector so short that its squares are 0 stays as it is.
     """
     values = column.tolist()
     length = sqrt(_add_products(0.0, values, values))
