@@ -212,6 +212,22 @@ def test_knot_halving_leaves_the_spline_as_it_is(order: int, spans: tuple[int, .
         np.testing.assert_allclose(used, finer, atol=2e-6 * len(spans) * np.abs(lattice).max())
 
 
+@pytest.mark.parametrize("version", [None, *VERSIONS])
+@pytest.mark.parametrize("order", ORDERS)
+def test_knot_halving_has_the_bits_of_the_product_with_its_matrix(
+    order: int, version: int | None
+) -> None:
+    lattice = np.random.default_rng(order).normal(size=(order + 1, order + 4, order + 2))
+    for axis, count in enumerate(lattice.shape):
+        product = apply_along_axis(refinement_matrix(count, order, version), lattice, axis)
+        assert np.array_equal(refine_axis(lattice, axis, order, version), product)
+
+
+def test_a_fine_mesh_is_refined_without_a_matrix() -> None:
+    lattice = np.zeros((100_000, 4), np.float32)  # whose matrix would have 2e10 elements
+    assert refine(lattice, 3, VERSIONS[0]).shape == (199_997, 5)
+
+
 def test_a_matrix_is_applied_to_the_axis_that_is_named() -> None:
     random = np.random.default_rng(0)
     array, matrix = random.random((2, 3, 4)), random.random((5, 3))

@@ -166,16 +166,26 @@ def _sum_control_points(
 def refine(lattice: npt.NDArray[np.float32], order: int, version: int) -> npt.NDArray[np.float32]:
     """The same spline on a mesh of half the spacing along every axis, with the weights of ITK."""
     finer = lattice.astype(np.float64)
-    for axis, count in enumerate(lattice.shape):
-        finer = apply_along_axis(refinement_matrix(count, order, version), finer, axis)
+    for axis in range(lattice.ndim):
+        finer = refine_axis(finer, axis, order, version)
     return finer.astype(np.float32)
 
 
 def refine_axis(
-    lattice: npt.NDArray[np.floating], axis: int, order: int
-) -> npt.NDArray[np.floating]:
-    """The same spline on a mesh of half the spacing along one axis, with the exact weights."""
-    return apply_along_axis(refinement_matrix(lattice.shape[axis], order, None), lattice, axis)
+    lattice: npt.NDArray[np.floating], axis: int, order: int, version: int | None = None
+) -> npt.NDArray[np.float64]:
+    """The same spline on a mesh of half the spacing along one axis.
+
+    ``version`` is as in :func:`refinement_matrix`, by which this multiplies without its zeros.
+    """
+    points = np.moveaxis(lattice, axis, 0).astype(np.float64, copy=False)
+    finer = np.zeros((2 * len(points) - order, *points.shape[1:]))
+    for parity, weights in enumerate(_halving_weights(order, version)):
+        rows = finer[parity::2]
+        for k, weight in enumerate(weights):
+            part = points[k : k + len(rows)]
+            rows[: len(part)] += weight * part
+    return np.moveaxis(finer, 0, axis)
 
 
 def refinement_matrix(
@@ -200,17 +210,20 @@ def refinement_matrix(
         For order 3, the rows alternate between about (4, 4)/8 and (1, 6, 1)/8.
     """
     matrix = np.zeros((2 * control_points - order, control_points))
-    weights: Any
-    if version is None:
-        binomials = [comb(order + 1, k) / 2**order for k in range(order + 2)]
-        weights = binomials[1::2], binomials[::2]
-    else:
-        weights = find_halving_weights(version, order)
+    weights = _halving_weights(order, version)
     for row in range(len(matrix)):
         for k, weight in enumerate(weights[row % 2]):
             if row // 2 + k < control_points:
                 matrix[row, row // 2 + k] = weight
     return matrix
+
+
+def _halving_weights(order: int, version: int | None) -> list[list[float]]:
+    """The weights of control points in those of even and of odd number after a halving."""
+    if version is not None:
+        return find_halving_weights(version, order).tolist()
+    binomials = [comb(order + 1, k) / 2**order for k in range(order + 2)]
+    return [binomials[1::2], binomials[::2]]
 
 
 def evaluation_matrix(
