@@ -654,3 +654,12 @@ def test_masks_that_cannot_be_shared_out_are_refused() -> None:
 def test_a_series_of_text_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^image has dtype <U2; expected real numbers"):
         n4ax.n4(np.full((3, 3, 3, 2), "ab"), "all", series="mean")
+
+
+def test_labels_beyond_the_type_of_an_image_raise_nothing() -> None:
+    image = make_image()
+    with pytest.raises(ValueError, match="mask has no voxel equal to mask_label=1000000"):
+        n4ax.n4(image, np.ones(image.shape, np.float16), mask_label=10**6)
+    tissues = np.ones(image.shape)
+    tissues[7:], tissues[0] = 2, np.inf
+    assert n4ax.fit(image, "all", tissues=tissues, iters=(2,)).iterations == [2]

@@ -293,7 +293,8 @@ def test_a_series_without_volumes_is_refused() -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    "affine", ["x", np.zeros((4, 4)), np.eye(4) * 1e300, [[10**400]], np.eye(3)]
+    "affine",
+    ["x", np.zeros((4, 4)), np.eye(4) * 1e300, [[10**400]], np.eye(3), np.eye(4).astype(str)],
 )
 def test_an_affine_that_leads_nowhere_is_refused(affine: Any) -> None:
     with pytest.raises(ValueError, match=r"^affine "):

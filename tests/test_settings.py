@@ -336,7 +336,10 @@ def test_what_no_float_can_hold_or_compare_is_refused_by_name(
 
 @pytest.mark.filterwarnings("error")
 def test_numbers_of_numpy_with_few_digits_are_compared_without_a_warning() -> None:
-    assert N4Settings(wiener=np.float16(2.5), fwhm=np.float16(0.5)).wiener == 2.5
+    settings = N4Settings(wiener=np.float16(2.5), fwhm=np.float16(0.5), conv_threshold=np.int8(1))
+    assert repr(settings) == "N4Settings(conv_threshold=1.0, fwhm=0.5, wiener=2.5)"
+    assert N4Settings(spline_distance=np.float16(2.5)).spline_distance / 1e9 == 2.5e-9
+    assert repr(N4Settings(spline_distance=200)) == "N4Settings(spline_distance=200)"
 
 
 def test_numbers_may_come_as_an_array_of_any_library() -> None:

@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from n4ax.report.group_tables import list_tables
-from n4ax.report.pages import write_all
+from n4ax.report.pages import make_environment, write_all
 from n4ax.report.ratings import merge_ratings, read_folder_ratings
 from n4ax.report.records import natural_key
 from n4ax.report.values import read_number
@@ -113,3 +113,16 @@ def test_a_label_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     write_errors(tmp_path, Subject="\ud800")
     with pytest.raises(ValueError, match=r"n4ax_errors\.json is not a list of failures"):
         write_all(tmp_path)
+
+
+@pytest.mark.parametrize(("label", "page"), [("\ud800", "sub-%3F"), ("\udcff", "sub-%FF")])
+def test_names_that_are_no_text_are_part_of_an_address(
+    tmp_path: Path, label: str, page: str
+) -> None:
+    """The first is in no name of a file, and the second stands for a byte that is no UTF-8."""
+    write_record(tmp_path, "01", None, "T1w", make_measures(1, "T1w"))
+    (path,) = (tmp_path / "sub-01" / "figures").glob("*.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"Subject": label, "SettingsStamp": "x"}))
+    write_all(tmp_path)
+    assert make_environment().from_string("{{ name | page }}").render(name=label) == f"{page}.html"

@@ -1,6 +1,7 @@
 """The methods of a bias field, and of what a correction returns."""
 
 from functools import cache
+from os.path import normpath
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -113,7 +114,7 @@ def _save(random: Random, field: n4ax.BiasField, folder: Path) -> str:
         return call_or_refuse(lambda: n4ax.BiasField.load(path))[1]
     _, refusal = call_or_refuse(lambda: field.save(path))
     changed = find_changes(before, list_folder(folder))
-    assert changed == ([] if refusal else [name]), (name, changed, refusal)
+    assert changed == ([] if refusal else [normpath(name)]), (name, changed, refusal)
     if refusal:
         return refusal
     again = n4ax.BiasField.load(path)

@@ -180,7 +180,10 @@ def check_affine(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
         It does not map voxel indices to mm.
     """
     try:
-        matrix = np.asarray(affine, np.float64)
+        given = np.asarray(affine)
+        if given.dtype.kind not in "iuf":  # text such as "1.5" would count as a number
+            raise TypeError
+        matrix = given.astype(np.float64)
     except (TypeError, ValueError, OverflowError):
         raise InputError("{affine} is {0!r}; expected an array of numbers", affine) from None
     if matrix.shape != (4, 4):

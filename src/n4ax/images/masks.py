@@ -104,7 +104,10 @@ def is_lazy_otsu(image: Any, mask: Any) -> bool:
 
 def is_inside(mask: Any, label: int | None) -> Any:
     """Whether each value of a mask is inside: equal to the label, or not 0 if there is none."""
-    return mask != 0 if label is None else mask == label
+    if label is None:
+        return mask != 0
+    with np.errstate(over="ignore"):  # no value of a small type is equal to a large label
+        return mask == label
 
 
 def _check_values(mask: Any, inside: Any, label: int | None) -> None:

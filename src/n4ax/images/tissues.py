@@ -1,6 +1,7 @@
 """Tissues that a user knows: from labels or maps of probabilities to the voxels of two tissues."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ def _split(labels: npt.NDArray[Any]) -> list[Inside]:
             "several maps of probabilities",
             float(values[values != np.round(values)][0]),
         )
-    whole = {int(value) for value in values}
+    whole = {int(value) for value in values if isfinite(value)}
     for known, groups in _LABELS.items():
         if known <= whole:
             return [np.isin(labels, group) for group in groups]

@@ -3,6 +3,7 @@
 Each page is a single file that fetches nothing, and the same records give the same bytes.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -232,13 +233,14 @@ def _explain_errors(page: Path) -> Iterator[None]:
 
 
 def _write_page(path: Path, template: str, **context: Any) -> Path:
-    page = _make_environment().get_template(template).render(**context).encode(errors="replace")
+    page = make_environment().get_template(template).render(**context).encode(errors="replace")
     write_file(path, page)  # a page that stays the same keeps its time of change
     return path
 
 
 @cache
-def _make_environment() -> Environment:
+def make_environment() -> Environment:
+    """Make what the templates are rendered in, with the filters that they use."""
     environment = Environment(
         loader=PackageLoader("n4ax.report"),
         autoescape=True,
@@ -251,6 +253,7 @@ def _make_environment() -> Environment:
         seconds=format_seconds,
         sentence=format_sentence,
         page=_link_page,
+        quote=_quote,
         change=_measure_change,
     )
     environment.globals.update(charts=charts)
@@ -259,7 +262,15 @@ def _make_environment() -> Environment:
 
 
 def _link_page(label: str) -> str:
-    return quote(f"sub-{label}.html")
+    return _quote(f"sub-{label}.html")
+
+
+def _quote(text: str) -> str:
+    """A text as part of an address; of a name that is no UTF-8, the bytes that it has."""
+    try:
+        return quote(os.fsencode(text))
+    except UnicodeEncodeError:  # half of a surrogate pair, which is in no name of a file
+        return quote(text, errors="replace")
 
 
 def _measure_change(after: float | None, before: float | None) -> float | None:

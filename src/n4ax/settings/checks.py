@@ -105,26 +105,28 @@ def check_whole_number(
     raise InputError(f"{{{name}}} is {{0!r}}; expected a whole number{bounds}", value)
 
 
-def check_finite(name: str, value: Any, *, least: float, most: float = inf) -> None:
-    """Check a finite number between two bounds."""
+def check_finite(name: str, value: Any, *, least: float, most: float = inf) -> float:
+    """Check a finite number between two bounds, and give it as a number of Python."""
     number = read_number(value)
     if number is None or not (isfinite(number) and least <= number <= most):
         above = "" if most == inf else f" and at most {most:.2g}"
         raise InputError(
             f"{{{name}}} is {{0!r}}; expected a number of at least {least}{above}", value
         )
+    return value if type(value) is int else number
 
 
-def check_positive(name: str, value: Any) -> None:
-    """Check a number above 0 that float32 can hold; ``None`` passes."""
+def check_positive(name: str, value: Any) -> float | None:
+    """Check a number above 0 that float32 can hold, as :func:`check_finite`; ``None`` passes."""
     if value is None:
-        return
+        return None
     number = read_number(value)
     if number is None or not (isfinite(number) and number > 0):
         raise InputError(f"{{{name}}} is {{0!r}}; expected a number above 0", value)
     if not LEAST <= number <= LARGEST:
         bounds = f"from {LEAST:.2g} to {LARGEST:.2g}, which single precision can hold"
         raise InputError(f"{{{name}}} is {{0}}; expected a number {bounds}", value)
+    return value if type(value) is int else number
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -196,10 +196,10 @@ class N4Settings:
         if self.mask_label is not None:
             label = check_whole_number("mask_label", self.mask_label, -(2**63), 2**64 - 1)
             self._set("mask_label", label)
-        check_finite("conv_threshold", self.conv_threshold, least=0)
-        check_finite("wiener", self.wiener, least=0, most=LARGEST)
+        self._set("conv_threshold", check_finite("conv_threshold", self.conv_threshold, least=0))
+        self._set("wiener", check_finite("wiener", self.wiener, least=0, most=LARGEST))
         for name in ("over_relax", "fwhm", "tiny", "spline_distance"):
-            check_positive(name, getattr(self, name))
+            self._set(name, check_positive(name, getattr(self, name)))
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), get_args(choices))
         self._check_one_mesh()
