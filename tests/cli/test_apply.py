@@ -198,3 +198,12 @@ def test_one_image_that_fails_does_not_keep_the_others_back(
     assert [line.split(" cannot ")[0] for line in told] == [
         f"n4ax: failed: {path}" for path in (broken, missing)
     ]
+
+
+def test_no_folder_is_made_for_a_field_that_is_none(
+    scan: Path, field: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    none = save(scan.with_name("mask.nii"), phantom() * 0)
+    folder = scan.with_name("out")
+    assert "so it is no field" in expect_error(capsys, "apply", none, scan, field, "-o", folder)
+    assert not folder.exists()

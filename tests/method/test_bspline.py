@@ -228,6 +228,11 @@ def test_a_fine_mesh_is_refined_without_a_matrix() -> None:
     assert refine(lattice, 3, VERSIONS[0]).shape == (199_997, 5)
 
 
+def test_points_that_are_not_finite_are_refined_without_a_warning() -> None:
+    lattice = np.array([[1, np.inf], [-np.inf, np.nan], [3e38, 3e38], [3e38, 3e38]], np.float32)
+    assert not np.isfinite(refine(lattice, 1, VERSIONS[0])).all()
+
+
 def test_a_matrix_is_applied_to_the_axis_that_is_named() -> None:
     random = np.random.default_rng(0)
     array, matrix = random.random((2, 3, 4)), random.random((5, 3))

@@ -95,7 +95,10 @@ def apply(
 
         if len(targets) == 1:
             apply_to(found_images[0], targets[0])
-        elif _apply_to_each(apply_to, dict(zip(found_images, targets, strict=True))):
+            return
+        for folder in {path.parent for path in targets}:
+            folder.mkdir(parents=True, exist_ok=True)
+        if _apply_to_each(apply_to, dict(zip(found_images, targets, strict=True))):
             context.exit(options.SOME_FAILED)
 
 
@@ -154,8 +157,6 @@ def _check_targets(targets: list[Path], inputs: list[Path], overwrite: bool) -> 
         seen.add(place)
         if target.parent not in missing:
             check_writable(target)
-    for folder in missing:
-        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write(image: Any, target: Path) -> None:

@@ -166,9 +166,10 @@ def _sum_control_points(
 def refine(lattice: npt.NDArray[np.float32], order: int, version: int) -> npt.NDArray[np.float32]:
     """The same spline on a mesh of half the spacing along every axis, with the weights of ITK."""
     finer = lattice.astype(np.float64)
-    for axis in range(lattice.ndim):
-        finer = refine_axis(finer, axis, order, version)
-    return finer.astype(np.float32)
+    with np.errstate(all="ignore"):  # of images of absurd size, points may be infinite
+        for axis in range(lattice.ndim):
+            finer = refine_axis(finer, axis, order, version)
+        return finer.astype(np.float32)
 
 
 def refine_axis(
