@@ -5,10 +5,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from n4ax.saved_field import read_field
 from reliability.fuzz.field_makers import make_field_file
+from tests.support.headers import write_raw
 
 
 def write_changed(path: Path, change: Any) -> None:
@@ -57,3 +59,11 @@ def test_place_beyond_single_precision_is_refused(tmp_path: Path) -> None:
     write_changed(tmp_path / "f.nii", lambda _: {"affine": far})
     with pytest.raises(ValueError, match=r"f\.nii is not a bias field .*affine has no inverse"):
         read_field(tmp_path / "f.nii")
+
+
+@pytest.mark.parametrize("code", [2, 18, 32, 44])
+def test_extensions_of_other_programs_do_not_hide_a_field(tmp_path: Path, code: int) -> None:
+    extension = b"\1\0\0\0" + struct.pack("<ii", 16, code) + b"12345678"
+    voxels = np.full((3, 4, 5), 2, np.float32)
+    path = write_raw(tmp_path / "a.nii", voxels, extension=extension)
+    assert read_field(path).spline is None

@@ -127,9 +127,9 @@ def read_parts(path: Path) -> dict[str, Any]:
 
 def _find_description(image: Nifti1Pair) -> dict[str, Any] | None:
     for extension in image.header.extensions:
-        content: Any = extension.get_content()
         if extension.get_code() != _COMMENT:
-            continue
+            continue  # nibabel cannot read the content of every kind
+        content: Any = extension.get_content()
         raw = content if isinstance(content, bytes) else str(content).encode()
         try:
             found = parse_json(raw.rstrip(b"\0"))
