@@ -156,7 +156,7 @@ def _check_message(fault: Fault, ran: Ran, trees: Trees) -> Iterator[str]:
         yield "the message names a temporary file"
     elif ran.hit and not any(name in "\n".join(told) for name in _find_names(fault, ran, trees)):
         yield "the message does not name the file"
-    elif "was not written whole" in ran.said:
+    elif re.search("was not written whole|ITK did not write it", ran.said):
         return  # ITK does not say why
     elif ran.hit and ran.hit.kind == "access":
         return  # click says that the file is not readable

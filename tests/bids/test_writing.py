@@ -223,3 +223,22 @@ def test_a_lock_that_cannot_be_had_names_its_file(
     ):
         pass
     assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "a.lock"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows locks otherwise")
+def test_a_lock_that_cannot_be_given_back_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    lock = fcntl.flock
+
+    def refuse(descriptor: int, how: int) -> None:
+        if how == fcntl.LOCK_UN:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        lock(descriptor, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", refuse)
+        with pytest.raises(OSError, match=r"a\.lock"), hold_lock(tmp_path / "a.lock"):
+            pass

@@ -372,7 +372,7 @@ def test_a_file_that_itk_did_not_write_whole_is_an_error(tmp_path: Path, suffix:
     path = tmp_path / f"a{suffix}"
     write_images({path: nib.Nifti1Image(np.ones((2, 2, 2), np.float32), np.eye(4))})
     before = {file: file.read_bytes() for file in tmp_path.iterdir()}
-    with limit_files(8192), pytest.raises(OSError, match=r"a\.") as caught:
+    with limit_files(8192), pytest.raises(OSError, match="the disk may be full") as caught:
         write_images({path: make_noise()})
     assert ".n4ax-" not in str(caught.value)
     assert caught.value.filename == str(path)

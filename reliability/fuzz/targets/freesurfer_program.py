@@ -30,7 +30,8 @@ def try_input(random: Random, folder: Path) -> str:
         assert call.said.status == 1, call.said
         call.check_refusal("AntsN4BiasFieldCorrectionFs (n4ax): error: ")
     else:
-        files = (place / file for word in words for file in find_files(Path(word or ".")))
+        names = (word.removeprefix("-o") for word in words)  # -oNAME is -o NAME
+        files = (place / file for name in names for file in find_files(Path(name or ".")))
         assert set(call.changed) <= set(map(normpath, files)), (words, call.changed)
     return call.summarise()
 

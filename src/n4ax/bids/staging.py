@@ -93,7 +93,8 @@ def hold_lock(path: Path, timeout: float = -1) -> Iterator[None]:
     try:
         yield
     finally:
-        holder.release()
+        with name_errors(path):
+            holder.release()
 
 
 class BusyError(Exception):

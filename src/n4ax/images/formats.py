@@ -346,7 +346,9 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
             sitk.WriteImage(made, str(whole), useCompression=True)
             _check_written(made, whole, path, sitk)
         except RuntimeError as error:
-            raise OSError(_give_reason(error).replace(str(whole), str(path))) from None
+            reason = _give_reason(error).replace(f"{whole}: ", "").replace(str(whole), str(path))
+            message = f"ITK did not write it ({reason}); the disk may be full"
+            raise OSError(errno.EIO, message, str(path)) from None
         content = read_bytes(whole)
     if suffix in _IN_ONE_FILE:
         header, _, voxels = content.partition(_END_OF_HEADER[suffix])
