@@ -1,5 +1,7 @@
 """``n4ax apply``: a field that was found before, on other images and grids, and back."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +209,12 @@ def test_no_folder_is_made_for_a_field_that_is_none(
     folder = scan.with_name("out")
     assert "so it is no field" in expect_error(capsys, "apply", none, scan, field, "-o", folder)
     assert not folder.exists()
+
+
+def test_a_field_that_cannot_be_looked_at_is_not_called_missing(
+    scan: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = scan.with_name("loop.npz")
+    loop.symlink_to(loop.name)
+    message = expect_error(capsys, "apply", loop, scan)
+    assert f"{loop}: {os.strerror(errno.ELOOP)}" in message

@@ -20,6 +20,7 @@ from n4ax.cli.notes import list_notes
 from n4ax.cli.options import (
     ESTIMATION,
     FOLDER,
+    INPUT_FOLDER,
     MASK_LABEL,
     POLICIES,
     QUIET,
@@ -84,7 +85,7 @@ _SECONDS_UNTIL_FIRST = 2.0
 @click.argument(
     "dataset",
     metavar="BIDS_DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=INPUT_FOLDER,
 )
 @click.argument("output", metavar="OUTPUT_DIR", type=FOLDER)
 @click.argument("level", metavar="participant|group", type=click.Choice(bids_options.LEVELS))

@@ -82,9 +82,24 @@ class _NamedPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _InputPath(click.Path):
+    """A path to read. Where it cannot be looked at, the error has the reason of the system."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        try:
+            os.stat(value)
+        except FileNotFoundError:
+            self.fail(f"{self.name.capitalize()} {os.fsdecode(value)!r} does not exist.", param, ctx)
+        except OSError as error:
+            self.fail(f"{path}: {error.strerror}", param, ctx)
+        return path
+
+
 PATH = _NamedPath(path_type=Path)
 FOLDER = _NamedPath(file_okay=False, path_type=Path)
-INPUT_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+INPUT_FILE = _InputPath(dir_okay=False, path_type=Path)
+INPUT_FOLDER = _InputPath(file_okay=False, path_type=Path)
 
 _voxels = under_heading("Voxels used for the estimation")
 _estimation = under_heading("Estimation (defaults of --preset simpleitk)")

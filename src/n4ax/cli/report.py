@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument(
     "output",
     metavar="OUTPUT_DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=options.INPUT_FOLDER,
 )
 @click.option(
     "--ratings",
