@@ -49,7 +49,10 @@ class Call:
 
     def check_words(self) -> None:
         """Check that no words of Python or NumPy are passed on to the user."""
-        found = [words for words in OF_PYTHON if words in self.said.err]
+        told = self.said.err
+        for word in filter(None, self.words):
+            told = told.replace(word, "")
+        found = [words for words in OF_PYTHON if words in told]
         assert not found, f"{self.words}: {self.said.err}"
 
     def check_refusal(self, start: str) -> None:

@@ -26,6 +26,12 @@ def make_one_line(text: str) -> str:
     return escape_controls(" ".join(part for part in parts if part))
 
 
+def give_reason(error: Exception) -> str:
+    """The message of an error in one line, without the number of a system error."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
 def escape_controls(text: str) -> str:
     """Escape characters that control a terminal, and bytes of names that are no characters."""
     return "".join(

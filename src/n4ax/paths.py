@@ -78,7 +78,16 @@ def name_errors(path: Path) -> Iterator[None]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file. An error names the file, also if it comes after the file was opened."""
+    """Read a file. An error names the file, also if it comes after the file was opened.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is not here, or is no file, as :func:`check_here` says.
+    """
+    check_here(path)
     with name_errors(path):
         return path.read_bytes()
 

@@ -289,3 +289,14 @@ def test_an_error_of_jax_is_one_line(
 
     monkeypatch.setattr("n4ax.scan.fit_image", fail)
     assert "out of memory; try --engine cpu" in expect_error(capsys, "correct", scan)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".mgz", ".nrrd", ".dcm", ".hdr"])
+def test_a_pipe_is_no_image_and_is_not_waited_for(
+    suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / f"pipe{suffix}"
+    os.mkfifo(pipe)
+    message = expect_error(capsys, "correct", pipe, "-o", tmp_path / "out.nii")
+    assert f"{pipe} is a pipe or a device; expected a file" in message

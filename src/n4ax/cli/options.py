@@ -90,7 +90,9 @@ class _InputPath(click.Path):
         try:
             os.stat(value)
         except FileNotFoundError:
-            self.fail(f"{self.name.capitalize()} {os.fsdecode(value)!r} does not exist.", param, ctx)
+            self.fail(
+                f"{self.name.capitalize()} {os.fsdecode(value)!r} does not exist.", param, ctx
+            )
         except OSError as error:
             self.fail(f"{path}: {error.strerror}", param, ctx)
         return path

@@ -18,7 +18,7 @@ from n4ax.field.versions import ARRAYS, check_version
 from n4ax.files import replace_file
 from n4ax.itk.space import Position
 from n4ax.method.grid import Axis
-from n4ax.paths import check_here, read_bytes
+from n4ax.paths import read_bytes
 from n4ax.settings import LARGEST, is_whole_number
 
 _NIFTI = (".nii", ".nii.gz")
@@ -81,7 +81,6 @@ def read_parts(path: str | os.PathLike[str]) -> dict[str, Any]:
         The file holds something else.
     """
     path = take_path(path)
-    check_here(path)
     content = read_bytes(path)
     try:
         is_nifti = path.name.lower().endswith(_NIFTI) and not content.startswith(_ZIP)

@@ -27,6 +27,7 @@ from n4ax.images.arrays import (
     load_array,
 )
 from n4ax.itk.space import Space, Spaces, check_same_place, drop_last_ones
+from n4ax.messages import give_reason
 from n4ax.settings import VoxelOrder
 
 
@@ -284,7 +285,7 @@ def _open_nibabel(image: Any, name: str) -> OpenedImage:
         place = getattr(image.dataobj, "file_like", None)
         file = f" {place}" if isinstance(place, str) else ""
         raise InputError(
-            f"{{{name}}}{{0}} cannot be read: {{1}}", file, nifti.give_reason(error)
+            f"{{{name}}}{{0}} cannot be read: {{1}}", file, give_reason(error)
         ) from None
     ndim = len(image.shape)
     if image.affine is None:  # the voxel sizes may be known nevertheless

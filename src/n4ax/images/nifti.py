@@ -29,7 +29,8 @@ from n4ax.images.grids import Grid, check_kind, check_same_grid
 from n4ax.images.lengths import measure_nifti
 from n4ax.images.names import READ, find_files, find_suffix
 from n4ax.itk.space import Space
-from n4ax.messages import PROCESS_WIDE, silence_nibabel
+from n4ax.messages import PROCESS_WIDE, give_reason, silence_nibabel
+from n4ax.paths import check_here
 
 _STATED = "header as it is in the file"
 """The key of :attr:`Nifti1Pair.extra` for the header before it was mended."""
@@ -58,6 +59,7 @@ def read_image(path: Path) -> Nifti1Pair:
     ValueError
         The file is missing, cannot be read, or is not NIfTI; the message says which.
     """
+    check_here(path)
     if formats.is_other(path):
         return formats.read(path)
     try:
@@ -392,9 +394,3 @@ def read_on_grid(
     alike = other.ndim == image.ndim and formats.is_like(path, image_path)
     place = read_space(other if alike else image)
     return read_voxels(other, path).reshape(image.shape), place
-
-
-def give_reason(error: Exception) -> str:
-    """The message of an error in one line, without the number of a system error."""
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()) or type(error).__name__
