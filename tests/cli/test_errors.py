@@ -300,3 +300,15 @@ def test_a_pipe_is_no_image_and_is_not_waited_for(
     os.mkfifo(pipe)
     message = expect_error(capsys, "correct", pipe, "-o", tmp_path / "out.nii")
     assert f"{pipe} is a pipe or a device; expected a file" in message
+
+
+def test_an_empty_suffix_needs_another_folder(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (("correct",), ("apply", scan)):
+        message = expect_error(capsys, *command, scan, "--suffix", "")
+        assert "--suffix is empty, so that the result would have the name of an image" in message
+    folder = tmp_path / "out"
+    folder.mkdir()
+    assert run("correct", scan, "--suffix", "", "-o", f"{folder}/", "-q", *QUICK) == 0
+    assert (folder / scan.name).exists()

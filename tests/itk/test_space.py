@@ -56,3 +56,9 @@ def test_axes_of_length_one_are_dropped_only_at_the_end() -> None:
     assert drop_last_ones((1, 5, 1, 1)) == (1, 5)
     assert drop_last_ones((5, 1, 1, 1), least=3) == (5, 1, 1)
     assert drop_last_ones((1, 1)) == ()
+
+
+def test_an_image_at_infinity_has_no_voxels() -> None:
+    space = Space((1.0, 1.0), (0.0, -np.inf), ((1, 0), (0, 1)))
+    with pytest.raises(ValueError, match=r"image has an origin that is not finite \(0, -inf\)"):
+        space.find_voxel((0.0, 0.0))

@@ -124,6 +124,10 @@ def _apply_to_each(apply_to: Callable[[Path, Path], None], results: dict[Path, P
 def _name_result(image: Path, output: Path | None, suffix: str, count: int) -> Path:
     """The file that the result for an image is written to."""
     beside = name_result(image, suffix)
+    if output is None and not suffix:
+        raise ValueError(
+            "--suffix is empty, so that the result would have the name of an image: give --output"
+        )
     if output is None:
         return beside
     is_folder = output.is_dir() or (count > 1 and not find_suffix(output) and not output.exists())

@@ -102,6 +102,10 @@ def plan_tasks(wish: Wish, recipe: Recipe) -> list[Task]:
         raise InputError(
             "{field} writes one field, but there is one for each volume or slice: use {bias}"
         )
+    if wish.output is None and not wish.suffix:
+        raise InputError(
+            "{suffix} is empty, so that the result would have the name of an image: give {output}"
+        )
     folder = find_folder(wish, len(found))
     # A field that all images share is written once, with the first of them.
     others = replace(wish, others={**wish.others, "field": None}) if recipe.shared_field else wish

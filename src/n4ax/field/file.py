@@ -196,7 +196,8 @@ def check_affine(affine: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 def is_usable(affine: npt.NDArray[np.float64]) -> bool:
     """Whether an affine of shape (4, 4) is finite in single precision and has an inverse."""
-    return bool((np.abs(affine) <= LARGEST).all()) and np.linalg.det(affine) != 0
+    with np.errstate(all="ignore"):
+        return bool((np.abs(affine) <= LARGEST).all()) and np.linalg.det(affine) != 0
 
 
 def _check_control_points(points: Any, order: int, axes: int) -> None:

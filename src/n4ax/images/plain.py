@@ -137,13 +137,13 @@ def scale(stored: npt.NDArray[Any], slope: float, inter: float, dtype: Any) -> n
     ITK converts stored integers to float32 before it scales them in float64, which rounds those
     above 2 to the power of 24.
     """
-    if (slope, inter) == (1, 0):
-        given = np.asarray(stored, dtype)
-        return given if given.flags.writeable else given.copy(order="K")
-    if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
-        stored = stored.astype(np.float32)
-    scaled = np.empty_like(stored, dtype, order="F")
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large is infinite, as in ITK
+        if (slope, inter) == (1, 0):
+            given = np.asarray(stored, dtype)
+            return given if given.flags.writeable else given.copy(order="K")
+        if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2:
+            stored = stored.astype(np.float32)
+        scaled = np.empty_like(stored, dtype, order="F")
         for values, result in zip(_cut(stored), _cut(scaled), strict=True):
             wide = np.multiply(values, slope, dtype=np.float64)
             if inter:

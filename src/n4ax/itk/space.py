@@ -8,7 +8,7 @@ ITK's order: the axis that runs fastest in memory comes first.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import floor, sqrt
+from math import floor, isfinite, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -138,9 +138,21 @@ class Space:
         )
 
     def find_voxel(self, point: Point) -> tuple[int, ...]:
-        """The voxel nearest to a physical point; halves are rounded up."""
+        """The voxel nearest to a physical point; halves are rounded up.
+
+        Raises
+        ------
+        ValueError
+            The image lies nowhere: its origin is not finite.
+        """
         offset = [p - o for p, o in zip(point, self.origin, strict=True)]
-        return tuple(floor(_add_products(0.0, row, offset) + 0.5) for row in self._to_voxels)
+        found = [_add_products(0.0, row, offset) + 0.5 for row in self._to_voxels]
+        if not all(map(isfinite, found)):
+            origin = ", ".join(f"{value:g}" for value in self.origin)
+            raise ValueError(
+                f"the image has an origin that is not finite ({origin}): correct it in its header"
+            )
+        return tuple(map(floor, found))
 
     def describe_difference(self, other: "Space", tolerance: float) -> str | None:
         """The first property that differs by more than ``tolerance``, in words; else ``None``.
