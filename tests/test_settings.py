@@ -215,6 +215,19 @@ def per_axis(value: Any, shape: tuple[int, ...], order: Any = "C") -> tuple[int,
     return ImageAxes.of(shape, order).per_axis("mesh", value)
 
 
+def test_auto_leaves_what_it_does_not_choose_to_the_user() -> None:
+    assert N4Settings(adapt=True, wiener=0.5, scale="mean").wiener == 0.5
+    for name, value in {"fwhm": 0.3, "iters": (5,), "shrink_factor": 2}.items():
+        with pytest.raises(ValueError, match=f"chooses {name} for each image: leave out {name}"):
+            N4Settings(adapt=True, **{name: value})
+
+
+def test_threads_of_itk_are_kept_as_python_integers() -> None:
+    threads = N4Settings(arithmetic="itk", itk_threads=np.int8(3)).itk_threads
+    units = N4Settings(arithmetic="itk", itk_work_units=np.int16(12)).itk_work_units
+    assert [(type(number), number) for number in (threads, units)] == [(int, 3), (int, 12)]
+
+
 def test_one_value_serves_every_axis_and_a_sequence_must_have_one_per_axis() -> None:
     assert per_axis(2, (9, 9, 1, 9)) == (2, 2, 2)
     assert per_axis((1, 2), (9, 9)) == (1, 2)

@@ -61,3 +61,10 @@ def test_a_shift_below_the_range_of_numbers_is_none() -> None:
     assert np.all(np.isfinite(vectors))
     np.testing.assert_allclose(values[0], 1.0)
     assert np.all(values[1:] < 1e-179)
+
+
+def test_factors_are_given_in_double_precision() -> None:
+    for single in (False, True):
+        values, vectors = decompose(np.diag([2.0, 3.0]), single=single)
+        assert values.dtype == vectors.dtype == np.float64
+        assert values.tolist() == [3.0, 2.0]

@@ -35,6 +35,15 @@ def test_a_vector_without_a_length_has_no_direction() -> None:
     np.testing.assert_array_equal(normalise(endless), [np.nan, 0, 0])
 
 
+def test_an_axis_without_a_length_has_voxels_of_1_mm() -> None:
+    space = Space.from_affine([[2, 0, 0, 1], [0, 3, 0, 2], [0, 0, 0, 4], [0, 0, 0, 1]], 3)
+    assert space.spacing == (2, 3, 1)
+    assert space.origin == (-1, -2, 4)
+    assert np.array_equal(space.direction, np.diag([-1, -1, 1]))
+    exact = Space.from_affine(np.diag([0.1, 0.2, 0.3, 1]).astype(np.float32), 3)
+    assert exact.spacing == tuple(np.float32([0.1, 0.2, 0.3]).tolist())
+
+
 def test_axes_that_do_not_span_their_space_are_straightened() -> None:
     sagittal = Space((1.0, 2.0, 3.0), (4.0, 5.0, 6.0), ((0, 0, 1), (1, 0, 0), (0, 1, 0)))
     assert sagittal.select_axes((0, 1)) == Space((1.0, 2.0), (4.0, 5.0), ((1, 0), (0, 1)))

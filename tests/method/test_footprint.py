@@ -35,3 +35,8 @@ def test_path_is_kept_unless_its_lattices_take_too_much_memory() -> None:
     settings = N4Settings(iters=(50, 50, 50, 50))
     assert keeps_path(settings, (4, 4, 4))
     assert not keeps_path(settings, (40, 40, 40))
+
+
+def test_path_of_64_mib_is_kept_and_a_longer_one_is_not() -> None:
+    assert keeps_path(N4Settings(iters=(256,)), (256, 256))
+    assert not keeps_path(N4Settings(iters=(257,)), (256, 256))

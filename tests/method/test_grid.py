@@ -211,3 +211,9 @@ def test_fitted_coordinate_runs_from_the_first_to_the_last_sample_and_stops_ther
     assert (axis.first, axis.samples) == (2, 4)
     voxels = np.array([-3.0, 0, 2, 8, 14, 15, 99])
     np.testing.assert_allclose(axis.fitted_coordinate(voxels, 3), [0, 0, 0, 1.5, 3, 3, 3])
+
+
+def test_an_axis_is_neither_padded_nor_shrunk_by_default() -> None:
+    assert Axis(5) == Axis(5, lower=0, upper=0, shrink=1, first=0, samples=0, every=1)
+    assert Axis(5).padded == 5
+    assert Axis(5).inside == range(0)
