@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # `.ci/run` names more extras and packages, which are installed with the others in one go.
 MORE_EXTRAS ?=
 MORE_PACKAGES ?=
-# For what is random under `fuzz`, `faults`, `mutants` and `soak`.
+# For what is random under `fuzz`, `faults` and `mutants`.
 SEED ?= 1
 MINUTES ?= 40
 
@@ -47,7 +47,7 @@ mutants: $(VENV)/.installed-dev kernels  ## faults in the code itself, which tes
 	$(BIN)/python -m reliability mutants --seed $(SEED)
 
 soak: $(VENV)/.installed-dev kernels  ## memory that runs out, and thousands of corrections in one process
-	$(BIN)/python -m reliability soak --seed $(SEED)
+	$(BIN)/python -m reliability soak
 
 gpu: $(VENV)/.installed  ## time and check the XLA engine on the device that JAX finds
 	$(BIN)/python benchmarks/gpu.py
