@@ -117,5 +117,28 @@ def test_lattices_that_do_not_fit_are_refused() -> None:
     expect("expected 3 axes with at least 7 control points", spline_order=6)
     expect("other directions", lattice._replace(direction=np.eye(3)))
     expect("has shape", lattice._replace(array=lattice.array[0]))
-    with pytest.raises(TypeError, match="expected what to_itk_lattice gives"):
-        BiasField.from_itk_lattice(lattice.array, image)
+    few = lattice._replace(array=lattice.array[:, :, :3])
+    expect("expected 3 axes with at least 4 control points", few)
+
+    class Partial:
+        """It has only one of the two methods that are needed."""
+
+        GetPixel = None
+
+    for wrong in (lattice.array, Partial()):
+        with pytest.raises(TypeError, match="expected what to_itk_lattice gives"):
+            BiasField.from_itk_lattice(wrong, image)
+
+
+@pytest.mark.parametrize("flat", ["x", "y", "z"])
+def test_an_axis_of_one_voxel_is_left_out(flat: str) -> None:
+    xarray = pytest.importorskip("xarray")
+    lengths = {"z": 9, "y": 12, "x": 14} | {flat: 1}
+    steps = {"z": 3.0, "y": 2.0, "x": 1.5}
+    places = {axis: np.arange(n) * steps[axis] for axis, n in lengths.items()}
+    voxels = np.random.default_rng(1).uniform(50, 90, tuple(lengths.values())).astype(np.float32)
+    image = xarray.DataArray(voxels, places, ("z", "y", "x"))
+    field = n4ax.fit(image, "all", iters=(2,)).field
+    again = BiasField.from_itk_lattice(field.to_itk_lattice(), image)
+    assert again.axes == field.axes
+    assert np.array_equal(again.control_points, field.control_points)
