@@ -5,6 +5,7 @@ import errno
 import mmap
 import os
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,7 +119,7 @@ def build_library() -> Path:
     library = ROOT / "build" / "faults" / "preload.so"
     if not library.exists() or library.stat().st_mtime < SOURCE.stat().st_mtime:
         library.parent.mkdir(parents=True, exist_ok=True)
-        new = library.with_name(f"{os.getpid()}.so")
+        new = library.with_name(f"{os.getpid()}-{threading.get_ident()}.so")
         flags = ["-O1", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror"]
         subprocess.run(["gcc", *flags, "-o", str(new), str(SOURCE), "-ldl"], check=True)
         new.replace(library)
