@@ -379,6 +379,25 @@ def test_a_file_that_itk_did_not_write_whole_is_an_error(tmp_path: Path, suffix:
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
+def test_a_call_of_itk_that_is_interrupted_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    calls, write = [], sitk.WriteImage
+
+    def interrupt(*words: Any, **options: Any) -> None:
+        calls.append(words)
+        if len(calls) == 1:
+            raise RuntimeError("Exception: failed to flush pending data")
+        write(*words, **options)
+
+    monkeypatch.setattr(sitk, "WriteImage", interrupt)
+    path = tmp_path / "a.nrrd"
+    write_images({path: make_noise()})
+    assert len(calls) == 2
+    assert path.stat().st_size > 10_000
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.img", "a.mgz", "a.json"])
 def test_a_write_that_fails_names_its_file_among_several(tmp_path: Path, name: str) -> None:
     path, other = tmp_path / name, tmp_path / "other.txt"

@@ -3,13 +3,14 @@
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from reliability.faults.cases import CASES, Case
 from reliability.faults.command import describe, write_table
-from reliability.faults.plan import KINDS, Fault
+from reliability.faults.plan import KINDS, Fault, build_library
 from reliability.faults.trials import Bench, Count, choose_faults, list_faults, try_case
 from reliability.faults.workshop import Workshop
 
@@ -76,3 +77,13 @@ def test_nothing_is_lost_by_some_faults_in_each_program(tmp_path: Path) -> None:
         assert count.faults >= 16
         counts.append((command, count))
     assert write_table(describe(counts, None))[-1].endswith(" faults, 0 losses")
+
+
+def test_two_threads_may_build_the_library_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliability.faults.plan.ROOT", tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        built = list(pool.map(lambda _: build_library(), range(2)))
+    assert built == [tmp_path / "build" / "faults" / "preload.so"] * 2
+    assert [path.name for path in built[0].parent.iterdir()] == ["preload.so"]

@@ -343,8 +343,7 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
             if source is not None and suffix in source.family:
                 for key, text in source.header.items():
                     made.SetMetaData(key, text)
-            sitk.WriteImage(made, str(whole), useCompression=True)
-            _check_written(made, whole, path, sitk)
+            _write_whole(made, whole, path, sitk)
         except RuntimeError as error:
             reason = _give_reason(error).replace(f"{whole}: ", "").replace(str(whole), str(path))
             message = f"ITK did not write it ({reason}); the disk may be full"
@@ -357,6 +356,18 @@ def _write_by_itk(image: Nifti1Image, path: Path, places: Sequence[Path]) -> Non
         places[1].write_bytes(voxels)
     else:
         places[0].write_bytes(content)
+
+
+def _write_whole(made: Any, whole: Path, path: Path, sitk: Any) -> None:
+    """Write a file. ITK takes an interrupted call for a failure, so a second attempt decides."""
+    for is_last in (False, True):
+        try:
+            sitk.WriteImage(made, str(whole), useCompression=True)
+            _check_written(made, whole, path, sitk)
+            return
+        except (RuntimeError, OSError):
+            if is_last:
+                raise
 
 
 def _check_written(made: Any, whole: Path, path: Path, sitk: Any) -> None:
