@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from reliability.soak.leaks import repeat
+from reliability.soak.leaks import leave_out, repeat
 
 WORKERS = 8
 
@@ -84,6 +84,17 @@ def connect_once(_: int) -> None:
         assert client.gather(client.map(abs, [-1, -2])) == [1, 2]
 
 
+def connect_without_us(_: int) -> None:
+    """Start and end such workers of Dask without n4ax."""
+    from dask.distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        assert client.gather(client.map(abs, [-1, -2])) == [1, 2]
+
+
 def soak(rounds: int, workers: int, clusters: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Open and close DataLoaders of every kind, and clusters; what each left behind."""
     found: dict[str, Any] = {}
@@ -103,7 +114,8 @@ def soak(rounds: int, workers: int, clusters: int, say: Callable[[str], None]) -
                 say(name)
                 found[name] = repeat(go, rounds, say)
         if clusters and find_spec("distributed"):
-            found["clusters"] = repeat(connect_once, clusters, say)
+            of_dask = repeat(connect_without_us, clusters, say)
+            found["clusters"] = leave_out(repeat(connect_once, clusters, say), of_dask)
         tempfile.tempdir = None
     return found
 

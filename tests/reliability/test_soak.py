@@ -52,7 +52,7 @@ def test_a_loader_of_torch_leaves_nothing_behind(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": paths}
     program = (
-        "from reliability.soak.leaks import repeat; from reliability.soak.loaders import load; "
+        "from reliability.soak.leaks import Holding, leave_out
         "go = lambda n: load('n4ax', 'fork', persistent=n % 2 == 1, workers=2); "
         "found = repeat(go, 6, print); assert not found['leaks'], found"
     )
@@ -77,3 +77,12 @@ def test_findings_name_tests_that_exist() -> None:
     for finding in tomllib.loads(text)["finding"]:
         path, name = finding["test"].split("::")
         assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_what_dask_leaves_by_itself_is_left_out() -> None:
+    none = dict.fromkeys(Holding._fields, 0)
+    alone = {"before": none, "after": none | {"objects": 1000}}
+    for more, leaks in ((1600, {}), (1800, {"objects": 1800}), (0, {})):
+        measured = {"leaks": {"objects": more}} if more else {"leaks": {}}
+        assert leave_out(measured, alone)["leaks"] == leaks
+    assert leave_out({"leaks": {"handles": 1}}, alone)["leaks"] == {"handles": 1}
