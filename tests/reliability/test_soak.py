@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.peers import ROOT
 from reliability.soak.hook import can_hook, run_hooked
+from reliability.soak.leaks import Holding, leave_out
 from reliability.soak.peaks import find_broken
 from reliability.soak.quiet import try_doors
 from reliability.soak.shortage import LARGE
@@ -52,7 +53,7 @@ def test_a_loader_of_torch_leaves_nothing_behind(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environment = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": paths}
     program = (
-        "from reliability.soak.leaks import Holding, leave_out
+        "from reliability.soak.leaks import repeat; from reliability.soak.loaders import load; "
         "go = lambda n: load('n4ax', 'fork', persistent=n % 2 == 1, workers=2); "
         "found = repeat(go, 6, print); assert not found['leaks'], found"
     )
