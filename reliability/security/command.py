@@ -107,7 +107,8 @@ def try_check(check: Check) -> dict[str, Any]:
 
 def run_linter() -> bool:
     """Whether ruff's rules of security find nothing in the package."""
-    words = [sys.executable, "-m", "ruff", "check", "--quiet", "--extend-select", "S", "src"]
+    rules = ["--select", "S", "--ignore", "S101"]  # asserts tell the type checker what is known
+    words = [sys.executable, "-m", "ruff", "check", "--quiet", *rules, "src"]
     passed = subprocess.run(words, cwd=ROOT, check=False).returncode == 0
     click.echo(f"{'passed' if passed else 'FAILED'}: ruff's rules of security")
     return passed
