@@ -85,11 +85,13 @@ def connect_once(_: int) -> None:
 
 
 def connect_without_us(_: int) -> None:
-    """Start and end such workers of Dask without n4ax."""
+    """Start and end such workers of Dask, whose connections are encrypted too, without n4ax."""
     from dask.distributed import Client, LocalCluster
 
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, security=True
+        ) as cluster,
         Client(cluster) as client,
     ):
         assert client.gather(client.map(abs, [-1, -2])) == [1, 2]
