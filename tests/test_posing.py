@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 
@@ -164,3 +165,16 @@ def test_padding_of_a_spline_distance_is_never_sampled() -> None:
     assert problem.intensities.shape == IMAGE.shape
     bases = [axis.sample_basis(4, 3) for axis in problem.axes]
     assert [len(basis.first) for basis in bases] == list(IMAGE.shape)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def test_the_own_mask_of_8_bits_is_that_of_the_same_intensities_in_float32(dtype: Any) -> None:
+    # otsu_mask has the bins of ITK for 8-bit types, which give another mask here.
+    random = np.random.default_rng(1)
+    image = np.minimum(random.gamma(2.0, 10.0, (12, 14, 8)), np.iinfo(dtype).max).astype(dtype)
+    single = image.astype(np.float32)
+    assert not np.array_equal(otsu_mask(image), otsu_mask(single))
+    settings = N4Settings(iters=(1,), shrink_factor=1)
+    for array in (image, da.from_array(image)):
+        mask = pose(array, "otsu", None, None, settings).mask
+        assert np.array_equal(np.asarray(mask), otsu_mask(single))

@@ -5,7 +5,6 @@ as near to ANTs as it is to itself.
 """
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -15,12 +14,11 @@ import nibabel as nib
 import numpy as np
 
 import n4ax
-from benchmarks.volumes import move_by_one_ulp
 from n4ax.ants.program import main
 from n4ax.errors import InputError
 from reliability.differential.as_ants import write_ants_options
 from reliability.differential.given import Given
-from reliability.differential.noise import measure
+from reliability.differential.noise import count_until_rest, measure, move_image
 from reliability.differential.problems import Array, Problem, make_problem
 from reliability.differential.running import run
 from reliability.differential.simpleitk import is_documented
@@ -35,9 +33,10 @@ def compare(random: Random, folder: Path) -> dict[str, Any]:
     source = np.random.default_rng(random.getrandbits(64))
     given = Given(simplify(make_problem(source)), folder, source)
     threads = int(source.choice(THREADS))
-    words = write_ants_options(given)
+    rescale = list[str]()
     if given.problem.mask is not None:
-        words += [[], ["-r", "0"], ["-r", "1"]][source.integers(3)]
+        rescale = [[], ["-r", "0"], ["-r", "1"]][source.integers(3)]
+    words = write_ants_options(given) + rescale
     said: dict[str, Any] = {"threads": threads, "found": [], "refused": False}
     theirs = run_theirs(words, folder, threads)
     if theirs is None:
@@ -53,13 +52,16 @@ def compare(random: Random, folder: Path) -> dict[str, Any]:
         return said | {"refused": True, "why": str(error)}
     except AssertionError as error:
         said["found"].append(f"bits: {error}")
-    return said | compare_default(words, given, threads, theirs, said["found"])
+    return said | compare_default(end_before_rest(given), rescale, threads, said["found"])
 
 
 def compare_default(
-    words: list[str], given: Given, threads: int, theirs: Sequence[Array], found: list[str]
+    given: Given, rescale: list[str], threads: int, found: list[str]
 ) -> dict[str, Any]:
     """Hold the default arithmetic against ANTs' answer and its own differences."""
+    words = write_ants_options(given) + rescale
+    theirs = run_theirs(words, given.folder, threads)
+    assert theirs is not None, "ANTs fails with fewer iterations"
     try:
         ours = run_ours(words, given, "limit", threads)
     except InputError as error:
@@ -70,7 +72,7 @@ def compare_default(
             answer = run_theirs(words, given.folder, 1 if threads > 1 else 2)
         else:
             scan: Any = nib.load(given.paths["image"])
-            voxels = move_by_one_ulp(np.asarray(scan.dataobj, np.float32), number)
+            voxels = move_image(np.asarray(scan.dataobj, np.float32), number)
             path = given.folder / "moved.nii"
             nib.save(nib.Nifti1Image(voxels, scan.affine), path)
             moved = [str(path) if word == str(given.paths["image"]) else word for word in words]
@@ -96,6 +98,16 @@ def simplify(problem: Problem) -> Problem:
     if mask is None and problem.word == "otsu":
         mask = n4ax.otsu_mask(problem.voxels).astype(np.uint8)
     return replace(problem, mask=mask, keywords=keywords)
+
+
+def end_before_rest(given: Given) -> Given:
+    """The problem with as many iterations as move anything; ANTs does not say its measures."""
+    try:
+        measures = given.fit_images(np.float32).convergence
+    except InputError:
+        return given
+    keywords = given.problem.keywords | {"iters": count_until_rest(measures)}
+    return Given(replace(given.problem, keywords=keywords), given.folder, given.random)
 
 
 def run_theirs(words: list[str], folder: Path, threads: int) -> tuple[Array, Array] | None:

@@ -93,7 +93,9 @@ def read_other_formats(given: Given) -> None:
     if voxels.dtype != np.float32:
         own["image"] = sitk.Cast(own["image"], sitk.sitkFloat32)
     weights = given.read("weights")
-    if weights is not None:  # what has another format lies where the image does (docs/quirks.md)
+    # What has another format lies where the image does; NIfTI beside NIfTI keeps its own place, the
+    # last digits of which choose the samples (docs/quirks.md).
+    if weights is not None and ending != ".nii.gz":
         weights.CopyInformation(own["image"])
     expected = n4ax.fit(
         own["image"], own.get("mask", given.mask), weights=weights, **given.problem.keywords

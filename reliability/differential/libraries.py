@@ -80,7 +80,8 @@ def use_the_filter(given: Given) -> None:
     n4.SetItkVersion(settings.itk_version)
     mask, image = plain.read("mask"), plain.read("image")
     if isinstance(mask, str):
-        mask = n4ax.otsu_mask(image) if mask == "otsu" else None
+        single = sitk.Cast(image, sitk.sitkFloat32)  # as N4 takes it; 8 bits have other bins
+        mask = n4ax.otsu_mask(single) if mask == "otsu" else None
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     try:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads or 1)

@@ -1,10 +1,12 @@
 """How far an answer is from ITK's, beside how far ITK is from itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmarks.volumes import move_by_one_ulp
 
 Array = npt.NDArray[Any]
 
@@ -17,6 +19,34 @@ so many times as far away."""
 
 FIRST, MOST = 3, 40
 """ITK's answers to so many neighbouring problems are measured, and to more if these do not do."""
+
+
+def move_image(voxels: Array, number: int) -> Array:
+    """A neighbour of an image, float32: one ulp away, or at even numbers an ulp of the logarithms.
+
+    N4 works on logarithms. Those of float32 intensities above 3 are so coarse that an image one ulp
+    away usually has the same ones, but another math library rounds some of them differently.
+    """
+    if number % 2:
+        return move_by_one_ulp(voxels, number)
+    positive = voxels > 0
+    logs = np.log(np.where(positive, voxels, 1).astype(np.float64)).astype(np.float32)
+    steps = np.random.default_rng(number).integers(-1, 2, voxels.shape) * np.spacing(logs)
+    moved = voxels * np.exp(steps.astype(np.float64))
+    return np.where(positive, moved, voxels).astype(np.float32)
+
+
+def count_until_rest(measures: Sequence[Sequence[float]]) -> tuple[int, ...]:
+    """How many iterations of each level come before one that moves nothing: its measure is 0.
+
+    The samples have become equal then. Where rounding leaves them an ulp apart instead, N4 spreads
+    that ulp over the whole histogram, and what it adds to the field has no meaning. The very first
+    iteration counts, whatever its measure is.
+    """
+    counts = [list(level).index(0.0) if 0.0 in level else len(level) for level in measures]
+    resting = next((k for k, level in enumerate(measures) if 0.0 in level), len(counts))
+    counts[resting + 1 :] = [0] * len(counts[resting + 1 :])
+    return (max(1, counts[0]), *counts[1:])
 
 
 def find_gap(one: Array, other: Array, inside: npt.NDArray[np.bool_]) -> tuple[float, float]:
@@ -37,7 +67,7 @@ def measure(
     inside
         The mask.
     neighbour
-        Gives ITK's log field for another number of threads, or for an image that is one ulp away.
+        Gives ITK's log field for another number of threads, or for a :func:`move_image`.
 
     Returns
     -------

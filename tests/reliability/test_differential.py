@@ -73,3 +73,23 @@ def test_a_gap_is_held_against_itks_own() -> None:
     assert beyond["neighbours"] == noise.MOST
     assert beyond["ratio"] == pytest.approx(1000)
     assert not noise.measure(zero + np.nan, zero, inside, neighbour)["within"]
+
+
+def test_iterations_are_compared_until_nothing_moves() -> None:
+    count = noise.count_until_rest
+    assert count([[0.5, 0.1], [0.2]]) == (2, 1)
+    assert count([[0.5, 0.1], [0.2, 0.0], [0.0]]) == (2, 1, 0)
+    assert count([[0.5, 0.0], [0.2], []]) == (1, 0, 0)
+    assert count([[0.0], [0.0]]) == (1, 0)
+
+
+def test_a_neighbour_has_intensities_or_logarithms_one_ulp_away() -> None:
+    image = np.array([0, -3, 20, 60, 150, 4e4], np.float32).repeat(50).reshape(6, 50)
+    for number, values in ((1, lambda x: x), (2, lambda x: np.log(x.astype(np.float64)))):
+        moved = noise.move_image(image, number)
+        before, after = (values(x[2:]).astype(np.float32) for x in (image, moved))
+        steps = (after - before) / np.spacing(np.abs(before))
+        assert np.abs(steps).max() == 1
+        assert (steps != 0).any(axis=1).all()
+        assert np.array_equal(moved[0], image[0])
+    assert np.array_equal(noise.move_image(image, 2)[1], image[1])

@@ -71,7 +71,7 @@ def _find_by_word(image: Any, word: str | None, label: int | None) -> Any:
             word,
         )
     if is_otsu(word):
-        inside = find_foreground(image).astype(bool)
+        inside = find_foreground(_take_as_single(image)).astype(bool)
         if not is_traced(inside) and not inside.any():
             raise InputError("{image} has no voxel above its Otsu threshold: pass a mask")
         return inside
@@ -93,8 +93,16 @@ def threshold_samples(image: Any, samples: Any) -> tuple[Any, Any]:
     tuple of arrays of bool
         The masks of the image, which is not computed yet, and of the samples.
     """
-    threshold = otsu_threshold(samples)
+    threshold = otsu_threshold(_take_as_single(samples))
     return image > threshold, samples > threshold
+
+
+def _take_as_single(image: Any) -> Any:
+    """The intensities as N4 takes them, so that its own mask does not depend on how they are kept.
+
+    ITK's histogram for Otsu's threshold spans the type of 8-bit images, and the data of others.
+    """
+    return image.astype(np.float32) if image.dtype in (np.int8, np.uint8) else image
 
 
 def is_lazy_otsu(image: Any, mask: Any) -> bool:
