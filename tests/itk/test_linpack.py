@@ -80,6 +80,7 @@ def test_factors_are_given_in_double_precision() -> None:
         ("whole numbers", "7c1b3e2c141943c2"),
         ("spread", "8fdde72a82f2d744"),
         ("nearly singular", "f32e5cdc610c0a86"),
+        ("equal roots", "1a43a5cb8775b19f"),
     ],
 )
 def test_every_bit_is_as_it_was(kind: str, expected: str) -> None:
@@ -91,7 +92,14 @@ def test_every_bit_is_as_it_was(kind: str, expected: str) -> None:
 
 
 def make_matrices(kind: str) -> Iterator[npt.NDArray[np.float64]]:
-    """Random matrices; those of whole numbers have zeros and equal singular values."""
+    """Random matrices; those of whole numbers have zeros and equal singular values.
+
+    In those of equal roots, the equation for the shift of the first step has two equal roots.
+    """
+    if kind == "equal roots":
+        for a, b, c in ((3, 4, 5), (7, 24, 25), (12, 35, 37), (33, -56, 65), (48, -55, 73)):
+            yield np.array([[a, b], [0.0, c]])
+        return
     random = np.random.default_rng(5)
     for _ in range(150):
         size = int(random.integers(1, 5))
