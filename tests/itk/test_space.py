@@ -29,6 +29,12 @@ def test_affine_leads_to_a_space_and_back() -> None:
     assert Space.from_affine(affine, 4).to_affine() is None
 
 
+def test_an_affine_is_taken_in_double_precision() -> None:
+    for seed in range(4):
+        single = np.random.default_rng(seed).normal(size=(4, 4)).astype(np.float32)
+        assert Space.from_affine(single, 3) == Space.from_affine(single.astype(np.float64), 3)
+
+
 def test_a_vector_without_a_length_has_no_direction() -> None:
     tiny, endless = np.array([1e-200, 0, 0]), np.array([np.inf, 1, 0])
     assert np.array_equal(normalise(tiny), tiny)
