@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import n4ax
-from n4ax.field.grid import is_divided_in_filter
+from n4ax.engines.cpu import field as cpu
+from n4ax.engines.cpu.threads import Threads
+from n4ax.engines.itk import field as itk
+from n4ax.field.grid import Spline, is_divided_in_filter, lay_on_grid
 from n4ax.method.grid import Axis
 
 WHOLE = Axis(5, samples=5)
@@ -34,3 +37,15 @@ def test_the_engine_that_is_asked_for_evaluates_the_field() -> None:
     assert isinstance(by_xla, jax.Array)
     assert type(by_cpu) is np.ndarray
     np.testing.assert_allclose(by_xla, by_cpu, atol=1e-6)
+
+
+def test_a_field_is_evaluated_in_its_own_arithmetic() -> None:
+    points = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+    axes = (Axis(30, samples=30), Axis(20, samples=20))
+    threads, found = Threads(1), []
+    for arithmetic, engine in (("limit", cpu), ("itk", itk)):
+        grid = lay_on_grid(Spline(points, 3, axes, arithmetic, "simpleitk"), (30, 20))  # type: ignore[arg-type]
+        found.append(grid.evaluate(grid.bases, threads))
+        assert np.array_equal(found[-1], engine.evaluate(points, grid.bases, threads))
+    np.testing.assert_allclose(*found, atol=1e-5)
+    assert not np.array_equal(*found)
