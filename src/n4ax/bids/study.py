@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from distributed import Client, Future
+from distributed.scheduler import KilledWorker
 
 from n4ax.bids.citation import write_folder_citation
 from n4ax.bids.image import Outcome
@@ -251,7 +252,13 @@ class _Pages:
         )
 
     def wait_for_problems(self) -> list[str]:
-        """Wait for all pages, and say which of them could not be written, and why."""
+        """Wait for all pages, and say which of them could not be written, and why.
+
+        A page whose worker died is written once more.
+        """
+        for label, page in list(self._futures.items()):
+            if isinstance(page.exception(), KilledWorker):
+                self.write(label)
         problems = [_read_problem(label, page) for label, page in self._futures.items()]
         return [problem for problem in problems if problem]
 

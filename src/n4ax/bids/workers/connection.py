@@ -24,6 +24,7 @@ from n4ax.bids.workers.environment import (
 )
 from n4ax.bids.workers.leaving import prepare_to_leave
 from n4ax.bids.workers.local import start_processes
+from n4ax.bids.workers.logs import quieten, write_briefly
 from n4ax.bids.workers.scheduling import make_scheduler_class
 from n4ax.errors import InputError
 from n4ax.extras import need_extra
@@ -51,9 +52,6 @@ _WORKER_SETTINGS = {
     "distributed.worker.multiprocessing-method": "spawn",
     "distributed.worker.profile.enabled": False,
 }
-
-_UNWANTED_MESSAGES = ("Compute Failed", "Task %s marked as failed", "Couldn't gather keys")
-"""The caller gets the exceptions anyway, and a result lost with its worker is computed again."""
 
 
 @contextmanager
@@ -99,7 +97,7 @@ def connect(workers: Workers, scratch: Path) -> Iterator["distributed.Client"]:
         if workers.scheduler is not None:
             yield stack.enter_context(_connect_to_scheduler(workers.scheduler))
             return
-        stack.enter_context(_quiet())
+        stack.enter_context(quieten())
         scratch = resolve_links(scratch)
         make_temporary(scratch / "dask")
         variables = choose_variables(workers) | choose_temporary_folder(scratch / "dask")
@@ -158,7 +156,7 @@ def make_job_script(workers: Workers, scratch: Path) -> str:
     _check_installed(workers)
     # dask-jobqueue makes its folders immediately, and this function must leave nothing behind.
     with ExitStack() as stack:
-        stack.enter_context(_quiet())
+        stack.enter_context(quieten())
         stack.enter_context(_change_settings(workers))
         jobs.check_scratch(resolve_links(scratch))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="n4ax-")))
@@ -177,7 +175,7 @@ def dask_setup(worker: "distributed.Worker") -> None:
     exit_on_signals()
     prepare_to_leave(worker)
     certificates.dask_setup(worker)
-    logging.getLogger("distributed.worker").addFilter(_UnwantedMessages())
+    write_briefly()
 
 
 def _check_installed(workers: Workers) -> None:
@@ -201,7 +199,7 @@ def _connect_to_scheduler(address: str) -> Iterator["distributed.Client"]:
             "distributed.comm.tls of Dask, such as in ~/.config/dask/distributed.yaml",
             address,
         )
-    with _quiet():
+    with quieten():
         try:
             client = Client(address, timeout=SECONDS_TO_ANSWER)
         except (OSError, ValueError) as error:
@@ -223,7 +221,9 @@ def _make_client(cluster: "SpecCluster") -> Iterator["distributed.Client"]:
             yield client
     finally:
         nannies = [worker for worker in cluster.workers.values() if isinstance(worker, Nanny)]
-        with _quiet(logging.CRITICAL):  # Dask logs an error for a worker that is just restarting
+        with quieten(logging.CRITICAL):  # Dask logs an error for a worker that is just restarting
+            if (restarting := getattr(cluster, "restarting", None)) is not None:
+                cluster.sync(restarting.stop)
             cluster.sync(_end_workers, nannies)
             cluster.close()
 
@@ -236,32 +236,6 @@ async def _end_workers(nannies: Sequence["distributed.Nanny"]) -> None:
             with suppress(ProcessLookupError):
                 os.kill(nanny.pid, signal.SIGTERM)
     await asyncio.gather(*(nanny.close(timeout=2) for nanny in nannies), return_exceptions=True)
-
-
-@contextmanager
-def _quiet(least: int = logging.ERROR) -> Iterator[None]:
-    """Hide distributed's log messages below a level, and those about tasks that failed.
-
-    The caller has the exceptions of the tasks and reports them.
-    """
-    loggers = [logging.getLogger(f"distributed{part}") for part in ("", ".client", ".gc")]
-    before = [logger.level for logger in loggers]
-    scheduler = logging.getLogger("distributed.scheduler")
-    unwanted = _UnwantedMessages()
-    for logger in loggers:
-        logger.setLevel(least)
-    scheduler.addFilter(unwanted)
-    try:
-        yield
-    finally:
-        scheduler.removeFilter(unwanted)
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-class _UnwantedMessages(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith(_UNWANTED_MESSAGES)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Workers that are processes of this machine."""
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from n4ax.bids.workers.description import Workers, count_gpus, list_visible_gpus
+from n4ax.bids.workers.restarting import Restarting, explain
 from n4ax.bids.workers.scheduling import make_scheduler_class
 from n4ax.errors import InputError
 from n4ax.signals import ignore_interrupts
@@ -21,7 +23,9 @@ LOOPBACK = "127.0.0.1"
 def start_processes(
     workers: Workers, scratch: Path, security: "Security", preload: str
 ) -> tuple["SpecCluster", Callable[[], None]]:
-    """Start the workers of this machine.
+    """Start the workers of this machine; a worker that does not start is tried a second time.
+
+    Workers that Dask gives up later are started again by :class:`Restarting`.
 
     Parameters
     ----------
@@ -46,27 +50,22 @@ def start_processes(
     OSError
         A worker does not start.
     """
-    from distributed import SpecCluster
-
     reached = {"host": LOOPBACK, "protocol": "tls://", "security": security}
-    shared = reached | {"local_directory": str(scratch / "dask"), "preload": [preload]}
-    scheduler = {
-        **reached,
-        "port": 0,
-        "dashboard": False,
-        # By default it takes port 8787, and warns if that port is in use.
-        "dashboard_address": f"{LOOPBACK}:0",
+    shared = reached | {
+        "local_directory": str(scratch / "dask"),
+        "preload": [preload],
+        "silence_logs": logging.CRITICAL,  # what matters comes as an exception
     }
-    try:
-        with ignore_interrupts():  # Ctrl-C would reach workers that cannot handle it yet
-            cluster = SpecCluster(
-                scheduler={"cls": make_scheduler_class(), "options": scheduler},
-                workers=_specify(workers, shared),
-                security=security,
-            )
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1:] or ["no reason was given"]
-        raise OSError(f"the workers could not be started: {reason[0]}") from error
+    with ignore_interrupts():  # Ctrl-C would reach workers that cannot handle it yet
+        try:
+            cluster = _start_cluster(workers, reached, shared)
+        except RuntimeError:  # such as that one of them was killed for want of memory
+            try:
+                cluster = _start_cluster(workers, reached, shared)
+            except RuntimeError as error:
+                raise OSError(f"the workers could not be started: {explain(error)}") from error
+        cluster.restarting = Restarting(cluster)
+        cluster.sync(cluster.restarting.start)
 
     def leave_one() -> None:
         with ignore_interrupts():
@@ -74,6 +73,23 @@ def start_processes(
             cluster.sync(cluster._correct_state)
 
     return cluster, leave_one
+
+
+def _start_cluster(workers: Workers, reached: dict[str, Any], shared: Mapping[str, Any]) -> Any:
+    from distributed import SpecCluster
+
+    scheduler = {
+        **reached,
+        "port": 0,
+        "dashboard": False,
+        # By default it takes port 8787, and warns if that port is in use.
+        "dashboard_address": f"{LOOPBACK}:0",
+    }
+    return SpecCluster(
+        scheduler={"cls": make_scheduler_class(), "options": scheduler},
+        workers=_specify(workers, shared),
+        security=reached["security"],
+    )
 
 
 def _specify(workers: Workers, shared: Mapping[str, Any]) -> dict[int, dict[str, Any]]:

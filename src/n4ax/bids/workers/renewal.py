@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from n4ax.bids.workers.scheduling import cancel_all, repeat
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -66,7 +67,7 @@ class Renewal:
     async def start(self) -> None:
         """Look into the queue from now on."""
         self._cluster.scheduler.add_plugin(self._watch)
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(repeat(self._look_alone, SECONDS_BETWEEN_LOOKS, self._end))
 
     async def stop(self) -> None:
         """Submit no more jobs; a job that is being submitted is in the queue when this returns."""
@@ -88,13 +89,9 @@ class Renewal:
                 await asyncio.sleep(0.1)  # a worker that is about to leave could get a task
             await self._submit()
 
-    async def _run(self) -> None:
-        while not self._end.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._end.wait(), SECONDS_BETWEEN_LOOKS)
-                return
-            async with self._lock:
-                await self._look()
+    async def _look_alone(self) -> None:
+        async with self._lock:
+            await self._look()
 
     async def _look(self) -> None:
         """Find out which jobs have ended, and submit others or give up."""
@@ -109,7 +106,7 @@ class Renewal:
             if not await self._submit():
                 break
         if self._fruitless >= MOST_FRUITLESS and not self._cluster.workers:
-            self._give_up()
+            cancel_all(self._cluster, self._refusal or self._describe_failure())
 
     async def _find_ended(self) -> list[str]:
         queued = await self._list_queued()
@@ -164,16 +161,11 @@ class Renewal:
     def _count_processes(self) -> int:
         return len(self._cluster.new_spec.get("group", [""]))
 
-    def _give_up(self) -> None:
-        """Cancel all tasks, so that the study ends, and say why."""
-        scheduler = self._cluster.scheduler
-        self._cluster.problem = self._refusal or (
+    def _describe_failure(self) -> str:
+        return (
             f"{self._fruitless} jobs in a row ended without having finished an image: "
             f"{self._logs} has what they said"
         )
-        for name, client in list(scheduler.clients.items()):
-            keys = [task.key for task in client.wants_what]
-            scheduler.stimulus_cancel(keys, name, True, "no-jobs", self._cluster.problem)
 
 
 def _make_watch(cluster: Any) -> Any:

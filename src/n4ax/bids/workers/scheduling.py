@@ -1,5 +1,11 @@
-"""Dask's scheduler, changed where it would blame a task for what it has not done."""
+"""Dask's scheduler, changed where it would blame a task for what it has not done.
 
+What watches over the workers of this machine, and over jobs, gives up in the same way.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -27,3 +33,21 @@ def make_scheduler_class() -> type:
             return await super().remove_worker(address, **keywords)
 
     return PatientScheduler
+
+
+async def repeat(look: Callable[[], Awaitable[None]], seconds: float, end: asyncio.Event) -> None:
+    """Await a function again and again, with so many seconds before each, until the end."""
+    while not end.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(end.wait(), seconds)
+            return
+        await look()
+
+
+def cancel_all(cluster: Any, problem: str) -> None:
+    """Cancel all tasks, so that the study ends; ``problem`` of the cluster says why."""
+    cluster.problem = problem
+    scheduler = cluster.scheduler
+    for name, client in list(scheduler.clients.items()):
+        keys = [task.key for task in client.wants_what]
+        scheduler.stimulus_cancel(keys, name, True, "no-workers", problem)
