@@ -11,7 +11,7 @@ from n4ax.messages import give_reason
 SECONDS_BETWEEN_LOOKS = 2.0
 """How often to look for workers that have been given up."""
 
-MOST_FRUITLESS = 3
+MOST_FRUITLESS = 10
 """After this many attempts in a row, a worker is not started again."""
 
 
