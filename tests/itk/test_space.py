@@ -35,6 +35,15 @@ def test_an_affine_is_taken_in_double_precision() -> None:
         assert Space.from_affine(single, 3) == Space.from_affine(single.astype(np.float64), 3)
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e300])
+def test_an_affine_out_of_range_gives_no_warning(value: float) -> None:
+    # Warnings are errors in the tests; the image is refused later, with the reason.
+    for row, column in ((0, 0), (0, 3)):
+        affine = np.eye(4)
+        affine[row, column] = value
+        assert not np.isfinite(Space.from_affine(affine, 3).to_affine()).all()
+
+
 def test_a_vector_without_a_length_has_no_direction() -> None:
     tiny, endless = np.array([1e-200, 0, 0]), np.array([np.inf, 1, 0])
     assert np.array_equal(normalise(tiny), tiny)
