@@ -9,7 +9,8 @@ import n4ax
 from n4ax.engines.cpu import field as cpu
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk import field as itk
-from n4ax.field.grid import Spline, is_divided_in_filter, lay_on_grid
+from n4ax.errors import InputError
+from n4ax.field.grid import Spline, is_divided_in_filter, lay_on_grid, read_shape
 from n4ax.method.grid import Axis
 
 WHOLE = Axis(5, samples=5)
@@ -49,3 +50,8 @@ def test_a_field_is_evaluated_in_its_own_arithmetic() -> None:
         assert np.array_equal(found[-1], engine.evaluate(points, grid.bases, threads))
     np.testing.assert_allclose(*found, atol=1e-5)
     assert not np.array_equal(*found)
+
+
+def test_a_grid_has_axes() -> None:
+    with pytest.raises(InputError, match=r"^shape is \(\); expected the number of voxels on each"):
+        read_shape(())
