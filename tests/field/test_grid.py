@@ -1,5 +1,6 @@
 """A field on one grid: which engine evaluates it, and how ITK's tools divide by it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,3 +56,17 @@ def test_a_field_is_evaluated_in_its_own_arithmetic() -> None:
 def test_a_grid_has_axes() -> None:
     with pytest.raises(InputError, match=r"^shape is \(\); expected the number of voxels on each"):
         read_shape(())
+
+
+@pytest.mark.parametrize("name", ["voxel_order", "arithmetic", "itk_tool"])
+def test_words_of_a_field_are_checked(name: str) -> None:
+    image = np.random.default_rng(0).uniform(50, 90, (8, 9, 10)).astype(np.float32)
+    field = n4ax.fit(image, "all", iters=(1,)).field
+    with pytest.raises(InputError, match=f"^{name} is 'other'; expected"):
+        replace(field, **{name: "other"})
+
+
+def test_a_grid_has_so_many_voxels_at_most() -> None:
+    assert read_shape((2, 1 << 35)) == (2, 1 << 35)
+    with pytest.raises(InputError, match=r"expected a grid of at most 6.9e\+10 voxels$"):
+        read_shape((2, (1 << 35) + 1))

@@ -1,5 +1,6 @@
 """ITK's lattice of control points: what n4ax finds is what ITK finds, and ITK's is taken back."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -142,3 +143,33 @@ def test_an_axis_of_one_voxel_is_left_out(flat: str) -> None:
     again = BiasField.from_itk_lattice(field.to_itk_lattice(), image)
     assert again.axes == field.axes
     assert np.array_equal(again.control_points, field.control_points)
+
+
+@pytest.mark.parametrize("size", [(20, 18, 24), (1, 18, 24), (20, 18, 1)])
+def test_factors_of_each_axis_and_flat_axes_of_images(size: tuple[int, int, int]) -> None:
+    voxels = np.random.default_rng(1).uniform(50, 90, size).astype(np.float32)
+    image = sitk.GetImageFromArray(voxels.T)
+    image.SetSpacing((1.5, 2.0, 3.0))
+    image.SetDirection((0, 1, 0, 1, 0, 0, 0, 0, 1) if size[2] == 1 else (1, 0, 0, 0, 0, 1, 0, 1, 0))
+    factors = tuple(min(n, factor) for n, factor in zip(size, (2, 1, 3), strict=True))
+    field = n4ax.fit(image, "all", iters=(2,), shrink_factor=factors).field
+    again = BiasField.from_itk_lattice(field.to_itk_lattice(), image, shrink_factor=factors)
+    assert again.axes == field.axes
+    assert np.array_equal(again.control_points, field.control_points)
+
+
+def test_images_of_the_package_itk_are_read_point_by_point() -> None:
+    case = CASES["turned and shrunk"]
+    expected = as_lattice(read("turned and shrunk"))
+
+    direction = SimpleNamespace(get=lambda row, column: float(expected.direction[row, column]))
+    stand_in = SimpleNamespace(
+        GetLargestPossibleRegion=lambda: SimpleNamespace(GetSize=lambda: expected.array.T.shape),
+        GetPixel=lambda index: [float(expected.array.T[tuple(index)])],
+        GetOrigin=lambda: expected.origin,
+        GetSpacing=lambda: expected.spacing,
+        GetDirection=lambda: SimpleNamespace(GetVnlMatrix=lambda: direction),
+    )
+    found, same = take_back(case, stand_in), take_back(case, expected)
+    assert np.array_equal(found.control_points, same.control_points)
+    assert found.axes == same.axes
