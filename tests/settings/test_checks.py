@@ -29,7 +29,7 @@ def test_a_label_is_any_value_of_a_whole_type(label: int) -> None:
     assert N4Settings(mask_label=label).mask_label == label
     beyond = label - 1 if label < 0 else label + 1
     if abs(label) > 1000:
-        with pytest.raises(InputError, match="^mask_label is"):
+        with pytest.raises(InputError, match=r"^mask_label is"):
             N4Settings(mask_label=beyond)
 
 
