@@ -13,7 +13,7 @@ import n4ax
 from n4ax.errors import InputError
 from n4ax.images.axes import ImageAxes
 from n4ax.posing import pose
-from n4ax.settings import ItkTool, N4Settings
+from n4ax.settings import CHOSEN, ItkTool, N4Settings
 from n4ax.settings.arithmetic import read_arithmetic, read_itk_version
 
 ITK = SimpleITK.N4BiasFieldCorrectionImageFilter()
@@ -217,7 +217,12 @@ def per_axis(value: Any, shape: tuple[int, ...], order: Any = "C") -> tuple[int,
 
 def test_auto_leaves_what_it_does_not_choose_to_the_user() -> None:
     assert N4Settings(adapt=True, wiener=0.5, scale="mean").wiener == 0.5
-    for name, value in {"fwhm": 0.3, "iters": (5,), "shrink_factor": 2}.items():
+    given = {
+        "iters": (5,), "conv_threshold": 0.1, "over_relax": 1.5, "fwhm": 0.3,
+        "control_points": 5, "mesh": 2, "spline_distance": 90.0, "shrink_factor": 2,
+    }  # fmt: skip
+    assert set(given) == {*CHOSEN} - {"accelerate"}  # it asks for a threshold of 0 itself
+    for name, value in given.items():
         with pytest.raises(ValueError, match=f"chooses {name} for each image: leave out {name}"):
             N4Settings(adapt=True, **{name: value})
 

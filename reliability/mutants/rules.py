@@ -23,7 +23,7 @@ PROMISES = "`stacklevel=` and `from error`: they say where a message comes from"
 
 _TALK = {"warn", "warning", "info", "debug", "error", "exception"}
 _KEYWORDS = {"strict": TUPLES, "stacklevel": PROMISES, "encoding": ENCODING}
-_TYPE_MAKERS = {"TypeVar", "ParamSpec", "NewType", "TypeAlias"}
+_TYPE_MAKERS = {"TypedDict", "TypeVar", "ParamSpec", "NewType", "TypeAlias"}
 
 
 def find_reason_to_skip(node: cst.CSTNode, changed: cst.CSTNode, parents: Parents) -> str | None:

@@ -3,6 +3,7 @@
 from math import inf
 from typing import Any
 
+import numpy as np
 import pytest
 
 from n4ax.errors import InputError
@@ -15,6 +16,7 @@ from n4ax.settings.checks import read_number
     [
         ("conv_threshold", -1, "is -1; expected a number of at least 0"),
         ("wiener", -1, "is -1; expected a number of at least 0 and at most 3.4e+38"),
+        ("spline_order", 6, "is 6; expected a whole number of at least 1 and at most 5"),
         ("nbins", 2, "is 2; expected a whole number of at least 3 and at most 65536"),
     ],
 )
@@ -36,3 +38,10 @@ def test_a_label_is_any_value_of_a_whole_type(label: int) -> None:
 def test_a_number_too_large_for_a_float_is_infinite() -> None:
     assert read_number(10**400) == inf
     assert read_number(-(10**400)) == -inf
+
+
+@pytest.mark.parametrize("flag", [True, np.True_, 1])
+def test_a_flag_is_a_bool_of_any_library(flag: Any) -> None:
+    assert N4Settings(accelerate=flag, conv_threshold=0).accelerate == 1
+    with pytest.raises(InputError, match=r"^accelerate is 1.0; expected True or False$"):
+        N4Settings(accelerate=1.0, conv_threshold=0)  # type: ignore[arg-type]
