@@ -9,7 +9,7 @@ from benchmarks.peers import ROOT
 
 PARTS: dict[str, tuple[str, ...]] = {
     "method": ("tests/method", "tests/itk"),
-    "rest": ("tests/field", "tests/settings", "tests/test_settings.py", "tests/test_level.py",
+    "rest": ("tests/field", "tests/settings", "tests/test_level.py",
              "tests/test_posing.py", "tests/test_itk_versions.py", "tests/test_field.py",
              "tests/test_processors.py",
              "tests/test_calls.py", "tests/test_errors.py", "tests/test_shortage.py"),

@@ -16,6 +16,10 @@ from reliability.mutants.places import Place, find_place
 from reliability.mutants.rooms import find_own_tests
 
 
+SHORT = 0.02
+"""Seconds of a test that takes next to no time."""
+
+
 class Recorded(NamedTuple):
     """What the recording of the tests has left.
 
@@ -84,20 +88,32 @@ def choose_tests(
     by_line = recorded.lines.get(mutant.file, {})
     names = {name for kernel in callers for name in recorded.kernels.get(kernel, ())}
     names |= {name for line in place.lines for name in by_line.get(line, ())}
+    own = find_own_tests(mutant.file)
     if place.function is None:
         names |= {name for tests in by_line.values() for name in tests}
-    return _cut(_order(names, recorded, find_own_tests(mutant.file)), recorded, most_seconds)
+        # A file without functions runs before all tests, when it is imported.
+        names = names or {name for name in recorded.seconds if name.startswith(own)}
+    return _cut(_order(names, recorded, own), recorded, most_seconds)
 
 
 def _order(names: set[str], recorded: Recorded, own: str) -> list[str]:
-    """Put first the tests of the room, and of each function the fastest case."""
+    """Put first the tests of the room, and of each function the fastest cases.
+
+    Of a function with many cases, three come before all others, and so do all cases of the room's
+    own tests that take next to no time.
+    """
     functions: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names, key=lambda name: (recorded.seconds[name], name)):
         functions[name.split("[")[0]].append(name)
     rank = {name: number for cases in functions.values() for number, name in enumerate(cases)}
+
+    def is_early(name: str) -> bool:
+        return rank[name] <= 2 or (name.startswith(own) and recorded.seconds[name] < SHORT)
+
     return sorted(
-        names, key=lambda n: (rank[n] > 2, not n.startswith(own), rank[n], recorded.seconds[n], n)
-    )
+        names, key=lambda n: (not is_early(n), not n.startswith(own), rank[n],
+                              recorded.seconds[n], n),
+    )  # fmt: skip
 
 
 def _cut(names: list[str], recorded: Recorded, most_seconds: float) -> list[str]:

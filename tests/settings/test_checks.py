@@ -8,7 +8,7 @@ import pytest
 
 from n4ax.errors import InputError
 from n4ax.settings import N4Settings
-from n4ax.settings.checks import read_number
+from n4ax.settings.checks import check_flag, read_number
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,9 @@ def test_a_number_too_large_for_a_float_is_infinite() -> None:
     assert read_number(-(10**400)) == -inf
 
 
-@pytest.mark.parametrize("flag", [True, np.True_, 1])
+@pytest.mark.parametrize("flag", [True, np.True_, np.uint8(1) == 1, 0])
 def test_a_flag_is_a_bool_of_any_library(flag: Any) -> None:
-    assert N4Settings(accelerate=flag, conv_threshold=0).accelerate == 1
-    with pytest.raises(InputError, match=r"^accelerate is 1.0; expected True or False$"):
-        N4Settings(accelerate=1.0, conv_threshold=0)  # type: ignore[arg-type]
+    check_flag("verbose", flag)
+    for other in (1.0, np.uint8(1), 2, "yes", np.ones(1, bool)):
+        with pytest.raises(InputError, match=r"^verbose is .*; expected True or False$"):
+            check_flag("verbose", other)
