@@ -15,7 +15,6 @@ from reliability.mutants.mutations import Mutant
 from reliability.mutants.places import Place, find_place
 from reliability.mutants.rooms import find_own_tests
 
-
 SHORT = 0.02
 """Seconds of a test that takes next to no time."""
 
