@@ -136,4 +136,5 @@ def test_numba_takes_the_options_of_kernels(inline: bool) -> None:
 
     kernel = compile_kernel("contract", inline=inline)(double)
     assert kernel.targetoptions["inline"] == ("always" if inline else "never")
+    assert kernel.targetoptions["fastmath"] == {"contract"}
     assert numba.njit(**kernel.targetoptions)(kernel.py_func)(2.0) == 4.0
