@@ -27,6 +27,13 @@ def darken_first_voxel() -> Given:
     return image, None
 
 
+def darken_first_voxels(number: int) -> Given:
+    """Several equal voxels at the start are the least: the second one is tested for it."""
+    image = make_noise()
+    image.ravel()[:number] = 0.5
+    return image, None
+
+
 def darken_first_voxel_of_the_mask() -> Given:
     image, _ = darken_first_voxel()
     mask = (image > 20).astype(np.uint8)
@@ -72,6 +79,7 @@ def plane_with_its_darkest_voxel_first() -> Given:
 
 IMAGES = {
     "the darkest voxel is the first": darken_first_voxel(),
+    "the two darkest voxels are the first": darken_first_voxels(2),
     "the darkest voxel is the first of the mask": darken_first_voxel_of_the_mask(),
     "the darkest voxel is the first of a plane": plane_with_its_darkest_voxel_first(),
     "strictly rising": rise(),

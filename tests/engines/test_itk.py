@@ -15,6 +15,7 @@ import n4ax
 from n4ax.engines.cpu.threads import Threads
 from n4ax.engines.itk import libm
 from n4ax.engines.itk.engine import ItkEngine
+from n4ax.engines.itk.field import exponentiate
 from n4ax.engines.itk.refinement import refine
 from n4ax.itk.bspline import compute_fit_weights, find_fit_coordinates
 from n4ax.itk.versions import find_halving_weights
@@ -250,3 +251,13 @@ def test_images_far_from_the_origin_are_refused_as_itk_refuses_them() -> None:
     itk.SetMaximumNumberOfIterations([2, 2])
     with pytest.raises(RuntimeError, match="parametric domain"):
         itk.Execute(image, mask)
+
+
+def test_exponentials_are_those_of_the_filter_of_itk() -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    log_field = np.random.default_rng(4).normal(0, 2, (9, 10, 11)).astype(F)
+    expected = sitk.GetArrayFromImage(sitk.Exp(sitk.GetImageFromArray(log_field)))
+    for given in (log_field, np.asfortranarray(log_field)):
+        found = exponentiate(given)
+        assert found.dtype == F
+        assert np.array_equal(found, expected)
