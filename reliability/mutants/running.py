@@ -60,7 +60,12 @@ def _find_callers(mutant: Mutant, place: Place) -> set[str]:
     from importlib import import_module
 
     from n4ax.engines.compiled.kernel import Intrinsic, Kernel
-    from reliability.mutants.swapping import find_callers, list_kernels, name_kernel
+    from reliability.mutants.swapping import (
+        add_intrinsics,
+        find_callers,
+        list_kernels,
+        name_kernel,
+    )
 
     for file in list_files("kernels"):
         import_module(_name_module(str(file.relative_to(ROOT))))
@@ -70,7 +75,7 @@ def _find_callers(mutant: Mutant, place: Place) -> set[str]:
         names = {name for k in kernels if (name := name_kernel(k)).startswith(f"{module}.")}
     else:
         names = {f"{module}.{place.function}"}
-    return find_callers(kernels, names)
+    return find_callers(kernels, add_intrinsics(kernels, names))
 
 
 def _name_module(file: str) -> str:

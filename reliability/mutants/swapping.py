@@ -78,6 +78,16 @@ def find_callers(kernels: Iterable[Any], names: Iterable[str]) -> set[str]:
     return found
 
 
+def add_intrinsics(kernels: Iterable[Any], names: Iterable[str]) -> set[str]:
+    """Add all intrinsic functions beside what writes LLVM's code for them, if that is changed."""
+    from n4ax.engines.compiled.kernel import Intrinsic
+
+    found = set(names)
+    folders = {name.partition("lane_code.")[0] for name in found if ".lane_code." in name}
+    beside = (name_kernel(kernel) for kernel in kernels if isinstance(kernel, Intrinsic))
+    return found | {name for name in beside if name.startswith(tuple(folders))}
+
+
 def name_kernel(kernel: Any) -> str:
     """Name a kernel by its module and function."""
     return f"{kernel.py_func.__module__}.{kernel.py_func.__name__}"

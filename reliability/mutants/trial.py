@@ -18,6 +18,7 @@ from reliability.mutants.mutations import Mutant
 from reliability.mutants.selection import find_place_of
 from reliability.mutants.swapping import (
     Functions,
+    add_intrinsics,
     compile_anew,
     find_callers,
     forget_results,
@@ -141,7 +142,7 @@ def _try(mutant: Mutant, source: str, tests: list[pytest.Item], functions: Funct
         if is_kernel(mutant):
             kernels = list_kernels()
             names = {f"{function.__module__}.{function.__name__}" for function in changed}
-            compile_anew(kernels, find_callers(kernels, names))
+            compile_anew(kernels, find_callers(kernels, add_intrinsics(kernels, names)))
         return _run(tests)
     return _try_anew(mutant, source, tests)
 
