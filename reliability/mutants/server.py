@@ -10,6 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from benchmarks.peers import ROOT
 from reliability.mutants.journal import Outcome, add_to_journal
 from reliability.mutants.mutations import Mutant
+from reliability.mutants.rooms import list_files
 from reliability.mutants.swapping import Functions, list_functions
 from reliability.mutants.trial import Trial, is_kernel, start_trial
 
@@ -45,10 +47,12 @@ def pytest_configure() -> None:
 
 
 def _warm_up() -> None:
-    """Load the compiler, which takes seconds."""
+    """Load the compiler, which takes seconds, and what it alone imports, so that it can change."""
     import numba
 
     numba.njit(lambda x: x + 1)(1.0)
+    for file in list_files("kernels"):
+        import_module(".".join(file.relative_to(ROOT / "src").with_suffix("").parts))
 
 
 @pytest.hookimpl(tryfirst=True)

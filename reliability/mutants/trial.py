@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -176,6 +177,11 @@ def _try_anew(mutant: Mutant, source: str, tests: list[pytest.Item]) -> str | No
         if name.split(".")[0] in ("n4ax", "tests", "conftest"):
             del sys.modules[name]
     sys.meta_path.insert(0, Replacing(str(ROOT / mutant.file), source))
+    if is_kernel(mutant):  # the library and what numba keeps are without the fault
+        import numba
+
+        os.environ["N4AX_KERNELS"] = "numba"
+        numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="mutant-")
     noticing = Noticing()
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly"]
     status = pytest.main([*options, *(item.nodeid for item in tests)], plugins=[noticing])
