@@ -102,6 +102,7 @@ def test_a_page_whose_worker_dies_is_written_once_more(
         pages = study._Pages(client, tmp_path, [Source.of("sub-1/anat/sub-1_T1w.nii.gz")])
         pages.write("1")
         problems = pages.wait_for_problems()
+        assert client.submit(sum, [1, 2]).result(60) == 3  # no worker is just being started
     assert notes.read_text() == "xx"
     assert len(problems) == deaths - 1
     for problem in problems:

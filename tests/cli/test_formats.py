@@ -296,4 +296,5 @@ def test_files_of_itk_are_sampled_where_itk_samples_them(
     words += ["--arithmetic", "itk", "--itk-threads", "2"]
     scan = tmp_path / f"scan{suffix}"
     assert run("correct", scan, *words, "--shrink-factor", str(shrink)) == 0
-    np.testing.assert_allclose(np.log(read_voxels(bias)), expected, atol=2e-7)
+    # A bias field in float32 has logarithms to 1e-7 or so; samples elsewhere differ by 0.01.
+    np.testing.assert_allclose(np.log(read_voxels(bias)), expected, atol=1e-6)

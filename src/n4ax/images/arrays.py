@@ -81,34 +81,37 @@ def check_real(name: str, dtype: Any) -> None:
         )
 
 
+def _is_from(library: str, kind: str, array: Any) -> bool:
+    """Whether this is of a type of a library, if anyone has imported that library.
+
+    A library that another thread is just importing may lack the type; then nothing is of it yet.
+    """
+    return isinstance(array, getattr(sys.modules.get(library), kind, ()))
+
+
 def is_torch(array: Any) -> bool:
     """Whether this is a tensor of torch, or of a library that builds on torch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(array, torch.Tensor)
+    return _is_from("torch", "Tensor", array)
 
 
 def is_jax(array: Any) -> bool:
     """Whether this is a JAX array, or stands for one while JAX traces a program."""
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(array, jax.Array)
+    return _is_from("jax", "Array", array)
 
 
 def is_masked(array: Any) -> bool:
     """Whether this is a masked array of NumPy, which loads them when they are first used."""
-    masked = sys.modules.get("numpy.ma")
-    return masked is not None and isinstance(array, masked.MaskedArray)
+    return _is_from("numpy.ma", "MaskedArray", array)
 
 
 def is_lazy(array: Any) -> bool:
     """Whether this is a dask array, whose blocks are not computed until they are needed."""
-    dask = sys.modules.get("dask.array")
-    return dask is not None and isinstance(array, dask.Array)
+    return _is_from("dask.array", "Array", array)
 
 
 def is_traced(array: Any) -> bool:
     """Whether this stands for an array whose values are unknown while JAX traces a program."""
-    jax = sys.modules.get("jax")
-    return jax is not None and isinstance(array, jax.core.Tracer)
+    return _is_from("jax.core", "Tracer", array)
 
 
 def has_values(array: Any) -> bool:
