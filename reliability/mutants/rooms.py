@@ -1,5 +1,6 @@
 """Which files belong to which room, and which tests are its own."""
 
+from importlib import import_module
 from pathlib import Path
 
 from benchmarks.peers import ROOT
@@ -48,6 +49,17 @@ def list_files(room: str) -> list[Path]:
     if room == "images":
         found -= set(list_files("files"))
     return sorted(path for path in found if path.name != "__init__.py" or path.stat().st_size > 400)
+
+
+def import_kernels() -> None:
+    """Import all files of the kernels, those that only the compiler imports among them."""
+    for file in list_files("kernels"):
+        import_module(name_module(str(file.relative_to(ROOT))))
+
+
+def name_module(file: str) -> str:
+    """Name the module of a source file, whose path is from the root of the project."""
+    return file.removeprefix("src/").removesuffix(".py").replace("/", ".")
 
 
 def find_own_tests(file: str) -> str:

@@ -15,7 +15,7 @@ from reliability.mutants.equivalent import read_equivalent
 from reliability.mutants.journal import Outcome
 from reliability.mutants.mutations import Mutant, make_mutants
 from reliability.mutants.places import Place
-from reliability.mutants.rooms import list_files
+from reliability.mutants.rooms import import_kernels, list_files, name_module
 from reliability.mutants.selection import Recorded, choose_tests, find_place_of
 
 WORK = ROOT / "build" / "mutants"
@@ -57,29 +57,17 @@ def _find_callers(mutant: Mutant, place: Place) -> set[str]:
     """Find the kernels that a mutant of a kernel changes."""
     if "/kernels/" not in mutant.file:
         return set()
-    from importlib import import_module
-
     from n4ax.engines.compiled.kernel import Intrinsic, Kernel
-    from reliability.mutants.swapping import (
-        add_intrinsics,
-        find_callers,
-        list_kernels,
-        name_kernel,
-    )
+    from reliability.mutants.swapping import find_callers, list_kernels, name_kernel
 
-    for file in list_files("kernels"):
-        import_module(_name_module(str(file.relative_to(ROOT))))
+    import_kernels()
     kernels: list[Kernel | Intrinsic] = list_kernels()
-    module = _name_module(mutant.file)
+    module = name_module(mutant.file)
     if place.function is None:
         names = {name for k in kernels if (name := name_kernel(k)).startswith(f"{module}.")}
     else:
         names = {f"{module}.{place.function}"}
-    return find_callers(kernels, add_intrinsics(kernels, names))
-
-
-def _name_module(file: str) -> str:
-    return file.removeprefix("src/").removesuffix(".py").replace("/", ".")
+    return find_callers(kernels, names)
 
 
 def run_jobs(

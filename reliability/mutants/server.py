@@ -10,7 +10,6 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import pytest
 from benchmarks.peers import ROOT
 from reliability.mutants.journal import Outcome, add_to_journal
 from reliability.mutants.mutations import Mutant
-from reliability.mutants.rooms import list_files
+from reliability.mutants.rooms import import_kernels
 from reliability.mutants.swapping import Functions, list_functions
 from reliability.mutants.trial import Trial, is_kernel, start_trial
 
@@ -51,8 +50,7 @@ def _warm_up() -> None:
     import numba
 
     numba.njit(lambda x: x + 1)(1.0)
-    for file in list_files("kernels"):
-        import_module(".".join(file.relative_to(ROOT / "src").with_suffix("").parts))
+    import_kernels()
 
 
 @pytest.hookimpl(tryfirst=True)

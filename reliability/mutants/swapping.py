@@ -7,7 +7,7 @@ runs the fault. Kernels that are changed, or that call one that is changed, are 
 import functools
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -69,16 +69,16 @@ def list_kernels() -> list[Any]:
     return [value for value in gc.get_objects() if type(value) in (Kernel, Intrinsic)]
 
 
-def find_callers(kernels: Iterable[Any], names: Iterable[str]) -> set[str]:
+def find_callers(kernels: Collection[Any], names: Iterable[str]) -> set[str]:
     """Find the kernels with these names, and those that call them directly or not."""
     calls = {name_kernel(kernel): _find_called(kernel) for kernel in kernels}
-    found = set(names)
+    found = _add_intrinsics(kernels, names)
     while more := {name for name, called in calls.items() if called & found} - found:
         found |= more
     return found
 
 
-def add_intrinsics(kernels: Iterable[Any], names: Iterable[str]) -> set[str]:
+def _add_intrinsics(kernels: Collection[Any], names: Iterable[str]) -> set[str]:
     """Add all intrinsic functions beside what writes LLVM's code for them, if that is changed."""
     from n4ax.engines.compiled.kernel import Intrinsic
 

@@ -19,7 +19,6 @@ from reliability.mutants.mutations import Mutant
 from reliability.mutants.selection import find_place_of
 from reliability.mutants.swapping import (
     Functions,
-    add_intrinsics,
     compile_anew,
     find_callers,
     forget_results,
@@ -143,7 +142,7 @@ def _try(mutant: Mutant, source: str, tests: list[pytest.Item], functions: Funct
         if is_kernel(mutant):
             kernels = list_kernels()
             names = {f"{function.__module__}.{function.__name__}" for function in changed}
-            compile_anew(kernels, find_callers(kernels, add_intrinsics(kernels, names)))
+            compile_anew(kernels, find_callers(kernels, names))
         return _run(tests)
     return _try_anew(mutant, source, tests)
 
@@ -177,14 +176,15 @@ def _try_anew(mutant: Mutant, source: str, tests: list[pytest.Item]) -> str | No
         if name.split(".")[0] in ("n4ax", "tests", "conftest"):
             del sys.modules[name]
     sys.meta_path.insert(0, Replacing(str(ROOT / mutant.file), source))
-    if is_kernel(mutant):  # the library and what numba keeps are without the fault
-        import numba
-
-        os.environ["N4AX_KERNELS"] = "numba"
-        numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="mutant-")
     noticing = Noticing()
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    status = pytest.main([*options, *(item.nodeid for item in tests)], plugins=[noticing])
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        if is_kernel(mutant):  # the library and what numba keeps are without the fault
+            import numba
+
+            os.environ["N4AX_KERNELS"] = "numba"
+            numba.config.CACHE_DIR = folder
+        status = pytest.main([*options, *(item.nodeid for item in tests)], plugins=[noticing])
     if status in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         return None
     return noticing.failed or f"pytest ended with {status}"
